@@ -1,0 +1,44 @@
+# Everything runs in .venv, which the first target that needs it creates. `make help` lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test coverage check format clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Perdure needs Python 3.11 or newer, and '$(PYTHON)' isn't: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(INSTALLED) ## Create .venv and install Perdure with all that it takes to develop it
+
+demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write)
+	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)')
+
+test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(INSTALLED) ## Run the tests and report lines and branches that none of them reaches
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: $(INSTALLED) ## Check format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv, builds and caches
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
