@@ -1,0 +1,14 @@
+"""Events: how a class becomes one, how it is written and read, and which method takes it."""
+
+from perdure.events.definition import EventRegistry as EventRegistry
+from perdure.events.definition import EventType as EventType
+from perdure.events.definition import event as event
+from perdure.events.definition import field as field
+from perdure.events.definition import registry as registry
+from perdure.events.handling import Handler as Handler
+from perdure.events.handling import handlers_of as handlers_of
+from perdure.events.handling import handles as handles
+from perdure.events.messages import EventMetadata as EventMetadata
+from perdure.events.messages import NewEvent as NewEvent
+from perdure.events.messages import StoredEvent as StoredEvent
+from perdure.events.messages import encode_metadata as encode_metadata

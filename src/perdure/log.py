@@ -1,0 +1,175 @@
+"""The log: the one global order of all events, read in pages and followed as it grows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol, Self
+from uuid import UUID
+
+from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError
+from perdure.events import StoredEvent, registry
+
+logger = logging.getLogger("perdure.log")
+
+PAGE_SIZE: Final = 500
+LONGEST_STREAM_ID: Final = 512
+_CATEGORY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+")
+
+
+class LogFilter(NamedTuple):
+    """Which events of the log to read; None means all."""
+
+    category: str | None = None
+    event_types: tuple[str, ...] | None = None
+
+
+class Page(NamedTuple):
+    """A piece of the log, in order and without gap."""
+
+    events: list[StoredEvent]
+    position: int
+    """Continue after this: the last event's position, or further on where nothing more can come before it."""
+    held_back: bool = False
+    """Whether events stand behind a gap that an append in flight may still fill."""
+
+
+class Changes:
+    """Wakes those who follow the log in this process."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def announce(self) -> None:
+        """Something was appended: wake everybody who waits."""
+        self.count += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def wait(self, seen: int, timeout: float) -> None:
+        """Return once `count` is beyond `seen`, or after `timeout` seconds."""
+        if self.count != seen:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=timeout)
+        finally:
+            self._waiters.discard(waiter)
+
+
+class Log(Protocol):
+    """What a subscription needs of a store."""
+
+    @property
+    def changes(self) -> Changes:
+        """Announced after each append."""
+        ...
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+        ...
+
+
+class Subscription:
+    """Follows the log: an async iterator over events, made by `EventStore.subscribe`.
+
+    Attributes:
+        position: everything up to here was delivered or doesn't match the filter.
+    """
+
+    _SHORTEST_WAIT = 0.001
+    _LONGEST_WAIT = 0.25
+    _LONGEST_WAIT_AT_GAP = 0.02
+    _LONGEST_WAIT_FOR_DATABASE = 5.0
+
+    def __init__(self, log: Log, position: int, event_id: UUID | None, where: LogFilter) -> None:
+        self.position = position
+        self._log = log
+        self._where = where
+        self._last = None if event_id is None else (position, event_id)
+        self._verified = event_id is None
+        self._ready: deque[StoredEvent] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StoredEvent:
+        while not self._ready:
+            self._ready.extend((await self.next_page()).events)
+        return self._ready.popleft()
+
+    async def next_page(self, limit: int = PAGE_SIZE) -> Page:
+        """The next page as soon as there is one, waiting out lost connections. It may hold no event that matches.
+
+        Raises:
+            LogDivergedError: the event last seen isn't in the log any more.
+        """
+        wait = self._SHORTEST_WAIT
+        while True:
+            seen = self._log.changes.count
+            try:
+                if not self._verified:
+                    await self._verify()
+                page = await self._log.log_page(self.position, limit, self._where)
+            except StoreUnavailableError as error:
+                self._verified = self._last is None
+                wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
+                logger.warning("following the log: %s; next try in %.2f s", error, wait)
+                await asyncio.sleep(wait)
+                continue
+            if page.position > self.position:
+                self._move_to(page)
+                return page
+            await self._log.changes.wait(seen, wait)
+            if self._log.changes.count != seen:
+                wait = self._SHORTEST_WAIT
+            else:
+                wait = min(wait * 2, self._LONGEST_WAIT_AT_GAP if page.held_back else self._LONGEST_WAIT)
+
+    def _move_to(self, page: Page) -> None:
+        self.position = page.position
+        if page.events:
+            self._last = (page.events[-1].global_position, page.events[-1].event_id)
+
+    async def _verify(self) -> None:
+        if self._last is not None:
+            await verify_position(self._log, "the subscription", *self._last)
+        self._verified = True
+
+
+async def verify_position(log: Log, name: str, position: int, event_id: UUID) -> None:
+    """Raise LogDivergedError unless that event stands at that position. `name` says who had read up to it."""
+    page = await log.log_page(position - 1, 1, LogFilter())
+    found = page.events[0].event_id if page.events and page.events[0].global_position == position else None
+    if found != event_id:
+        raise LogDivergedError(name, position, event_id, found)
+
+
+def make_filter(category: str | None, event_types: Sequence[str | type] | None) -> LogFilter:
+    """The filter that the public arguments describe."""
+    if category is not None:
+        check_category(category)
+    if event_types is None:
+        return LogFilter(category)
+    if isinstance(event_types, str) or not event_types:
+        raise InvalidArgumentError("event_types", "must be a list of at least one stored name or event class")
+    names = (one if isinstance(one, str) else registry.by_class(one).name for one in event_types)
+    return LogFilter(category, tuple(sorted(set(names))))
+
+
+def check_category(category: object) -> None:
+    """Raise InvalidArgumentError unless it can be the first part of a stream id."""
+    if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
+        raise InvalidArgumentError("category", f"{category!r} is none: it is the part of a stream id before the hyphen")
+
+
+def check_count(argument: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidArgumentError(argument, f"must be a whole number from 0 on, not {value!r}")

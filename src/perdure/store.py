@@ -1,0 +1,300 @@
+"""The port: what an event store promises, whatever it is built on. The stores themselves are in `perdure.stores`."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+from typing import Final, NamedTuple, Self
+from uuid import UUID
+
+import msgspec
+
+from perdure.errors import (
+    EventEncodingError,
+    InvalidArgumentError,
+    InvalidStreamIdError,
+    PayloadTooLargeError,
+    UnsupportedOperationError,
+)
+from perdure.events import NewEvent, StoredEvent, encode_metadata
+from perdure.log import LONGEST_STREAM_ID, PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
+
+
+class StreamState(Enum):
+    """An expected version that is no number."""
+
+    ANY = "any"
+    STREAM_EXISTS = "stream_exists"
+
+
+NO_STREAM: Final = 0
+"""Expected version: the stream has no event yet."""
+STREAM_EXISTS: Final = StreamState.STREAM_EXISTS
+"""Expected version: the stream has at least one event."""
+ANY: Final = StreamState.ANY
+"""Expected version: whatever there is; for facts that need no decision."""
+
+ExpectedVersion = int | StreamState
+"""The version that a stream must have for an append to be written: a number, NO_STREAM, STREAM_EXISTS or ANY."""
+
+PAYLOAD_LIMIT: Final = 1024 * 1024
+"""How many bytes the payload of an event may take, unless told otherwise."""
+MAX_VERSION: Final = 2**31 - 1
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """Where the events of an append stand now."""
+
+    stream_id: str
+    stream_version: int
+    """The version of the stream after the append: that of the last event."""
+    global_positions: tuple[int, ...]
+    """The place of each event in the whole log, in the order given."""
+
+    @property
+    def global_position(self) -> int:
+        """The place of the last event: what a projection must have reached to show this append."""
+        return self.global_positions[-1]
+
+
+class EncodedEvent(NamedTuple):
+    """An event as it is handed to a store: encoded, and known to be readable."""
+
+    event_id: UUID
+    event_type: str
+    event_version: int
+    event_data: str
+    metadata: str
+
+
+class Commit(NamedTuple):
+    """What one append writes, all or nothing."""
+
+    stream_id: str
+    expected_version: ExpectedVersion
+    events: tuple[EncodedEvent, ...]
+    size: int
+    """Bytes of payload and metadata, for the limits of a batch."""
+
+
+class Transaction:
+    """A transaction of the caller's in which appends take part. Made by `EventStore.transaction`."""
+
+
+class EventStore(ABC):
+    """Streams of events under optimistic concurrency, and one global order that never skips an event.
+
+    Use it as an async context manager. Implementations provide `append`, `stream_page`, `log_page`, `stream_version`,
+    `open` and `close`, and prove themselves with the conformance suite in `perdure.testing`.
+
+    Args:
+        payload_limit: how many bytes the payload of an event may take.
+    """
+
+    def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
+        if payload_limit < 1:
+            raise InvalidArgumentError("payload_limit", f"must be at least 1 byte, not {payload_limit}")
+        self.payload_limit = payload_limit
+        self.changes = Changes()
+
+    async def append_to_stream(
+        self,
+        stream_id: str,
+        expected_version: ExpectedVersion,
+        events: Sequence[object],
+        *,
+        tx: Transaction | None = None,
+    ) -> AppendResult:
+        """Write events at the end of a stream: all of them, or none.
+
+        Repeating an append with the same event ids is safe: it is written once, and the first result comes back.
+
+        Args:
+            stream_id: ``category-id``, as in ``user-123``.
+            expected_version: the version that the stream must have; see `ExpectedVersion`.
+            events: payloads, or `NewEvent` where id, timestamp or headers matter.
+            tx: the caller's transaction, when the append is to be part of it.
+
+        Raises:
+            OptimisticConcurrencyError: the stream has another version.
+            EventIdReuseError: some of the event ids are stored already, but not as this append.
+            OutcomeUnknownError: the connection failed; repeat with the same event ids.
+            EventEncodingError, PayloadTooLargeError, InvalidArgumentError: nothing was written.
+            StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
+        """
+        return await self.append(self.encode(stream_id, expected_version, events), tx)
+
+    async def read_stream(
+        self, stream_id: str, from_version: int = 0, max_count: int | None = None
+    ) -> list[StoredEvent]:
+        """The events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
+        check_stream_id(stream_id)
+        check_count("from_version", from_version)
+        if max_count is not None:
+            check_count("max_count", max_count)
+        return await self.stream_page(stream_id, from_version, max_count)
+
+    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncIterator[StoredEvent]:
+        """The same as `read_stream`, a page at a time, so that memory stays bounded."""
+        while page := await self.read_stream(stream_id, from_version, PAGE_SIZE):
+            for stored in page:
+                yield stored
+            from_version = page[-1].stream_version
+            if len(page) < PAGE_SIZE:
+                return
+
+    async def read_all_events(
+        self,
+        from_position: int = 0,
+        max_count: int | None = None,
+        *,
+        category: str | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> list[StoredEvent]:
+        """The events of the whole log strictly after `from_position`, in global order, without gap.
+
+        Args:
+            from_position: where to begin; 0 is the beginning.
+            max_count: how many at most; None for all.
+            category: only streams of this category.
+            event_types: only these types, by stored name or class.
+        """
+        if max_count is not None:
+            check_count("max_count", max_count)
+        found: list[StoredEvent] = []
+        where = make_filter(category, event_types)
+        check_count("from_position", from_position)
+        while max_count is None or len(found) < max_count:
+            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
+            page = await self.log_page(from_position, limit, where)
+            found += page.events
+            if page.position == from_position:
+                break
+            from_position = page.position
+        return found
+
+    async def iterate_all_events(
+        self,
+        from_position: int = 0,
+        *,
+        category: str | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> AsyncIterator[StoredEvent]:
+        """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log."""
+        where = make_filter(category, event_types)
+        check_count("from_position", from_position)
+        while True:
+            page = await self.log_page(from_position, PAGE_SIZE, where)
+            for stored in page.events:
+                yield stored
+            if page.position == from_position:
+                return
+            from_position = page.position
+
+    def subscribe(
+        self,
+        from_position: int = 0,
+        *,
+        from_event_id: UUID | None = None,
+        category: str | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> Subscription:
+        """Follow the log from a position: first what is there, then what is appended, as it comes.
+
+        It never ends by itself. A lost connection is waited out. When `from_event_id` is given, the event at `from_position` must be that one.
+
+        Example:
+            async for stored in store.subscribe(checkpoint):
+                print(stored.global_position, stored.event)
+        """
+        check_count("from_position", from_position)
+        return Subscription(self, from_position, from_event_id, make_filter(category, event_types))
+
+    def transaction(self, connection: object = None) -> Transaction:
+        """A transaction in which appends take part. Only stores on a database have one."""
+        raise UnsupportedOperationError(f"{type(self).__name__} has no transactions")
+
+    def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
+        """Check and encode what is to be appended, in the caller's task, before it meets anybody else's."""
+        check_stream_id(stream_id)
+        _check_expected_version(expected_version)
+        if isinstance(events, str | bytes) or not isinstance(events, Sequence):
+            raise InvalidArgumentError("events", f"must be a list of events, not {type(events).__name__}")
+        if not events:
+            raise InvalidArgumentError("events", "is empty: there is nothing to append")
+        encoded = tuple([self._encode(one if isinstance(one, NewEvent) else NewEvent(one)) for one in events])
+        if len(encoded) > 1 and len({one.event_id for one in encoded}) < len(encoded):
+            raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
+        return Commit(stream_id, expected_version, encoded, sum(len(e.event_data) + len(e.metadata) for e in encoded))
+
+    def _encode(self, new: NewEvent) -> EncodedEvent:
+        metadata = new.metadata
+        data = new.event_kind.codec.encode(new.event)
+        size = len(data) if data.isascii() else len(data.encode())
+        if size > self.payload_limit:
+            raise PayloadTooLargeError(metadata.event_type, size, self.payload_limit)
+        text = encode_metadata(metadata)
+        if len(text) > self.payload_limit:
+            raise EventEncodingError(metadata.event_type, f"its metadata takes {len(text):,} bytes")
+        return EncodedEvent(metadata.event_id, metadata.event_type, metadata.event_version, data, text)
+
+    @abstractmethod
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        """Write what `encode` made. Raises as `append_to_stream` does."""
+
+    @abstractmethod
+    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly after `from_version`, oldest first."""
+
+    @abstractmethod
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+
+    @abstractmethod
+    async def stream_version(self, stream_id: str) -> int:
+        """The version of a stream: that of its last event, 0 if there is none."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make the store ready. Called by ``async with``."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Write what is queued, and let go of everything. Called by ``async with``."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+
+_STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def check_stream_id(stream_id: object) -> None:
+    """Raise InvalidStreamIdError, with the reason, unless it is a ``category-id`` that can be stored."""
+    if isinstance(stream_id, str) and len(stream_id) <= LONGEST_STREAM_ID and _STREAM_ID.fullmatch(stream_id):
+        return
+    if not isinstance(stream_id, str):
+        raise InvalidStreamIdError(stream_id, "is no text")
+    if len(stream_id) > LONGEST_STREAM_ID:
+        raise InvalidStreamIdError(stream_id, f"is longer than {LONGEST_STREAM_ID} characters")
+    if not stream_id:
+        raise InvalidStreamIdError(stream_id, "is empty")
+    category, hyphen, rest = stream_id.partition("-")
+    if not (hyphen and category and rest):
+        raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
+    raise InvalidStreamIdError(stream_id, "holds a control character or a lone surrogate")
+
+
+def _check_expected_version(expected: object) -> None:
+    if isinstance(expected, StreamState):
+        return
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
+        raise InvalidArgumentError(
+            "expected_version", f"{expected!r} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+        )

@@ -1,0 +1,132 @@
+"""An event store in memory: for tests and examples. It keeps every promise but durability."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
+from perdure.events import StoredEvent
+from perdure.log import LogFilter, Page
+from perdure.store import (
+    ANY,
+    PAYLOAD_LIMIT,
+    STREAM_EXISTS,
+    AppendResult,
+    Commit,
+    EventStore,
+    Transaction,
+    check_stream_id,
+)
+
+
+class InMemoryEventStore(EventStore):
+    """Keeps events in lists of this process. Ready without ``async with``; refuses work once closed.
+
+    Example:
+        >>> import asyncio
+        >>> asyncio.run(InMemoryEventStore().stream_version("user-123"))
+        0
+    """
+
+    def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
+        super().__init__(payload_limit=payload_limit)
+        self._log: list[StoredEvent] = []
+        self._streams: dict[str, list[StoredEvent]] = {}
+        self._by_id: dict[UUID, StoredEvent] = {}
+        self._closed = False
+
+    async def open(self) -> None:
+        """Make the store ready; what it held is still there."""
+        self._closed = False
+
+    async def close(self) -> None:
+        """Refuse work from now on."""
+        self._closed = True
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        """Write what `encode` made. Raises as `append_to_stream` does."""
+        self._check_open()
+        if tx is not None:
+            raise UnsupportedOperationError("InMemoryEventStore has no transactions")
+        stream = self._streams.get(commit.stream_id, [])
+        known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
+        if known:
+            return _repeated(commit, known)
+        if not _as_expected(commit, len(stream)):
+            raise OptimisticConcurrencyError(commit.stream_id, commit.expected_version, len(stream))
+        written = self._write(commit, len(stream))
+        self.changes.announce()
+        return _result(written)
+
+    def _write(self, commit: Commit, version: int) -> list[StoredEvent]:
+        stream = self._streams.setdefault(commit.stream_id, [])
+        for one in commit.events:
+            version += 1
+            stored = StoredEvent(
+                commit.stream_id,
+                version,
+                len(self._log) + 1,
+                one.event_id,
+                one.event_type,
+                one.event_version,
+                one.event_data,
+                one.metadata,
+                datetime.now(UTC),
+            )
+            self._log.append(stored)
+            stream.append(stored)
+            self._by_id[one.event_id] = stored
+        return stream[-len(commit.events) :]
+
+    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly after `from_version`, oldest first."""
+        self._check_open()
+        stream = self._streams.get(stream_id, [])
+        return stream[from_version : None if limit is None else from_version + limit]
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        """A page of the log strictly after `from_position`."""
+        self._check_open()
+        found: list[StoredEvent] = []
+        for stored in self._log[from_position:]:
+            if len(found) == limit:
+                return Page(found, found[-1].global_position if found else from_position)
+            if _matches(stored, where):
+                found.append(stored)
+        return Page(found, max(from_position, len(self._log)))
+
+    async def stream_version(self, stream_id: str) -> int:
+        """The version of a stream: that of its last event, 0 if there is none."""
+        check_stream_id(stream_id)
+        self._check_open()
+        return len(self._streams.get(stream_id, []))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError
+
+
+def _matches(stored: StoredEvent, where: LogFilter) -> bool:
+    return (where.category is None or stored.stream_id.partition("-")[0] == where.category) and (
+        where.event_types is None or stored.event_type in where.event_types
+    )
+
+
+def _as_expected(commit: Commit, version: int) -> bool:
+    expected = commit.expected_version
+    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
+
+
+def _repeated(commit: Commit, known: list[StoredEvent]) -> AppendResult:
+    first = known[0].stream_version
+    there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
+    asked = [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]
+    if there != asked:
+        raise EventIdReuseError(commit.stream_id, [stored.event_id for stored in known])
+    return _result(known)
+
+
+def _result(written: list[StoredEvent]) -> AppendResult:
+    last = written[-1]
+    return AppendResult(last.stream_id, last.stream_version, tuple(stored.global_position for stored in written))
