@@ -1,11 +1,12 @@
 # Everything runs in .venv, which the first target that needs it creates. `make help` lists the targets.
 
 PYTHON ?= python3
+FOLDERS = $(wildcard src tests examples benchmarks)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format clean
+.PHONY: help install demo test coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,12 +29,18 @@ test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 coverage: $(INSTALLED) ## Run the tests and report lines and branches that none of them reaches
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-check: $(INSTALLED) ## Check format, lint, types and layers
+check: lint types layers ## Check format, lint, types and layers (each is a target of its own)
+
+lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+
+types: $(INSTALLED)
+	$(BIN)/mypy $(FOLDERS)
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+
+layers: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -41,4 +48,4 @@ format: $(INSTALLED) ## Format, and mend what the linter can mend
 
 clean: ## Remove .venv, builds and caches
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	find $(FOLDERS) -type d -name __pycache__ -prune -exec rm -rf {} +
