@@ -1,0 +1,67 @@
+"""Where the server listens: a private folder for its socket, and a port of this machine only if asked."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.errors import EmbeddedServerError
+from perdure.stores.postgres.embedded.account import Account
+from perdure.stores.postgres.embedded.postmaster import Postmaster
+
+_PORT = 5432
+_PREFIX = "perdure-"
+_LONGEST = 80  # bytes; systems allow 103 to 107 for the socket's own path, and no project can be trusted to be short
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The addresses of one server."""
+
+    sockets: Path
+    port: int
+    tcp: bool
+
+    @classmethod
+    async def choose(cls, account: Account, before: Postmaster | None, *, tcp: bool) -> Endpoint:
+        """Choose addresses; those from before a crash again where possible, since clients still know them."""
+        if before and _is_private(before.sockets, account):
+            for leftover in before.sockets.glob(".s.PGSQL.*"):
+                leftover.unlink()
+            sockets = before.sockets
+        else:
+            sockets = await _private_folder(account)
+        return cls(sockets, _free_port(before.port if before and before.tcp else 0) if tcp else _PORT, tcp)
+
+
+async def _private_folder(account: Account) -> Path:
+    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - the folder in it is private
+        if len(os.fsencode(parent)) < _LONGEST and await account.can_enter(Path(parent)):
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            account.give(folder)
+            return folder
+    raise EmbeddedServerError(f"user {account.name!r} can't enter the temporary folder: set TMPDIR to one that it can")
+
+
+def _is_private(folder: Path, account: Account) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == account.uid and not status.st_mode & 0o077
+
+
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise EmbeddedServerError("this machine has no free port left on 127.0.0.1")

@@ -1,0 +1,145 @@
+"""Starting and stopping the server's processes.
+
+`server.lock` is held by the server itself: it inherits the locked file, and so do its processes. Whoever gets the lock
+knows that none of them is left, also after a kill -9, when process ids may lie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from perdure.errors import EmbeddedServerError
+from perdure.stores.postgres.embedded.binaries import Binaries
+from perdure.stores.postgres.embedded.cluster import configure, make_cluster
+from perdure.stores.postgres.embedded.endpoint import Endpoint
+from perdure.stores.postgres.embedded.locks import FileLock
+from perdure.stores.postgres.embedded.place import Place
+from perdure.stores.postgres.embedded.postmaster import Postmaster, forget, processes_of
+
+_LOCK = "server.lock"
+_POLL = 0.01
+_START_PATIENCE = 120.0  # recovering from a crash may take long
+_STOP_PATIENCE = 60.0
+_ORPHAN_PATIENCE = 1.0
+_LOG_LIMIT = 4_000_000
+_LINES_TOLD = 15
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the server of a place is started."""
+
+    place: Place
+    binaries: Binaries
+    settings: Mapping[str, str]
+    tcp: bool
+
+    def running(self) -> Postmaster | None:
+        """Return the server if it takes connections."""
+        postmaster = Postmaster.read(self.place.data)
+        return postmaster if postmaster and postmaster.answers() else None
+
+    async def up(self) -> Postmaster:
+        """Return the server that runs. If none does, start it, once what is left of a dead one is gone."""
+        begun = time.monotonic()
+        while (waited := time.monotonic() - begun) < _START_PATIENCE:
+            if running := self.running():
+                return running
+            lock = FileLock(self.place.path / _LOCK)
+            try:
+                if lock.try_exclusive():
+                    return await self._start(lock)
+            finally:
+                lock.close()
+            if waited > _ORPHAN_PATIENCE:
+                self._end_orphans()
+            await asyncio.sleep(_POLL)
+        raise EmbeddedServerError(
+            f"something holds {self.place.data} but takes no connections: end the processes that use that folder"
+        )
+
+    async def down(self) -> None:
+        """Stop the server: it ends all sessions and writes everything out."""
+        postmaster = Postmaster.read(self.place.data)
+        if postmaster and not self._is_free():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(postmaster.pid, signal.SIGINT)
+        begun = time.monotonic()
+        while not self._is_free():
+            if (waited := time.monotonic() - begun) > _STOP_PATIENCE:
+                raise EmbeddedServerError(f"the server in {self.place.data} doesn't stop; its log is {self.place.log}")
+            if waited > _ORPHAN_PATIENCE:
+                self._end_orphans()
+            await asyncio.sleep(_POLL)
+        if postmaster:
+            with contextlib.suppress(OSError):
+                postmaster.sockets.rmdir()
+
+    async def _start(self, lock: FileLock) -> Postmaster:
+        binaries = await self.binaries.reachable_by(self.place.account)
+        await make_cluster(self.place, binaries, self.settings)
+        endpoint = await Endpoint.choose(self.place.account, Postmaster.read(self.place.data), tcp=self.tcp)
+        configure(self.place, self.settings, endpoint)
+        forget(self.place.data)
+        with self._log() as log:
+            begin = log.tell()
+            command = (binaries.program("postgres"), "-D", self.place.data)
+            process = await asyncio.to_thread(self.place.account.spawn, command, log.fileno(), (lock.fd,))
+        # Otherwise the server, once dead, would stay in the list of processes for as long as we live.
+        threading.Thread(target=process.wait, name="perdure-embedded-reaper", daemon=True).start()
+        try:
+            return await self._ready(process, begin)
+        except asyncio.CancelledError:
+            process.send_signal(signal.SIGINT)
+            raise
+
+    async def _ready(self, process: subprocess.Popen[bytes], begin: int) -> Postmaster:
+        begun = time.monotonic()
+        while time.monotonic() - begun < _START_PATIENCE:
+            if running := self.running():
+                return running
+            if process.poll() is not None:
+                raise EmbeddedServerError(f"the server doesn't start in {self.place.data}: {self._told(begin)}")
+            await asyncio.sleep(_POLL)
+        raise EmbeddedServerError(f"the server in {self.place.data} isn't ready yet, try again: {self._told(begin)}")
+
+    def _is_free(self) -> bool:
+        lock = FileLock(self.place.path / _LOCK)
+        try:
+            return lock.try_exclusive()
+        finally:
+            lock.close()
+
+    def _end_orphans(self) -> None:
+        # Sessions notice the death of their postmaster when they wait, but one that computes goes on for as long as it
+        # likes, and no new server can start beside it.
+        processes = set(processes_of(self.place.data))
+        postmaster = Postmaster.read(self.place.data)
+        if postmaster and postmaster.pid in processes:
+            return
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def _log(self) -> BinaryIO:
+        log = self.place.log
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_suffix(".log.old"))
+        file = log.open("ab")
+        self.place.account.give(log)
+        return file
+
+    def _told(self, begin: int) -> str:
+        with self.place.log.open("rb") as log:
+            log.seek(begin)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-_LINES_TOLD:]) or "it wrote nothing to its log"

@@ -1,0 +1,150 @@
+"""The embedded PostgreSQL, as one of its users sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from perdure.errors import EmbeddedServerError
+from perdure.stores.postgres.embedded.binaries import Binaries
+from perdure.stores.postgres.embedded.cluster import check_version, checked_settings
+from perdure.stores.postgres.embedded.launch import Launch
+from perdure.stores.postgres.embedded.locks import FileLock, exclusively
+from perdure.stores.postgres.embedded.place import find_place
+from perdure.stores.postgres.embedded.postmaster import Postmaster
+
+_DIRECTORY = ".perdure"
+_DIRECTORY_VARIABLE = "PERDURE_EMBEDDED_DIRECTORY"
+_START_LOCK = "start.lock"
+_USERS_LOCK = "users.lock"
+
+
+class EmbeddedPostgreSQL:
+    """A share in a PostgreSQL server that the processes of a project run together.
+
+    The first to come starts the server, the others join it, the last to go stops it. A process that is killed gives up
+    its share by dying. Its forked children hold on to it for as long as they live; each should take a share of its own.
+
+    The server lives in `directory`: ``.perdure`` in the working directory unless told here or by the environment's
+    ``PERDURE_EMBEDDED_DIRECTORY``. `settings` are PostgreSQL's, and apply when this share is the one that starts the
+    server. `tcp` opens a port on 127.0.0.1 beside the private socket.
+
+    Example:
+        >>> async def main() -> None:
+        ...     async with EmbeddedPostgreSQL() as server:
+        ...         connection = await asyncpg.connect(server.url)
+    """
+
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        major: int = 18,
+        settings: Mapping[str, str] | None = None,
+        tcp: bool = False,
+    ) -> None:
+        chosen = directory or os.environ.get(_DIRECTORY_VARIABLE) or _DIRECTORY
+        self.directory = Path(chosen).expanduser().resolve()
+        self.major = major
+        self._settings = checked_settings(settings or {})
+        self._tcp = tcp
+        self._launch: Launch | None = None
+        self._share: FileLock | None = None
+        self._postmaster: Postmaster | None = None
+
+    async def start(self) -> None:
+        """Join the server, or start it. Safe to repeat."""
+        binaries = Binaries.find(self.major)
+        try:
+            place = await find_place(self.directory)
+            check_version(place, self.major)
+            self._launch = Launch(place, binaries, self._settings, self._tcp)
+            await self._join(self._launch)
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded PostgreSQL can't use {self.directory}: {error}") from error
+
+    async def ensure_running(self) -> None:
+        """Start the server again if it died. Cheap when it runs. Its `url` may be another one afterwards."""
+        if running := self._started().running():
+            self._postmaster = running
+        else:
+            await self.start()
+
+    async def stop(self) -> None:
+        """Give up our share; the last share stops the server. Safe to repeat."""
+        launch, share = self._launch, self._share
+        self._launch = self._share = self._postmaster = None
+        if launch is None or share is None:
+            return
+        try:
+            if not share.inherited:
+                async with exclusively(launch.place.path / _START_LOCK):
+                    if share.try_exclusive():
+                        await launch.down()
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded PostgreSQL in {self.directory} can't be left: {error}") from error
+        finally:
+            share.close()
+
+    @property
+    def url(self) -> str:
+        """The URL of the database ``postgres``."""
+        return self.url_for("postgres")
+
+    def url_for(self, database: str) -> str:
+        """Return the URL of a database, by the private socket."""
+        postmaster = self._running()
+        folder = quote(str(postmaster.sockets))
+        return f"postgresql://postgres@/{quote(database, safe='')}?host={folder}&port={postmaster.port}"
+
+    def tcp_url_for(self, database: str) -> str:
+        """Return the URL of a database by TCP, with the password. Only a server started with `tcp` has one."""
+        postmaster = self._running()
+        if not postmaster.tcp:
+            raise EmbeddedServerError("the server runs without a port: stop all its users, then start it with tcp=True")
+        password = self._started().place.password.read_text(encoding="utf-8")
+        return f"postgresql://postgres:{password}@127.0.0.1:{postmaster.port}/{quote(database, safe='')}"
+
+    @property
+    def location(self) -> Path:
+        """The folder where the server lives: `directory`, or what ``location.txt`` in it names."""
+        return self._started().place.path
+
+    @property
+    def data_directory(self) -> Path:
+        """The data directory."""
+        return self._started().place.data
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _join(self, launch: Launch) -> None:
+        async with exclusively(launch.place.path / _START_LOCK):
+            self._postmaster = await launch.up()
+            if self._share and self._share.inherited:
+                self._share.close()
+                self._share = None
+            if self._share is None:
+                self._share = FileLock(launch.place.path / _USERS_LOCK)
+                self._share.try_shared()  # a last user has it alone, but only under the lock that we hold now
+
+    def _started(self) -> Launch:
+        if self._launch is None:
+            raise EmbeddedServerError("the embedded PostgreSQL isn't started: use it inside 'async with'")
+        return self._launch
+
+    def _running(self) -> Postmaster:
+        self._started()
+        if self._postmaster is None:
+            raise EmbeddedServerError("the embedded PostgreSQL isn't running: call start() first")
+        return self._postmaster
