@@ -9,11 +9,14 @@ import pytest
 from tests.structure.sources import docstrings, modules, parse, shown, sql_files
 from tests.structure.sql import statements
 
-SHOUTED = r"SELECT|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|TRUNCATE|CREATE|ALTER|DROP|GRANT|LISTEN|NOTIFY"
-BEGUN = r"select\s|with\s+\w+\s+as\s*\(|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|(listen|notify)\s+\S+$"
 THING = r"(temp(orary)?|unlogged|unique|table|view|materialized|index|function|trigger|sequence|schema|database|role)"
-SQL = re.compile(rf"\b({SHOUTED})\s|^\s*(?i:{BEGUN}|(create(\s+or\s+replace)?|alter|drop)\s+{THING}\s)")
-"""Keywords in capitals anywhere, in any case where the text begins with them. Prose is neither."""
+CHANGE = r"INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+(TABLE|VIEW|INDEX|FUNCTION)"
+BEGUN = (
+    rf"((select|insert\s+into|update\s+\S+\s+set|delete\s+from|truncate|grant|revoke)\s|with\s+\w+\s+as\s*\("
+    rf"|(listen|notify)\s+\S+$|(create(\s+or\s+replace)?|alter|drop)\s+{THING}\s)"
+)
+SQL = re.compile(rf"\b({CHANGE})\s|^\s*(?i:{BEGUN})")
+"""Changes in capitals anywhere, all else where a text begins with it. Advice such as "try ALTER SYSTEM" is prose."""
 
 
 def text_of(node: ast.AST) -> str:
@@ -54,6 +57,7 @@ def test_a_file_opens_with_its_purpose(path: Path) -> None:
         '"create table if not exists t (a int)"',
         'f"drop view {name}"',
         'f"LISTEN {channel}"',
+        '"BEGIN; CREATE TABLE t (a int)"',
         '"WITH a AS (SELECT 1) TABLE a"',
     ],
 )
@@ -68,7 +72,7 @@ def test_sql_in_a_string_is_found(source: str) -> None:
         'x = "choose a row from the list"',
         'x = f"can\'t create {name}: drop it first, or update it"',
         'x = "with no database running"',
-        'x = "created"',
+        'x = "keep your settings with ALTER SYSTEM, or GRANT SELECT to others"',
         'x = "update the package"',
     ],
 )
