@@ -228,6 +228,14 @@ class AuthenticationError(StoreUnavailableError):
     """The database refused the user or the password."""
 
 
+class DatabaseError(PerdureError):
+    """The database refused a statement, for a reason that has no class of its own here. `sqlstate` is PostgreSQL's."""
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(f"{message} (SQLSTATE {sqlstate or 'unknown'})")
+        self.sqlstate = sqlstate
+
+
 class StoreClosedError(PerdureError):
     """The store isn't open: it was closed, or never opened. Nothing was written."""
 

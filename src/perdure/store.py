@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Self
 from uuid import UUID
@@ -81,6 +81,19 @@ class Commit(NamedTuple):
 
 class Transaction:
     """A transaction of the caller's in which appends take part. Made by `EventStore.transaction`."""
+
+    def __init__(self) -> None:
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call this once the transaction is committed; never when it is rolled back."""
+        self._after_commit.append(callback)
+
+    async def __aenter__(self) -> Self:
+        raise UnsupportedOperationError(f"{type(self).__name__} can't be begun")
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        raise UnsupportedOperationError(f"{type(self).__name__} can't be ended")
 
 
 class EventStore(ABC):

@@ -1,0 +1,57 @@
+"""`connect`: an event store from a URL, from the environment, or on an embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from perdure.store import PAYLOAD_LIMIT
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    schema: str = "perdure",
+    migrate: bool = True,
+    payload_limit: int = PAYLOAD_LIMIT,
+    directory: Path | str | None = None,
+) -> AsyncIterator[PostgreSQLEventStore]:
+    """Open an event store for the length of an ``async with`` block.
+
+    The database is, in this order: `url`, the variable PERDURE_DATABASE_URL, the variable DATABASE_URL, or an embedded
+    PostgreSQL (extra ``embedded``) in ``./.perdure``, started or joined. For more settings, make a
+    `PostgreSQLEventStore` yourself.
+
+    Args:
+        url: ``postgresql://user@host:port/database``.
+        schema: the schema that holds the store; several stores may share a database.
+        migrate: whether to apply missing migrations; if not, they are an error.
+        payload_limit: how many bytes the payload of an event may take.
+        directory: where the embedded server keeps its data, instead of ``./.perdure``.
+
+    Raises:
+        ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
+        SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
+        MissingExtraError, EmbeddedServerError: the embedded server can't be used.
+
+    Example:
+        async with perdure.connect() as store:
+            await store.append_to_stream("user-123", NO_STREAM, [UserRegistered(...)])
+    """
+    url = url or os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if url and directory is None:
+        async with PostgreSQLEventStore(url, schema=schema, migrate=migrate, payload_limit=payload_limit) as store:
+            yield store
+        return
+    async with (
+        EmbeddedPostgreSQL(directory) as server,
+        PostgreSQLEventStore(
+            server.url, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=server.ensure_running
+        ) as store,
+    ):
+        yield store

@@ -1,0 +1,136 @@
+"""From commits to the statements that append them, and from their replies to outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
+from perdure.store import AppendResult, Commit, StreamState
+from perdure.stores.postgres.database import Connection
+from perdure.stores.postgres.statements import Statements
+
+APPENDED: Final = 0
+REPEATED: Final = 1
+CONFLICT: Final = 2
+REUSED: Final = 3
+BUSY: Final = 4
+
+_STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
+
+Outcome = AppendResult | PerdureError | None
+"""What became of a commit: its result, its error, or None when its stream was locked and nothing was done."""
+
+
+class Appends:
+    """The two statements that append: one commit, or many with an outcome each.
+
+    Args:
+        quoted_schema: the schema that holds the store, quoted.
+    """
+
+    def __init__(self, quoted_schema: str) -> None:
+        self._sql = Statements(Path(__file__).parent / "sql", schema=quoted_schema)
+
+    async def one(
+        self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None
+    ) -> Outcome:
+        """Append a commit, waiting for its stream; None when that took longer than `lock_timeout`."""
+        events = commit.events
+        try:
+            row = await connection.fetchrow(
+                self._sql["append_commit"],
+                commit.stream_id,
+                _expected(commit),
+                [event.event_id for event in events],
+                [event.event_type for event in events],
+                [event.event_version for event in events],
+                [event.event_data for event in events],
+                [event.metadata for event in events],
+                look_up,
+                lock_timeout,
+            )
+        except asyncpg.LockNotAvailableError:
+            if lock_timeout is None:
+                raise
+            return None
+        assert row is not None  # noqa: S101 - the function returns one row
+        status, version, positions = row
+        return _outcome(commit, status, version, positions)
+
+    async def many(
+        self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
+    ) -> list[Outcome]:
+        """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
+        numbers, ids, types, versions, data, metadata = _columns(commits)
+        counts = [len(commit.events) for commit in commits]
+        row = await connection.fetchrow(
+            self._sql["append_commits"],
+            [commit.stream_id for commit in commits],
+            [_expected(commit) for commit in commits],
+            _firsts(counts),
+            counts,
+            [number for number, count in enumerate(counts, 1) for _ in range(count)],
+            numbers,
+            ids,
+            types,
+            versions,
+            data,
+            metadata,
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        statuses, stream_versions, positions, repeated = row
+        new, old = iter(positions or ()), iter(repeated)
+        outcomes: list[Outcome] = []
+        for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
+            source = new if status == APPENDED else old
+            count = len(commit.events) if status in (APPENDED, REPEATED) else 0
+            outcomes.append(_outcome(commit, status, version, [next(source) for _ in range(count)]))
+        return outcomes
+
+
+def _outcome(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Outcome:
+    if status in (APPENDED, REPEATED):
+        return AppendResult(commit.stream_id, version, tuple(positions))
+    if status == CONFLICT:
+        return OptimisticConcurrencyError(commit.stream_id, commit.expected_version, version)
+    if status == REUSED:
+        return EventIdReuseError(commit.stream_id, [event.event_id for event in commit.events])
+    return None
+
+
+def _expected(commit: Commit) -> int:
+    expected = commit.expected_version
+    return _STATES[expected] if isinstance(expected, StreamState) else expected
+
+
+def _firsts(counts: Sequence[int]) -> list[int]:
+    firsts, first = [], 1
+    for count in counts:
+        firsts.append(first)
+        first += count
+    return firsts
+
+
+def _columns(commits: Sequence[Commit]) -> tuple[list[object], ...]:
+    """The events of all commits, column by column, as one statement takes them."""
+    numbers: list[object] = []
+    ids: list[object] = []
+    types: list[object] = []
+    versions: list[object] = []
+    data: list[object] = []
+    metadata: list[object] = []
+    for commit in commits:
+        for number, event in enumerate(commit.events, 1):
+            numbers.append(number)
+            ids.append(event.event_id)
+            types.append(event.event_type)
+            versions.append(event.event_version)
+            data.append(event.event_data)
+            metadata.append(event.metadata)
+    return numbers, ids, types, versions, data, metadata

@@ -1,0 +1,118 @@
+"""The bell: wakes those who follow the log, at once in this process, by NOTIFY in others.
+
+A NOTIFY within the append would serialise all commits of the database, so it goes out after the commit, on a connection
+of its own: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: followers
+look for themselves from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from perdure.errors import PerdureError
+from perdure.log import Changes
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.failures import CONNECTION_LOST
+from perdure.stores.postgres.statements import Statements
+
+logger = logging.getLogger("perdure.bell")
+
+INTERVAL = 0.005
+_LONGEST_PAUSE = 5.0
+
+
+class Bell:
+    """Rings in other processes, and hears them ring.
+
+    Args:
+        database: the database of the store.
+        changes: announced when another process rings.
+    """
+
+    def __init__(self, database: Database, changes: Changes) -> None:
+        self._database = database
+        self._changes = changes
+        self._channel = channel_of(database.schema)
+        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._rung = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Get ready to ring. The connection is made when there is something to tell."""
+        self._tasks.append(asyncio.create_task(self._keep_ringing(), name="perdure bell"))
+
+    def listen(self) -> None:
+        """Hear the other processes from now on."""
+        if self._listener is None and self._tasks:
+            self._listener = asyncio.create_task(self._keep_listening(), name="perdure bell listener")
+            self._tasks.append(self._listener)
+
+    def ring(self) -> None:
+        """Wake the followers: those of this process at once, the others within a few milliseconds."""
+        self._changes.announce()
+        self._rung.set()
+
+    async def close(self) -> None:
+        """Let go of the connections. A ring that is due still goes out."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_ringing(self) -> None:
+        connection: asyncpg.Connection[Any] | None = None
+        try:
+            while True:
+                await self._rung.wait()
+                self._rung.clear()
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self._database.connect()
+                    await connection.execute(self._sql["notify"], self._channel)
+                except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
+                    # Followers elsewhere find out by looking; the next ring tries again.
+                    logger.debug("could not notify other processes: %s", error)
+                    await asyncio.sleep(1)
+                await asyncio.sleep(INTERVAL)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+    async def _keep_listening(self) -> None:
+        pause = INTERVAL
+        while True:
+            try:
+                await self._listen_once()
+                pause = INTERVAL
+            except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
+                pause = min(max(pause * 2, 0.1), _LONGEST_PAUSE)
+                logger.warning("not listening: %s; next try in %.1f s", error, pause)
+            await asyncio.sleep(pause)
+
+    async def _listen_once(self) -> None:
+        """Listen until the connection goes away."""
+        connection = await self._database.connect()
+        gone = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: gone.set())
+            await connection.add_listener(self._channel, self._heard)
+            self._changes.announce()  # what was appended before we listened
+            await gone.wait()
+        finally:
+            connection.terminate()
+        logger.warning("the listening connection was lost; connecting again")
+        self._changes.announce()
+
+    def _heard(self, *_: object) -> None:
+        self._changes.announce()
+
+
+def channel_of(schema: str) -> str:
+    """The name of the channel on which the processes of a store wake each other."""
+    return f"perdure:{schema}"[:63]

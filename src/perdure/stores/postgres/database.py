@@ -1,0 +1,169 @@
+"""The database of a store: connections, and which schema is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreUnavailableError
+from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.statements import quote_identifier
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+logger = logging.getLogger("perdure.postgres")
+
+# A string, for the driver's classes are generic in their stubs only.
+Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
+"""A connection to the database, of one's own or of the pool."""
+
+
+class Database:
+    """A PostgreSQL database: a pool for short work, dedicated connections for the rest, and errors of ours.
+
+    Args:
+        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables.
+        schema: the schema that holds the store.
+        pool_size: how many connections the pool may open.
+        connect_timeout: seconds that opening a connection may take.
+        command_timeout: seconds that a statement may take.
+        revive: called when a connection fails, before it is tried once more: starts an embedded server again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str = "perdure",
+        pool_size: int = 10,
+        connect_timeout: float = 10.0,
+        command_timeout: float = 60.0,
+        revive: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        _check_url(url)
+        if pool_size < 1:
+            raise InvalidArgumentError("pool_size", f"must be at least 1, not {pool_size}")
+        self.schema = schema
+        self.quoted_schema = quote_identifier(schema)
+        self._url = url
+        self._pool_size = pool_size
+        self._connect_timeout = connect_timeout
+        self._command_timeout = command_timeout
+        self._revive = revive
+        self._pool: asyncpg.Pool[Any] | None = None
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self._url)
+        return f"Database({parts.hostname or 'local'}{parts.path}, schema={self.schema!r})"
+
+    async def open(self) -> None:
+        """Open the pool. Connections are made when they are needed."""
+        with translated_errors():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=self._pool_size,
+                timeout=self._connect_timeout,
+                command_timeout=self._command_timeout,
+                reset=_nothing,
+            )
+
+    async def close(self) -> None:
+        """Close the pool; what is still in use is cut off after a moment."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), 5)
+        except TimeoutError:
+            pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, for short work.
+
+        Raises:
+            StoreUnavailableError: the server can't be reached, or went away.
+        """
+        with translated_errors():
+            connection = await self._acquire()
+            try:
+                yield connection
+            finally:
+                # Shielded, so that a cancelled caller doesn't leave the connection behind.
+                await asyncio.shield(self._release(connection))
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """The rows of one statement."""
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def fetch_value(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row of one statement."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """A connection of one's own, to be closed by the caller.
+
+        Raises:
+            StoreUnavailableError, AuthenticationError, ConfigurationError: it can't be had.
+        """
+        with translated_errors():
+            try:
+                return await self._connect()
+            except OSError:
+                if self._revive is None:
+                    raise
+                await self._revive()
+                return await self._connect()
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(self._url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
+
+    async def _acquire(self) -> Connection:
+        pool = self._pool
+        if pool is None:
+            raise StoreClosedError
+        try:
+            return await pool.acquire(timeout=self._connect_timeout)
+        except OSError as error:
+            if self._revive is None or isinstance(error, TimeoutError):
+                raise
+            await self._revive()
+            return await pool.acquire(timeout=self._connect_timeout)
+
+    async def _release(self, connection: Connection) -> None:
+        pool = self._pool
+        if pool is None:
+            connection.terminate()
+            return
+        try:
+            await pool.release(connection)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - a connection that can't be given back is of no more use
+            logger.debug("dropping a connection: %s", error)
+            connection.terminate()
+
+
+async def _nothing(connection: object) -> None:
+    """Instead of the pool's reset on release, a round trip: nothing here leaves anything behind in a session."""
+
+
+def _check_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"the database's URL must be text, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port if "," not in parts.netloc else None
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("postgresql", "postgres"):
+        # Without the URL itself: it may hold a password.
+        raise ConfigurationError("the database's URL must look like postgresql://user@host:5432/database")

@@ -1,0 +1,17 @@
+-- The log: every event, once, at its position, for ever.
+create table {schema}.events (
+    global_position bigint not null default nextval('{schema_literal}.global_position') primary key,
+    stream_id text collate "C" not null,
+    stream_version integer not null check (stream_version > 0),
+    event_id uuid not null,
+    event_type text collate "C" not null,
+    event_version smallint not null,
+    category text collate "C" not null generated always as (split_part(stream_id, '-', 1)) stored,
+    event_data json not null,
+    metadata json not null,
+    recorded_at timestamptz not null default clock_timestamp(),
+    -- The last guard of optimistic concurrency: no version is written twice.
+    constraint events_stream_version unique (stream_id, stream_version),
+    -- The last guard of idempotence: no event is written twice.
+    constraint events_event_id unique (event_id)
+);

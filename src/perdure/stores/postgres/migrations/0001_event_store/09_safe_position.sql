@@ -1,0 +1,29 @@
+-- The readers' half of the fence: up to here, every event that will ever be committed can be seen by any later statement.
+-- First the sequence, then the locks: a position drawn before the first look belongs to a transaction that, at the second,
+-- either still holds its lock (whose key lies below) or has ended. PostgreSQL lets go of locks after a commit is visible.
+-- Rows must be read in a later statement, with a snapshot of its own.
+create function {schema}.safe_position() returns bigint
+language plpgsql volatile
+as $$
+declare
+    last_drawn bigint;
+    lowest_held bigint;
+begin
+    if pg_is_in_recovery() then
+        raise exception 'a standby does not see the locks that fence the log'
+            using errcode = 'PD003', hint = 'Follow the log on the primary.';
+    end if;
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'the log is followed under READ COMMITTED only' using errcode = 'PD002';
+    end if;
+    last_drawn := coalesce(pg_sequence_last_value('{schema_literal}.global_position'), 0);
+    select min(((classid::bigint & 65535) << 32) | objid::bigint)
+    into lowest_held
+    from pg_locks
+    where locktype = 'advisory'
+        and objsubid = 1
+        and classid::bigint >> 16 = {schema}.store_namespace()
+        and database = (select oid from pg_database where datname = current_database());
+    return least(last_drawn, lowest_held);
+end
+$$;

@@ -1,0 +1,87 @@
+"""Reading: streams, and the log up to where no event can come in between any more.
+
+Positions become visible in another order than they are drawn, so ``global_position > last`` alone loses events. What
+follows the last position without a gap is safe as it is. At a gap, and where a filter hides gaps, the fence is asked:
+`safe_position`, and then, with a later snapshot, the rows up to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from perdure.events import StoredEvent
+from perdure.log import LogFilter, Page
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.statements import Statements
+
+
+class Reader:
+    """Reads what is stored.
+
+    Args:
+        database: the database of the store.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+
+    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly after `from_version`, oldest first."""
+        rows = await self._database.fetch(self._sql["read_stream"], stream_id, from_version, limit)
+        return [StoredEvent(*row) for row in rows]
+
+    async def stream_version(self, stream_id: str) -> int:
+        """The version of a stream, 0 if there is none."""
+        return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+        if limit == 0:
+            return Page([], from_position)
+        if where != LogFilter():
+            return await self._fenced(from_position, limit, where)
+        rows = await self._database.fetch(self._sql["read_log"], from_position, limit)
+        if not rows:
+            return Page([], from_position)
+        if rows[-1]["global_position"] - from_position != len(rows):
+            rows = _contiguous(rows, from_position)
+        if not rows:
+            return await self._fenced(from_position, limit, where)
+        return _page(rows)
+
+    async def _fenced(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        safe = await self._database.fetch_value(self._sql["safe_position"])
+        if safe <= from_position:
+            return Page([], from_position, held_back=True)
+        name, arguments = _statement(where)
+        rows = await self._database.fetch(self._sql[name], from_position, safe, limit, *arguments)
+        if len(rows) == limit:
+            return _page(rows)
+        # Nothing that matches can come up to the safe position any more.
+        return Page([StoredEvent(*row) for row in rows], safe)
+
+
+def _page(rows: list[asyncpg.Record]) -> Page:
+    return Page([StoredEvent(*row) for row in rows], rows[-1]["global_position"])
+
+
+def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:
+    """What comes before the first gap."""
+    for index, row in enumerate(rows):
+        if row["global_position"] != from_position + index + 1:
+            return rows[:index]
+    return rows
+
+
+def _statement(where: LogFilter) -> tuple[str, list[Any]]:
+    if where.category is None and where.event_types is None:
+        return "read_safe_log", []
+    if where.event_types is None:
+        return "read_safe_log_of_category", [where.category]
+    if where.category is None:
+        return "read_safe_log_of_types", [list(where.event_types)]
+    return "read_safe_log_of_category_and_types", [where.category, list(where.event_types)]

@@ -1,0 +1,53 @@
+"""SQL by name: each statement stands in a file of its own, and the names of schemas and tables are filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from perdure.errors import InvalidArgumentError
+
+
+class Statements(Mapping[str, str]):
+    """The statements of a folder of ``.sql`` files, by file name.
+
+    Args:
+        folder: where the files are.
+        names: what stands for ``{schema}`` and the like in them: quoted identifiers, never values.
+    """
+
+    def __init__(self, folder: Path, **names: str) -> None:
+        self._texts = {file.stem: fill_in(file.read_text("utf-8"), **names) for file in sorted(folder.glob("*.sql"))}
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+def fill_in(sql: str, **names: str) -> str:
+    """The statement with ``{schema}`` and the like replaced."""
+    for placeholder, name in names.items():
+        sql = sql.replace(f"{{{placeholder}}}", name)
+    return sql
+
+
+def quote_identifier(name: str) -> str:
+    """The name of a schema, table or column as SQL takes it, whatever characters it holds.
+
+    Raises:
+        InvalidArgumentError: it is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL keeps.
+    """
+    if not isinstance(name, str) or not name or "\x00" in name:
+        raise InvalidArgumentError("name", f"{name!r} is no name for a schema, table or column")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("name", f"{name!r} holds a lone surrogate") from None
+    if size > 63:
+        raise InvalidArgumentError("name", f"{name!r} takes {size} bytes; PostgreSQL keeps 63")
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,216 @@
+"""The event store on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from perdure.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    StoreClosedError,
+    TransactionError,
+    WrongContextError,
+)
+from perdure.events import StoredEvent
+from perdure.log import LogFilter, Page, Subscription
+from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction, check_stream_id
+from perdure.stores.postgres.bell import Bell
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.group import GroupAppender
+from perdure.stores.postgres.migrations import Migrator
+from perdure.stores.postgres.queue import AppendQueue
+from perdure.stores.postgres.reader import Reader
+from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.transaction import PostgreSQLTransaction
+
+_OLDEST_SERVER = 150000
+
+
+class PostgreSQLEventStore(EventStore):
+    """Streams of events in a schema of a PostgreSQL database. `perdure.connect` makes one.
+
+    Args:
+        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables.
+        schema: the schema that holds the store; several stores may share a database.
+        migrate: whether to apply missing migrations on opening; if not, they are an error.
+        payload_limit: how many bytes the payload of an event may take.
+        pool_size: how many connections may be open for reading and for transactions.
+        append_lanes: how many batches of appends may be under way at once, each on a connection of its own.
+        batch_commits: how many commits may share a batch.
+        queue_events: how many events may wait to be appended, or be under way, before callers wait for their turn.
+        queue_bytes: how many bytes they may take.
+        append_timeout: seconds that an append may wait for its turn, for its stream, or to learn of an unknown outcome.
+        connect_timeout: seconds that opening a connection may take.
+        command_timeout: seconds that a statement may take.
+        close_timeout: seconds that closing waits for appends that are under way.
+        revive: called when a connection fails, before it is tried once more: starts an embedded server again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str = "perdure",
+        migrate: bool = True,
+        payload_limit: int = PAYLOAD_LIMIT,
+        pool_size: int = 10,
+        append_lanes: int = 2,
+        batch_commits: int = 256,
+        queue_events: int = 20_000,
+        queue_bytes: int = 64 * 1024 * 1024,
+        append_timeout: float = 10.0,
+        connect_timeout: float = 10.0,
+        command_timeout: float = 60.0,
+        close_timeout: float = 10.0,
+        revive: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(payload_limit=payload_limit)
+        for name, value in (("append_lanes", append_lanes), ("batch_commits", batch_commits)):
+            if value < 1:
+                raise InvalidArgumentError(name, f"must be at least 1, not {value}")
+        self.database = Database(
+            url,
+            schema=schema,
+            pool_size=pool_size,
+            connect_timeout=connect_timeout,
+            command_timeout=command_timeout,
+            revive=revive,
+        )
+        self._migrator = Migrator(schema)
+        self._migrate = migrate
+        self._reader = Reader(self.database)
+        self._lanes = append_lanes
+        self._append_timeout = append_timeout
+        self._close_timeout = close_timeout
+        self._queue_limits = {
+            "max_events": queue_events,
+            "max_bytes": queue_bytes,
+            "batch_commits": batch_commits,
+            "batch_bytes": 4 * 1024 * 1024,
+        }
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    def __repr__(self) -> str:
+        return f"PostgreSQLEventStore({self.database!r})"
+
+    async def open(self) -> None:
+        """Connect, check the server and the schema, and apply missing migrations.
+
+        Raises:
+            ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
+            SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
+        """
+        if self._loop is not None:
+            raise WrongContextError("the store is open already")
+        connection = await self.database.connect()
+        try:
+            await self._check_server(connection)
+            await (self._migrator.migrate(connection) if self._migrate else self._migrator.check(connection))
+        finally:
+            connection.terminate()
+        await self.database.open()
+        self._bell = Bell(self.database, self.changes)
+        self._bell.start()
+        self._group = GroupAppender(
+            self.database,
+            AppendQueue(**self._queue_limits, timeout=self._append_timeout),
+            lanes=self._lanes,
+            announce=self._bell.ring,
+            timeout=self._append_timeout,
+        )
+        self._group.start()
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+
+    async def close(self) -> None:
+        """Append what is queued, for at most `close_timeout` seconds, and let go of all connections."""
+        if self._loop is None:
+            return
+        self._check_context()
+        await self._group.close(self._close_timeout)
+        self._loop = None
+        await self._bell.close()
+        await self.database.close()
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        """Write what `encode` made. Raises as `append_to_stream` does."""
+        self._check_context()
+        if tx is None:
+            return await self._group.append(commit)
+        if not isinstance(tx, PostgreSQLTransaction):
+            raise TransactionError(f"{type(tx).__name__} is no transaction of this store: use store.transaction()")
+        return await tx.append(commit)
+
+    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly after `from_version`, oldest first."""
+        self._check_context()
+        return await self._reader.stream_page(stream_id, from_version, limit)
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+        self._check_context()
+        return await self._reader.log_page(from_position, limit, where)
+
+    async def stream_version(self, stream_id: str) -> int:
+        """The version of a stream: that of its last event, 0 if there is none."""
+        check_stream_id(stream_id)
+        self._check_context()
+        return await self._reader.stream_version(stream_id)
+
+    def subscribe(
+        self,
+        from_position: int = 0,
+        *,
+        from_event_id: UUID | None = None,
+        category: str | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> Subscription:
+        """Follow the log from a position. See `EventStore.subscribe`; other processes wake it by NOTIFY."""
+        self._check_context()
+        self._bell.listen()
+        return super().subscribe(
+            from_position, from_event_id=from_event_id, category=category, event_types=event_types
+        )
+
+    def transaction(self, connection: asyncpg.Connection[Any] | None = None) -> PostgreSQLTransaction:
+        """A transaction in which appends take part, on a connection of the caller's or of the pool.
+
+        Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
+
+        Example:
+            async with store.transaction() as tx:
+                await tx.connection.execute("insert into outbox ...")
+                await users.save(user, tx=tx)
+        """
+        self._check_context()
+        return PostgreSQLTransaction(self.database, connection, self._bell.ring)
+
+    async def _check_server(self, connection: asyncpg.Connection[Any]) -> None:
+        sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
+        settings = await connection.fetchrow(sql["server_settings"])
+        assert settings is not None  # noqa: S101 - a select without from returns one row
+        if settings["version"] < _OLDEST_SERVER:
+            raise ConfigurationError(f"PostgreSQL {settings['version'] // 10000} is too old: use 15 or newer")
+        if settings["in_recovery"]:
+            raise ConfigurationError("the server is a standby, which takes no appends: give the primary's URL")
+        if settings["synchronous_commit"] == "off":
+            raise ConfigurationError(
+                "synchronous_commit is off, which loses acknowledged events in a crash: "
+                "turn it on for the store's user (alter role ... set synchronous_commit = on)"
+            )
+
+    def _check_context(self) -> None:
+        if self._loop is None:
+            raise StoreClosedError
+        if self._process != os.getpid():
+            raise WrongContextError("the store was opened before this process was forked: open one in each process")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongContextError("the store was opened in another event loop: open one in each loop")
