@@ -1,0 +1,104 @@
+"""One PostgreSQL server for the run, one database for each test, copied from a migrated template."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+_SETTINGS = {
+    # The server is thrown away after the run. Tests of durability start servers of their own.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+}
+
+
+def _url_for(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+async def _execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server where the tests may make databases: PERDURE_TEST_DATABASE_URL, or an embedded one for this run."""
+    if url := os.environ.get("PERDURE_TEST_DATABASE_URL"):
+        yield url
+        return
+    server = EmbeddedPostgreSQL(
+        tmp_path_factory.mktemp("server"), major=int(os.environ.get("PERDURE_TEST_MAJOR", "18")), settings=_SETTINGS
+    )
+    asyncio.run(server.start())
+    try:
+        yield server.url
+    finally:
+        asyncio.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a database that holds an empty store."""
+    name = f"perdure_template_{uuid4().hex[:8]}"
+
+    async def make() -> None:
+        await _execute(server_url, f"create database {name}")
+        async with PostgreSQLEventStore(_url_for(server_url, name)):
+            pass
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_execute(server_url, f"drop database {name} with (force)"))
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """A database of this test's own, with an empty store in the schema `perdure`."""
+    name = f"{template}_{next(_numbers)}"
+    await _execute(server_url, f"create database {name} template {template}")
+    yield _url_for(server_url, name)
+    await _execute(server_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    """A database of this test's own with nothing in it."""
+    name = f"perdure_empty_{uuid4().hex[:8]}"
+    await _execute(server_url, f"create database {name}")
+    yield _url_for(server_url, name)
+    await _execute(server_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
+    """An open store on a database of this test's own."""
+    async with PostgreSQLEventStore(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to this test's database, beside the store."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
