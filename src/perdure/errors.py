@@ -77,7 +77,7 @@ class UnregisteredEventError(PerdureError, TypeError):
     """An object was given as an event whose class bears no ``@event``."""
 
     def __init__(self, cls: type) -> None:
-        super().__init__(f"{_path(cls)} is not an event: decorate it with @event(\"category.what_happened\")")
+        super().__init__(f"{_path(cls)} is not an event: decorate it with @event('category.what_happened')")
         self.cls = cls
 
 
@@ -148,6 +148,16 @@ class AggregateDefinitionError(PerdureError, TypeError):
         super().__init__(f"{cls.__qualname__} can't be an aggregate: {reason}")
         self.cls = cls
         self.reason = reason
+
+
+class AggregateBusyError(PerdureError, RuntimeError):
+    """An aggregate is used while another task saves it and may decide its commands again."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(
+            f"{stream_id!r} is being saved with retry: await that first, or load another instance with Repository.load"
+        )
+        self.stream_id = stream_id
 
 
 # --- Appending --------------------------------------------------------------------------------------------------------

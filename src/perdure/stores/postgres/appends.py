@@ -110,7 +110,8 @@ def _expected(commit: Commit) -> int:
 
 
 def _firsts(counts: Sequence[int]) -> list[int]:
-    firsts, first = [], 1
+    firsts: list[int] = []
+    first = 1
     for count in counts:
         firsts.append(first)
         first += count

@@ -1,7 +1,7 @@
 """The bell: wakes those who follow the log, at once in this process, by NOTIFY in others.
 
-A NOTIFY within the append would serialise all commits of the database, so it goes out after the commit, on a connection
-of its own: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: followers
+A NOTIFY within the append would serialise all commits of the database, so it goes out after the commit, on another
+connection: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: followers
 look for themselves from time to time.
 """
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
 
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreUnavailableError
+from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.statements import quote_identifier
 
@@ -86,7 +86,7 @@ class Database:
             pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection of the pool, for short work.
 
         Raises:

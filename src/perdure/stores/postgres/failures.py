@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import asyncpg
@@ -31,33 +31,43 @@ CONNECTION_LOST = (
 )
 """What the driver raises when the server can't be reached, or went away, or is a standby now."""
 
-_OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)
+_TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], PerdureError]], ...] = (
+    (
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
+        lambda reason: AuthenticationError(f"the database refused the user or the password: {reason}; check the URL"),
+    ),
+    (
+        (asyncpg.InvalidCatalogNameError,),
+        lambda reason: ConfigurationError(f"{reason}: create the database, or name another in the URL"),
+    ),
+    (
+        CONNECTION_LOST,
+        lambda reason: StoreUnavailableError(f"the database can't be reached: {reason}; is the server running?"),
+    ),
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError),
+        lambda reason: SchemaError(f"the schema isn't as this version of Perdure made it: {reason}; check migrations"),
+    ),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        lambda reason: ConfigurationError(f"the database's user lacks a right: {reason}"),
+    ),
+)
 
 
 def translated(error: BaseException) -> PerdureError | None:
     """The error of ours that stands for one of the driver's; None for any other exception."""
-    match error:
-        case PerdureError():
-            return None
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return AuthenticationError(f"the database refused the user or the password: {error}; check the URL")
-        case asyncpg.InvalidCatalogNameError():
-            return ConfigurationError(f"{error}: create the database, or name another in the URL")
-        case _ if isinstance(error, CONNECTION_LOST):
-            reason = str(error) or type(error).__name__
-            return StoreUnavailableError(f"the database can't be reached: {reason}; is the server running?")
-        case _ if isinstance(error, _OUTDATED):
-            return SchemaError(f"the schema isn't as this version of Perdure made it: {error}; check its migrations")
-        case asyncpg.InsufficientPrivilegeError():
-            return ConfigurationError(f"the database's user lacks a right: {error}")
-        case asyncpg.PostgresError():
-            return DatabaseError(str(error), error.sqlstate or "")
-        case _:
-            return None
+    reason = str(error) or type(error).__name__
+    for classes, translate in _TRANSLATIONS:
+        if isinstance(error, classes):
+            return translate(reason)
+    if isinstance(error, asyncpg.PostgresError):
+        return DatabaseError(reason, error.sqlstate or "")
+    return None
 
 
 @contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_errors() -> Generator[None]:
     """Let errors of ours leave the block instead of the driver's."""
     try:
         yield

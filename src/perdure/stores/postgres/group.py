@@ -1,6 +1,6 @@
 """Group append: the concurrent appends of a process share statements and commits, each with its own outcome.
 
-Lanes, each with a connection of its own, take batches from the queue: while one waits for the disk, the next is encoded.
+Lanes, each with its own connection, take batches from the queue: while one waits for the disk, the next is encoded.
 What fails as a batch is tried commit by commit, so that a poison event fails only its own. A lost connection leaves the
 outcome unknown: the batch is repeated with the same event ids, which are looked up first, until the deadline.
 """
@@ -163,9 +163,7 @@ class GroupAppender:
 
     async def _alone(self, connection: asyncpg.Connection[Any], pending: Pending, *, look_up: bool) -> Outcome:
         try:
-            return await self._appends.one(
-                connection, pending.commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT
-            )
+            return await self._appends.one(connection, pending.commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
         except asyncpg.UniqueViolationError:
             # Ids that are known already, or an insert around the stream's lock: looked up, it finds its outcome.
             return None

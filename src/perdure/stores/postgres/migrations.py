@@ -28,9 +28,7 @@ class Migration(NamedTuple):
 def known_migrations(folder: Path = Path(__file__).parent / "migrations") -> list[Migration]:
     """The migrations that this version of Perdure knows, in order."""
     return [
-        Migration(
-            int(step.name[:4]), step.name, tuple(file.read_text("utf-8") for file in sorted(step.glob("*.sql")))
-        )
+        Migration(int(step.name[:4]), step.name, tuple(file.read_text("utf-8") for file in sorted(step.glob("*.sql"))))
         for step in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*"))
     ]
 

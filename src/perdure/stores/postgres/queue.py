@@ -80,7 +80,7 @@ class AppendQueue:
         return pending
 
     def take(self, free_lanes: int) -> list[Pending]:
-        """A batch for a lane, sorted by stream: a fair share of what is ready, so that the other lanes find work too."""
+        """A batch for a lane, sorted by stream: a fair share of what is ready, so that other lanes find work too."""
         share = min(self._batch_commits, -(-len(self._ready) // max(free_lanes, 1)))
         batch: list[Pending] = []
         streams: dict[str, set[object]] = {}

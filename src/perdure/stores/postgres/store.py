@@ -22,7 +22,7 @@ from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Subscription
 from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction, check_stream_id
 from perdure.stores.postgres.bell import Bell
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.migrations import Migrator
 from perdure.stores.postgres.queue import AppendQueue
@@ -176,11 +176,9 @@ class PostgreSQLEventStore(EventStore):
         """Follow the log from a position. See `EventStore.subscribe`; other processes wake it by NOTIFY."""
         self._check_context()
         self._bell.listen()
-        return super().subscribe(
-            from_position, from_event_id=from_event_id, category=category, event_types=event_types
-        )
+        return super().subscribe(from_position, from_event_id=from_event_id, category=category, event_types=event_types)
 
-    def transaction(self, connection: asyncpg.Connection[Any] | None = None) -> PostgreSQLTransaction:
+    def transaction(self, connection: Connection | None = None) -> PostgreSQLTransaction:
         """A transaction in which appends take part, on a connection of the caller's or of the pool.
 
         Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.

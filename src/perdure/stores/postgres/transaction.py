@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
-import asyncpg
 from asyncpg.transaction import Transaction as DriverTransaction
 
 from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, TransactionError
@@ -30,7 +29,7 @@ class PostgreSQLTransaction(Transaction):
 
     connection: Connection
 
-    def __init__(self, database: Database, connection: asyncpg.Connection[Any] | None, ring: Callable[[], None]) -> None:
+    def __init__(self, database: Database, connection: Connection | None, ring: Callable[[], None]) -> None:
         super().__init__()
         self._database = database
         self._given = connection
@@ -49,7 +48,10 @@ class PostgreSQLTransaction(Transaction):
                 "the connection is in a transaction already, of whose commit the store would not learn: "
                 "begin it with 'async with store.transaction(connection)'"
             )
-        self.connection = self._given or await self._stack.enter_async_context(self._database.connection())
+        if self._given is None:
+            self.connection = await self._stack.enter_async_context(self._database.connection())
+        else:
+            self.connection = self._given
         try:
             with translated_errors():
                 self._transaction = self.connection.transaction(isolation="read_committed")
@@ -75,7 +77,7 @@ class PostgreSQLTransaction(Transaction):
         self._event_ids += [event.event_id for event in commit.events]
         return outcome
 
-    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
         assert self._transaction is not None  # noqa: S101 - __aenter__ has returned
         async with self._stack:
             if exc_type is not None:
