@@ -1,8 +1,8 @@
 """The bell: wakes those who follow the log, at once in this process, by NOTIFY in others.
 
 A NOTIFY within the append would serialise all commits of the database, so it goes out after the commit, on another
-connection: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: followers
-look for themselves from time to time.
+connection: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: those who
+follow look for themselves from time to time.
 """
 
 from __future__ import annotations

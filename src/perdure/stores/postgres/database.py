@@ -97,8 +97,7 @@ class Database:
             try:
                 yield connection
             finally:
-                # Shielded, so that a cancelled caller doesn't leave the connection behind.
-                await asyncio.shield(self._release(connection))
+                await self._release(connection)
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of one statement."""

@@ -54,15 +54,19 @@ class Reader:
         return _page(rows)
 
     async def _fenced(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        safe = await self._database.fetch_value(self._sql["safe_position"])
+        [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"])
+        held_back = safe < last_drawn
         if safe <= from_position:
-            return Page([], from_position, held_back=True)
+            return Page([], from_position, held_back)
         name, arguments = _statement(where)
         rows = await self._database.fetch(self._sql[name], from_position, safe, limit, *arguments)
         if len(rows) == limit:
             return _page(rows)
+        if where == LogFilter():
+            # Always an event's position, so that a checkpoint can name its event.
+            return _page(rows) if rows else Page([], from_position, held_back)
         # Nothing that matches can come up to the safe position any more.
-        return Page([StoredEvent(*row) for row in rows], safe)
+        return Page([StoredEvent(*row) for row in rows], safe, held_back)
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:

@@ -1,2 +1,2 @@
--- Up to where the log can be read by any later statement without missing an event.
-select {schema}.safe_position()
+-- Up to where the log can be read by any later statement without missing an event, and the last position drawn.
+select safe_position, last_drawn from {schema}.safe_position()

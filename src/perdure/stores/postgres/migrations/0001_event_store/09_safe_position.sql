@@ -2,11 +2,10 @@
 -- First the sequence, then the locks: a position drawn before the first look belongs to a transaction that, at the second,
 -- either still holds its lock (whose key lies below) or has ended. PostgreSQL lets go of locks after a commit is visible.
 -- Rows must be read in a later statement, with a snapshot of its own.
-create function {schema}.safe_position() returns bigint
+create function {schema}.safe_position(out safe_position bigint, out last_drawn bigint)
 language plpgsql volatile
 as $$
 declare
-    last_drawn bigint;
     lowest_held bigint;
 begin
     if pg_is_in_recovery() then
@@ -24,6 +23,6 @@ begin
         and objsubid = 1
         and classid::bigint >> 16 = {schema}.store_namespace()
         and database = (select oid from pg_database where datname = current_database());
-    return least(last_drawn, lowest_held);
+    safe_position := least(last_drawn, lowest_held);
 end
 $$;
