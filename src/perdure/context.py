@@ -5,7 +5,7 @@ The clock and the source of event ids live here too, so that tests can control b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def context(
     causation_id: UUID | str | None = None,
     user_id: UUID | str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Iterator[Context]:
+) -> Generator[Context]:
     """Give every event that is raised within the block this metadata, in this task and in those it starts.
 
     Blocks nest: what is not given here is taken from the block around it, and headers are merged.
@@ -84,7 +84,17 @@ def current_context() -> Context:
 
 
 @contextmanager
-def sources(new_id: Callable[[], UUID] | None = None, now: Callable[[], datetime] | None = None) -> Iterator[Sources]:
+def restored(context: Context) -> Generator[None]:
+    """Put a context back in force that `current_context` gave earlier, whatever the context around the block is."""
+    token = _context.set(context)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+@contextmanager
+def sources(new_id: Callable[[], UUID] | None = None, now: Callable[[], datetime] | None = None) -> Generator[Sources]:
     """Take event ids and the time from elsewhere within the block: for tests and imports of old data."""
     around = _sources.get()
     here = Sources(new_id or around.new_id, now or around.now)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError
-from perdure.events import StoredEvent, registry
+from perdure.events import StoredEvent, check_category, registry
 
 logger = logging.getLogger("perdure.log")
 
 PAGE_SIZE: Final = 500
-LONGEST_STREAM_ID: Final = 512
-_CATEGORY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+")
 
 
 class LogFilter(NamedTuple):
@@ -164,12 +161,7 @@ def make_filter(category: str | None, event_types: Sequence[str | type] | None) 
     return LogFilter(category, tuple(sorted(set(names))))
 
 
-def check_category(category: object) -> None:
-    """Raise InvalidArgumentError unless it can be the first part of a stream id."""
-    if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
-        raise InvalidArgumentError("category", f"{category!r} is none: it is the part of a stream id before the hyphen")
-
-
 def check_count(argument: str, value: object) -> None:
+    """Raise InvalidArgumentError unless it is a whole number from 0 on."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidArgumentError(argument, f"must be a whole number from 0 on, not {value!r}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
@@ -14,12 +13,11 @@ import msgspec
 from perdure.errors import (
     EventEncodingError,
     InvalidArgumentError,
-    InvalidStreamIdError,
     PayloadTooLargeError,
     UnsupportedOperationError,
 )
-from perdure.events import NewEvent, StoredEvent, encode_metadata
-from perdure.log import LONGEST_STREAM_ID, PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
+from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
+from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
 
 
 class StreamState(Enum):
@@ -92,7 +90,7 @@ class Transaction:
     async def __aenter__(self) -> Self:
         raise UnsupportedOperationError(f"{type(self).__name__} can't be begun")
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
         raise UnsupportedOperationError(f"{type(self).__name__} can't be ended")
 
 
@@ -216,7 +214,13 @@ class EventStore(ABC):
     ) -> Subscription:
         """Follow the log from a position: first what is there, then what is appended, as it comes.
 
-        It never ends by itself. A lost connection is waited out. When `from_event_id` is given, the event at `from_position` must be that one.
+        It never ends by itself. A lost connection is waited out.
+
+        Args:
+            from_position: where to begin; 0 is the beginning.
+            from_event_id: the event that must stand there, else LogDivergedError: the log isn't the one that was read.
+            category: only streams of this category.
+            event_types: only these types, by stored name or class.
 
         Example:
             async for stored in store.subscribe(checkpoint):
@@ -225,7 +229,7 @@ class EventStore(ABC):
         check_count("from_position", from_position)
         return Subscription(self, from_position, from_event_id, make_filter(category, event_types))
 
-    def transaction(self, connection: object = None) -> Transaction:
+    def transaction(self, connection: Any = None) -> Transaction:  # noqa: ARG002 - for stores that have one
         """A transaction in which appends take part. Only stores on a database have one."""
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions")
 
@@ -283,25 +287,6 @@ class EventStore(ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-
-_STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-\udfff]+")
-
-
-def check_stream_id(stream_id: object) -> None:
-    """Raise InvalidStreamIdError, with the reason, unless it is a ``category-id`` that can be stored."""
-    if isinstance(stream_id, str) and len(stream_id) <= LONGEST_STREAM_ID and _STREAM_ID.fullmatch(stream_id):
-        return
-    if not isinstance(stream_id, str):
-        raise InvalidStreamIdError(stream_id, "is no text")
-    if len(stream_id) > LONGEST_STREAM_ID:
-        raise InvalidStreamIdError(stream_id, f"is longer than {LONGEST_STREAM_ID} characters")
-    if not stream_id:
-        raise InvalidStreamIdError(stream_id, "is empty")
-    category, hyphen, rest = stream_id.partition("-")
-    if not (hyphen and category and rest):
-        raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
-    raise InvalidStreamIdError(stream_id, "holds a control character or a lone surrogate")
 
 
 def _check_expected_version(expected: object) -> None:

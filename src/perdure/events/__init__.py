@@ -12,3 +12,6 @@ from perdure.events.messages import EventMetadata as EventMetadata
 from perdure.events.messages import NewEvent as NewEvent
 from perdure.events.messages import StoredEvent as StoredEvent
 from perdure.events.messages import encode_metadata as encode_metadata
+from perdure.events.stream_id import LONGEST_STREAM_ID as LONGEST_STREAM_ID
+from perdure.events.stream_id import check_category as check_category
+from perdure.events.stream_id import check_stream_id as check_stream_id

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import inspect
@@ -122,20 +122,19 @@ def _parts(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
     yield info
     for name in info.__struct_fields__:
         value = getattr(info, name)
-        for inner in value if isinstance(value, tuple) else (value,):
-            if isinstance(inner, inspect.Field):
-                inner = inner.type
-            if isinstance(inner, inspect.Type):
-                yield from _parts(inner, seen)
+        for inner in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+            part = inner.type if isinstance(inner, inspect.Field) else inner
+            if isinstance(part, inspect.Type):
+                yield from _parts(part, seen)
 
 
 def _leaves(value: object) -> Iterator[object]:
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in cast("dict[object, object]", value).items():
             yield key
             yield from _leaves(inner)
     elif isinstance(value, list | tuple | set | frozenset):
-        for inner in value:
+        for inner in cast("Iterable[object]", value):
             yield from _leaves(inner)
     else:
         yield value

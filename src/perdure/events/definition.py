@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from types import CellType, FunctionType
 from typing import Any, TypeVar, cast, dataclass_transform, overload
@@ -117,10 +118,9 @@ def event(name: str, *, version: int = 1) -> Callable[[type[E]], type[E]]:
     def decorate(cls: type[E]) -> type[E]:
         stored = cls if _is_structured(cls) else cast("type[E]", _as_struct(cls))
         event_type = EventType(name, version, stored)
-        try:
+        # A NameError means a class that is defined further down: it is looked at again at first use.
+        with suppress(NameError):
             event_type.codec  # noqa: B018 - refuses at definition what can't be stored
-        except NameError:
-            pass  # an annotation names a class that is defined further down: looked at again at first use
         registry.add(event_type)
         return stored
 
@@ -131,7 +131,7 @@ def _place(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
 
 
-def _is_structured(cls: type) -> bool:
+def _is_structured(cls: type[Any]) -> bool:
     return issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")
 
 
@@ -146,8 +146,9 @@ def _as_struct(cls: type) -> type:
             )
     namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     bases = (*(base for base in cls.__bases__ if base is not object), msgspec.Struct)
+    metaclass: Any = type(msgspec.Struct)
     try:
-        struct = type(msgspec.Struct)(cls.__name__, bases, namespace, frozen=True, kw_only=True)
+        struct: type = metaclass(cls.__name__, bases, namespace, frozen=True, kw_only=True)
     except TypeError as error:
         raise EventDefinitionError(cls, str(error)) from error
     _repoint_super(cls, struct)

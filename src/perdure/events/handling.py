@@ -33,6 +33,7 @@ def handles(*args: Any) -> Any:
         ... class SwitchedOn: ...
         >>> class Lamp(AggregateRoot, category="lamp"):
         ...     is_on: bool = False
+        ...
         ...     @handles
         ...     def _switched_on(self, event: SwitchedOn) -> None:
         ...         self.is_on = True

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
-from perdure.events import StoredEvent
+from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page
 from perdure.store import (
     ANY,
@@ -16,7 +16,6 @@ from perdure.store import (
     Commit,
     EventStore,
     Transaction,
-    check_stream_id,
 )
 
 

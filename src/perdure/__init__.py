@@ -1,0 +1,196 @@
+"""Perdure: event sourcing for Python. Async, typed, PostgreSQL first.
+
+Everything that users need is here. A name is loaded when it is first used, so that ``import perdure`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Not lazy like the others: importing the module `perdure.context` later on would put it in the function's place.
+from perdure.context import context as context
+
+if TYPE_CHECKING:
+    from perdure.aggregate import AggregateRoot as AggregateRoot
+    from perdure.aggregate import command as command
+    from perdure.context import current_context as current_context
+    from perdure.errors import AggregateBusyError as AggregateBusyError
+    from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
+    from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
+    from perdure.errors import AuthenticationError as AuthenticationError
+    from perdure.errors import ConfigurationError as ConfigurationError
+    from perdure.errors import DatabaseError as DatabaseError
+    from perdure.errors import DomainError as DomainError
+    from perdure.errors import DuplicateEventTypeError as DuplicateEventTypeError
+    from perdure.errors import EmbeddedServerError as EmbeddedServerError
+    from perdure.errors import EventDecodingError as EventDecodingError
+    from perdure.errors import EventDefinitionError as EventDefinitionError
+    from perdure.errors import EventEncodingError as EventEncodingError
+    from perdure.errors import EventIdReuseError as EventIdReuseError
+    from perdure.errors import InvalidArgumentError as InvalidArgumentError
+    from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
+    from perdure.errors import LogDivergedError as LogDivergedError
+    from perdure.errors import MissingExtraError as MissingExtraError
+    from perdure.errors import OptimisticConcurrencyError as OptimisticConcurrencyError
+    from perdure.errors import OutcomeUnknownError as OutcomeUnknownError
+    from perdure.errors import PayloadTooLargeError as PayloadTooLargeError
+    from perdure.errors import PerdureError as PerdureError
+    from perdure.errors import ProjectionDefinitionError as ProjectionDefinitionError
+    from perdure.errors import ProjectionPausedError as ProjectionPausedError
+    from perdure.errors import ProjectionShapeError as ProjectionShapeError
+    from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
+    from perdure.errors import SchemaError as SchemaError
+    from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
+    from perdure.errors import SchemaTooNewError as SchemaTooNewError
+    from perdure.errors import StoreClosedError as StoreClosedError
+    from perdure.errors import StoreOverloadedError as StoreOverloadedError
+    from perdure.errors import StoreUnavailableError as StoreUnavailableError
+    from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
+    from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnregisteredEventError as UnregisteredEventError
+    from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
+    from perdure.errors import WrongContextError as WrongContextError
+    from perdure.events import EventMetadata as EventMetadata
+    from perdure.events import NewEvent as NewEvent
+    from perdure.events import StoredEvent as StoredEvent
+    from perdure.events import event as event
+    from perdure.events import field as field
+    from perdure.events import handles as handles
+    from perdure.log import Subscription as Subscription
+    from perdure.repository import Repository as Repository
+    from perdure.repository import RetryConfig as RetryConfig
+    from perdure.store import ANY as ANY
+    from perdure.store import NO_STREAM as NO_STREAM
+    from perdure.store import STREAM_EXISTS as STREAM_EXISTS
+    from perdure.store import AppendResult as AppendResult
+    from perdure.store import EventStore as EventStore
+    from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
+
+_MODULES = {
+    "ANY": "store",
+    "AggregateBusyError": "errors",
+    "AggregateDefinitionError": "errors",
+    "AggregateNotFoundError": "errors",
+    "AggregateRoot": "aggregate",
+    "AppendResult": "store",
+    "AuthenticationError": "errors",
+    "ConfigurationError": "errors",
+    "DatabaseError": "errors",
+    "DomainError": "errors",
+    "DuplicateEventTypeError": "errors",
+    "EmbeddedServerError": "errors",
+    "EventDecodingError": "errors",
+    "EventDefinitionError": "errors",
+    "EventEncodingError": "errors",
+    "EventIdReuseError": "errors",
+    "EventMetadata": "events",
+    "EventStore": "store",
+    "InMemoryEventStore": "stores.memory",
+    "InvalidArgumentError": "errors",
+    "InvalidStreamIdError": "errors",
+    "LogDivergedError": "errors",
+    "MissingExtraError": "errors",
+    "NO_STREAM": "store",
+    "NewEvent": "events",
+    "OptimisticConcurrencyError": "errors",
+    "OutcomeUnknownError": "errors",
+    "PayloadTooLargeError": "errors",
+    "PerdureError": "errors",
+    "ProjectionDefinitionError": "errors",
+    "ProjectionPausedError": "errors",
+    "ProjectionShapeError": "errors",
+    "ProjectionTimeoutError": "errors",
+    "Repository": "repository",
+    "RetryConfig": "repository",
+    "STREAM_EXISTS": "store",
+    "SchemaError": "errors",
+    "SchemaOutdatedError": "errors",
+    "SchemaTooNewError": "errors",
+    "StoreClosedError": "errors",
+    "StoreOverloadedError": "errors",
+    "StoreUnavailableError": "errors",
+    "StoredEvent": "events",
+    "Subscription": "log",
+    "TransactionError": "errors",
+    "UnknownEventTypeError": "errors",
+    "UnknownProjectionError": "errors",
+    "UnregisteredEventError": "errors",
+    "UnsupportedOperationError": "errors",
+    "WrongContextError": "errors",
+    "command": "aggregate",
+    "current_context": "context",
+    "event": "events",
+    "field": "events",
+    "handles": "events",
+}
+
+__all__ = [
+    "ANY",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "AggregateBusyError",
+    "AggregateDefinitionError",
+    "AggregateNotFoundError",
+    "AggregateRoot",
+    "AppendResult",
+    "AuthenticationError",
+    "ConfigurationError",
+    "DatabaseError",
+    "DomainError",
+    "DuplicateEventTypeError",
+    "EmbeddedServerError",
+    "EventDecodingError",
+    "EventDefinitionError",
+    "EventEncodingError",
+    "EventIdReuseError",
+    "EventMetadata",
+    "EventStore",
+    "InMemoryEventStore",
+    "InvalidArgumentError",
+    "InvalidStreamIdError",
+    "LogDivergedError",
+    "MissingExtraError",
+    "NewEvent",
+    "OptimisticConcurrencyError",
+    "OutcomeUnknownError",
+    "PayloadTooLargeError",
+    "PerdureError",
+    "ProjectionDefinitionError",
+    "ProjectionPausedError",
+    "ProjectionShapeError",
+    "ProjectionTimeoutError",
+    "Repository",
+    "RetryConfig",
+    "SchemaError",
+    "SchemaOutdatedError",
+    "SchemaTooNewError",
+    "StoreClosedError",
+    "StoreOverloadedError",
+    "StoreUnavailableError",
+    "StoredEvent",
+    "Subscription",
+    "TransactionError",
+    "UnknownEventTypeError",
+    "UnknownProjectionError",
+    "UnregisteredEventError",
+    "UnsupportedOperationError",
+    "WrongContextError",
+    "command",
+    "context",
+    "current_context",
+    "event",
+    "field",
+    "handles",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+    value = getattr(import_module(f"perdure.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

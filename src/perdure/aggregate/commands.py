@@ -1,0 +1,106 @@
+"""`@command`: methods that decide. They are recorded, so that they can be decided again after a conflict."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from perdure.aggregate.definition import COMMAND_MARK
+from perdure.aggregate.root import AggregateRoot
+from perdure.aggregate.uncommitted import RecordedCommand, Undo
+from perdure.context import current_context, restored
+from perdure.errors import AggregateBusyError, InvalidArgumentError
+
+A = TypeVar("A", bound=AggregateRoot)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], R]:
+    """Make a method a command: it checks the rules and raises events, all of them or none.
+
+    When it raises, its events and the state that they made are gone. Each call is recorded with a copy of its
+    arguments, so that `save_with_retry` can decide it again on fresh state; commands that it calls are part of it.
+    It must be synchronous, and its arguments values: what it has to look up elsewhere is fetched before and passed in.
+
+    Raises:
+        AggregateDefinitionError: at class creation, when it is asynchronous.
+        InvalidArgumentError: at a call, when an argument can't be copied.
+
+    Example:
+        >>> from perdure import AggregateRoot, DomainError, command
+        >>> class Ticket(AggregateRoot, category="ticket"):
+        ...     @command
+        ...     def close(self, reason: str) -> None:
+        ...         if not reason:
+        ...             raise DomainError("say why")
+    """
+
+    @wraps(method)
+    def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with _recorded(self, call, args, kwargs):
+            return method(self, *args, **kwargs)
+
+    setattr(call, COMMAND_MARK, True)
+    return call
+
+
+def decide_again(commands: list[RecordedCommand], aggregate: AggregateRoot) -> None:
+    """Run recorded commands on another instance, each in the context in which it was called first."""
+    for one in commands:
+        args, kwargs = copy.deepcopy((one.args, one.kwargs))
+        with restored(one.context):
+            one.method(aggregate, *args, **kwargs)
+
+
+def adopt(aggregate: AggregateRoot, other: AggregateRoot) -> None:
+    """Give the aggregate the state, the version and the uncommitted events of another instance, which is given up."""
+    vars(aggregate).clear()
+    vars(aggregate).update(vars(other))
+    aggregate.stream_version = other.stream_version
+    aggregate.uncommitted = other.uncommitted
+
+
+@contextmanager
+def _recorded(
+    aggregate: AggregateRoot, method: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Generator[None]:
+    work = aggregate.uncommitted
+    if work.held:
+        raise AggregateBusyError(aggregate.stream_id)
+    before = aggregate.stream_version
+    copies = None if work.running else _copied(method, args, kwargs)
+    undo = Undo(before, len(work.events))
+    work.running.append(undo)
+    try:
+        yield
+    except BaseException:
+        _take_back(aggregate, undo)
+        raise
+    finally:
+        work.running.pop()
+    if copies is not None:
+        work.commands.append(RecordedCommand(method, *copies, current_context(), before, aggregate.stream_version))
+
+
+def _take_back(aggregate: AggregateRoot, undo: Undo) -> None:
+    if undo.state is not None:
+        vars(aggregate).clear()
+        vars(aggregate).update(undo.state)
+        aggregate.stream_version = undo.version
+        del aggregate.uncommitted.events[undo.event_count :]
+
+
+def _copied(
+    method: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    try:
+        return copy.deepcopy((args, kwargs))
+    except Exception as error:
+        name = getattr(method, "__name__", "a command")
+        raise InvalidArgumentError(
+            "arguments", f"of {name}() can't be copied ({error}): give commands values, not services"
+        ) from error

@@ -1,0 +1,140 @@
+"""What a class of aggregates declares: state, handlers and commands. Mistakes are told where it is defined."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar, Final, cast, get_origin
+
+import msgspec
+
+from perdure.errors import AggregateDefinitionError, InvalidArgumentError
+from perdure.events import Handler, check_category, handlers_of, registry
+
+COMMAND_MARK: Final = "__perdure_command__"
+
+_MISSING = object()
+_FIELD: type[Any] = type(cast("Any", msgspec.field()))
+_CONSTANTS: tuple[object, ...] = (ClassVar, Final)
+_CONSTANT = re.compile(r"(\w+\.)*(ClassVar|Final)\b")
+
+
+class Handlers(dict[type, Handler | None]):
+    """Which handler takes which class of events. Found at first use: by then annotations can be resolved."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__()
+        self._cls = cls
+        self._declared: Mapping[type, Handler] | None = None
+
+    def __missing__(self, event_class: type) -> Handler | None:
+        if self._declared is None:
+            self._declared = handlers_of(self._cls, partial(AggregateDefinitionError, self._cls))
+            for handler in self._declared.values():
+                refuse_asynchronous(self._cls, "handler", handler)
+        registry.by_class(event_class)
+        declared = self._declared
+        nearest = next((declared[cls] for cls in event_class.__mro__ if cls in declared), None)
+        self[event_class] = nearest
+        return nearest
+
+
+def state_of(cls: type, root: type) -> dict[str, Callable[[], Any]]:
+    """What makes the first value of each annotated field, its parents' fields included.
+
+    Raises:
+        AggregateDefinitionError: a field has no default, or one that all instances would share.
+    """
+    owners = [owner for owner in reversed(cls.__mro__) if not issubclass(root, owner)]
+    fields = {name for owner in owners for name in _fields_of(owner)}
+    for owner in owners:
+        _check_names(cls, owner, root)
+    return {name: _first_value(cls, name) for name in sorted(fields)}
+
+
+def check_commands(cls: type) -> None:
+    """Raise AggregateDefinitionError when a command of the class is asynchronous."""
+    for method in vars(cls).values():
+        if hasattr(method, COMMAND_MARK):
+            refuse_asynchronous(cls, "command", method)
+
+
+def checked_category(cls: type, category: str) -> str:
+    """The category, if it can be one."""
+    try:
+        check_category(category)
+    except InvalidArgumentError as error:
+        raise AggregateDefinitionError(cls, str(error)) from error
+    return category
+
+
+def refuse_asynchronous(cls: type, role: str, method: Callable[..., Any]) -> None:
+    """Raise AggregateDefinitionError unless calling the method runs it to its end."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(kind(inspect.unwrap(method)) for kind in kinds):
+        raise AggregateDefinitionError(
+            cls,
+            f"{role} {method.__name__}() is asynchronous or a generator, but it must run to its end in one go: "
+            "fetch what it needs first, and pass that in",
+        )
+
+
+def _fields_of(owner: type) -> Iterator[str]:
+    for name, annotation in inspect.get_annotations(owner).items():
+        if isinstance(annotation, str):
+            constant = _CONSTANT.match(annotation) is not None
+        else:
+            constant = annotation in _CONSTANTS or get_origin(annotation) in _CONSTANTS
+        if not constant:
+            yield name
+
+
+def _check_names(cls: type, owner: type, root: type) -> None:
+    annotated = inspect.get_annotations(owner)
+    taken = [name for name in annotated if hasattr(root, name)]
+    taken += [name for name in vars(owner) if name in getattr(root, "__slots__", ()) and not name.startswith("__")]
+    if taken:
+        raise AggregateDefinitionError(cls, f"{taken[0]!r} is a name that every aggregate has: choose another one")
+    for name, value in vars(owner).items():
+        if name not in annotated and not name.startswith("__") and not _is_hashable(value):
+            raise AggregateDefinitionError(cls, _shared(name, value))
+
+
+def _first_value(cls: type, name: str) -> Callable[[], Any]:
+    default = inspect.getattr_static(cls, name, _MISSING)
+    if default is _MISSING:
+        raise AggregateDefinitionError(
+            cls,
+            f"field {name!r} has no default, but the state is there before the first event: "
+            f"write '{name}: ... | None = None', or give it field(default_factory=...)",
+        )
+    if isinstance(default, _FIELD):
+        if default.default_factory is not msgspec.NODEFAULT:
+            factory: Callable[[], Any] = default.default_factory
+            return factory
+        default = default.default
+    if isinstance(default, dataclasses.Field):
+        raise AggregateDefinitionError(cls, f"field {name!r} uses dataclasses.field: use perdure.field instead")
+    if not _is_hashable(default):
+        raise AggregateDefinitionError(cls, _shared(name, default))
+    return lambda: default
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _shared(name: str, value: object) -> str:
+    kind = type(value).__name__
+    fix = f"field(default_factory={kind})" if not value else "field(default_factory=lambda: ...)"
+    return (
+        f"field {name!r} has a {kind} as its default, which all instances would share: write '{name}: {kind} = {fix}', "
+        "or annotate it as ClassVar if they are meant to"
+    )

@@ -1,0 +1,188 @@
+"""`AggregateRoot`, what every aggregate is made from."""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from perdure.aggregate.definition import Handlers, check_commands, checked_category, state_of
+from perdure.aggregate.uncommitted import Uncommitted
+from perdure.errors import (
+    AggregateBusyError,
+    AggregateDefinitionError,
+    EventEncodingError,
+    InvalidArgumentError,
+    UnknownEventTypeError,
+)
+from perdure.events import NewEvent, StoredEvent, check_stream_id, registry
+
+
+class AggregateRoot:
+    """Something that decides by rules, and whose state follows from its events alone.
+
+    Annotated fields are the state, each with a default; methods with ``@handles`` change it, methods with ``@command``
+    check the rules and raise events. A class without a category shares state and methods, and has no instances.
+
+    Args:
+        aggregate_id: text or a UUID, without the category: ``User("123")`` has the stream ``user-123``.
+
+    Raises:
+        AggregateDefinitionError: at class creation, when the class can't work as it is written.
+        InvalidArgumentError: the id can't be used; InvalidStreamIdError when the stream id that it makes can't.
+
+    Example:
+        >>> from perdure import AggregateRoot, command, event, handles
+        >>> @event("door.opened")
+        ... class DoorOpened: ...
+        >>> class Door(AggregateRoot, category="door"):
+        ...     is_open: bool = False
+        ...
+        ...     @command
+        ...     def open(self) -> None:
+        ...         if not self.is_open:
+        ...             self.raise_event(DoorOpened())
+        ...
+        ...     @handles
+        ...     def _opened(self, event: DoorOpened) -> None:
+        ...         self.is_open = True
+        >>> door = Door("front")
+        >>> door.open()
+        >>> door
+        <Door 'door-front' at version 1 (1 uncommitted): is_open=True>
+    """
+
+    # Slots keep our own attributes apart from the state, which is all that __dict__ holds.
+    __slots__ = ("__dict__", "__weakref__", "aggregate_id", "stream_id", "stream_version", "uncommitted")
+
+    aggregate_id: str
+    """Its name within its category."""
+    stream_id: str
+    """The stream of its events, ``category-id``."""
+    stream_version: int
+    """The number of events that made the state, uncommitted ones included."""
+    uncommitted: Uncommitted
+    """What was decided and isn't stored yet. For repositories."""
+
+    _category: ClassVar[str | None] = None
+    _state: ClassVar[Mapping[str, Callable[[], Any]]] = {}
+    _handlers: ClassVar[Handlers]
+
+    def __init_subclass__(cls, *, category: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if category is not None:
+            cls._category = checked_category(cls, category)
+        check_commands(cls)
+        cls._state = state_of(cls, AggregateRoot)
+        cls._handlers = Handlers(cls)
+
+    def __init__(self, aggregate_id: str | UUID) -> None:
+        self.aggregate_id = str(aggregate_id) if isinstance(aggregate_id, UUID) else aggregate_id
+        self.stream_id = self._checked_stream_id(self.aggregate_id)
+        self.stream_version = 0
+        self.uncommitted = Uncommitted()
+        vars(self).update({name: first_value() for name, first_value in self._state.items()})
+
+    @property
+    def committed_version(self) -> int:
+        """The version that the store knows of: what the stream must have for the next save."""
+        return self.stream_version - len(self.uncommitted.events)
+
+    @property
+    def uncommitted_events(self) -> tuple[NewEvent, ...]:
+        """The events that were raised and aren't saved yet, oldest first."""
+        return tuple(self.uncommitted.events)
+
+    def raise_event(self, event: object, timestamp: datetime | None = None) -> None:
+        """Apply an event and keep it to be saved, with a new id and the metadata of the context.
+
+        Args:
+            event: an object whose class bears ``@event``. A copy is kept: what becomes of the object is not recorded.
+            timestamp: when it happened, aware; else now.
+
+        Raises:
+            UnregisteredEventError: its class bears no ``@event``.
+            InvalidArgumentError: the timestamp is naive.
+            AggregateBusyError: another task saves the aggregate with retry.
+        """
+        work = self.uncommitted
+        if work.held:
+            raise AggregateBusyError(self.stream_id)
+        if work.applying:
+            raise AggregateDefinitionError(type(self), "a handler raises an event: raise it in the command instead")
+        recorded = NewEvent(_copied(event), timestamp=timestamp)
+        for undo in work.running:
+            if undo.state is None:
+                undo.state = copy.deepcopy(vars(self), {id(self): self})
+        self.apply_event(event)
+        work.events.append(recorded)
+
+    def apply_event(self, event: object) -> None:
+        """Change the state by an event, without recording it. Events that no method handles only count.
+
+        Raises:
+            UnregisteredEventError: its class bears no ``@event``.
+            AggregateDefinitionError: a handler doesn't say which event it takes, or two take the same one.
+        """
+        handler = self._handlers[type(event)]
+        if handler is not None:
+            self.uncommitted.applying = True
+            try:
+                handler(self, event)
+            finally:
+                self.uncommitted.applying = False
+        self.stream_version += 1
+
+    def apply_stored_event(self, stored: StoredEvent) -> None:
+        """The same for an event that was read: its payload is decoded only if a method handles it.
+
+        Raises:
+            UnknownEventTypeError: its type has no class here.
+            EventDecodingError: its data doesn't fit its class.
+        """
+        kind = registry.by_name(stored.event_type)
+        if kind is None:
+            raise UnknownEventTypeError(stored.event_type, stored.stream_id, stored.stream_version)
+        if self._handlers[kind.cls] is None:
+            self.stream_version += 1
+        else:
+            self.apply_event(stored.event)
+
+    def mark_events_as_committed(self, through: int | None = None) -> None:
+        """Forget the uncommitted events: they are stored. `through` is the version of the last one, if not all are."""
+        version = self.stream_version if through is None else through
+        self.uncommitted.drop(max(0, version - self.committed_version), version)
+
+    def __repr__(self) -> str:
+        count = len(self.uncommitted.events)
+        version = f"{self.stream_version} ({count} uncommitted)" if count else str(self.stream_version)
+        state = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in vars(self).items())
+        return f"<{type(self).__name__} {self.stream_id!r} at version {version}{': ' if state else ''}{state}>"
+
+    def _checked_stream_id(self, aggregate_id: object) -> str:
+        category = self._category
+        if category is None:
+            raise AggregateDefinitionError(
+                type(self), f'it has no category: write class {type(self).__name__}(AggregateRoot, category="...")'
+            )
+        if not isinstance(aggregate_id, str):
+            raise InvalidArgumentError("aggregate_id", f"must be text or a UUID, not {type(aggregate_id).__name__}")
+        if aggregate_id.startswith(f"{category}-"):
+            raise InvalidArgumentError(
+                "aggregate_id", f"{aggregate_id!r} begins with its category: leave {category + '-'!r} out, it is added"
+            )
+        stream_id = f"{category}-{aggregate_id}"
+        check_stream_id(stream_id)
+        return stream_id
+
+
+def _copied(event: object) -> object:
+    # Handlers often put parts of an event into the state, where later ones change them; the record must not follow.
+    kind = registry.by_class(type(event))
+    try:
+        return copy.deepcopy(event)
+    except Exception as error:
+        raise EventEncodingError(kind.name, f"it can't be copied: {error}") from error

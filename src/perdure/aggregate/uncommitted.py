@@ -1,0 +1,78 @@
+"""What an aggregate has decided and no store has taken yet. Its repository works with it; users rarely need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from perdure.context import Context
+from perdure.events import NewEvent
+
+
+class RecordedCommand(NamedTuple):
+    """A command as it was called, so that it can be decided again on fresh state."""
+
+    method: Callable[..., object]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    context: Context
+    """In force when it was called: what it raises when decided again belongs to the same request."""
+    from_version: int
+    """The aggregate's version before it."""
+    to_version: int
+    """The aggregate's version after it: its events lie between."""
+
+
+class Sent(NamedTuple):
+    """An append that was handed to a store, and that may be written without our knowing."""
+
+    to_version: int
+    """The version of its last event."""
+    tx: object
+    """The caller's transaction that it is part of, or None."""
+
+
+class Undo:
+    """What a running command found, so that nothing of it stays when it raises."""
+
+    __slots__ = ("event_count", "state", "version")
+
+    def __init__(self, version: int, event_count: int) -> None:
+        self.version = version
+        self.event_count = event_count
+        self.state: dict[str, Any] | None = None
+
+
+class Uncommitted:
+    """Events and commands of one aggregate, in order, since the version that the store knows of.
+
+    Attributes:
+        events: to be appended.
+        commands: what was called, outermost calls only.
+        running: one for each command that is under way, outermost first.
+        applying: whether a handler is under way.
+        held: whether a repository may replace the state at any moment, so that nobody may change it.
+        sent: an append of these events that may be written.
+    """
+
+    __slots__ = ("applying", "commands", "events", "held", "running", "sent")
+
+    def __init__(self) -> None:
+        self.events: list[NewEvent] = []
+        self.commands: list[RecordedCommand] = []
+        self.running: list[Undo] = []
+        self.applying = False
+        self.held = False
+        self.sent: Sent | None = None
+
+    @property
+    def decided_by_commands(self) -> bool:
+        """Whether commands produced all the events, so that they can be decided again."""
+        return sum(one.to_version - one.from_version for one in self.commands) == len(self.events)
+
+    def drop(self, count: int, version: int) -> None:
+        """Forget the first events, which are stored now, and the commands up to that version of the aggregate."""
+        del self.events[:count]
+        self.commands = [one for one in self.commands if one.to_version > version]
+        if self.sent is not None and self.sent.to_version <= version:
+            self.sent = None

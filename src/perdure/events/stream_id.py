@@ -1,0 +1,36 @@
+"""The form of stream ids: ``category-id``, as in ``user-123``. The category ends at the first hyphen and holds none."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from perdure.errors import InvalidArgumentError, InvalidStreamIdError
+
+LONGEST_STREAM_ID: Final = 512
+"""In characters."""
+
+_CATEGORY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+")
+_STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def check_category(category: object) -> None:
+    """Raise InvalidArgumentError unless it can be the first part of a stream id."""
+    if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
+        raise InvalidArgumentError("category", f"{category!r} is none: it is the part of a stream id before the hyphen")
+
+
+def check_stream_id(stream_id: object) -> None:
+    """Raise InvalidStreamIdError, with the reason, unless it is a ``category-id`` that can be stored."""
+    if isinstance(stream_id, str) and len(stream_id) <= LONGEST_STREAM_ID and _STREAM_ID.fullmatch(stream_id):
+        return
+    if not isinstance(stream_id, str):
+        raise InvalidStreamIdError(stream_id, "is no text")
+    if len(stream_id) > LONGEST_STREAM_ID:
+        raise InvalidStreamIdError(stream_id, f"is longer than {LONGEST_STREAM_ID} characters")
+    if not stream_id:
+        raise InvalidStreamIdError(stream_id, "is empty")
+    category, hyphen, rest = stream_id.partition("-")
+    if not (hyphen and category and rest):
+        raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
+    raise InvalidStreamIdError(stream_id, "holds a control character or a lone surrogate")
