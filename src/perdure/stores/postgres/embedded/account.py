@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -84,14 +86,17 @@ class Account:
             pass_fds=tuple(pass_fds),
         )
 
-    async def run(self, *command: str | Path) -> tuple[int, str]:
+    async def run(self, *command: str | Path, pass_fds: Collection[int] = ()) -> tuple[int, str]:
         """Run a program as the account; return its exit code and what it printed."""
-        # In threads, because uvloop's subprocesses can't change the user.
-        process = await asyncio.to_thread(self.spawn, command, subprocess.PIPE, ())
+        # Not by the event loop's own subprocesses: uvloop's can't change the user.
+        process = self.spawn(command, subprocess.PIPE, pass_fds)
+        ending = asyncio.ensure_future(asyncio.to_thread(process.communicate))
         try:
-            output, _ = await asyncio.to_thread(process.communicate)
+            output, _ = await asyncio.shield(ending)
         except asyncio.CancelledError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its children too: they would hold the pipe open
+            await ending
             raise
         return process.returncode, output.decode(errors="replace")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from perdure.errors import EmbeddedServerError, InvalidArgumentError
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.endpoint import Endpoint
+from perdure.stores.postgres.embedded.locks import FileLock
 from perdure.stores.postgres.embedded.place import Place
 
 _DEFAULTS = {
@@ -54,8 +55,11 @@ def check_version(place: Place, major: int) -> None:
         )
 
 
-async def make_cluster(place: Place, binaries: Binaries, settings: Mapping[str, str]) -> None:
-    """Make the data directory, unless it is there. Killed halfway, it leaves nothing that looks like one."""
+async def make_cluster(place: Place, binaries: Binaries, settings: Mapping[str, str], lock: FileLock) -> None:
+    """Make the data directory, unless it is there. Killed halfway, it leaves nothing that looks like one.
+
+    `initdb` holds the lock too, so that nobody comes in between when it outlives us.
+    """
     if (place.data / _VERSION).exists():
         return
     await asyncio.to_thread(_clear, place)
@@ -75,7 +79,7 @@ async def make_cluster(place: Place, binaries: Binaries, settings: Mapping[str, 
     ]
     if settings.get("fsync") == "off":
         arguments.append("--no-sync")
-    status, output = await place.account.run(binaries.program("initdb"), *arguments)
+    status, output = await place.account.run(binaries.program("initdb"), *arguments, pass_fds=(lock.fd,))
     if status != 0:
         raise EmbeddedServerError(f"the data directory can't be made in {place.path}: {output.strip()}")
     await asyncio.to_thread(_publish, draft, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -30,12 +31,19 @@ class Endpoint:
     async def choose(cls, account: Account, before: Postmaster | None, *, tcp: bool) -> Endpoint:
         """Choose addresses; those from before a crash again where possible, since clients still know them."""
         if before and _is_private(before.sockets, account):
-            for leftover in before.sockets.glob(".s.PGSQL.*"):
-                leftover.unlink()
+            _clear(before.sockets)
             sockets = before.sockets
         else:
             sockets = await _private_folder(account)
         return cls(sockets, _free_port(before.port if before and before.tcp else 0) if tcp else _PORT, tcp)
+
+
+def remove_sockets(folder: Path) -> None:
+    """Remove the folder of a server that runs no more."""
+    if folder.name.startswith(_PREFIX):
+        with contextlib.suppress(OSError):  # gone already, or holding what isn't ours
+            _clear(folder)
+            folder.rmdir()
 
 
 async def _private_folder(account: Account) -> Path:
@@ -45,6 +53,11 @@ async def _private_folder(account: Account) -> Path:
             account.give(folder)
             return folder
     raise EmbeddedServerError(f"user {account.name!r} can't enter the temporary folder: set TMPDIR to one that it can")
+
+
+def _clear(folder: Path) -> None:
+    for leftover in folder.glob(".s.PGSQL.*"):
+        leftover.unlink()
 
 
 def _is_private(folder: Path, account: Account) -> bool:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import configure, make_cluster
-from perdure.stores.postgres.embedded.endpoint import Endpoint
+from perdure.stores.postgres.embedded.endpoint import Endpoint, remove_sockets
 from perdure.stores.postgres.embedded.locks import FileLock
 from perdure.stores.postgres.embedded.place import Place
 from perdure.stores.postgres.embedded.postmaster import Postmaster, forget, processes_of
@@ -81,26 +81,29 @@ class Launch:
                 self._end_orphans()
             await asyncio.sleep(_POLL)
         if postmaster:
-            with contextlib.suppress(OSError):
-                postmaster.sockets.rmdir()
+            remove_sockets(postmaster.sockets)
 
     async def _start(self, lock: FileLock) -> Postmaster:
         binaries = await self.binaries.reachable_by(self.place.account)
-        await make_cluster(self.place, binaries, self.settings)
+        await make_cluster(self.place, binaries, self.settings, lock)
         endpoint = await Endpoint.choose(self.place.account, Postmaster.read(self.place.data), tcp=self.tcp)
         configure(self.place, self.settings, endpoint)
         forget(self.place.data)
         with self._log() as log:
             begin = log.tell()
             command = (binaries.program("postgres"), "-D", self.place.data)
-            process = await asyncio.to_thread(self.place.account.spawn, command, log.fileno(), (lock.fd,))
+            process = self.place.account.spawn(command, log.fileno(), (lock.fd,))
         # Otherwise the server, once dead, would stay in the list of processes for as long as we live.
         threading.Thread(target=process.wait, name="perdure-embedded-reaper", daemon=True).start()
         try:
             return await self._ready(process, begin)
         except asyncio.CancelledError:
             process.send_signal(signal.SIGINT)
+            await asyncio.to_thread(process.wait)
             raise
+        finally:
+            if process.poll() is not None:
+                remove_sockets(endpoint.sockets)
 
     async def _ready(self, process: subprocess.Popen[bytes], begin: int) -> Postmaster:
         begun = time.monotonic()

@@ -1,0 +1,174 @@
+"""Where the embedded PostgreSQL can live, and as whom."""
+
+import logging
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import EmbeddedServerError
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL, place
+from perdure.stores.postgres.embedded.account import Account
+from perdure.stores.postgres.embedded.binaries import Binaries
+from tests.stores.postgres.embedded import FAST, Neighbour, ask, project, runs
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+only_users = pytest.mark.skipif(os.geteuid() == 0, reason="root can't be kept out of a folder")
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user can enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize(
+    "name", ["long" + "/directory" * 14, "- spaces and Überwachung 監視", "quotes'\"`$HOME 100%d,a=b"]
+)
+async def test_any_path_will_do(public_folder: Path, name: str) -> None:
+    home = public_folder / name
+    home.mkdir(parents=True)
+
+    with project(home) as directory:
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+            assert await ask(server, "SELECT 1") == 1
+            assert server.location == directory
+
+
+async def test_the_projects_folder_is_kept_out_of_version_control(public_folder: Path) -> None:
+    with project(public_folder) as directory:
+        async with EmbeddedPostgreSQL(directory, settings=FAST):
+            assert (directory / ".gitignore").read_text() == "*\n"
+
+
+@only_root
+async def test_root_in_a_private_home_gets_a_place_that_the_servers_user_can_enter(
+    public_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = public_folder / "home"
+    home.mkdir(mode=0o700)
+    with project(home) as directory, caplog.at_level(logging.INFO):
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+            assert await ask(server, "SELECT 1") == 1
+            assert server.data_directory.stat().st_uid != 0
+            location = server.location
+
+        assert location != directory
+        assert (directory / "location.txt").read_text().startswith(f"{location}\n")
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as again:
+            assert again.location == location
+        assert caplog.text.count(str(location)) == 1
+
+
+@only_root
+async def test_a_place_that_is_gone_is_told(public_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    home = public_folder / "home"
+    home.mkdir(mode=0o700)
+    with project(home) as directory:
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+            location = server.location
+        shutil.rmtree(location)
+
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+            assert server.location != location
+        assert f"names {location}, which is gone" in caplog.text
+
+
+@only_root
+async def test_programs_in_a_private_environment_are_copied_once(
+    public_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_SYSTEM_FOLDERS", (str(public_folder),))
+    private = public_folder / "venv"
+    private.mkdir(mode=0o700)
+    package = Binaries.find(18).package
+    (private / package.name).symlink_to(package)
+    (private / f"{package.name}.libs").symlink_to(package.parent / f"{package.name}.libs")
+
+    def find_in_private(major: int) -> Binaries:
+        return Binaries(major, private / package.name)
+
+    monkeypatch.setattr(Binaries, "find", find_in_private)
+
+    with project(public_folder) as directory:
+        for _ in range(2):
+            async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+                assert await ask(server, "SELECT 1") == 1
+
+    assert [copy.name.split("-")[:2] for copy in (public_folder / "perdure").iterdir()] == [["postgresql", "18"]]
+
+
+@only_root
+async def test_a_shared_folder_that_somebody_else_made_is_not_used(
+    public_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_SYSTEM_FOLDERS", (str(public_folder), str(public_folder / "missing")))
+    (public_folder / "perdure").mkdir()
+    shutil.chown(public_folder / "perdure", "nobody")
+
+    with pytest.raises(EmbeddedServerError, match="PERDURE_EMBEDDED_DIRECTORY"):
+        place.shared_folder()
+
+
+@only_root
+async def test_a_user_and_root_share_the_server_of_the_users_private_home(public_folder: Path) -> None:
+    home = _home_of("nobody", public_folder)
+    with project(home) as directory:
+        with Neighbour(directory, "nobody") as user:
+            url = user.joined()["url"]
+            assert directory.stat().st_uid == home.stat().st_uid
+            async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+                assert (server.url, server.location) == (url, directory)
+                user.leave()
+                assert await ask(server, "SELECT 1") == 1
+
+        assert not runs(directory)
+
+
+@only_root
+async def test_what_root_started_in_a_users_home_the_user_can_go_on_with(public_folder: Path) -> None:
+    home = _home_of("nobody", public_folder)
+    with project(home) as directory:
+        async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+            assert server.location == directory
+            with Neighbour(directory, "nobody") as user:
+                assert user.joined()["url"] == server.url
+                user.leave()
+
+        with Neighbour(directory, "nobody") as user:
+            user.joined()
+            user.leave()
+
+
+@only_users
+async def test_a_folder_of_another_user_is_an_error_that_says_so() -> None:
+    with pytest.raises(EmbeddedServerError, match="can't use"):
+        await EmbeddedPostgreSQL("/proc/.perdure").start()
+
+
+def test_the_servers_user_is_the_projects_owner_but_never_root(public_folder: Path) -> None:
+    account = Account.for_project(public_folder)
+
+    assert account.uid != 0
+    assert account.foreign == (os.geteuid() == 0)
+
+
+def _home_of(user: str, folder: Path) -> Path:
+    entry = pwd.getpwnam(user)
+    try:
+        subprocess.run([sys.executable, "--version"], user=user, group=entry.pw_gid, check=True)
+    except PermissionError:
+        pytest.skip(f"user {user} can't run this Python")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, entry.pw_uid, entry.pw_gid)
+    return home
