@@ -1,0 +1,64 @@
+"""What can happen. The names are what is stored, so they outlive every renaming of these classes."""
+
+from datetime import datetime
+
+from perdure import event
+
+
+@event("user.registered")
+class UserRegistered:
+    user_id: str
+    email: str
+    name: str
+    initial_preferences: list[str]
+    registration_timestamp: datetime
+
+
+@event("user.subscribed")
+class UserSubscribed:
+    user_id: str
+    plan: str
+    payment_method: str
+    subscription_timestamp: datetime
+
+
+@event("user.preferences_updated")
+class UserPreferencesUpdated:
+    user_id: str
+    old_preferences: list[str]
+    new_preferences: list[str]
+    update_timestamp: datetime
+
+
+@event("user.deactivated")
+class UserDeactivated:
+    user_id: str
+    reason: str
+    deactivation_timestamp: datetime
+
+
+# Facts that other services report. Nothing is decided here, so no aggregate stands behind them: they are appended to
+# "content-<id>" as they come.
+
+
+@event("content.added")
+class ContentAdded:
+    content_id: str
+    title: str
+    genres: list[str]
+
+
+@event("content.watched")
+class ContentWatched:
+    content_id: str
+    user_id: str
+    watch_duration_seconds: int
+    completion_percentage: float
+    genre: str | None = None
+
+
+@event("content.rated")
+class ContentRated:
+    content_id: str
+    user_id: str
+    rating: float

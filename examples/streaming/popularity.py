@@ -1,0 +1,83 @@
+"""The read model `content_popularity`: how a title does. Every column costs the same however long its history is."""
+
+from datetime import datetime
+
+import msgspec
+
+from examples.streaming.events import ContentAdded, ContentRated, ContentWatched
+from examples.streaming.trending import with_watch
+from perdure import ChildRows, StoredEvent, TableProjection, child_table, handles
+
+
+class ContentPopularity(msgspec.Struct, kw_only=True):
+    content_id: str
+    title: str | None = None
+    genre: str | None = None
+    """The first listed, "unknown" when there is none. Null, as the title, until the content is added."""
+    total_views: int = 0
+    total_watch_time: int = 0
+    """In seconds."""
+    average_completion_rate: float | None = None
+    """In percent. Null before the first view."""
+    unique_viewers: int = 0
+    rating_average: float | None = None
+    """Null before the first rating."""
+    rating_count: int = 0
+    trending_score: float | None = None
+    """See `trending`. Null before the first view."""
+    last_updated: datetime
+    completion_sum: float = 0.0
+    """What the averages are made from: a sum and a count are enough to take in one more."""
+    rating_sum: float = 0.0
+
+
+class Viewer(msgspec.Struct):
+    """That a user has watched a title: the row's being there is all it says."""
+
+    content_id: str
+    user_id: str
+
+
+class ContentPopularities(
+    TableProjection[ContentPopularity], table="content_popularity", key="content_id", version=1
+):
+    """Any event of a title makes its row: other services don't wait until somebody has added it."""
+
+    viewers = child_table(Viewer, table="content_popularity_viewers", key=("content_id", "user_id"))
+
+    @handles
+    def added(self, event: ContentAdded, row: ContentPopularity | None, at: StoredEvent) -> ContentPopularity:
+        row = _touched(row, event.content_id, at)
+        row.title = event.title
+        row.genre = event.genres[0] if event.genres else "unknown"
+        return row
+
+    @handles
+    def watched(
+        self, event: ContentWatched, row: ContentPopularity | None, at: StoredEvent, viewers: ChildRows[Viewer]
+    ) -> ContentPopularity:
+        row = _touched(row, event.content_id, at)
+        row.total_views += 1
+        row.total_watch_time += event.watch_duration_seconds
+        row.completion_sum += event.completion_percentage
+        row.average_completion_rate = row.completion_sum / row.total_views
+        row.trending_score = with_watch(row.trending_score, event.completion_percentage, at.timestamp)
+        if viewers.get(event.user_id) is None:
+            viewers.put(Viewer(event.content_id, event.user_id))
+            row.unique_viewers += 1
+        return row
+
+    @handles
+    def rated(self, event: ContentRated, row: ContentPopularity | None, at: StoredEvent) -> ContentPopularity:
+        row = _touched(row, event.content_id, at)
+        row.rating_count += 1
+        row.rating_sum += event.rating
+        row.rating_average = row.rating_sum / row.rating_count
+        return row
+
+
+def _touched(row: ContentPopularity | None, content_id: str, at: StoredEvent) -> ContentPopularity:
+    if row is None:
+        return ContentPopularity(content_id=content_id, last_updated=at.timestamp)
+    row.last_updated = max(row.last_updated, at.timestamp)
+    return row

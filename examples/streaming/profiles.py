@@ -1,0 +1,85 @@
+"""The read model `user_profiles`: a user's account page, and what they have watched in total."""
+
+from datetime import datetime
+
+import msgspec
+
+from examples.streaming.events import (
+    ContentRated,
+    ContentWatched,
+    UserDeactivated,
+    UserPreferencesUpdated,
+    UserRegistered,
+    UserSubscribed,
+)
+from perdure import StoredEvent, TableProjection, handles
+
+FREE_PLAN = "free"
+
+
+class UserProfile(msgspec.Struct, kw_only=True):
+    user_id: str
+    email: str
+    name: str
+    subscription_plan: str = FREE_PLAN
+    preferences: list[str]
+    total_watch_time: int = 0
+    """In seconds."""
+    favorite_genres: list[str]
+    """Distinct, sorted: the first preferences, and every genre watched since."""
+    last_active: datetime
+    registration_date: datetime
+    is_premium: bool = False
+
+
+class UserProfiles(TableProjection[UserProfile], table="user_profiles", key="user_id", version=1):
+    """Begins with the registration. What a user did who never registered leaves no trace here."""
+
+    @handles
+    def registered(self, event: UserRegistered, row: UserProfile | None, at: StoredEvent) -> UserProfile:
+        return UserProfile(
+            user_id=event.user_id,
+            email=event.email,
+            name=event.name,
+            preferences=event.initial_preferences,
+            favorite_genres=sorted(set(event.initial_preferences)),
+            last_active=at.timestamp,
+            registration_date=event.registration_timestamp,
+        )
+
+    @handles
+    def subscribed(self, event: UserSubscribed, row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+        if row is not None:
+            row.subscription_plan = event.plan
+            row.is_premium = event.plan != FREE_PLAN
+        return _seen(row, at)
+
+    @handles
+    def preferences_updated(
+        self, event: UserPreferencesUpdated, row: UserProfile | None, at: StoredEvent
+    ) -> UserProfile | None:
+        if row is not None:
+            row.preferences = event.new_preferences
+        return _seen(row, at)
+
+    @handles
+    def watched(self, event: ContentWatched, row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+        if row is not None:
+            row.total_watch_time += event.watch_duration_seconds
+            genre = event.genre or "unknown"
+            if genre not in row.favorite_genres:
+                row.favorite_genres = sorted([*row.favorite_genres, genre])
+        return _seen(row, at)
+
+    @handles
+    def active(
+        self, event: ContentRated | UserDeactivated, row: UserProfile | None, at: StoredEvent
+    ) -> UserProfile | None:
+        return _seen(row, at)
+
+
+def _seen(row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+    # The latest, not the last to arrive: streams of different titles have no order between them.
+    if row is not None:
+        row.last_active = max(row.last_active, at.timestamp)
+    return row
