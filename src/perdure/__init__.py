@@ -64,7 +64,9 @@ if TYPE_CHECKING:
     from perdure.store import STREAM_EXISTS as STREAM_EXISTS
     from perdure.store import AppendResult as AppendResult
     from perdure.store import EventStore as EventStore
+    from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
+    from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
 
 _MODULES = {
     "ANY": "store",
@@ -96,6 +98,7 @@ _MODULES = {
     "OutcomeUnknownError": "errors",
     "PayloadTooLargeError": "errors",
     "PerdureError": "errors",
+    "PostgreSQLEventStore": "stores.postgres.store",
     "ProjectionDefinitionError": "errors",
     "ProjectionPausedError": "errors",
     "ProjectionShapeError": "errors",
@@ -118,6 +121,7 @@ _MODULES = {
     "UnsupportedOperationError": "errors",
     "WrongContextError": "errors",
     "command": "aggregate",
+    "connect": "stores.connect",
     "current_context": "context",
     "event": "events",
     "field": "events",
@@ -155,6 +159,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PerdureError",
+    "PostgreSQLEventStore",
     "ProjectionDefinitionError",
     "ProjectionPausedError",
     "ProjectionShapeError",
@@ -176,6 +181,7 @@ __all__ = [
     "UnsupportedOperationError",
     "WrongContextError",
     "command",
+    "connect",
     "context",
     "current_context",
     "event",

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Final, cast, get_origin
+from typing import Any, ClassVar, Final, get_origin
 
 import msgspec
 
@@ -17,7 +17,7 @@ from perdure.events import Handler, check_category, handlers_of, registry
 COMMAND_MARK: Final = "__perdure_command__"
 
 _MISSING = object()
-_FIELD: type[Any] = type(cast("Any", msgspec.field()))
+_FIELD: type[Any] = msgspec.field().__class__
 _CONSTANTS: tuple[object, ...] = (ClassVar, Final)
 _CONSTANT = re.compile(r"(\w+\.)*(ClassVar|Final)\b")
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -15,6 +15,7 @@ from perdure.errors import EventDefinitionError, EventEncodingError
 
 _encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_PERHAPS_NAN = re.compile(rb"null|nan|inf", re.IGNORECASE)
 
 
 class Codec:
@@ -42,7 +43,7 @@ class Codec:
             raise EventEncodingError(self._event_type, str(error)) from error
         if b"\\u0000" in data and _NUL.search(data):
             raise EventEncodingError(self._event_type, "it holds a NUL character, which PostgreSQL can't store")
-        if self._may_hold_nan and (b"null" in data or b"NaN" in data or b"Infinity" in data):
+        if self._may_hold_nan and _PERHAPS_NAN.search(data):
             self._refuse_nan(event)
         return data.decode()
 
@@ -63,10 +64,11 @@ def refuse_unstorable(cls: type) -> None:
     """Raise EventDefinitionError, naming the field and the fix, when a field's type can't be stored as JSON."""
     for field in _fields(cls):
         for part in _parts(field.type, set()):
-            if isinstance(part, inspect.CustomType):
+            if isinstance(part, inspect.CustomType | inspect.RawType | inspect.ExtType):
+                kind = part.cls.__qualname__ if isinstance(part, inspect.CustomType) else type(part).__name__
                 raise EventDefinitionError(
                     cls,
-                    f"field {field.name!r} has type {part.cls.__qualname__}, which can't be stored; "
+                    f"field {field.name!r} has type {kind}, which can't be stored; "
                     "use a plain type, or make that class a dataclass or a msgspec Struct",
                 )
             if isinstance(part, inspect.DictType) and not isinstance(part.key_type, _KEY_TYPES):
@@ -76,7 +78,7 @@ def refuse_unstorable(cls: type) -> None:
     try:
         msgspec.json.Decoder(cls)
     except TypeError as error:
-        raise EventDefinitionError(cls, f"{_culprit(cls)}: {error}") from error
+        raise EventDefinitionError(cls, _culprit(cls, error)) from error
 
 
 _KEY_TYPES = (
@@ -99,19 +101,21 @@ def _fields(cls: type) -> tuple[inspect.Field, ...]:
     try:
         info = inspect.type_info(cls)
     except TypeError as error:
-        raise EventDefinitionError(cls, f"{_culprit(cls)}: {error}") from error
+        raise EventDefinitionError(cls, _culprit(cls, error)) from error
     if not isinstance(info, inspect.StructType | inspect.DataclassType):
         raise EventDefinitionError(cls, "it is no plain class, dataclass, attrs class or msgspec Struct")
     return info.fields
 
 
-def _culprit(cls: type) -> str:
-    for name, annotation in cls.__annotations__.items():
+def _culprit(cls: type, error: TypeError) -> str:
+    """Which field it is that msgspec means, why, and what to do."""
+    fix = "give it a type whose values can be told apart in JSON"
+    for name, annotation in get_type_hints(cls, include_extras=True).items():
         try:
             msgspec.json.Decoder(annotation)
-        except Exception:  # noqa: BLE001 - whatever msgspec says of the field alone, the field is what we look for
-            return f"field {name!r} can't be stored"
-    return "its fields can't be stored"
+        except TypeError as reason:
+            return f"field {name!r} can't be stored: {reason}; {fix}"
+    return f"a field can't be stored: {error}; {fix}"
 
 
 def _parts(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:

@@ -116,6 +116,8 @@ def event(name: str, *, version: int = 1) -> Callable[[type[E]], type[E]]:
         raise InvalidArgumentError("version", f"{version!r} is no schema version: count 1, 2, 3 ... up to 32767")
 
     def decorate(cls: type[E]) -> type[E]:
+        if not isinstance(cls, type):
+            raise InvalidArgumentError("event", f"decorates classes, and {cls!r} is none")
         stored = cls if _is_structured(cls) else cast("type[E]", _as_struct(cls))
         event_type = EventType(name, version, stored)
         # A NameError means a class that is defined further down: it is looked at again at first use.
@@ -145,6 +147,7 @@ def _as_struct(cls: type) -> type:
                 cls, f"it inherits the fields of {parent.__qualname__}, a plain class; make that a msgspec Struct"
             )
     namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    namespace["__qualname__"] = cls.__qualname__
     bases = (*(base for base in cls.__bases__ if base is not object), msgspec.Struct)
     metaclass: Any = type(msgspec.Struct)
     try:

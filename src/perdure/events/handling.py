@@ -60,7 +60,7 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
     for owner in reversed(cls.__mro__):
         own: dict[type, str] = {}
         for name, method in vars(owner).items():
-            if not hasattr(method, _MARK):
+            if not hasattr(method, _MARK) or _is_redefined(cls, name, method):
                 continue
             for event_class in _event_classes(method, refuse):
                 if event_class in own:
@@ -69,6 +69,12 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
         # By name, so that a subclass that overrides the method is heard.
         found.update({event_class: getattr(cls, name) for event_class, name in own.items()})
     return found
+
+
+def _is_redefined(cls: type, name: str, method: Handler) -> bool:
+    """Whether a subclass has a method of that name which says itself what it takes."""
+    current = getattr(cls, name)
+    return current is not method and hasattr(current, _MARK)
 
 
 def _event_classes(method: Handler, refuse: Callable[[str], PerdureError]) -> Iterator[type]:

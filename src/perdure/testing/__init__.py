@@ -1,0 +1,8 @@
+"""What it takes to test an application built on Perdure. Needs no test framework; works with each of them."""
+
+from perdure.testing.clock import FixedClock as FixedClock
+from perdure.testing.clock import controlled as controlled
+from perdure.testing.clock import sequential_ids as sequential_ids
+from perdure.testing.scenario import Outcome as Outcome
+from perdure.testing.scenario import Scenario as Scenario
+from perdure.testing.scenario import given as given

@@ -1,0 +1,79 @@
+"""Time and event ids under control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import UUID
+
+from perdure.context import sources
+from perdure.errors import InvalidArgumentError
+
+_FIRST_ID = UUID("00000000-0000-7000-8000-000000000000").int
+
+
+class FixedClock:
+    """A clock that stands still until it is moved.
+
+    Args:
+        start: what it shows at first, aware.
+
+    Example:
+        >>> clock = FixedClock(datetime(2030, 1, 1, tzinfo=UTC))
+        >>> clock.advance(timedelta(hours=1))
+        datetime.datetime(2030, 1, 1, 1, 0, tzinfo=datetime.timezone.utc)
+    """
+
+    def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+        self.set(start)
+
+    def now(self) -> datetime:
+        """What the clock shows."""
+        return self._now
+
+    def set(self, now: datetime) -> None:
+        """Let it show another time, also an earlier one. Raises InvalidArgumentError when that is naive."""
+        if now.tzinfo is None:
+            raise InvalidArgumentError("now", f"{now!r} is no aware datetime: give it a time zone, as UTC")
+        self._now = now.astimezone(UTC)
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move it, and return what it shows then."""
+        self._now += by
+        return self._now
+
+
+def sequential_ids(first: int = 1) -> Callable[[], UUID]:
+    """A source of event ids that counts: each is a valid UUIDv7 whose last digits are the number.
+
+    Example:
+        >>> next_id = sequential_ids()
+        >>> print(next_id(), next_id())
+        00000000-0000-7000-8000-000000000001 00000000-0000-7000-8000-000000000002
+    """
+    numbers = count(first)
+    return lambda: UUID(int=_FIRST_ID + next(numbers))
+
+
+@contextmanager
+def controlled(
+    clock: FixedClock | datetime | None = None, new_id: Callable[[], UUID] | None = None
+) -> Generator[FixedClock]:
+    """Within the block, events get their time from a fixed clock, and ids that count.
+
+    Args:
+        clock: the clock, or what it shows; else the first moment of 2030.
+        new_id: the source of event ids; else `sequential_ids()`.
+
+    Example:
+        >>> with controlled(datetime(2031, 5, 1, tzinfo=UTC)) as clock:
+        ...     clock.advance(timedelta(days=1)).isoformat()
+        '2031-05-02T00:00:00+00:00'
+    """
+    if not isinstance(clock, FixedClock):
+        clock = FixedClock() if clock is None else FixedClock(clock)
+    with sources(new_id or sequential_ids(), clock.now):
+        yield clock

@@ -1,0 +1,146 @@
+"""Given, when, then: aggregates tested by their events."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Self, TypeVar
+
+import msgspec.inspect
+
+from perdure.aggregate import AggregateRoot
+from perdure.errors import InvalidArgumentError
+from perdure.events import registry
+
+A = TypeVar("A", bound=AggregateRoot)
+
+
+def given(aggregate: A, *events: object) -> Scenario[A]:
+    """An aggregate that has a history. The events are written and read back first, as a store would.
+
+    Raises:
+        UnregisteredEventError: the class of an event bears no ``@event``.
+        EventEncodingError: an event can't be stored.
+
+    Example:
+        def test_a_premium_user_can_be_deactivated() -> None:
+            (
+                given(User("123"), UserRegistered(...), UserSubscribed(user_id="123", plan="premium"))
+                .when(lambda user: user.deactivate("moved"))
+                .then(UserDeactivated(user_id="123", reason="moved"))
+                .then_state(is_active=False)
+            )
+    """
+    for event in events:
+        aggregate.apply_event(_as_stored(event))
+    return Scenario(aggregate)
+
+
+class Scenario(Generic[A]):
+    """An aggregate with its history, made by `given`: say what happens with `when`."""
+
+    def __init__(self, aggregate: A) -> None:
+        self.aggregate = aggregate
+
+    def when(self, action: Callable[[A], object]) -> Outcome[A]:
+        """Call `action` with the aggregate: it calls a command, or several. What it raises is kept for `then_raises`.
+
+        Raises:
+            InvalidArgumentError: `action` is asynchronous.
+            EventEncodingError: it raised an event that can't be stored.
+        """
+        before = len(self.aggregate.uncommitted_events)
+        try:
+            answer = action(self.aggregate)
+        except Exception as error:  # noqa: BLE001 - what it is, is for the test to say
+            return Outcome(self.aggregate, [], error)
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise InvalidArgumentError("action", "is asynchronous: commands decide in one go")
+        raised = [_as_stored(new.event) for new in self.aggregate.uncommitted_events[before:]]
+        return Outcome(self.aggregate, raised, None)
+
+
+class Outcome(Generic[A]):
+    """What came of an action: check it with the `then` methods, which can be chained.
+
+    Attributes:
+        aggregate: as the action left it.
+        events: what it raised.
+        error: the exception that came out of it, or None.
+    """
+
+    def __init__(self, aggregate: A, events: Sequence[object], error: Exception | None) -> None:
+        self.aggregate = aggregate
+        self.events = tuple(events)
+        self.error = error
+
+    def then(self, *events: object) -> Self:
+        """Exactly these events were raised, in this order, equal in type and in every field."""
+        self._refuse_error()
+        expected = [_as_stored(one) for one in events]
+        if [_content(one) for one in expected] != [_content(one) for one in self.events]:
+            shown = _difference(_lines_of_events(expected), _lines_of_events(self.events))
+            raise AssertionError(f"other events were raised:\n{shown}")
+        return self
+
+    def then_nothing(self) -> Self:
+        """No event was raised, and no error."""
+        return self.then()
+
+    def then_raises(self, error: type[BaseException], match: str | None = None) -> Self:
+        """An error of that class came out of it. `match` is a regular expression that its text must hold."""
+        if self.error is None:
+            found = "\n".join(_lines_of_events(self.events)) or "nothing"
+            raise AssertionError(f"{error.__name__} was expected, but it raised:\n{found}")
+        if not isinstance(self.error, error):
+            raise AssertionError(f"{error.__name__} was expected, but it raised {self.error!r}") from self.error  # noqa: TRY004 - a test failed
+        if match is not None and not re.search(match, str(self.error)):
+            raise AssertionError(f"{match!r} isn't found in {str(self.error)!r}") from self.error
+        return self
+
+    def then_state(self, **expected: object) -> Self:
+        """The named fields of the aggregate have these values."""
+        self._refuse_error()
+        state = vars(self.aggregate)
+        if unknown := sorted(expected.keys() - state.keys()):
+            kind = type(self.aggregate).__name__
+            raise AssertionError(f"{kind} has no field {unknown[0]!r}; it has: {', '.join(state) or 'none'}")
+        found = {name: state[name] for name in expected}
+        if found != expected:
+            raise AssertionError(f"the state is another one:\n{_difference(_lines(expected), _lines(found))}")
+        return self
+
+    def _refuse_error(self) -> None:
+        if self.error is not None:
+            raise AssertionError(f"it raised {self.error!r}") from self.error
+
+
+def _as_stored(event: object) -> object:
+    codec = registry.by_class(type(event)).codec
+    stored: object = codec.decode(codec.encode(event))
+    return stored
+
+
+def _content(event: object) -> tuple[type, dict[str, object]]:
+    info = msgspec.inspect.type_info(type(event))
+    fields = info.fields if isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType) else ()
+    return type(event), {field.name: getattr(event, field.name) for field in fields}
+
+
+def _lines_of_events(events: Sequence[object]) -> list[str]:
+    lines: list[str] = []
+    for event in events:
+        cls, fields = _content(event)
+        lines += [f"{cls.__name__}(", *(f"    {line}," for line in _lines(fields)), ")"]
+    return lines
+
+
+def _lines(fields: Mapping[str, object]) -> list[str]:
+    return [f"{name}={value!r}" for name, value in fields.items()]
+
+
+def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
+    return "\n".join(["- expected", "+ found", *(line.rstrip() for line in difflib.ndiff(expected, found))])
