@@ -12,7 +12,7 @@ from pathlib import Path
 
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded.account import Account
-from perdure.stores.postgres.embedded.postmaster import Postmaster
+from perdure.stores.postgres.embedded.place import Place
 
 _PORT = 5432
 _PREFIX = "perdure-"
@@ -28,22 +28,34 @@ class Endpoint:
     tcp: bool
 
     @classmethod
-    async def choose(cls, account: Account, before: Postmaster | None, *, tcp: bool) -> Endpoint:
-        """Choose addresses; those from before a crash again where possible, since clients still know them."""
-        if before and _is_private(before.sockets, account):
+    async def choose(cls, place: Place, *, tcp: bool) -> Endpoint:
+        """Choose addresses: those from before a crash where possible, since clients still know them."""
+        before = cls._recorded(place)
+        if before and _is_private(before.sockets, place.account):
             _clear(before.sockets)
             sockets = before.sockets
         else:
-            sockets = await _private_folder(account)
-        return cls(sockets, _free_port(before.port if before and before.tcp else 0) if tcp else _PORT, tcp)
+            sockets = await _private_folder(place.account)
+        port = _free_port(before.port if before and before.tcp else 0) if tcp else _PORT
+        place.account.write(place.endpoint, f"{sockets}\n{port}\n")
+        return cls(sockets, port, tcp)
 
+    @classmethod
+    def release(cls, place: Place) -> None:
+        """Give up the addresses of a server that runs no more."""
+        if (endpoint := cls._recorded(place)) and _is_private(endpoint.sockets, place.account):
+            _clear(endpoint.sockets)
+            with contextlib.suppress(OSError):  # somebody keeps a file of his own in it
+                endpoint.sockets.rmdir()
+        place.endpoint.unlink(missing_ok=True)
 
-def remove_sockets(folder: Path) -> None:
-    """Remove the folder of a server that runs no more."""
-    if folder.name.startswith(_PREFIX):
-        with contextlib.suppress(OSError):  # gone already, or holding what isn't ours
-            _clear(folder)
-            folder.rmdir()
+    @classmethod
+    def _recorded(cls, place: Place) -> Endpoint | None:
+        try:
+            sockets, port = place.endpoint.read_text(encoding="utf-8").splitlines()
+            return cls(Path(sockets), int(port), int(port) != _PORT)
+        except (FileNotFoundError, ValueError):
+            return None
 
 
 async def _private_folder(account: Account) -> Path:

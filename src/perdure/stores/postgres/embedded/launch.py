@@ -20,7 +20,7 @@ from typing import BinaryIO
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import configure, make_cluster
-from perdure.stores.postgres.embedded.endpoint import Endpoint, remove_sockets
+from perdure.stores.postgres.embedded.endpoint import Endpoint
 from perdure.stores.postgres.embedded.locks import FileLock
 from perdure.stores.postgres.embedded.place import Place
 from perdure.stores.postgres.embedded.postmaster import Postmaster, forget, processes_of
@@ -56,8 +56,8 @@ class Launch:
                 return running
             lock = FileLock(self.place.path / _LOCK)
             try:
-                if lock.try_exclusive():
-                    return await self._start(lock)
+                if lock.try_exclusive() and (started := await self._start(lock)):
+                    return started
             finally:
                 lock.close()
             if waited > _ORPHAN_PATIENCE:
@@ -80,13 +80,12 @@ class Launch:
             if waited > _ORPHAN_PATIENCE:
                 self._end_orphans()
             await asyncio.sleep(_POLL)
-        if postmaster:
-            remove_sockets(postmaster.sockets)
+        Endpoint.release(self.place)
 
-    async def _start(self, lock: FileLock) -> Postmaster:
+    async def _start(self, lock: FileLock) -> Postmaster | None:
         binaries = await self.binaries.reachable_by(self.place.account)
         await make_cluster(self.place, binaries, self.settings, lock)
-        endpoint = await Endpoint.choose(self.place.account, Postmaster.read(self.place.data), tcp=self.tcp)
+        endpoint = await Endpoint.choose(self.place, tcp=self.tcp)
         configure(self.place, self.settings, endpoint)
         forget(self.place.data)
         with self._log() as log:
@@ -103,13 +102,15 @@ class Launch:
             raise
         finally:
             if process.poll() is not None:
-                remove_sockets(endpoint.sockets)
+                Endpoint.release(self.place)
 
-    async def _ready(self, process: subprocess.Popen[bytes], begin: int) -> Postmaster:
+    async def _ready(self, process: subprocess.Popen[bytes], begin: int) -> Postmaster | None:
         begun = time.monotonic()
         while time.monotonic() - begun < _START_PATIENCE:
             if running := self.running():
                 return running
+            if process.poll() == -signal.SIGKILL:  # somebody's doing, not a fault of its own: try again
+                return None
             if process.poll() is not None:
                 raise EmbeddedServerError(f"the server doesn't start in {self.place.data}: {self._told(begin)}")
             await asyncio.sleep(_POLL)

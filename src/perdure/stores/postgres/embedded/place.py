@@ -43,6 +43,11 @@ class Place:
         return self.path / "postgresql.log"
 
     @property
+    def endpoint(self) -> Path:
+        """The file that keeps the server's addresses over a crash."""
+        return self.path / "endpoint.txt"
+
+    @property
     def password(self) -> Path:
         """The file with the superuser's password, which only TCP connections need."""
         return self.path / "password.txt"
