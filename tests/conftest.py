@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -48,7 +49,9 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield server.url
     finally:
+        location = server.location
         asyncio.run(server.stop())
+        shutil.rmtree(location)  # root's server can't live in the private folder that pytest clears up
 
 
 @pytest.fixture(scope="session")
