@@ -11,7 +11,7 @@ import pytest
 import perdure
 from tests.structure.sources import PACKAGE, parse
 
-CORE = {"perdure", "asyncpg", "msgspec", "uuid_utils"}
+CORE = {"perdure", "asyncpg", "msgspec", "uuid_utils", "typing_extensions"}  # the last: msgspec takes it if it is there
 
 LOADED = """
 import importlib.metadata, sys

@@ -1,11 +1,15 @@
 """What type checkers see of events. `make types` checks this file; nothing runs it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_type
+from uuid import UUID
 
 import msgspec
 
-from perdure import event, field
+from perdure import EventMetadata, NewEvent, StoredEvent, context, current_context, event, field
+from perdure.context import Context
 
 
 @event("typing.plain")
@@ -44,8 +48,7 @@ class FrozenStruct(msgspec.Struct, frozen=True, kw_only=True):
 assert_type(Plain(name="a"), Plain)
 assert_type(Plain(name="a", count=2, tags=["b"]), Plain)
 assert_type(Plain(name="a").tags, list[str])
-assert_type(Data("a", 2), Data)
-assert_type(Data(name="a"), Data)
+assert_type(Data(name="a", count=2), Data)
 assert_type(FrozenData(name="a"), FrozenData)
 assert_type(Struct("a", 2), Struct)
 assert_type(Struct(name="a").name, str)
@@ -61,5 +64,28 @@ assert_type(Versioned(name="a").name, str)
 
 
 def a_plain_class_becomes_keyword_only_and_frozen(plain: Plain) -> None:
-    Plain("a")  # type: ignore[misc,call-arg] # pyright: ignore
-    plain.name = "b"  # type: ignore[misc] # pyright: ignore
+    Plain("a")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] - the point: it takes no positions
+    plain.name = "b"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue] - the point: it is frozen
+
+
+def fields_are_checked() -> None:
+    Plain()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] - the point: `name` is required
+    Plain(name=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point: it is a str
+
+
+def a_dataclass_takes_positions_for_mypy_and_at_run_time() -> None:
+    # pyright lets @event, the outer decorator, overrule @dataclass, and takes keywords only.
+    assert_type(Data("a", 2), Data)  # pyright: ignore[reportCallIssue] - see above
+
+
+def written(stored: StoredEvent) -> None:
+    assert_type(NewEvent(Plain(name="a")).metadata, EventMetadata)
+    assert_type(stored.stream_version, int)
+    assert_type(stored.metadata.correlation_id, str | None)
+    assert_type(stored.timestamp, datetime)
+
+
+def with_context() -> None:
+    with context(correlation_id=UUID(int=1), user_id="ann") as here:
+        assert_type(here, Context)
+    assert_type(current_context().headers, Mapping[str, str])

@@ -1,0 +1,139 @@
+"""The event as it is written and as it is read."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from perdure import (
+    EventDecodingError,
+    InMemoryEventStore,
+    InvalidArgumentError,
+    NewEvent,
+    StoredEvent,
+    UnknownEventTypeError,
+    UnregisteredEventError,
+    context,
+    event,
+)
+
+
+@event("messages.sent", version=3)
+class Sent:
+    text: str
+
+
+def stored(event_type: str = "messages.sent", event_data: str = '{"text":"hi"}') -> StoredEvent:
+    metadata = '{"timestamp":"2030-01-01T00:00:00Z","correlation_id":"c","headers":{"a":"b"}}'
+    return StoredEvent(
+        "message-1", 2, 7, UUID(int=1), event_type, 1, event_data, metadata, datetime(2030, 1, 2, tzinfo=UTC)
+    )
+
+
+def test_a_new_event_draws_a_time_ordered_id_and_the_time() -> None:
+    before = datetime.now(UTC)
+    first, second = NewEvent(Sent(text="a")), NewEvent(Sent(text="b"))
+
+    assert first.metadata.event_id.version == 7
+    assert first.metadata.event_id < second.metadata.event_id
+    assert before <= first.metadata.timestamp <= datetime.now(UTC)
+    assert (first.metadata.event_type, first.metadata.event_version) == ("messages.sent", 3)
+
+
+def test_a_new_event_takes_what_it_is_given() -> None:
+    event_id = uuid4()
+    moment = datetime(2030, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+
+    new = NewEvent(Sent(text="a"), event_id=event_id, timestamp=moment, headers={"a": "b"})
+
+    assert new.metadata.event_id == event_id
+    assert new.metadata.timestamp == moment
+    assert new.metadata.timestamp.tzinfo is UTC
+    assert new.metadata.headers == {"a": "b"}
+    assert repr(new) == f"NewEvent(Sent(text='a'), event_id={event_id})"
+
+
+def test_a_new_event_takes_the_rest_from_the_context() -> None:
+    with context(correlation_id="c", causation_id="d", user_id="ann", headers={"a": "1", "b": "2"}):
+        metadata = NewEvent(Sent(text="a"), headers={"b": "3"}).metadata
+
+    assert (metadata.correlation_id, metadata.causation_id, metadata.user_id) == ("c", "d", "ann")
+    assert metadata.headers == {"a": "1", "b": "3"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("event_id", "not-a-uuid"),
+        ("timestamp", datetime(2030, 1, 1)),  # noqa: DTZ001 - the point: it is naive
+        ("timestamp", "2030-01-01"),
+        ("headers", {"a": 1}),
+        ("headers", {"a": "\x00"}),
+        ("headers", {"\ud800": "a"}),
+    ],
+)
+def test_what_cant_be_stored_as_metadata_is_refused(argument: str, value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        NewEvent(Sent(text="a"), **{argument: value})
+
+    assert caught.value.argument == argument
+
+
+def test_only_events_can_be_written() -> None:
+    with pytest.raises(UnregisteredEventError):
+        NewEvent({"text": "a"})
+
+
+def test_a_stored_event_is_decoded_once_when_it_is_asked_for() -> None:
+    read = stored()
+
+    assert read.event == Sent(text="hi")
+    assert read.event is read.event
+    assert read.event_data == '{"text":"hi"}'
+
+
+def test_a_stored_event_knows_its_metadata() -> None:
+    read = stored()
+
+    assert read.timestamp == datetime(2030, 1, 1, tzinfo=UTC)
+    assert read.metadata.event_id == UUID(int=1)
+    assert read.metadata.correlation_id == "c"
+    assert read.metadata.user_id is None
+    assert read.metadata.headers == {"a": "b"}
+    assert read.metadata is read.metadata
+
+
+def test_a_type_without_a_class_stays_readable_as_raw_data() -> None:
+    read = stored(event_type="messages.from_elsewhere")
+
+    with pytest.raises(UnknownEventTypeError, match="import the module that defines it") as caught:
+        _ = read.event
+
+    assert (caught.value.event_type, caught.value.stream_id, caught.value.stream_version) == (
+        "messages.from_elsewhere",
+        "message-1",
+        2,
+    )
+    assert read.event_data == '{"text":"hi"}'
+    assert read.metadata.correlation_id == "c"
+
+
+def test_data_that_doesnt_fit_its_class_stays_readable_as_raw_data() -> None:
+    read = stored(event_data='{"texts":["hi"]}')
+
+    with pytest.raises(EventDecodingError, match=r"missing required field `text`; give new fields a default") as caught:
+        _ = read.event
+
+    assert caught.value.event_type == "messages.sent"
+    assert read.event_data == '{"texts":["hi"]}'
+
+
+async def test_metadata_comes_back_from_a_store_as_it_was_written() -> None:
+    store = InMemoryEventStore()
+    with context(correlation_id="c", causation_id="d", user_id="ann", headers={"a": "ü"}):
+        new = NewEvent(Sent(text="a"), timestamp=datetime(2030, 1, 1, tzinfo=UTC))
+
+    await store.append_to_stream("message-1", 0, [new])
+
+    assert (await store.read_stream("message-1"))[0].metadata == new.metadata

@@ -1,0 +1,50 @@
+"""`category-id`: what can be one, and what is told of what can't."""
+
+import pytest
+
+from perdure import InvalidArgumentError, InvalidStreamIdError
+from perdure.events import LONGEST_STREAM_ID, check_category, check_stream_id
+
+
+@pytest.mark.parametrize(
+    "stream_id", ["user-123", "user-a-b-c", "u-1", "käse-ö", "user profile-1 2", "a--", "x-" + "y" * 510]
+)
+def test_a_category_and_an_id_make_a_stream_id(stream_id: str) -> None:
+    check_stream_id(stream_id)
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "reason"),
+    [
+        ("", "is empty"),
+        ("user", "lacks a category, a hyphen or an id"),
+        ("user-", "lacks a category, a hyphen or an id"),
+        ("-123", "lacks a category, a hyphen or an id"),
+        ("-", "lacks a category, a hyphen or an id"),
+        ("user-1\x00", "control character"),
+        ("us\ner-1", "control character"),
+        ("user-1\n", "control character"),
+        ("user-\ud800", "lone surrogate"),
+        ("user-" + "x" * LONGEST_STREAM_ID, "is longer than 512 characters"),
+        (None, "is no text"),
+        (123, "is no text"),
+        (b"user-1", "is no text"),
+    ],
+)
+def test_anything_else_is_refused_with_the_reason(stream_id: object, reason: str) -> None:
+    with pytest.raises(InvalidStreamIdError, match=reason) as caught:
+        check_stream_id(stream_id)
+
+    assert caught.value.stream_id == stream_id
+    assert "'category-id', as in 'user-123'" in str(caught.value)
+
+
+@pytest.mark.parametrize("category", ["user", "u", "userProfile", "user_profile", "ä"])
+def test_a_category_holds_no_hyphen(category: str) -> None:
+    check_category(category)
+
+
+@pytest.mark.parametrize("category", ["", "user-profile", "-", "a\x00", "a\n", "\ud800", "x" * 513, None, 3])
+def test_what_cant_begin_a_stream_id_is_no_category(category: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="the part of a stream id before the hyphen"):
+        check_category(category)
