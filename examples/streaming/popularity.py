@@ -9,7 +9,7 @@ from examples.streaming.trending import with_watch
 from perdure import ChildRows, StoredEvent, TableProjection, child_table, handles
 
 
-class ContentPopularity(msgspec.Struct, kw_only=True):
+class ContentRow(msgspec.Struct, kw_only=True):
     content_id: str
     title: str | None = None
     genre: str | None = None
@@ -38,15 +38,13 @@ class Viewer(msgspec.Struct):
     user_id: str
 
 
-class ContentPopularities(
-    TableProjection[ContentPopularity], table="content_popularity", key="content_id", version=1
-):
+class ContentPopularity(TableProjection[ContentRow], table="content_popularity", key="content_id", version=1):
     """Any event of a title makes its row: other services don't wait until somebody has added it."""
 
     viewers = child_table(Viewer, table="content_popularity_viewers", key=("content_id", "user_id"))
 
     @handles
-    def added(self, event: ContentAdded, row: ContentPopularity | None, at: StoredEvent) -> ContentPopularity:
+    def added(self, event: ContentAdded, row: ContentRow | None, at: StoredEvent) -> ContentRow:
         row = _touched(row, event.content_id, at)
         row.title = event.title
         row.genre = event.genres[0] if event.genres else "unknown"
@@ -54,21 +52,21 @@ class ContentPopularities(
 
     @handles
     def watched(
-        self, event: ContentWatched, row: ContentPopularity | None, at: StoredEvent, viewers: ChildRows[Viewer]
-    ) -> ContentPopularity:
+        self, event: ContentWatched, row: ContentRow | None, at: StoredEvent, viewers: ChildRows[Viewer]
+    ) -> ContentRow:
         row = _touched(row, event.content_id, at)
         row.total_views += 1
         row.total_watch_time += event.watch_duration_seconds
         row.completion_sum += event.completion_percentage
         row.average_completion_rate = row.completion_sum / row.total_views
         row.trending_score = with_watch(row.trending_score, event.completion_percentage, at.timestamp)
-        if viewers.get(event.user_id) is None:
+        if event.user_id not in viewers:
             viewers.put(Viewer(event.content_id, event.user_id))
             row.unique_viewers += 1
         return row
 
     @handles
-    def rated(self, event: ContentRated, row: ContentPopularity | None, at: StoredEvent) -> ContentPopularity:
+    def rated(self, event: ContentRated, row: ContentRow | None, at: StoredEvent) -> ContentRow:
         row = _touched(row, event.content_id, at)
         row.rating_count += 1
         row.rating_sum += event.rating
@@ -76,8 +74,8 @@ class ContentPopularities(
         return row
 
 
-def _touched(row: ContentPopularity | None, content_id: str, at: StoredEvent) -> ContentPopularity:
+def _touched(row: ContentRow | None, content_id: str, at: StoredEvent) -> ContentRow:
     if row is None:
-        return ContentPopularity(content_id=content_id, last_updated=at.timestamp)
+        return ContentRow(content_id=content_id, last_updated=at.timestamp)
     row.last_updated = max(row.last_updated, at.timestamp)
     return row

@@ -17,7 +17,7 @@ from perdure import StoredEvent, TableProjection, handles
 FREE_PLAN = "free"
 
 
-class UserProfile(msgspec.Struct, kw_only=True):
+class UserRow(msgspec.Struct, kw_only=True):
     user_id: str
     email: str
     name: str
@@ -32,12 +32,12 @@ class UserProfile(msgspec.Struct, kw_only=True):
     is_premium: bool = False
 
 
-class UserProfiles(TableProjection[UserProfile], table="user_profiles", key="user_id", version=1):
+class UserProfiles(TableProjection[UserRow], table="user_profiles", key="user_id", version=1):
     """Begins with the registration. What a user did who never registered leaves no trace here."""
 
     @handles
-    def registered(self, event: UserRegistered, row: UserProfile | None, at: StoredEvent) -> UserProfile:
-        return UserProfile(
+    def registered(self, event: UserRegistered, row: UserRow | None, at: StoredEvent) -> UserRow:
+        return row or UserRow(
             user_id=event.user_id,
             email=event.email,
             name=event.name,
@@ -48,7 +48,7 @@ class UserProfiles(TableProjection[UserProfile], table="user_profiles", key="use
         )
 
     @handles
-    def subscribed(self, event: UserSubscribed, row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+    def subscribed(self, event: UserSubscribed, row: UserRow | None, at: StoredEvent) -> UserRow | None:
         if row is not None:
             row.subscription_plan = event.plan
             row.is_premium = event.plan != FREE_PLAN
@@ -56,14 +56,14 @@ class UserProfiles(TableProjection[UserProfile], table="user_profiles", key="use
 
     @handles
     def preferences_updated(
-        self, event: UserPreferencesUpdated, row: UserProfile | None, at: StoredEvent
-    ) -> UserProfile | None:
+        self, event: UserPreferencesUpdated, row: UserRow | None, at: StoredEvent
+    ) -> UserRow | None:
         if row is not None:
             row.preferences = event.new_preferences
         return _seen(row, at)
 
     @handles
-    def watched(self, event: ContentWatched, row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+    def watched(self, event: ContentWatched, row: UserRow | None, at: StoredEvent) -> UserRow | None:
         if row is not None:
             row.total_watch_time += event.watch_duration_seconds
             genre = event.genre or "unknown"
@@ -73,12 +73,15 @@ class UserProfiles(TableProjection[UserProfile], table="user_profiles", key="use
 
     @handles
     def active(
-        self, event: ContentRated | UserDeactivated, row: UserProfile | None, at: StoredEvent
-    ) -> UserProfile | None:
+        self,
+        event: ContentRated | UserDeactivated,  # noqa: ARG002 - that it happened is all that counts here
+        row: UserRow | None,
+        at: StoredEvent,
+    ) -> UserRow | None:
         return _seen(row, at)
 
 
-def _seen(row: UserProfile | None, at: StoredEvent) -> UserProfile | None:
+def _seen(row: UserRow | None, at: StoredEvent) -> UserRow | None:
     # The latest, not the last to arrive: streams of different titles have no order between them.
     if row is not None:
         row.last_active = max(row.last_active, at.timestamp)

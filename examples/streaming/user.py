@@ -91,5 +91,5 @@ class User(AggregateRoot, category="user"):
         self.preferences = event.new_preferences
 
     @handles
-    def _deactivated(self, event: UserDeactivated) -> None:
+    def _deactivated(self, event: UserDeactivated) -> None:  # noqa: ARG002 - that it happened is all that counts here
         self.is_active = False

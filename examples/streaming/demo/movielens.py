@@ -21,6 +21,8 @@ def read_movielens(folder: Path) -> Source:
     titles = _read(folder / "movies.csv", "movieId,title,genres", _title)
     ratings = _read(folder / "ratings.csv", "userId,movieId,rating,timestamp", _rating)
     tags = _read(folder / "tags.csv", "userId,movieId,tag,timestamp", _tag)
+    if not ratings:
+        raise SourceError(f"{folder / 'ratings.csv'} holds no rating: nobody does anything in that story")
     return Source(folder.resolve().name, {title.movie_id: title for title in titles}, ratings, tags)
 
 

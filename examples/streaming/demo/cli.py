@@ -1,0 +1,80 @@
+"""The demo's arguments, its server, and its exit status."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+import perdure
+from examples.streaming.demo.demo import Demo
+from examples.streaming.demo.document import write_document
+from examples.streaming.demo.generated import generate
+from examples.streaming.demo.movielens import SourceError, read_movielens
+from examples.streaming.demo.outcome import Outcome
+from examples.streaming.demo.report import print_report
+from examples.streaming.demo.source import Source
+
+PASSED, DIFFERENT, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo, and return its exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        source = read_movielens(options.data) if options.data else generate(options.seed)
+        outcome = asyncio.run(_run(source, console, options.concurrency))
+        print_report(console, outcome)
+        if options.json:
+            write_document(options.json, outcome)
+    except KeyboardInterrupt:
+        console.print("Stopped. The server is stopped too, and its data is gone.")
+        return INTERRUPTED
+    except (SourceError, perdure.PerdureError, OSError) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    return PASSED if outcome.verified else DIFFERENT
+
+
+async def _run(source: Source, console: Console, concurrency: int) -> Outcome:
+    begin = time.perf_counter()
+    with _folder() as folder:
+        async with perdure.connect(directory=folder) as store:
+            console.print(f"PostgreSQL started in {time.perf_counter() - begin:.1f} s, for this run alone.")
+            return await Demo(source, store, console, concurrency=concurrency).run()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A place for a new server's data, gone afterwards: no run meets the data of another."""
+    on_disk = Path("/var/tmp")  # /tmp is often in memory
+    with TemporaryDirectory(prefix="perdure-demo-", dir=on_disk if os.access(on_disk, os.W_OK) else None) as folder:
+        Path(folder).chmod(0o711)  # started by root, the server runs as another user, who has to get in
+        yield Path(folder) / "server"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.streaming",
+        description="Plays years of a video streaming service on an embedded PostgreSQL, and checks every row.",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of MovieLens files, instead of made-up data")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and all rows to this file")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the made-up data (default: 1)")
+    parser.add_argument(
+        "--concurrency", type=_positive, default=64, metavar="N", help="how much happens at a time (default: 64)"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)

@@ -1,0 +1,98 @@
+"""The demo on an open store: the replay with both projections beside it, then the check."""
+
+import time
+
+from rich.console import Console
+
+from examples.streaming.demo.display import displayed
+from examples.streaming.demo.figures import Figures
+from examples.streaming.demo.outcome import Outcome, peak_rss_mb
+from examples.streaming.demo.read_models import read_profiles, read_titles
+from examples.streaming.demo.replay import Replay
+from examples.streaming.demo.source import Source
+from examples.streaming.demo.verification import verify
+from examples.streaming.demo.workload import Workload, plan
+from examples.streaming.popularity import ContentPopularity
+from examples.streaming.profiles import UserProfiles
+from perdure import ProjectionService
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+CATCH_UP_SECONDS = 300
+
+
+class Demo:
+    """One run. Make a new one for each."""
+
+    def __init__(self, source: Source, store: PostgreSQLEventStore, console: Console, *, concurrency: int) -> None:
+        self._source = source
+        self._store = store
+        self._console = console
+        self._workload = plan(source)
+        self._replay = Replay(self._workload, store, concurrency=concurrency)
+        self._service = ProjectionService(store, [UserProfiles(), ContentPopularity()])
+        self._timings: dict[str, float] = {}
+        self._concurrency = concurrency
+        self._begin = 0.0
+
+    async def run(self) -> Outcome:
+        """Let everything happen, and say what came of it."""
+        self._console.print(_introduction(self._workload, self._concurrency), soft_wrap=True, highlight=False)
+        async with self._service:
+            self._begin = time.perf_counter()
+            async with displayed(self._console, self._figures):
+                await self._replay.run()
+                appended = self._elapsed()
+                await self._catch_up()
+                seconds = self._elapsed()
+        self._timings["appending, with both projections beside it"] = appended
+        self._timings["until the read models showed the last event"] = seconds - appended
+        return await self._outcome(seconds)
+
+    async def _catch_up(self) -> None:
+        for projection in (UserProfiles, ContentPopularity):
+            await self._service.wait_for(projection.name, self._replay.position, timeout=CATCH_UP_SECONDS)
+
+    async def _outcome(self, seconds: float) -> Outcome:
+        titles, profiles = await read_titles(self._store), await read_profiles(self._store)
+        user = await self._replay.users.get(_shown_user(self._workload))
+        self._timings["reading the read models"] = self._elapsed() - seconds
+        checked = self._elapsed()
+        checks = verify(self._source, titles, profiles)
+        self._timings["recomputing and comparing every row"] = self._elapsed() - checked
+        return Outcome(
+            events=self._replay.events,
+            seconds=seconds,
+            timings=self._timings,
+            conflicts_retried=self._replay.users.conflicts_retried,
+            titles=titles,
+            profiles=profiles,
+            user=user,
+            checks=checks,
+            peak_rss_mb=peak_rss_mb(),
+        )
+
+    def _figures(self) -> Figures:
+        return Figures(
+            seconds=self._elapsed(),
+            events=self._replay.events,
+            total=self._workload.events,
+            conflicts=self._replay.users.conflicts_retried,
+            lags={status.name: max(0, self._replay.position - status.position) for status in self._service.status()},
+        )
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._begin
+
+
+def _introduction(workload: Workload, concurrency: int) -> str:
+    source = workload.source
+    return (
+        f"{source.name}: {len(source.titles):,} titles, {len(workload.viewers):,} users, {len(source.ratings):,} ratings "
+        f"and {len(source.tags):,} tags make {workload.events:,} events, {concurrency} appends at a time."
+    )
+
+
+def _shown_user(workload: Workload) -> str:
+    """The first of those whose account has most to tell."""
+    viewer = min(workload.viewers.values(), key=lambda viewer: (-viewer.events, viewer.user_id))
+    return str(viewer.user_id)

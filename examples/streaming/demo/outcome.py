@@ -1,0 +1,53 @@
+"""What came of a run of the demo."""
+
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from examples.streaming.demo.recomputation import Row
+from examples.streaming.demo.verification import Check
+from examples.streaming.user import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    events: int
+    """In the log."""
+    seconds: float
+    """From the first append until both read models showed the last."""
+    timings: Mapping[str, float]
+    """Seconds by step."""
+    conflicts_retried: int
+    titles: list[Row]
+    profiles: list[Row]
+    user: User
+    """One aggregate, loaded by replay."""
+    checks: list[Check]
+    peak_rss_mb: float
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds
+
+    @property
+    def verified(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def last_event_at(self) -> datetime:
+        """When the latest event of the log happened: every one of them touches a title or a user."""
+        return max(row["last_updated"] for row in self.titles)
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has had, in MB of 10^6 bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Better than getrusage, which on Linux also counts what the process was before it became Python.
+        peak = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
