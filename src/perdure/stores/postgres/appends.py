@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
 from perdure.store import AppendResult, Commit, StreamState
 from perdure.stores.postgres.database import Connection
@@ -16,13 +14,14 @@ from perdure.stores.postgres.statements import Statements
 APPENDED: Final = 0
 REPEATED: Final = 1
 CONFLICT: Final = 2
-REUSED: Final = 3
 BUSY: Final = 4
 
 _STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
 
-Outcome = AppendResult | PerdureError | None
-"""What became of a commit: its result, its error, or None when its stream was locked and nothing was done."""
+Answer = AppendResult | PerdureError
+"""What became of a commit: its result or its error."""
+Outcome = Answer | None
+"""The same, or None when its stream was locked and nothing was done."""
 
 
 class Appends:
@@ -37,29 +36,24 @@ class Appends:
 
     async def one(
         self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None
-    ) -> Outcome:
-        """Append a commit, waiting for its stream; None when that took longer than `lock_timeout`."""
+    ) -> Answer:
+        """Append a commit, waiting for its stream: for `lock_timeout`, if told so, else as the session is set."""
         events = commit.events
-        try:
-            row = await connection.fetchrow(
-                self._sql["append_commit"],
-                commit.stream_id,
-                _expected(commit),
-                [event.event_id for event in events],
-                [event.event_type for event in events],
-                [event.event_version for event in events],
-                [event.event_data for event in events],
-                [event.metadata for event in events],
-                look_up,
-                lock_timeout,
-            )
-        except asyncpg.LockNotAvailableError:
-            if lock_timeout is None:
-                raise
-            return None
+        row = await connection.fetchrow(
+            self._sql["append_commit"],
+            commit.stream_id,
+            _expected(commit),
+            [event.event_id for event in events],
+            [event.event_type for event in events],
+            [event.event_version for event in events],
+            [event.event_data for event in events],
+            [event.metadata for event in events],
+            look_up,
+            lock_timeout,
+        )
         assert row is not None  # noqa: S101 - the function returns one row
         status, version, positions = row
-        return _outcome(commit, status, version, positions)
+        return _answer(commit, status, version, positions)
 
     async def many(
         self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
@@ -90,18 +84,17 @@ class Appends:
         for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
             source = new if status == APPENDED else old
             count = len(commit.events) if status in (APPENDED, REPEATED) else 0
-            outcomes.append(_outcome(commit, status, version, [next(source) for _ in range(count)]))
+            positions_of_commit = [next(source) for _ in range(count)]
+            outcomes.append(None if status == BUSY else _answer(commit, status, version, positions_of_commit))
         return outcomes
 
 
-def _outcome(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Outcome:
+def _answer(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Answer:
     if status in (APPENDED, REPEATED):
         return AppendResult(commit.stream_id, version, tuple(positions))
     if status == CONFLICT:
         return OptimisticConcurrencyError(commit.stream_id, commit.expected_version, version)
-    if status == REUSED:
-        return EventIdReuseError(commit.stream_id, [event.event_id for event in commit.events])
-    return None
+    return EventIdReuseError(commit.stream_id, [event.event_id for event in commit.events])
 
 
 def _expected(commit: Commit) -> int:

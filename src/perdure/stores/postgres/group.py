@@ -15,7 +15,14 @@ from typing import Any
 
 import asyncpg
 
-from perdure.errors import OutcomeUnknownError, PerdureError, StoreClosedError, StoreOverloadedError
+from perdure.errors import (
+    EventIdReuseError,
+    OptimisticConcurrencyError,
+    OutcomeUnknownError,
+    PerdureError,
+    StoreClosedError,
+    StoreOverloadedError,
+)
 from perdure.store import AppendResult, Commit
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
@@ -25,7 +32,10 @@ from perdure.stores.postgres.queue import AppendQueue, Pending
 logger = logging.getLogger("perdure.append")
 
 LOCK_TIMEOUT = "20ms"
+PAUSE_WHILE_LOCKED = 0.005
 _PAUSE_BEFORE_REPEAT = 0.05
+_GUARDS = ("events_stream_version", "events_event_id")
+"""The constraints that an append of ours may meet: by ids that are stored, or an insert around the stream's lock."""
 
 
 class GroupAppender:
@@ -45,6 +55,7 @@ class GroupAppender:
         self._database = database
         self._appends = Appends(database.quoted_schema)
         self._queue = queue
+        self._queue.on_ready = self._wake
         self._lanes = lanes
         self._announce = announce
         self._timeout = timeout
@@ -64,11 +75,12 @@ class GroupAppender:
         """
         if self._drained is not None:
             raise StoreClosedError
-        pending = await self._queue.enter(commit)
-        if not self._tasks:
-            raise StoreClosedError
-        self._wake()
-        return await pending.future
+        pending = self._queue.enter(commit)
+        try:
+            return await pending.future
+        except asyncio.CancelledError:
+            self._queue.let_in()  # it may have stood before others
+            raise
 
     async def close(self, timeout: float) -> None:
         """Append what is queued, for at most `timeout` seconds; tell the callers of what is left."""
@@ -123,27 +135,31 @@ class GroupAppender:
         """Write a batch and settle it. Returns the connection to go on with, if it is still good."""
         self._under_way.update(batch)
         again: list[Pending] = []
+        pause = 0.0
         try:
             if connection is None or connection.is_closed():
                 connection = await self._database.connect()
             again = await self._attempt(connection, batch)
+            pause = PAUSE_WHILE_LOCKED
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
             if connection is not None and isinstance(error, CONNECTION_LOST):
                 connection.terminate()
                 connection = None
             again = await self._after_failure(batch, error)
-        finally:
-            # When the lane is cancelled, close() settles what is under way.
-            if not (task := asyncio.current_task()) or not task.cancelling():
-                self._under_way.difference_update(batch)
-                self._queue.done(batch, again)
+        except BaseException:
+            # The lane is cancelled: close() settles what is under way.
+            if connection is not None:
+                connection.terminate()
+            raise
+        self._under_way.difference_update(batch)
+        self._queue.done(batch, again, pause=pause)
         return connection
 
     async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:
-        """Try a batch as a whole, then commit by commit. Returns what must be tried again."""
-        look_up = any(pending.was_sent for pending in batch)
+        """Try a batch as a whole, then commit by commit. Returns those whose stream was locked."""
+        look_up = any(pending.is_unknown for pending in batch)
         for pending in batch:
-            pending.was_sent = True
+            pending.is_sent = True
         if len(batch) > 1:
             try:
                 outcomes = await self._appends.many(
@@ -153,38 +169,48 @@ class GroupAppender:
                 if isinstance(error, CONNECTION_LOST):
                     raise
                 logger.debug("a batch of %d commits failed and is tried one by one: %s", len(batch), error)
+                look_up = True
             else:
                 return self._settle_all(batch, outcomes)
         again: list[Pending] = []
         for pending in batch:
-            outcome = await self._alone(connection, pending, look_up=look_up or len(batch) > 1)
+            # Behind a commit that must be tried again, those of the same stream wait: order is promised.
+            is_blocked = bool(again) and again[-1].commit.stream_id == pending.commit.stream_id
+            outcome = None if is_blocked else await self._alone(connection, pending.commit, look_up=look_up)
             again += self._settle_all([pending], [outcome])
         return again
 
-    async def _alone(self, connection: asyncpg.Connection[Any], pending: Pending, *, look_up: bool) -> Outcome:
+    async def _alone(self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool) -> Outcome:
         try:
-            return await self._appends.one(connection, pending.commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
-        except asyncpg.UniqueViolationError:
-            # Ids that are known already, or an insert around the stream's lock: looked up, it finds its outcome.
+            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
+        except asyncpg.LockNotAvailableError:
             return None
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name not in _GUARDS:
+                return translated(error)
+            return None if look_up else await self._alone(connection, commit, look_up=True)
         except asyncpg.PostgresError as error:
             if isinstance(error, CONNECTION_LOST):
                 raise
-            pending.was_sent = False
             return translated(error)
 
     def _settle_all(self, batch: list[Pending], outcomes: list[Outcome]) -> list[Pending]:
+        """Tell the callers. Returns those who must wait on, because their stream was locked."""
         again: list[Pending] = []
         appended = False
         now = asyncio.get_running_loop().time()
         for pending, outcome in zip(batch, outcomes, strict=True):
-            if outcome is not None:
+            pending.is_sent = False
+            if isinstance(outcome, AppendResult | OptimisticConcurrencyError | EventIdReuseError):
                 appended = appended or isinstance(outcome, AppendResult)
                 _settle(pending, outcome)
+            elif outcome is not None:
+                _settle(pending, _given_up(pending, outcome))
             elif now < pending.deadline:
                 again.append(pending)
             else:
-                _settle(pending, StoreOverloadedError(f"stream {pending.commit.stream_id!r} was locked", self._timeout))
+                reason = f"stream {pending.commit.stream_id!r} was locked"
+                _settle(pending, _given_up(pending, StoreOverloadedError(reason, self._timeout)))
         if appended:
             self._announce()
         return again
@@ -192,20 +218,21 @@ class GroupAppender:
     async def _after_failure(self, batch: list[Pending], error: Exception) -> list[Pending]:
         """Pause, and say what of the batch is worth another try."""
         ours = error if isinstance(error, PerdureError) else translated(error)
-        left = [pending for pending in batch if not pending.future.done()]
         if ours is None:
             logger.error("an append failed in an unforeseen way", exc_info=error)
-            for pending in left:
-                _settle(pending, _given_up(pending, error))
-            return []
-        loop = asyncio.get_running_loop()
+        is_refused = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+        now = asyncio.get_running_loop().time()
         again: list[Pending] = []
-        for pending in left:
-            # A first try that never reached the server is told at once; an unknown outcome is worth the wait.
-            if pending.was_sent and loop.time() < pending.deadline:
+        for pending in batch:
+            if pending.future.done():
+                continue
+            pending.is_unknown = pending.is_unknown or (pending.is_sent and not is_refused)
+            pending.is_sent = False
+            # What never reached the server is told at once; an unknown outcome is worth the wait.
+            if ours is not None and pending.is_unknown and now < pending.deadline:
                 again.append(pending)
             else:
-                _settle(pending, _given_up(pending, ours))
+                _settle(pending, _given_up(pending, ours or error))
         if again:
             logger.warning("the connection was lost with %d appends under way; they are repeated: %s", len(again), ours)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
@@ -223,7 +250,7 @@ def _settle(pending: Pending, outcome: AppendResult | BaseException) -> None:
 
 def _given_up(pending: Pending, error: Exception) -> Exception:
     """The error for a caller whose commit isn't tried any more: a copy each, for each will have its own traceback."""
-    if not pending.was_sent:
+    if not (pending.is_unknown or pending.is_sent):
         return copy(error)
     unknown = OutcomeUnknownError([event.event_id for event in pending.commit.events])
     unknown.__cause__ = error

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from perdure.errors import StoreClosedError, StoreOverloadedError
+from perdure.errors import StoreOverloadedError
 from perdure.store import AppendResult, Commit
 
 
 class Pending:
     """A commit on its way, and the future that its caller waits for."""
 
-    __slots__ = ("commit", "deadline", "future", "was_sent")
+    __slots__ = ("commit", "deadline", "future", "is_sent", "is_unknown")
 
     def __init__(self, commit: Commit, future: asyncio.Future[AppendResult], deadline: float) -> None:
         self.commit = commit
         self.future = future
         self.deadline = deadline
-        self.was_sent = False
-        """Whether an earlier try may have been written: then its ids are looked up first."""
+        """When to give it up, as the event loop counts time."""
+        self.is_sent = False
+        """Whether it is with the database, which hasn't answered yet."""
+        self.is_unknown = False
+        """Whether an earlier try was never answered: it may have been written, so its ids are looked up first."""
 
 
 class AppendQueue:
@@ -37,7 +40,7 @@ class AppendQueue:
         max_bytes: how many bytes they may take.
         batch_commits: how many commits a batch may hold.
         batch_bytes: how many bytes a batch may hold, unless it is a single commit.
-        timeout: seconds that a caller waits for its turn before StoreOverloadedError.
+        timeout: seconds that a caller waits for its turn before StoreOverloadedError, and once more for the outcome.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class AppendQueue:
         self._bytes = 0
         self._ready: deque[Pending] = deque()
         self._held: dict[str, deque[Pending]] = {}
-        self._entrance: deque[tuple[Commit, asyncio.Future[None]]] = deque()
+        self._entrance: deque[tuple[Pending, asyncio.TimerHandle]] = deque()
+        self.on_ready: Callable[[], None] = _nothing
+        """Called when something can be taken."""
 
     @property
     def is_empty(self) -> bool:
@@ -64,19 +69,19 @@ class AppendQueue:
         """How many commits could be taken now."""
         return len(self._ready)
 
-    async def enter(self, commit: Commit) -> Pending:
-        """Queue a commit, waiting in turn for room.
+    def enter(self, commit: Commit) -> Pending:
+        """Queue a commit, before the room if that is full. Cancel its future to take it out.
 
-        Raises:
-            StoreOverloadedError: there was no room in time; nothing was written.
+        Its future raises StoreOverloadedError when there was no room in time; nothing was written then.
         """
-        if self._entrance or not self._has_room(commit):
-            await self._wait_for_room(commit)
-        else:
-            self._count(commit, 1)
         loop = asyncio.get_running_loop()
         pending = Pending(commit, loop.create_future(), loop.time() + self._timeout)
-        self._ready.append(pending)
+        if self._entrance or not self._has_room(commit):
+            self._entrance.append((pending, loop.call_at(pending.deadline, self._turn_away, pending)))
+        else:
+            self._count(commit, 1)
+            self._ready.append(pending)
+            self.on_ready()
         return pending
 
     def take(self, free_lanes: int) -> list[Pending]:
@@ -106,55 +111,66 @@ class AppendQueue:
         for stream_id in streams:
             self._held[stream_id] = deque()
         batch.sort(key=_stream_id)
+        self.let_in()
         return batch
 
-    def done(self, batch: Iterable[Pending], again: Iterable[Pending] = ()) -> None:
-        """Let go of a batch's streams. What must be tried again comes first in its stream."""
-        retried = list(again)
-        waiting: list[Pending] = []
+    def done(self, batch: Iterable[Pending], again: Iterable[Pending] = (), *, pause: float = 0.0) -> None:
+        """Let go of a batch's streams. What must be tried again comes first in its stream, after a pause if told so."""
         for pending in batch:
-            waiting.extend(self._held.pop(pending.commit.stream_id, ()))
             self._count(pending.commit, -1)
-        for pending in retried:
+        retried: dict[str, deque[Pending]] = {}
+        for pending in again:
             self._count(pending.commit, 1)
-        self._ready.extendleft(reversed(retried + waiting))
-        self._let_in()
+            retried.setdefault(pending.commit.stream_id, deque()).append(pending)
+        for stream_id, first in retried.items():
+            self._held[stream_id].extendleft(reversed(first))
+        streams = dict.fromkeys(pending.commit.stream_id for pending in batch)
+        if pause and retried:
+            asyncio.get_running_loop().call_later(pause, self._let_go, list(retried))
+            self._let_go([stream_id for stream_id in streams if stream_id not in retried])
+        else:
+            self._let_go(streams)
 
     def give_up(self) -> list[Pending]:
         """Take out everything that waits."""
         left = [*self._ready, *(pending for held in self._held.values() for pending in held)]
-        self._ready.clear()
-        for held in self._held.values():
-            held.clear()
         for pending in left:
             self._count(pending.commit, -1)
-        for _, turn in self._entrance:
-            if not turn.done():
-                turn.set_exception(StoreClosedError())
+        for pending, timer in self._entrance:
+            timer.cancel()
+            left.append(pending)
+        self._ready.clear()
+        self._held.clear()
+        self._entrance.clear()
         return left
 
-    async def _wait_for_room(self, commit: Commit) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        entry = (commit, turn)
-        self._entrance.append(entry)
-        try:
-            await asyncio.wait_for(turn, self._timeout)
-        except BaseException as error:
-            if entry in self._entrance:
-                self._entrance.remove(entry)
-            elif turn.done() and not turn.cancelled():
-                self._count(commit, -1)
-            self._let_in()
-            if isinstance(error, TimeoutError):
-                raise StoreOverloadedError("the queue of appends was full", self._timeout) from None
-            raise
+    def let_in(self) -> None:
+        """Let in who waits before the room, in turn, as far as there is room now."""
+        before = len(self._ready)
+        while self._entrance:
+            pending, timer = self._entrance[0]
+            if not pending.future.done():
+                if not self._has_room(pending.commit):
+                    break
+                self._count(pending.commit, 1)
+                pending.deadline = asyncio.get_running_loop().time() + self._timeout
+                self._ready.append(pending)
+            timer.cancel()
+            self._entrance.popleft()
+        if len(self._ready) > before:
+            self.on_ready()
 
-    def _let_in(self) -> None:
-        while self._entrance and self._has_room(self._entrance[0][0]):
-            commit, turn = self._entrance.popleft()
-            if not turn.done():
-                self._count(commit, 1)
-                turn.set_result(None)
+    def _let_go(self, stream_ids: Iterable[str]) -> None:
+        waiting = [pending for stream_id in stream_ids for pending in self._held.pop(stream_id, ())]
+        self._ready.extendleft(reversed(waiting))
+        self.let_in()
+        if waiting:
+            self.on_ready()
+
+    def _turn_away(self, pending: Pending) -> None:
+        if not pending.future.done():
+            pending.future.set_exception(StoreOverloadedError("the queue of appends was full", self._timeout))
+        self.let_in()
 
     def _has_room(self, commit: Commit) -> bool:
         # A commit that is larger than the whole queue gets its turn when the queue is empty.
@@ -169,3 +185,7 @@ class AppendQueue:
 
 def _stream_id(pending: Pending) -> str:
     return pending.commit.stream_id
+
+
+def _nothing() -> None:
+    """Nobody waits to be told."""

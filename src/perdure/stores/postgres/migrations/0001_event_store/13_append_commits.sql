@@ -20,6 +20,7 @@ declare
     stream_id text;
     version integer;
     expected integer;
+    is_locked boolean;
     is_expected boolean;
     found record;
 begin
@@ -39,13 +40,15 @@ begin
     from unnest(p_stream_ids) with ordinality as c (stream_id, number);
 
     for i in 1 .. cardinality(p_stream_ids) loop
-        if not locked[i] then
-            statuses[i] := 4;
-            continue;
-        end if;
         if stream_id is distinct from p_stream_ids[i] then
             stream_id := p_stream_ids[i];
             version := heads[i];
+            is_locked := locked[i];
+        end if;
+        -- The first try decides for all commits of the stream: a lock that became free since must not let a later one pass.
+        if not is_locked then
+            statuses[i] := 4;
+            continue;
         end if;
         expected := p_expected_versions[i];
         is_expected := expected = version or expected = -1 or (expected = -2 and version > 0);
