@@ -1,7 +1,7 @@
 """The bell: wakes those who follow the log, at once in this process, by NOTIFY in others.
 
 A NOTIFY within the append would serialise all commits of the database, so it goes out after the commit, on another
-connection: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: those who
+connection: at once when the last was a while ago, else as soon as it may. It carries nothing, and may be lost: all that
 follow look for themselves from time to time.
 """
 
@@ -115,4 +115,4 @@ class Bell:
 
 def channel_of(schema: str) -> str:
     """The name of the channel on which the processes of a store wake each other."""
-    return f"perdure:{schema}"[:63]
+    return f"perdure:{schema}".encode()[:63].decode(errors="ignore")  # PostgreSQL takes 63 bytes

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from perdure.errors import InvalidArgumentError
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Statements(Mapping[str, str]):
@@ -17,7 +21,7 @@ class Statements(Mapping[str, str]):
     """
 
     def __init__(self, folder: Path, **names: str) -> None:
-        self._texts = {file.stem: fill_in(file.read_text("utf-8"), **names) for file in sorted(folder.glob("*.sql"))}
+        self._texts = {name: fill_in(text, **names) for name, text in _texts_in(folder).items()}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -29,11 +33,14 @@ class Statements(Mapping[str, str]):
         return len(self._texts)
 
 
+@cache
+def _texts_in(folder: Path) -> dict[str, str]:
+    return {file.stem: file.read_text("utf-8") for file in sorted(folder.glob("*.sql"))}
+
+
 def fill_in(sql: str, **names: str) -> str:
-    """The statement with ``{schema}`` and the like replaced."""
-    for placeholder, name in names.items():
-        sql = sql.replace(f"{{{placeholder}}}", name)
-    return sql
+    """The statement with ``{schema}`` and the like replaced: in one go, for a name may look like a placeholder."""
+    return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), sql)
 
 
 def quote_identifier(name: str) -> str:
