@@ -145,7 +145,7 @@ class Database:
             connection.terminate()
             return
         try:
-            await pool.release(connection)  # type: ignore[arg-type]
+            await pool.release(connection)  # type: ignore[arg-type]  # the stubs want a proxy, which it is
         except Exception as error:  # noqa: BLE001 - a connection that can't be given back is of no more use
             logger.debug("dropping a connection: %s", error)
             connection.terminate()

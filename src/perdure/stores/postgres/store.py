@@ -18,9 +18,9 @@ from perdure.errors import (
     TransactionError,
     WrongContextError,
 )
-from perdure.events import StoredEvent
+from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Subscription
-from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction, check_stream_id
+from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
@@ -145,8 +145,8 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         if tx is None:
             return await self._group.append(commit)
-        if not isinstance(tx, PostgreSQLTransaction):
-            raise TransactionError(f"{type(tx).__name__} is no transaction of this store: use store.transaction()")
+        if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):
+            raise TransactionError("tx is no transaction of this store: use the one that its transaction() returned")
         return await tx.append(commit)
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:

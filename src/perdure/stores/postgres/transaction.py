@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 from uuid import UUID
 
+import asyncpg
 from asyncpg.transaction import Transaction as DriverTransaction
 
-from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, TransactionError
+from perdure.errors import OutcomeUnknownError, PerdureError, TransactionError
 from perdure.store import AppendResult, Commit, Transaction
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated_errors
 from perdure.stores.postgres.statements import Statements
+
+logger = logging.getLogger("perdure.postgres")
 
 
 class PostgreSQLTransaction(Transaction):
@@ -38,10 +42,15 @@ class PostgreSQLTransaction(Transaction):
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
         self._event_ids: list[UUID] = []
         self._stack = AsyncExitStack()
+        self._is_used = False
         self._transaction: DriverTransaction | None = None
 
+    def is_of(self, database: Database) -> bool:
+        """Whether it was made by the store on this database and schema."""
+        return self._database is database
+
     async def __aenter__(self) -> Self:
-        if self._transaction is not None:
+        if self._is_used:
             raise TransactionError("a transaction is begun once: ask the store for another")
         if self._given is not None and self._given.is_in_transaction():
             raise TransactionError(
@@ -54,11 +63,13 @@ class PostgreSQLTransaction(Transaction):
             self.connection = self._given
         try:
             with translated_errors():
-                self._transaction = self.connection.transaction(isolation="read_committed")
-                await self._transaction.start()
+                transaction = self.connection.transaction(isolation="read_committed")
+                await transaction.start()
         except BaseException:
             await self._stack.aclose()
             raise
+        self._is_used = True
+        self._transaction = transaction
         return self
 
     async def append(self, commit: Commit) -> AppendResult:
@@ -66,34 +77,56 @@ class PostgreSQLTransaction(Transaction):
         if self._transaction is None or not self.connection.is_in_transaction():
             raise TransactionError("the transaction isn't open: append within its 'async with' block")
         with translated_errors():
-            isolation = await self.connection.fetchval(self._sql["transaction_isolation"])
-            if isolation != "read committed":
-                raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
+            await self._check_settings()
             outcome = await self._appends.one(self.connection, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
-        if outcome is None:
-            raise StoreOverloadedError(f"stream {commit.stream_id!r} was locked", 0)
         self._event_ids += [event.event_id for event in commit.events]
         return outcome
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
         assert self._transaction is not None  # noqa: S101 - __aenter__ has returned
+        transaction, self._transaction = self._transaction, None
         async with self._stack:
-            if exc_type is not None:
-                with translated_errors():
-                    await self._transaction.rollback()
-                return
-            await self._commit(self._transaction)
+            with translated_errors():
+                if exc_type is not None:
+                    await _roll_back(transaction)
+                    return
+                await self._commit(transaction)
         if self._event_ids:
             self._ring()
         for callback in self._after_commit:
             callback()
 
+    async def _check_settings(self) -> None:
+        settings = await self.connection.fetchrow(self._sql["transaction_settings"])
+        assert settings is not None  # noqa: S101 - a select without from returns one row
+        if (isolation := settings["isolation"]) != "read committed":
+            raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
+        if settings["synchronous_commit"] == "off":
+            raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")
+
     async def _commit(self, transaction: DriverTransaction) -> None:
+        try:
+            # The COMMIT of a transaction in which a statement failed rolls back without a word. A query speaks up.
+            await self.connection.fetchrow(self._sql["transaction_settings"])
+        except asyncpg.InFailedSQLTransactionError as error:
+            await _roll_back(transaction)
+            raise TransactionError(
+                "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
+                "let its error leave the block, or run it in a savepoint (async with tx.connection.transaction())"
+            ) from error
         try:
             await transaction.commit()
         except CONNECTION_LOST as error:
             if self._event_ids:
                 raise OutcomeUnknownError(self._event_ids) from error
             raise
+
+
+async def _roll_back(transaction: DriverTransaction) -> None:
+    try:
+        await transaction.rollback()
+    except CONNECTION_LOST as error:
+        # The server rolls back what a lost connection leaves, and the caller must hear of the first error.
+        logger.debug("could not roll back: %s", error)

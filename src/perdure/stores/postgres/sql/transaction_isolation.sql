@@ -1,2 +1,0 @@
--- The isolation level of the caller's transaction.
-select current_setting('transaction_isolation')
