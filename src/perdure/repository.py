@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
-from perdure.aggregate.uncommitted import Sent
 from perdure.errors import (
     AggregateBusyError,
     AggregateNotFoundError,
@@ -132,7 +131,7 @@ class Repository(Generic[A]):
             raise InvalidArgumentError(
                 "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
             )
-        results = [await self._append(aggregate, *span, tx) for span in _spans(aggregate, tx)]
+        results = [await self._append(aggregate, *span, tx) for span in _spans(aggregate)]
         if not results:
             aggregate.mark_events_as_committed()
             return None
@@ -142,8 +141,9 @@ class Repository(Generic[A]):
     async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
         """Save; on a conflict pause, load the aggregate anew, and decide its recorded commands again.
 
-        In the end the aggregate is what was saved, or, if an error is raised, what it was before. Until then it can't
-        be changed. Events that were raised outside of commands can't be decided again: then the conflict is raised.
+        In the end the aggregate is what was saved, or, if an error is raised, what it was before; if it isn't known
+        which (OutcomeUnknownError, or the task was cancelled), it is what may be saved, so that saving it again is safe.
+        Until then it can't be changed. Events that no command raised can't be decided again: the conflict is raised.
 
         Raises:
             OptimisticConcurrencyError: the last attempt met a conflict, too.
@@ -239,18 +239,18 @@ class Repository(Generic[A]):
             result = await self.store.append_to_stream(aggregate.stream_id, start, events, tx=tx)
         except PerdureError as error:
             if isinstance(error, OutcomeUnknownError):
-                work.sent = Sent(end, None)
+                work.sent = end
             elif isinstance(error, OptimisticConcurrencyError) and start == known:
-                work.sent = None
+                work.sent = 0
             raise
         except BaseException:
             # Cancelled, or something that doesn't say whether it was written.
-            work.sent = Sent(end, None)
+            work.sent = end
             raise
         if tx is None:
             aggregate.mark_events_as_committed(end)
         else:
-            work.sent = Sent(end, tx)
+            work.sent = end
             tx.after_commit(partial(aggregate.mark_events_as_committed, end))
         return result
 
@@ -261,17 +261,14 @@ class Repository(Generic[A]):
         return aggregate
 
 
-def _spans(aggregate: AggregateRoot, tx: Transaction | None) -> list[tuple[int, int]]:
+def _spans(aggregate: AggregateRoot) -> list[tuple[int, int]]:
     """The appends that save the aggregate, from version to version: usually one.
 
     An append that may be written already is repeated as a whole, apart from what was raised later: only then do its ids
-    bring its result back. What is written within this very transaction is not repeated.
+    bring its result back.
     """
     start, end = aggregate.committed_version, aggregate.stream_version
-    sent = aggregate.uncommitted.sent
-    middle = end if sent is None else sent.to_version
-    if sent is not None and tx is not None and sent.tx is tx:
-        start = middle
+    middle = aggregate.uncommitted.sent or end
     return [(first, last) for first, last in ((start, middle), (middle, end)) if first < last]
 
 

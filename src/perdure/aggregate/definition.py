@@ -98,8 +98,9 @@ def _check_names(cls: type, owner: type, root: type) -> None:
     taken += [name for name in vars(owner) if name in getattr(root, "__slots__", ()) and not name.startswith("__")]
     if taken:
         raise AggregateDefinitionError(cls, f"{taken[0]!r} is a name that every aggregate has: choose another one")
+    fine = {*annotated, *inspect.get_annotations(root)}
     for name, value in vars(owner).items():
-        if name not in annotated and not name.startswith("__") and not _is_hashable(value):
+        if name not in fine and not name.startswith("__") and not _is_hashable(value):
             raise AggregateDefinitionError(cls, _shared(name, value))
 
 

@@ -23,15 +23,6 @@ class RecordedCommand(NamedTuple):
     """The aggregate's version after it: its events lie between."""
 
 
-class Sent(NamedTuple):
-    """An append that was handed to a store, and that may be written without our knowing."""
-
-    to_version: int
-    """The version of its last event."""
-    tx: object
-    """The caller's transaction that it is part of, or None."""
-
-
 class Undo:
     """What a running command found, so that nothing of it stays when it raises."""
 
@@ -52,7 +43,7 @@ class Uncommitted:
         running: one for each command that is under way, outermost first.
         applying: whether a handler is under way.
         held: whether a repository may replace the state at any moment, so that nobody may change it.
-        sent: an append of these events that may be written.
+        sent: the version of the last event of an append that may be written without our knowing; 0 if there is none.
     """
 
     __slots__ = ("applying", "commands", "events", "held", "running", "sent")
@@ -63,7 +54,7 @@ class Uncommitted:
         self.running: list[Undo] = []
         self.applying = False
         self.held = False
-        self.sent: Sent | None = None
+        self.sent = 0
 
     @property
     def decided_by_commands(self) -> bool:
@@ -74,5 +65,5 @@ class Uncommitted:
         """Forget the first events, which are stored now, and the commands up to that version of the aggregate."""
         del self.events[:count]
         self.commands = [one for one in self.commands if one.to_version > version]
-        if self.sent is not None and self.sent.to_version <= version:
-            self.sent = None
+        if self.sent <= version:
+            self.sent = 0
