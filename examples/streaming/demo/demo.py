@@ -87,8 +87,8 @@ class Demo:
 def _introduction(workload: Workload, concurrency: int) -> str:
     source = workload.source
     return (
-        f"{source.name}: {len(source.titles):,} titles, {len(workload.viewers):,} users, {len(source.ratings):,} ratings "
-        f"and {len(source.tags):,} tags make {workload.events:,} events, {concurrency} appends at a time."
+        f"{source.name}: {len(source.titles):,} titles, {len(workload.viewers):,} users, {len(source.ratings):,} "
+        f"ratings and {len(source.tags):,} tags make {workload.events:,} events, {concurrency} appends at a time."
     )
 
 

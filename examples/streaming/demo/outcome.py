@@ -39,7 +39,8 @@ class Outcome:
     @property
     def last_event_at(self) -> datetime:
         """When the latest event of the log happened: every one of them touches a title or a user."""
-        return max(row["last_updated"] for row in self.titles)
+        last: datetime = max(row["last_updated"] for row in self.titles)
+        return last
 
 
 def peak_rss_mb() -> float:

@@ -47,9 +47,12 @@ class Replay:
             for thing in queue:
                 await act(thing)
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(self._concurrency):
-                tasks.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._concurrency):
+                    tasks.create_task(work())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one says it all: the others failed for the same reason
 
     async def _add(self, title: Title) -> None:
         event = ContentAdded(content_id=str(title.movie_id), title=title.name, genres=list(title.genres))

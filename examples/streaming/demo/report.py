@@ -1,10 +1,11 @@
 """What is printed at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from examples.streaming.demo.outcome import Outcome
 from examples.streaming.demo.recomputation import Row
@@ -35,51 +36,37 @@ def top_rated(titles: Sequence[Row]) -> list[Row]:
     return sorted(rated, key=lambda row: (-row["rating_average"], -row["rating_count"], row["content_id"]))[:TOP]
 
 
-def _trending(outcome: Outcome) -> Table:
+def _trending(outcome: Outcome) -> Group:
     at = outcome.last_event_at
-    table = _table(f"Top ten by trending score, as of {at:%Y-%m-%d}")
-    for heading in ("", "watches, decayed", "score", "views", "viewers"):
-        table.add_column(heading, justify="right")
-    table.add_column("title")
+    table = _table("", "watches, decayed", "score", "views", "viewers")
     for place, row in enumerate(top_trending(outcome.titles), 1):
         score = row["trending_score"]
         figures = (f"{decayed_watches(score, at):.3f}", f"{score:.4f}", row["total_views"], row["unique_viewers"])
         table.add_row(str(place), *map(str, figures), _title(row))
-    return table
+    return _section(f"Top ten by trending score, as of {at:%Y-%m-%d}", table)
 
 
-def _rated(outcome: Outcome) -> Table:
-    table = _table(f"Top ten by rating, of titles with at least {RATINGS_THAT_COUNT} ratings")
-    for heading in ("", "average", "ratings"):
-        table.add_column(heading, justify="right")
-    table.add_column("title")
+def _rated(outcome: Outcome) -> Group:
+    table = _table("", "average", "ratings")
     for place, row in enumerate(top_rated(outcome.titles), 1):
         table.add_row(str(place), f"{row['rating_average']:.3f}", str(row["rating_count"]), _title(row))
-    return table
+    return _section(f"Top ten by rating, of titles with at least {RATINGS_THAT_COUNT} ratings", table)
 
 
-def _profile(outcome: Outcome) -> Table:
+def _profile(outcome: Outcome) -> Group:
     user_id = outcome.user.aggregate_id
     row = next(row for row in outcome.profiles if row["user_id"] == user_id)
-    table = _fields(f"One row of user_profiles: user_id {user_id}")
-    for column, value in row.items():
-        table.add_row(column, _shown(value))
-    return table
+    return _section(f"One row of user_profiles: user_id {user_id}", _fields(row))
 
 
-def _aggregate(outcome: Outcome) -> Table:
+def _aggregate(outcome: Outcome) -> Group:
     user = outcome.user
-    table = _fields(f"The same user as an aggregate, replayed from {user.stream_version} events of {user.stream_id}")
-    for name, value in vars(user).items():
-        table.add_row(name, _shown(value))
-    return table
+    heading = f"The same user as an aggregate, replayed from {user.stream_version} events of {user.stream_id}"
+    return _section(heading, _fields(vars(user)))
 
 
-def _timings(outcome: Outcome) -> Table:
-    table = _fields("Timings")
-    for step, seconds in outcome.timings.items():
-        table.add_row(step, f"{seconds:.1f} s")
-    return table
+def _timings(outcome: Outcome) -> Group:
+    return _section("Timings", _fields({step: f"{seconds:.1f} s" for step, seconds in outcome.timings.items()}))
 
 
 def _print_checks(console: Console, outcome: Outcome) -> None:
@@ -109,15 +96,23 @@ def _print_check(console: Console, check: Check) -> None:
         console.print(f"  {difference}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+def _section(heading: str, table: Table) -> Group:
+    return Group(Text(heading, style="bold"), table)
 
 
-def _fields(title: str) -> Table:
-    table = _table(title)
-    table.show_header = False
+def _table(*figures: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in figures:
+        table.add_column(heading, justify="right")
+    table.add_column("title")
+    return table
+
+
+def _fields(values: Mapping[str, object]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
-    table.add_column()
+    for name, value in values.items():
+        table.add_row(name, _shown(value))
     return table
 
 
