@@ -21,13 +21,15 @@ from examples.streaming.demo.outcome import Outcome
 from examples.streaming.demo.report import print_report
 from examples.streaming.demo.source import Source
 
+_ON_DISK = "/var/tmp"  # unlike /tmp, which is in memory on many a machine
+
 PASSED, DIFFERENT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo, and return its exit status."""
     options = _parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         source = read_movielens(options.data) if options.data else generate(options.seed)
         outcome = asyncio.run(_run(source, console, options.concurrency))
@@ -54,8 +56,8 @@ async def _run(source: Source, console: Console, concurrency: int) -> Outcome:
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A place for a new server's data, gone afterwards: no run meets the data of another."""
-    on_disk = Path("/var/tmp")  # /tmp is often in memory
-    with TemporaryDirectory(prefix="perdure-demo-", dir=on_disk if os.access(on_disk, os.W_OK) else None) as folder:
+    parent = os.environ.get("TMPDIR") or _ON_DISK
+    with TemporaryDirectory(prefix="perdure-demo-", dir=parent if os.access(parent, os.W_OK) else None) as folder:
         Path(folder).chmod(0o711)  # started by root, the server runs as another user, who has to get in
         yield Path(folder) / "server"
 

@@ -104,7 +104,7 @@ def _table(*figures: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in figures:
         table.add_column(heading, justify="right")
-    table.add_column("title")
+    table.add_column("title", no_wrap=True, overflow="ellipsis")
     return table
 
 

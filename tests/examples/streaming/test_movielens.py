@@ -4,27 +4,12 @@ import pytest
 
 from examples.streaming.demo.movielens import SourceError, read_movielens
 from examples.streaming.demo.source import Rating, Tag, Title
-
-MOVIES = """movieId,title,genres
-1,Toy Story (1995),Adventure|Animation|Children
-2,"Amélie, ou l'autre (2001)",Comedy
-3,"11'09\"\"01 - September 11 (2002)",(no genres listed)
-"""
-RATINGS = """userId,movieId,rating,timestamp
-1,1,4.0,964982703
-1,3,0.5,964981247
-2,1,5.0,964982224
-"""
-TAGS = """userId,movieId,tag,timestamp
-2,3,"moving, ""true"" story",1445714994
-3,1,café,1445714996
-"""
+from tests.examples.streaming.files import MOVIES, RATINGS, TAGS, write_files
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in (("movies.csv", MOVIES), ("ratings.csv", RATINGS), ("tags.csv", TAGS)):
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    write_files(tmp_path)
     return tmp_path
 
 
