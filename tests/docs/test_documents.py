@@ -1,0 +1,140 @@
+"""Programs in the documents run, pieces of programs name what is there, and links lead somewhere."""
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import perdure
+from tests.docs.documents import DOCUMENTS, ROOT, Block, blocks, programs, prose, run, shown
+
+OURS = ("perdure", "examples")
+LINK = re.compile(r"\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+NAME = re.compile(r"@?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+
+
+def missing_names(source: str) -> list[str]:
+    """What of ours the source imports or looks up, and isn't there."""
+    missing = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+            module = importlib.import_module(node.module or "")
+            missing += [alias.name for alias in node.names if not has(module, alias.name)]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "perdure":
+            missing += [] if has(perdure, node.attr) else [node.attr]
+    return missing
+
+
+def has(module: ModuleType, path: str) -> bool:
+    """Whether the module has the name, or the class in it the attribute."""
+    thing: object = module
+    for name in path.split("."):
+        if not hasattr(thing, name):
+            return False
+        thing = getattr(thing, name)
+    return True
+
+
+def anchor(heading: str) -> str:
+    """The anchor of a heading, as the usual renderers of Markdown make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def dead_links(path: Path) -> list[str]:
+    """The relative links that lead nowhere."""
+    targets = [match["target"] for match in LINK.finditer(prose(path.read_text(encoding="utf-8")))]
+    return [target for target in targets if "://" not in target and not leads_somewhere(path, target)]
+
+
+def leads_somewhere(path: Path, target: str) -> bool:
+    name, _, fragment = target.partition("#")
+    aim = path.parent / name if name else path
+    if not fragment or not aim.exists():
+        return aim.exists()
+    headings = re.findall(r"^#+ (.+)$", prose(aim.read_text(encoding="utf-8")), re.MULTILINE)
+    return fragment in map(anchor, headings)
+
+
+def names_of_ours(document: str) -> set[str]:
+    """The names in the second column of the tables of three columns: there, old names stand before ours."""
+    rows = [row.strip("|").split(" | ") for row in document.splitlines() if row.startswith("| `")]
+    return {match[1] for row in rows if len(row) == 3 for code in CODE.findall(row[1]) if (match := NAME.match(code))}
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.parent != ROOT and programs(path)], ids=shown)
+def test_the_programs_of_a_document_print_what_it_says(path: Path, tmp_path: Path, database_url: str) -> None:
+    environment = os.environ | {"PERDURE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
+    for number, program in enumerate(programs(path), 1):
+        file = tmp_path / f"program_{number}.py"
+        file.write_text(program.text, encoding="utf-8")
+
+        outcome = run(file, environment)
+
+        assert outcome.returncode == 0, outcome.stderr
+        assert outcome.stdout == program.output
+
+
+def test_the_programs_pass_the_strict_type_checker(tmp_path: Path) -> None:
+    files = []
+    for path in DOCUMENTS:
+        for number, program in enumerate(programs(path), 1):
+            files.append(f"{path.stem.replace('-', '_').lower()}_{number}.py")
+            (tmp_path / files[-1]).write_text(program.text, encoding="utf-8")
+
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *files]
+    outcome = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+
+    assert outcome.stdout + outcome.stderr == ""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
+def test_the_python_of_a_document_names_what_is_there(path: Path) -> None:
+    for block in blocks(path.read_text(encoding="utf-8"), "python"):
+        compile(block.text, shown(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        assert missing_names(block.text) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
+def test_the_links_of_a_document_lead_somewhere(path: Path) -> None:
+    assert dead_links(path) == []
+
+
+def test_every_document_is_listed() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {match["target"] for match in LINK.finditer(index.read_text(encoding="utf-8"))}
+
+    assert {str(path.relative_to(index.parent)) for path in index.parent.glob("*.md") if path != index} <= listed
+
+
+def test_the_names_that_replace_the_tutorials_are_there() -> None:
+    names = names_of_ours((ROOT / "docs" / "from-the-tutorial.md").read_text(encoding="utf-8"))
+
+    assert len(names) > 15
+    assert [name for name in sorted(names) if not has(perdure, name.removeprefix("perdure."))] == []
+
+
+def test_a_program_is_told_from_a_piece() -> None:
+    document = "```python\na\n```\n\n```text\n1\n```\n\n```python\nb\n```\n\nprints\n\n```text\n2\n```\n"
+
+    assert blocks(document, "python") == [Block("python", "a\n", "1\n"), Block("python", "b\n", None)]
+
+
+@pytest.mark.parametrize("source", ["from perdure import nothing", "import perdure\nperdure.nothing()"])
+def test_a_name_that_is_missing_is_found(source: str) -> None:
+    assert missing_names(source) == ["nothing"]
+
+
+@pytest.mark.parametrize("target", ["gone.md", "README.md#gone", "#gone"])
+def test_a_link_that_leads_nowhere_is_found(target: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"# Here\n\n[x]({target}) [y](#here) [z](README.md) [w](https://example.com)")
+
+    assert dead_links(tmp_path / "README.md") == [target]
