@@ -1,0 +1,137 @@
+"""Accounts to be loaded and saved, and a store in which something goes wrong."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+from perdure import (
+    AggregateRoot,
+    AppendResult,
+    DomainError,
+    InMemoryEventStore,
+    OutcomeUnknownError,
+    RetryConfig,
+    StoreClosedError,
+    StoreOverloadedError,
+    StoreUnavailableError,
+    command,
+    event,
+    field,
+    handles,
+)
+from perdure.store import Commit, Transaction
+
+AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
+
+
+@event("account.opened")
+class Opened:
+    owner: str
+
+
+@event("account.deposited")
+class Deposited:
+    amount: int
+    note: str | None = None
+
+
+@event("account.audited")
+class Audited:
+    """No aggregate handles it."""
+
+
+class Account(AggregateRoot, category="account"):
+    owner: str | None = None
+    balance: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @command
+    def open(self, owner: str) -> None:
+        if self.owner is not None:
+            raise DomainError("the account is open already")
+        self.raise_event(Opened(owner=owner))
+
+    @command
+    def deposit(self, amount: int, note: str | None = None) -> None:
+        if self.balance + amount > 100:
+            raise DomainError("too much for an account")
+        self.raise_event(Deposited(amount=amount, note=note))
+
+    @command
+    def fill(self) -> None:
+        if self.balance < 100:
+            self.raise_event(Deposited(amount=100 - self.balance))
+
+    @handles
+    def _opened(self, event: Opened) -> None:
+        self.owner = event.owner
+
+    @handles
+    def _deposited(self, event: Deposited) -> None:
+        self.balance += event.amount
+        if event.note:
+            self.notes.append(event.note)
+
+
+class OtherAccount(Account): ...
+
+
+Fault = Callable[[Commit], Coroutine[Any, Any, None]]
+
+
+class FaultyStore(InMemoryEventStore):
+    """Runs a fault before, and another one after, each append: the next of `before` and `after`; None lets it be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: list[Fault | None] = []
+        self.after: list[Fault | None] = []
+        self.attempts: list[Commit] = []
+        self.transactions: list[Transaction | None] = []
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        self.attempts.append(commit)
+        self.transactions.append(tx)
+        if self.before and (fault := self.before.pop(0)):
+            await fault(commit)
+        result = await super().append(commit)
+        if self.after and (fault := self.after.pop(0)):
+            await fault(commit)
+        return result
+
+    async def intrude(self, *events: object) -> None:
+        """Append to account-1 behind everybody's back."""
+        version = await self.stream_version("account-1")
+        await super().append(self.encode("account-1", version, events or (Deposited(amount=1),)))
+
+    def ids(self, attempt: int) -> list[UUID]:
+        return [one.event_id for one in self.attempts[attempt].events]
+
+
+async def connection_lost(commit: Commit) -> None:
+    raise OutcomeUnknownError([one.event_id for one in commit.events])
+
+
+async def unavailable(commit: Commit) -> None:
+    raise StoreUnavailableError("can't reach the database")
+
+
+async def overloaded(commit: Commit) -> None:
+    raise StoreOverloadedError("the queue of appends was full", 1)
+
+
+async def closed(commit: Commit) -> None:
+    raise StoreClosedError
+
+
+async def broken(commit: Commit) -> None:
+    raise ZeroDivisionError
+
+
+def described(account: Account) -> tuple[object, ...]:
+    work = account.uncommitted
+    return (account.owner, account.balance, account.stream_version, account.uncommitted_events, list(work.commands))
+
+
+async def amounts(store: FaultyStore) -> list[int]:
+    return [read.event.amount for read in await store.read_all_events(event_types=[Deposited])]
