@@ -325,7 +325,46 @@ class ProjectionDefinitionError(PerdureError, TypeError):
 
 
 class ProjectionShapeError(ProjectionDefinitionError):
-    """The row class of a projection changed without a new `version`."""
+    """The tables of a projection changed without a new `version`. `differences` tells what differs."""
+
+    def __init__(self, name: str, version: int, differences: Sequence[str]) -> None:
+        super().__init__(
+            name,
+            f"the tables of version {version} were made otherwise ({'; '.join(differences)}): "
+            f"give it version={version + 1}, which is built anew, or undo the change",
+        )
+        self.version = version
+        self.differences = tuple(differences)
+
+
+class ProjectionKeyError(PerdureError, ValueError):
+    """An event has no key that a projection could use: it is missing, None, or of another type than the row's."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"projection {name!r} can't tell which row an event belongs to: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ProjectionRowError(PerdureError, ValueError):
+    """A handler returned a row that can't be stored as it is."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        super().__init__(f"the row can't be stored in {table!r}: {reason}")
+        self.table = table
+        self.reason = reason
+
+
+class ChildNotLoadedError(PerdureError, LookupError):
+    """A handler asked for a child row that wasn't loaded for its event."""
+
+    def __init__(self, child: str, key: object) -> None:
+        super().__init__(
+            f"the row of {child!r} with key {_shown(key)} wasn't loaded for this event: "
+            f"let child_table(..., keys=lambda event: [...]) name the keys that handlers look at"
+        )
+        self.child = child
+        self.key = key
 
 
 class UnknownProjectionError(PerdureError, LookupError):

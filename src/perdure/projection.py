@@ -1,0 +1,195 @@
+"""What a user writes to keep a read model: a `TableProjection`, whose handlers fold events into the rows of a table.
+
+Pure: handlers do no I/O. What runs a projection is in `perdure.projections`; `perdure.testing.fold` runs it in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from perdure.errors import ChildNotLoadedError, ProjectionDefinitionError
+from perdure.events import StoredEvent
+
+Row = TypeVar("Row")
+Child = TypeVar("Child")
+
+MAX_VERSION = 32767
+
+
+class TableProjection(Generic[Row]):
+    """Keeps one row per key in a table that is made from the row class. People query it under the name `table`.
+
+    A handler takes the event and the row of its key, or None where there is none, and returns the row as it is now, or
+    None to delete it together with its child rows. It may change the row it was given. It may also take ``at``, the
+    `StoredEvent` with position and timestamp, and the class's child tables, each by its name. Events that no handler
+    takes pass by.
+
+    What handlers do is invisible to the check for changed shapes: give the class a new `version` whenever they would
+    make other rows of the same events. A new version is built anew, beside the old table.
+
+    Args:
+        table: the name under which people query the rows, and the projection's name. The rows themselves are in
+            ``<table>__v<version>``.
+        key: the field, or the fields, that tell the rows apart.
+        version: counted up with each change of the row class or of what handlers do.
+
+    Raises:
+        ProjectionDefinitionError: the class can't work as it is written; told here, or when a service is made.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from perdure import event, handles
+        >>> @event("counter.clicked")
+        ... class Clicked:
+        ...     page: str
+        >>> @dataclass
+        ... class Clicks:
+        ...     page: str
+        ...     total: int = 0
+        >>> class ClicksPerPage(TableProjection[Clicks], table="clicks", key="page", version=1):
+        ...     @handles
+        ...     def clicked(self, event: Clicked, row: Clicks | None) -> Clicks:
+        ...         row = row or Clicks(event.page)
+        ...         row.total += 1
+        ...         return row
+    """
+
+    name: ClassVar[str] = ""
+    """The name of the projection, and of the view that shows its rows."""
+    key: ClassVar[tuple[str, ...]] = ()
+    """The fields that tell the rows apart."""
+    version: ClassVar[int] = 0
+    """The version of the row class and of what handlers do."""
+
+    def __init_subclass__(
+        cls, *, table: str | None = None, key: str | tuple[str, ...] = (), version: int = 1, **rest: Any
+    ) -> None:
+        super().__init_subclass__(**rest)
+        if table is None:
+            return  # a class that others inherit handlers from
+        cls.name = table
+        cls.key = _names(key)
+        cls.version = version
+        if not isinstance(table, str) or not table:
+            raise ProjectionDefinitionError(cls.__qualname__, f"its table {table!r} has no name")
+        if not cls.key:
+            raise ProjectionDefinitionError(table, 'it has no key: name the field that tells rows apart, key="user_id"')
+        if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+            raise ProjectionDefinitionError(table, f"{version!r} is no version: count 1, 2, 3 ...")
+
+    def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:  # noqa: ARG002 - for those who override it
+        """The keys of the rows that an event changes: one, unless overridden; none lets the event pass by.
+
+        Without override, it is the event's attributes of the names of the key. A key of several fields is a tuple.
+        """
+        if len(self.key) == 1:
+            return (getattr(event, self.key[0]),)
+        return (tuple([getattr(event, name) for name in self.key]),)
+
+
+class ChildTable(Generic[Child]):
+    """What `child_table` declares. A handler names it as a parameter, and gets `ChildRows` of it."""
+
+    def __init__(
+        self, row: type[Child], table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None
+    ) -> None:
+        self.row = row
+        self.table = table
+        self.key = key
+        self.keys = keys
+
+
+def child_table(
+    row: type[Child], *, table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None = None
+) -> ChildTable[Child]:
+    """Give a projection a second table, with many rows for one row of its own: exact membership at constant cost.
+
+    Before a handler runs, the rows are loaded that it may look at: one for each of `keys`. They are deleted together
+    with the parent's row.
+
+    Args:
+        row: the class of the rows, a dataclass or a msgspec Struct.
+        table: the name under which people query them.
+        key: the fields that tell them apart: first those of the parent's key, then at least one more.
+        keys: from an event to the keys it concerns, without the part that is the parent's; several fields make a tuple.
+            Unless given, it is the event's attributes of the names of the key.
+
+    Example:
+        class Popularity(TableProjection[Title], table="popularity", key="title_id", version=1):
+            viewers = child_table(Viewer, table="popularity_viewers", key=("title_id", "user_id"))
+
+            @handles
+            def watched(self, event: Watched, row: Title | None, viewers: ChildRows[Viewer]) -> Title:
+                row = row or Title(event.title_id)
+                if event.user_id not in viewers:
+                    viewers.put(Viewer(event.title_id, event.user_id))
+                    row.unique_viewers += 1
+                return row
+    """
+    return ChildTable(row, table, _names(key), keys)
+
+
+class ChildRows(Generic[Child]):
+    """Rows of a child table, as a handler sees them: those loaded for its event, of its row's key.
+
+    Rows are asked for by the part of their key that follows the parent's: a value, or a tuple where it has several
+    fields. See `child_table`.
+
+    Args:
+        name: the name of the child table in its projection.
+        loaded: the stored rows by that part of their key; None where there is none.
+        decode: makes a row of what is stored.
+        part_of: that part of a row's key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        loaded: Mapping[Any, Any],
+        decode: Callable[[Any], Child],
+        part_of: Callable[[Child], Any],
+    ) -> None:
+        self._name = name
+        self._loaded = loaded
+        self._decode = decode
+        self._part_of = part_of
+        self.changes: dict[Any, Child | None] = {}
+        """What the handler put, and None for what it deleted."""
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a row of this key. Raises ChildNotLoadedError as `get` does."""
+        stored = self._stored(key)
+        return self.changes[key] is not None if key in self.changes else stored is not None
+
+    def get(self, key: object) -> Child | None:
+        """The row of this key, or None. If you change it, `put` it.
+
+        Raises:
+            ChildNotLoadedError: the row wasn't loaded; see the `keys` of `child_table`.
+        """
+        stored = self._stored(key)
+        if key in self.changes:
+            return self.changes[key]
+        return None if stored is None else self._decode(stored)
+
+    def put(self, row: Child) -> None:
+        """Add a row, or replace the one of the same key. Raises ChildNotLoadedError as `get` does."""
+        key = self._part_of(row)
+        self._stored(key)
+        self.changes[key] = row
+
+    def delete(self, key: object) -> None:
+        """Delete the row of this key, if there is one. Raises ChildNotLoadedError as `get` does."""
+        self._stored(key)
+        self.changes[key] = None
+
+    def _stored(self, key: object) -> Any:
+        try:
+            return self._loaded[key]
+        except (KeyError, TypeError):
+            raise ChildNotLoadedError(self._name, key) from None
+
+
+def _names(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)

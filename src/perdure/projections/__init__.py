@@ -1,0 +1,1 @@
+"""What runs projections. See `perdure.projections.service`."""

@@ -1,0 +1,195 @@
+"""Folding: from events and the rows they meet to the rows as they are then.
+
+Pure: whatever runs a projection, against a database or in memory, does it with these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from perdure.errors import ProjectionRowError
+from perdure.events import StoredEvent
+from perdure.projection import ChildRows
+from perdure.projections.definition import Definition, Handling
+from perdure.projections.tables import Key, Table
+
+Rows = dict[str, dict[Key, bytes]]
+"""Rows as JSON, by table and key. A row that isn't there isn't stored."""
+
+
+class Failure(NamedTuple):
+    """An event that a projection can't take, and why."""
+
+    stored: StoredEvent
+    error: Exception
+
+
+class Step(NamedTuple):
+    """An event that is handled, with the keys of the rows that it needs."""
+
+    stored: StoredEvent
+    event: Any
+    handling: Handling
+    keys: list[tuple[Key, dict[str, list[Key]]]]
+    """Each key of a row, with the keys of the child rows, by child table."""
+
+
+class Plan(NamedTuple):
+    """What a batch of events will do."""
+
+    steps: list[Step]
+    failure: Failure | None
+    """The event after the steps, when it has no usable key or can't be decoded."""
+
+
+class Changes:
+    """What a fold changed, and the rows as they are then."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.written: dict[str, dict[Key, bytes]] = {}
+        self.deleted: dict[str, dict[Key, None]] = {}
+        self.orphaned: dict[str, dict[Key, None]] = {}
+        """The keys of deleted parents, by child table: to be carried out before anything is written."""
+
+    def put(self, table: Table, key: Key, row: bytes) -> None:
+        """A row is as it is given now."""
+        rows = self.rows.setdefault(table.name, {})
+        if rows.get(key) != row:
+            rows[key] = row
+            self.written.setdefault(table.name, {})[key] = row
+            self.deleted.get(table.name, {}).pop(key, None)
+
+    def delete(self, table: Table, key: Key) -> bool:
+        """A row is there no more. Returns whether it was."""
+        if self.rows.get(table.name, {}).pop(key, None) is None:
+            return False
+        self.written.get(table.name, {}).pop(key, None)
+        self.deleted.setdefault(table.name, {})[key] = None
+        return True
+
+    def orphan(self, child: Table, parent: Key) -> None:
+        """The child rows of a parent are there no more, whether they were loaded or not."""
+        for by_key in (self.rows.get(child.name, {}), self.written.get(child.name, {})):
+            for key in [key for key in by_key if key[: len(parent)] == parent]:
+                del by_key[key]
+        self.orphaned.setdefault(child.name, {})[parent] = None
+
+
+class Folded(NamedTuple):
+    """What came out of a batch of events."""
+
+    changes: Changes
+    failure: Failure | None
+    """The event before which it ended, and why."""
+
+
+def plan(definition: Definition, events: Sequence[StoredEvent]) -> Plan:
+    """Find the events that are handled and the rows that they need, up to the first that fails."""
+    steps: list[Step] = []
+    for stored in events:
+        handling = definition.handlings.get(stored.event_type)
+        if handling is None:
+            continue  # never decoded: it may be of a type that has no class here
+        try:
+            event = stored.event
+            keys = [
+                (key, {child: definition.child_keys(child, event, key) for child in handling.children})
+                for key in definition.keys(event, stored)
+            ]
+        except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
+            return Plan(steps, Failure(stored, error))
+        steps.append(Step(stored, event, handling, keys))
+    return Plan(steps, None)
+
+
+def needed(definition: Definition, steps: Sequence[Step]) -> dict[str, list[Key]]:
+    """The keys of all rows that the steps need, by table, each once."""
+    keys: dict[str, dict[Key, None]] = {table.name: {} for table in definition.tables}
+    for step in steps:
+        for key, children in step.keys:
+            keys[definition.table.name][key] = None
+            for child, child_keys in children.items():
+                keys[definition.children[child].name].update(dict.fromkeys(child_keys))
+    return {table: list(found) for table, found in keys.items() if found}
+
+
+def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
+    """Handle the events of a batch, in order, up to the first that fails. Changes `rows`."""
+    changes = Changes(rows)
+    for step in batch.steps:
+        try:
+            outcomes = [_handle(definition, step, key, children, rows) for key, children in step.keys]
+        except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
+            return Folded(changes, Failure(step.stored, error))
+        for outcome in outcomes:
+            _apply(definition, outcome, changes)
+    return Folded(changes, batch.failure)
+
+
+class _Outcome(NamedTuple):
+    """What a handler made of an event and a row."""
+
+    key: Key
+    row: bytes | None
+    children: list[tuple[Table, Key, bytes | None]]
+
+
+def _handle(definition: Definition, step: Step, key: Key, children: Mapping[str, list[Key]], rows: Rows) -> _Outcome:
+    table, handling = definition.table, step.handling
+    stored_row = rows.get(table.name, {}).get(key)
+    row = None if stored_row is None else table.codec.decode(stored_row)
+    taken: dict[str, Any] = {"at": step.stored} if handling.takes_at else {}
+    views = {child: _view(child, definition.children[child], key, keys, rows) for child, keys in children.items()}
+    result = handling.handler(definition.projection, step.event, row, **taken, **views)
+    return _Outcome(
+        key,
+        None if result is None else _encoded(table, key, result),
+        [change for child, view in views.items() for change in _changes_of(definition.children[child], key, view)],
+    )
+
+
+def _view(name: str, table: Table, parent: Key, keys: list[Key], rows: Rows) -> ChildRows[Any]:
+    stored = rows.get(table.name, {})
+
+    def part_of(row: Any) -> Any:
+        key = table.key_of(row)
+        if key[: len(parent)] != parent:
+            raise ProjectionRowError(table.view, f"its key {key} doesn't begin with that of the parent's row, {parent}")
+        return _part(key, parent)
+
+    return ChildRows(name, {_part(key, parent): stored.get(key) for key in keys}, table.codec.decode, part_of)
+
+
+def _part(key: Key, parent: Key) -> Any:
+    """What follows the parent's key, as handlers write it: a value, or a tuple."""
+    return key[-1] if len(key) == len(parent) + 1 else key[len(parent) :]
+
+
+def _changes_of(table: Table, parent: Key, view: ChildRows[Any]) -> Iterator[tuple[Table, Key, bytes | None]]:
+    for part, row in view.changes.items():
+        key = (*parent, *part) if isinstance(part, tuple) else (*parent, part)
+        yield table, key, None if row is None else _encoded(table, key, row)
+
+
+def _encoded(table: Table, key: Key, row: Any) -> bytes:
+    data = table.codec.encode(row)
+    if table.key_of(row) != key:
+        raise ProjectionRowError(
+            table.view, f"its key is {table.key_of(row)}, that of the event {key}: a row never changes its key"
+        )
+    return data
+
+
+def _apply(definition: Definition, outcome: _Outcome, changes: Changes) -> None:
+    for table, key, row in outcome.children:
+        if row is None:
+            changes.delete(table, key)
+        else:
+            changes.put(table, key, row)
+    if outcome.row is not None:
+        changes.put(definition.table, outcome.key, outcome.row)
+    elif changes.delete(definition.table, outcome.key):
+        for child in definition.children.values():
+            changes.orphan(child, outcome.key)

@@ -1,0 +1,165 @@
+"""From rows to JSON and back, so that what a handler is given doesn't depend on whether it was in the database between.
+
+JSON is the form in which rows travel and in which they are kept while events are folded: nothing is shared between two
+rows, or between a row and an event, and a handler that fails leaves no half-changed row behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from perdure.errors import ProjectionRowError
+from perdure.projections.columns import Column
+
+Settle = Callable[[Any], Any]
+"""Makes of a value the equal one that would come back from the database; raises ValueError when there is none."""
+
+_encode = msgspec.json.Encoder().encode
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class RowCodec:
+    """Encodes and decodes the rows of one table.
+
+    Args:
+        table: the name of the table, for errors.
+        row: the class of the rows.
+        columns: what it is stored in.
+    """
+
+    def __init__(self, table: str, row: type, columns: Sequence[Column]) -> None:
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder[Any](row).decode
+        self._table = table
+        self._row = row
+        self._settled = [(column.name, settle) for column in columns if (settle := _settle_of(column))]
+
+    def encode(self, row: object) -> bytes:
+        """The row as JSON.
+
+        Raises:
+            ProjectionRowError: it is no row of this table, or holds what can't be stored or read back.
+        """
+        if not isinstance(row, self._row):
+            raise ProjectionRowError(self._table, f"it is a {type(row).__name__}, not a {self._row.__name__}")
+        try:
+            data = _encode(self._settle(row))
+            self.decode(data)
+        except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise ProjectionRowError(self._table, str(error)) from error
+        if b"\\u0000" in data and _NUL.search(data):
+            raise ProjectionRowError(self._table, "it holds a NUL character, which PostgreSQL can't store")
+        return data
+
+    def _settle(self, row: Any) -> Any:
+        changes: dict[str, Any] = {}
+        for name, settle in self._settled:
+            value = getattr(row, name)
+            if value is not None:
+                settled = settle(value)
+                if settled is not value:
+                    changes[name] = settled
+        if not changes:
+            return row
+        return msgspec.structs.replace(row, **changes) if isinstance(row, msgspec.Struct) else _replace(row, changes)
+
+
+def _replace(row: Any, changes: dict[str, Any]) -> Any:
+    return dataclasses.replace(row, **changes)
+
+
+def _settle_of(column: Column) -> Settle | None:
+    if column.sql_type == "json":
+        return _document if _holds_fractions(column.kind, set()) else None
+    if isinstance(column.kind, inspect.EnumType | inspect.LiteralType):
+        return None
+    return _SETTLES.get(column.sql_type)
+
+
+def _bigint(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} is too large: a column takes numbers of 8 bytes; use Decimal or str")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+def _numeric(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError(f"{value} is not a finite number")
+    exponent = value.as_tuple().exponent
+    if value.adjusted() > 131071 or (isinstance(exponent, int) and exponent < -16383):
+        raise ValueError(f"{value} has more digits than PostgreSQL keeps")
+    # PostgreSQL has no negative zero and no exponent.
+    if value.is_zero() and value.is_signed():
+        return abs(value)
+    return Decimal(f"{value:f}") if isinstance(exponent, int) and exponent > 0 else value
+
+
+def _timestamptz(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} is no aware datetime: give it a time zone, as UTC")
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+
+def _elements(values: Any) -> Any:
+    for value in msgspec.to_builtins(values):
+        if value is not None:
+            (_bigint if isinstance(value, int) else _finite)(value)
+    return values
+
+
+_SETTLES: Final[dict[str, Settle]] = {
+    "bigint": _bigint,
+    "bigint[]": _elements,
+    "double precision": _finite,
+    "double precision[]": _elements,
+    "numeric": _numeric,
+    "timestamptz": _timestamptz,
+}
+
+
+def _document(document: Any) -> Any:
+    for value in _leaves(msgspec.to_builtins(document, builtin_types=(Decimal,))):
+        if isinstance(value, float):
+            _finite(value)
+        elif isinstance(value, Decimal) and not value.is_finite():
+            raise ValueError(f"{value} is not a finite number")
+    return document
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _holds_fractions(kind: inspect.Type, seen: set[int]) -> bool:
+    """Whether a NaN may hide somewhere within, which JSON would turn into null."""
+    if id(kind) in seen:
+        return False
+    seen.add(id(kind))
+    if isinstance(kind, inspect.FloatType | inspect.DecimalType | inspect.AnyType):
+        return True
+    values = [getattr(kind, name) for name in kind.__struct_fields__]
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    types = [part.type if isinstance(part, inspect.Field) else part for part in parts]
+    return any(_holds_fractions(part, seen) for part in types if isinstance(part, inspect.Type))

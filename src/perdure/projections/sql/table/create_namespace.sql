@@ -1,0 +1,2 @@
+-- The schema that holds the tables and views of projections.
+create schema {namespace}

@@ -1,0 +1,2 @@
+-- Make room for the view of another version.
+drop view if exists {view}

@@ -1,0 +1,118 @@
+"""The tables of a projection, as its classes describe them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from types import GenericAlias
+from typing import Any, get_type_hints
+
+import msgspec
+
+from perdure.errors import InvalidArgumentError, ProjectionKeyError, ProjectionRowError
+from perdure.projections.columns import Column, Refuse, columns_of
+from perdure.projections.rows import RowCodec
+from perdure.stores.postgres.statements import quote_identifier
+
+Key = tuple[Any, ...]
+"""The values of a row's key, in the order of its fields."""
+
+
+class TableShape(msgspec.Struct, frozen=True):
+    """What must not change of a table without a new version."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: dict[str, str]
+
+
+class Table:
+    """A table of rows of one class, and the view by which people query it.
+
+    Args:
+        view: the name for people. The table's own bears the version: ``user_profiles__v1``.
+        version: the version of the projection.
+        row: the class of the rows.
+        key: the fields that tell them apart.
+        refuse: makes the error to raise from the reason why this can't be.
+    """
+
+    def __init__(self, view: str, version: int, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
+        self.view = view
+        self.name = f"{view}__v{version}"
+        self.row = row
+        self.key = key
+        self.columns = columns_of(row, refuse)
+        for name in (self.name, *[column.name for column in self.columns]):
+            _check_name(name, refuse)
+        self.codec = RowCodec(view, row, self.columns)
+        hints = get_type_hints(row, include_extras=True)
+        self._key_row: Any = msgspec.defstruct(
+            "Key", [(column.name, hints[column.name]) for column in self._key(refuse)]
+        )
+        self._key_codec = RowCodec(view, self._key_row, self._key(refuse))
+        self._decode_keys = msgspec.json.Decoder[Any](GenericAlias(list, (self._key_row,))).decode
+        self._key_of = attrgetter(*key)
+
+    def _key(self, refuse: Refuse) -> list[Column]:
+        by_name = {column.name: column for column in self.columns}
+        for name in self.key:
+            if name not in by_name:
+                raise refuse(f"{self.row.__name__} has no field {name!r}, which is in the key of {self.view!r}")
+            if not by_name[name].may_be_key:
+                raise refuse(
+                    f"field {name!r} of {self.row.__name__} can't be in a key: use str, int, UUID, an Enum or a date"
+                )
+        return [by_name[name] for name in self.key]
+
+    @property
+    def key_types(self) -> tuple[str, ...]:
+        """The types of the key's columns."""
+        types = {column.name: column.sql_type for column in self.columns}
+        return tuple(types[name] for name in self.key)
+
+    @property
+    def shape(self) -> TableShape:
+        """What must not change without a new version."""
+        columns = {column.name: column.sql_type + ("" if column.nullable else " not null") for column in self.columns}
+        return TableShape(self.name, self.key, columns)
+
+    def key_of(self, row: Any) -> Key:
+        """The key of a row."""
+        return (self._key_of(row),) if len(self.key) == 1 else self._key_of(row)
+
+    def to_key(self, value: Any) -> Key:
+        """The key that a user gave: a value, or a tuple where the key has several fields.
+
+        Raises:
+            ProjectionKeyError: it isn't one that a row of this table could have.
+        """
+        values = (value,) if len(self.key) == 1 else value
+        if not isinstance(values, tuple):
+            raise ProjectionKeyError(self.view, f"{value!r} is no key ({', '.join(self.key)}): give a tuple")
+        try:
+            return _values(self._key_codec.decode(self._key_codec.encode(self._key_row(*values))))
+        except (ProjectionRowError, TypeError) as error:
+            reason = error.reason if isinstance(error, ProjectionRowError) else str(error)
+            raise ProjectionKeyError(self.view, f"{value!r} is no key ({', '.join(self.key)}): {reason}") from error
+
+    def encode_keys(self, keys: Iterable[Key]) -> bytes:
+        """The keys as a JSON list of objects."""
+        return msgspec.json.encode([self._key_row(*key) for key in keys])
+
+    def rows_by_key(self, document: str) -> dict[Key, bytes]:
+        """The rows of a JSON list, each as JSON, by their keys."""
+        rows = _split(document)
+        keys = self._decode_keys(document)
+        return {_values(key): bytes(row) for key, row in zip(keys, rows, strict=True)}
+
+
+_values = msgspec.structs.astuple
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _check_name(name: str, refuse: Refuse) -> None:
+    try:
+        quote_identifier(name)
+    except InvalidArgumentError as error:
+        raise refuse(str(error)) from error

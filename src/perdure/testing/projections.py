@@ -1,0 +1,66 @@
+"""Projections in memory: what rows follow from some events, without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from perdure.events import NewEvent, StoredEvent, encode_metadata
+from perdure.projection import TableProjection
+from perdure.projections.definition import Definition
+from perdure.projections.fold import Rows, plan
+from perdure.projections.fold import fold as fold_batch
+
+Row = TypeVar("Row")
+
+
+def fold(projection: TableProjection[Row], events: Iterable[object]) -> dict[Any, Row]:
+    """The rows that a projection makes of these events, by key.
+
+    Args:
+        projection: the projection.
+        events: payloads, `NewEvent` where timestamp or headers matter, or `StoredEvent` as a store reads them.
+
+    Raises:
+        ProjectionDefinitionError: the projection can't work as it is written.
+        Exception: whatever the first failing handler raises.
+
+    Example:
+        rows = fold(UserProfiles(), [UserRegistered(user_id="123", email="john@example.com")])
+        assert rows["123"].email == "john@example.com"
+    """
+    return fold_tables(projection, events)[projection.name]
+
+
+def fold_tables(projection: TableProjection[Any], events: Iterable[object]) -> dict[str, dict[Any, Any]]:
+    """The same as `fold`, with the rows of all tables, child tables too, by the name of the table and by key."""
+    definition = Definition(projection)
+    rows: Rows = {table.name: {} for table in definition.tables}
+    for stored in _stored(events):
+        _, failure = fold_batch(definition, plan(definition, [stored]), rows)
+        if failure is not None:
+            raise failure.error
+    return {
+        table.view: {key[0] if len(key) == 1 else key: table.codec.decode(row) for key, row in rows[table.name].items()}
+        for table in definition.tables
+    }
+
+
+def _stored(events: Iterable[object]) -> Iterator[StoredEvent]:
+    for position, one in enumerate(events, start=1):
+        if isinstance(one, StoredEvent):
+            yield one
+            continue
+        new = one if isinstance(one, NewEvent) else NewEvent(one)
+        yield StoredEvent(
+            stream_id="test-1",
+            stream_version=position,
+            global_position=position,
+            event_id=new.metadata.event_id,
+            event_type=new.metadata.event_type,
+            event_version=new.metadata.event_version,
+            event_data=new.event_kind.codec.encode(new.event),
+            stored_metadata=encode_metadata(new.metadata),
+            recorded_at=datetime.now(UTC),
+        )
