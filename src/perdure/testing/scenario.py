@@ -143,4 +143,5 @@ def _lines(fields: Mapping[str, object]) -> list[str]:
 
 
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
-    return "\n".join(["- expected", "+ found", *(line.rstrip() for line in difflib.ndiff(expected, found))])
+    lines = [line.rstrip() for line in difflib.ndiff(expected, found) if not line.startswith("?")]
+    return "\n".join(["- expected", "+ found", *lines])
