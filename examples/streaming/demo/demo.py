@@ -71,13 +71,14 @@ class Demo:
             peak_rss_mb=peak_rss_mb(),
         )
 
-    def _figures(self) -> Figures:
+    async def _figures(self) -> Figures:
+        lags = {status.name: status.lag for status in await self._service.status()}
         return Figures(
             seconds=self._elapsed(),
             events=self._replay.events,
             total=self._workload.events,
             conflicts=self._replay.users.conflicts_retried,
-            lags={status.name: max(0, self._replay.position - status.position) for status in self._service.status()},
+            lags=lags,
         )
 
     def _elapsed(self) -> float:

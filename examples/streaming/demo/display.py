@@ -1,7 +1,7 @@
 """Shows how far the demo is: live on a terminal, a line now and then elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console, Group
@@ -15,35 +15,43 @@ REDRAWN_EVERY = 0.25
 LINE_EVERY = 5.0
 
 
+Look = Callable[[], Awaitable[Figures]]
+
+
 @asynccontextmanager
-async def displayed(console: Console, look: Callable[[], Figures]) -> AsyncIterator[None]:
-    """Show what `look` sees, for as long as the block runs."""
+async def displayed(console: Console, look: Look) -> AsyncIterator[None]:
+    """Show what `look` sees for as long as the block runs, and once more when it has run to its end."""
+    done = asyncio.Event()
     show = _show_live if console.is_terminal else _print_lines
-    shown = asyncio.create_task(show(console, look))
+    shown = asyncio.create_task(show(console, look, done))
     try:
         yield
+        done.set()
+        await shown
     finally:
         shown.cancel()
-        with suppress(asyncio.CancelledError):
-            await shown
+        await asyncio.gather(shown, return_exceptions=True)
 
 
-async def _show_live(console: Console, look: Callable[[], Figures]) -> None:
-    bars = _Bars(look().total)
+async def _show_live(console: Console, look: Look, done: asyncio.Event) -> None:
+    bars = _Bars()
     # Drawn by this task, for the thread that rich would start competes with the event loop.
-    with Live(bars.drawn(look()), console=console, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(bars.drawn(look()), refresh=True)
-                await asyncio.sleep(REDRAWN_EVERY)
-        finally:
-            live.update(bars.drawn(look()), refresh=True)
+    with Live(console=console, auto_refresh=False) as live:
+        while not await _done_within(REDRAWN_EVERY, done):
+            live.update(bars.drawn(await look()), refresh=True)
+        live.update(bars.drawn(await look()), refresh=True)
 
 
-async def _print_lines(console: Console, look: Callable[[], Figures]) -> None:
-    while True:
-        await asyncio.sleep(LINE_EVERY)
-        console.print(line(look()), highlight=False, soft_wrap=True)
+async def _print_lines(console: Console, look: Look, done: asyncio.Event) -> None:
+    while not await _done_within(LINE_EVERY, done):
+        console.print(line(await look()), highlight=False, soft_wrap=True)
+    console.print(line(await look()), highlight=False, soft_wrap=True)
+
+
+async def _done_within(seconds: float, done: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), seconds)
+    return done.is_set()
 
 
 def line(figures: Figures) -> str:
@@ -58,16 +66,16 @@ def line(figures: Figures) -> str:
 class _Bars:
     """Two bars, for what was appended and for what has reached the read models, above a table of figures."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description:<16}"), BarColumn(bar_width=40), TaskProgressColumn(), MofNCompleteColumn()
         )
-        self._appended = self._progress.add_task("events appended", total=total)
-        self._projected = self._progress.add_task("in read models", total=total)
+        self._appended = self._progress.add_task("events appended")
+        self._projected = self._progress.add_task("in read models")
 
     def drawn(self, figures: Figures) -> Group:
-        self._progress.update(self._appended, completed=figures.events)
-        self._progress.update(self._projected, completed=figures.done)
+        self._progress.update(self._appended, completed=figures.events, total=figures.total)
+        self._progress.update(self._projected, completed=figures.done, total=figures.total)
         table = Table("events/s", *(f"lag of {name}" for name in figures.lags), "conflicts retried", box=None)
         table.add_row(
             f"{figures.events_per_second:,.0f}", *(f"{lag:,}" for lag in figures.lags.values()), str(figures.conflicts)

@@ -13,6 +13,7 @@ import pytest
 
 from examples.streaming.demo import cli, demo
 from examples.streaming.demo.cli import main
+from examples.streaming.demo.read_models import read_titles
 from examples.streaming.demo.recomputation import Row
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.examples.streaming.files import write_files
@@ -81,7 +82,6 @@ def test_a_wrong_row_fails_the_check(
         await store.database.fetch("update content_popularity__v1 set total_views = 7 where content_id = '1'")
         return await read_titles(store)
 
-    read_titles = demo.read_titles
     monkeypatch.setattr(demo, "read_titles", read_corrupted)
     monkeypatch.setattr(cli, "generate", lambda seed: SMALL)
 

@@ -17,7 +17,7 @@ async def shown(*, terminal: bool) -> str:
     """What is printed in the course of a few looks."""
     text, looks, enough = StringIO(), 0, asyncio.Event()
 
-    def look() -> Figures:
+    async def look() -> Figures:
         nonlocal looks
         looks += 1
         if looks > 3:
@@ -31,8 +31,8 @@ async def shown(*, terminal: bool) -> str:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "REDRAWN_EVERY", 0)
-    monkeypatch.setattr(display, "LINE_EVERY", 0)
+    monkeypatch.setattr(display, "REDRAWN_EVERY", 0.001)
+    monkeypatch.setattr(display, "LINE_EVERY", 0.001)
 
 
 async def test_a_terminal_gets_bars_and_a_table() -> None:
@@ -56,6 +56,26 @@ def test_a_line_tells_all() -> None:
         "10,000 of 20,000 events, 5,000/s; user_profiles 120 behind, content_popularity 4,500 behind; "
         "3 conflicts retried"
     )
+
+
+async def test_the_end_is_shown_however_soon_it_comes() -> None:
+    text = StringIO()
+
+    async def look() -> Figures:
+        return FIGURES
+
+    async with displayed(Console(file=text), look):
+        pass
+    assert text.getvalue().splitlines() == [line(FIGURES)]
+
+
+async def test_a_failure_of_the_display_is_not_hidden() -> None:
+    async def look() -> Figures:
+        raise OSError("the database is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        async with displayed(Console(file=StringIO()), look):
+            pass
 
 
 def test_before_the_first_moment_there_is_no_rate() -> None:
