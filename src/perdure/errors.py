@@ -325,46 +325,27 @@ class ProjectionDefinitionError(PerdureError, TypeError):
 
 
 class ProjectionShapeError(ProjectionDefinitionError):
-    """The tables of a projection changed without a new `version`. `differences` tells what differs."""
+    """The tables of a projection changed without a new `version`. `differences` says in what."""
 
-    def __init__(self, name: str, version: int, differences: Sequence[str]) -> None:
-        super().__init__(
-            name,
-            f"the tables of version {version} were made otherwise ({'; '.join(differences)}): "
-            f"give it version={version + 1}, which is built anew, or undo the change",
-        )
-        self.version = version
+    def __init__(self, name: str, differences: Sequence[str]) -> None:
+        super().__init__(name, f"its tables were made otherwise ({'; '.join(differences)}): give it a new version")
         self.differences = tuple(differences)
 
 
-class ProjectionKeyError(PerdureError, ValueError):
-    """An event has no key that a projection could use: it is missing, None, or of another type than the row's."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"projection {name!r} can't tell which row an event belongs to: {reason}")
-        self.name = name
-        self.reason = reason
-
-
 class ProjectionRowError(PerdureError, ValueError):
-    """A handler returned a row that can't be stored as it is."""
+    """A row that a handler returned, or the key that an event gives, can't be stored as it is."""
 
     def __init__(self, table: str, reason: str) -> None:
-        super().__init__(f"the row can't be stored in {table!r}: {reason}")
-        self.table = table
-        self.reason = reason
+        super().__init__(f"{table!r} can't take the row: {reason}")
+        self.table, self.reason = table, reason
 
 
 class ChildNotLoadedError(PerdureError, LookupError):
-    """A handler asked for a child row that wasn't loaded for its event."""
+    """A handler asked for a child row that wasn't loaded for its event. Name its key in the `keys` of `child_table`."""
 
     def __init__(self, child: str, key: object) -> None:
-        super().__init__(
-            f"the row of {child!r} with key {_shown(key)} wasn't loaded for this event: "
-            f"let child_table(..., keys=lambda event: [...]) name the keys that handlers look at"
-        )
-        self.child = child
-        self.key = key
+        super().__init__(f"{child!r}: row {_shown(key)} isn't loaded for this event: name it in child_table(keys=...)")
+        self.child, self.key = child, key
 
 
 class UnknownProjectionError(PerdureError, LookupError):
@@ -416,4 +397,3 @@ def _shown(value: object) -> str:
 def _ids(event_ids: Sequence[UUID]) -> str:
     shown = ", ".join(str(event_id) for event_id in event_ids[:3])
     return shown if len(event_ids) <= 3 else f"{shown} and {len(event_ids) - 3} more"
-

@@ -83,9 +83,7 @@ class Checkpoints:
             elif found["table_schema"] != self._schema:
                 raise ProjectionDefinitionError(name, f"its tables are in schema {found['table_schema']!r}: say so")
             elif found["shape"] != self._definition.shape:
-                raise ProjectionShapeError(
-                    name, self._definition.version, _differences(found["shape"], self._definition.shape)
-                )
+                raise ProjectionShapeError(name, _differences(found["shape"], self._definition.shape))
             shown = await connection.fetchval(self._sql["shown_version"], name)
             if shown is None:
                 await self._show(connection, storage)

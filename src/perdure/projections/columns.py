@@ -52,7 +52,7 @@ _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.Var
 _KEY_TYPES = {"text", "boolean", "bigint", "timestamptz", "date", "uuid"}
 
 
-def columns_of(row: object, refuse: Refuse) -> tuple[Column, ...]:
+def columns_of(row: Any, refuse: Refuse) -> tuple[Column, ...]:
     """The columns of a row class, in the order of its fields.
 
     Args:

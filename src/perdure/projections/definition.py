@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
-from perdure.errors import PerdureError, ProjectionDefinitionError, ProjectionKeyError
+from perdure.errors import PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.projection import ChildTable, TableProjection
 from perdure.projections.tables import Key, Table
@@ -64,10 +64,10 @@ class Definition:
         return ProjectionDefinitionError(self.name, reason)
 
     def keys(self, event: Any, stored: StoredEvent) -> list[Key]:
-        """The keys of the rows that an event changes. Raises ProjectionKeyError, or what the user's `keys` raises."""
+        """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
         given = self.projection.keys(event, stored)
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise ProjectionKeyError(self.name, f"keys() returned {given!r}: return a list of keys")
+            raise ProjectionRowError(self.name, f"keys() returned {given!r}: return a list of keys")
         return list(dict.fromkeys([self.table.to_key(key) for key in given]))
 
     def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
@@ -79,7 +79,7 @@ class Definition:
         else:
             given = declared.keys(event)
             if isinstance(given, str) or not isinstance(given, Iterable):
-                raise ProjectionKeyError(child, f"its keys returned {given!r}: return a list of keys")
+                raise ProjectionRowError(child, f"its keys returned {given!r}: return a list of keys")
             parts = given if len(fields) > 1 else [(one,) for one in given]
         return [table.to_key((*parent, *part)) for part in parts]
 
@@ -120,7 +120,7 @@ class Definition:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
         cls = type(self.projection)
-        if cls.keys is TableProjection.keys:
+        if not any("keys" in vars(owner) for owner in cls.__mro__[: cls.__mro__.index(TableProjection)]):
             self._check_fields(event_class, self.table.key, "override keys()")
         for name in children:
             if self._declared[name].keys is None:
@@ -156,8 +156,6 @@ class Definition:
                 raise self.refuse(f"{event_class.__qualname__} has no {name!r}, which is in the key: {fix}")
 
 
-def _children_of(cls: type) -> Mapping[str, ChildTable[Any]]:
-    found: dict[str, ChildTable[Any]] = {}
-    for owner in reversed(cls.__mro__):
-        found.update({name: value for name, value in vars(owner).items() if isinstance(value, ChildTable)})
-    return found
+def _children_of(cls: type) -> dict[str, ChildTable[Any]]:
+    names = dict.fromkeys(name for owner in reversed(cls.__mro__) for name in vars(owner))
+    return {name: getattr(cls, name) for name in names if isinstance(getattr(cls, name, None), ChildTable)}

@@ -169,7 +169,7 @@ def _part(key: Key, parent: Key) -> Any:
 
 def _changes_of(table: Table, parent: Key, view: ChildRows[Any]) -> Iterator[tuple[Table, Key, bytes | None]]:
     for part, row in view.changes.items():
-        key = (*parent, *part) if isinstance(part, tuple) else (*parent, part)
+        key: Key = (*parent, *part) if type(part) is tuple else (*parent, part)
         yield table, key, None if row is None else _encoded(table, key, row)
 
 

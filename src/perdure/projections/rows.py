@@ -140,13 +140,10 @@ def _document(document: Any) -> Any:
     return document
 
 
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _leaves(inner)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for inner in value:
+def _leaves(value: Any) -> Iterator[Any]:
+    """The plain values within what msgspec made of a document."""
+    if type(value) in (dict, list):
+        for inner in value.values() if type(value) is dict else value:
             yield from _leaves(inner)
     else:
         yield value
@@ -159,7 +156,16 @@ def _holds_fractions(kind: inspect.Type, seen: set[int]) -> bool:
     seen.add(id(kind))
     if isinstance(kind, inspect.FloatType | inspect.DecimalType | inspect.AnyType):
         return True
-    values = [getattr(kind, name) for name in kind.__struct_fields__]
-    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
-    types = [part.type if isinstance(part, inspect.Field) else part for part in parts]
-    return any(_holds_fractions(part, seen) for part in types if isinstance(part, inspect.Type))
+    return any(
+        _holds_fractions(part, seen) for name in kind.__struct_fields__ for part in _types_in(getattr(kind, name))
+    )
+
+
+def _types_in(value: Any) -> Iterator[inspect.Type]:
+    if type(value) is tuple:
+        for part in value:
+            yield from _types_in(part)
+    elif isinstance(value, inspect.Field):
+        yield value.type
+    elif isinstance(value, inspect.Type):
+        yield value

@@ -1,4 +1,4 @@
-"""Runs one projection: follows the log, takes it batch by batch, retries what fails, and pauses when that is no help."""
+"""Runs one projection: follows the log, takes it batch by batch, retries what fails, and pauses if that is no help."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from perdure.errors import InvalidArgumentError, ProjectionKeyError, ProjectionRowError
+from perdure.errors import InvalidArgumentError, ProjectionRowError
 from perdure.projections.columns import Column, Refuse, columns_of
 from perdure.projections.rows import RowCodec
 from perdure.stores.postgres.statements import quote_identifier
@@ -85,16 +85,16 @@ class Table:
         """The key that a user gave: a value, or a tuple where the key has several fields.
 
         Raises:
-            ProjectionKeyError: it isn't one that a row of this table could have.
+            ProjectionRowError: it isn't one that a row of this table could have.
         """
         values = (value,) if len(self.key) == 1 else value
         if not isinstance(values, tuple):
-            raise ProjectionKeyError(self.view, f"{value!r} is no key ({', '.join(self.key)}): give a tuple")
+            raise ProjectionRowError(self.view, f"{value!r} is no key ({', '.join(self.key)}): give a tuple")
         try:
             return _values(self._key_codec.decode(self._key_codec.encode(self._key_row(*values))))
         except (ProjectionRowError, TypeError) as error:
             reason = error.reason if isinstance(error, ProjectionRowError) else str(error)
-            raise ProjectionKeyError(self.view, f"{value!r} is no key ({', '.join(self.key)}): {reason}") from error
+            raise ProjectionRowError(self.view, f"{value!r} is no key ({', '.join(self.key)}): {reason}") from error
 
     def encode_keys(self, keys: Iterable[Key]) -> bytes:
         """The keys as a JSON list of objects."""
