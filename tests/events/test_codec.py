@@ -13,9 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure import EventEncodingError, InMemoryEventStore, NewEvent, PayloadTooLargeError, event, field
+from perdure import (
+    EventDefinitionError,
+    EventEncodingError,
+    InMemoryEventStore,
+    NewEvent,
+    PayloadTooLargeError,
+    event,
+    field,
+)
 from perdure.events import registry
-from perdure.events.codec import _culprit
+from perdure.events.codec import Codec, _culprit
 
 
 class Color(enum.Enum):
@@ -257,6 +265,11 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 def test_a_value_of_another_type_than_declared_is_refused() -> None:
     with pytest.raises(EventEncodingError, match=r"Expected `str`, got `int` - at `\$.text`"):
         encoded(Text(text=3))  # type: ignore[arg-type] # the point: not everybody runs a type checker
+
+
+def test_only_classes_with_fields_have_a_codec() -> None:
+    with pytest.raises(EventDefinitionError, match="int can't be an event: it is no plain class, dataclass"):
+        Codec("codec.int", int)
 
 
 def test_a_field_that_does_no_harm_by_itself_is_not_blamed() -> None:

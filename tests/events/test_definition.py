@@ -95,6 +95,14 @@ def test_methods_may_use_super_and_properties() -> None:
         def label(self) -> str:
             return "named"
 
+        @classmethod
+        def kind(cls) -> str:
+            return cls.__name__
+
+        @property
+        def title(self) -> str:
+            return "Ms"
+
     @event("definition.super")
     class Labelled(Named):
         name: str
@@ -106,10 +114,19 @@ def test_methods_may_use_super_and_properties() -> None:
         def initial(self) -> str:
             return self.name[0]
 
+        @classmethod
+        def kind(cls) -> str:
+            return f"{super().kind()}!"
+
+        @property
+        def title(self) -> str:
+            return f"{super().title} {afterwards}"
+
+    afterwards = "Ann"
     labelled = Labelled(name="ann")
 
     assert labelled.label() == "named ann Labelled"
-    assert labelled.initial == "a"
+    assert (labelled.initial, labelled.kind(), labelled.title) == ("a", "Labelled!", "Ms Ann")
 
 
 def test_an_event_may_extend_another_event() -> None:

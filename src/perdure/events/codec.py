@@ -75,10 +75,6 @@ def refuse_unstorable(cls: type) -> None:
                 raise EventDefinitionError(
                     cls, f"field {field.name!r} is a dict whose keys can't be stored; use text, numbers or enums"
                 )
-    try:
-        msgspec.json.Decoder(cls)
-    except TypeError as error:
-        raise EventDefinitionError(cls, _culprit(cls, error)) from error
 
 
 _KEY_TYPES = (

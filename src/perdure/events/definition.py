@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from types import CellType, FunctionType
+from types import FunctionType
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 import msgspec
@@ -167,8 +167,13 @@ def _as_struct(cls: type) -> type:
 
 def _repoint_super(cls: type, struct: type) -> None:
     """Let ``super()`` and ``__class__`` in methods mean the class made anew."""
-    for method in vars(cls).values():
-        cells = method.__closure__ if isinstance(method, FunctionType) else None
-        for cell in cells or ():
-            if isinstance(cell, CellType) and cell.cell_contents is cls:
-                cell.cell_contents = struct
+    for member in vars(cls).values():
+        for function in (
+            member,
+            *(getattr(member, name, None) for name in ("__func__", "fget", "fset", "fdel", "func")),
+        ):
+            for cell in (isinstance(function, FunctionType) and function.__closure__) or ():
+                # An empty cell is a name that the function around the class assigns later.
+                with suppress(ValueError):
+                    if cell.cell_contents is cls:
+                        cell.cell_contents = struct
