@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
+    from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DomainError as DomainError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from perdure.errors import PerdureError as PerdureError
     from perdure.errors import ProjectionDefinitionError as ProjectionDefinitionError
     from perdure.errors import ProjectionPausedError as ProjectionPausedError
+    from perdure.errors import ProjectionRowError as ProjectionRowError
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import SchemaError as SchemaError
@@ -57,6 +59,12 @@ if TYPE_CHECKING:
     from perdure.events import field as field
     from perdure.events import handles as handles
     from perdure.log import Subscription as Subscription
+    from perdure.projection import ChildRows as ChildRows
+    from perdure.projection import ChildTable as ChildTable
+    from perdure.projection import TableProjection as TableProjection
+    from perdure.projection import child_table as child_table
+    from perdure.projections.service import ProjectionService as ProjectionService
+    from perdure.projections.service import ProjectionStatus as ProjectionStatus
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
     from perdure.store import ANY as ANY
@@ -76,6 +84,9 @@ _MODULES = {
     "AggregateRoot": "aggregate",
     "AppendResult": "store",
     "AuthenticationError": "errors",
+    "ChildNotLoadedError": "errors",
+    "ChildRows": "projection",
+    "ChildTable": "projection",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
     "DomainError": "errors",
@@ -101,7 +112,10 @@ _MODULES = {
     "PostgreSQLEventStore": "stores.postgres.store",
     "ProjectionDefinitionError": "errors",
     "ProjectionPausedError": "errors",
+    "ProjectionRowError": "errors",
+    "ProjectionService": "projections.service",
     "ProjectionShapeError": "errors",
+    "ProjectionStatus": "projections.service",
     "ProjectionTimeoutError": "errors",
     "Repository": "repository",
     "RetryConfig": "repository",
@@ -114,12 +128,14 @@ _MODULES = {
     "StoreUnavailableError": "errors",
     "StoredEvent": "events",
     "Subscription": "log",
+    "TableProjection": "projection",
     "TransactionError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownProjectionError": "errors",
     "UnregisteredEventError": "errors",
     "UnsupportedOperationError": "errors",
     "WrongContextError": "errors",
+    "child_table": "projection",
     "command": "aggregate",
     "connect": "stores.connect",
     "current_context": "context",
@@ -138,6 +154,9 @@ __all__ = [
     "AggregateRoot",
     "AppendResult",
     "AuthenticationError",
+    "ChildNotLoadedError",
+    "ChildRows",
+    "ChildTable",
     "ConfigurationError",
     "DatabaseError",
     "DomainError",
@@ -162,7 +181,10 @@ __all__ = [
     "PostgreSQLEventStore",
     "ProjectionDefinitionError",
     "ProjectionPausedError",
+    "ProjectionRowError",
+    "ProjectionService",
     "ProjectionShapeError",
+    "ProjectionStatus",
     "ProjectionTimeoutError",
     "Repository",
     "RetryConfig",
@@ -174,12 +196,14 @@ __all__ = [
     "StoreUnavailableError",
     "StoredEvent",
     "Subscription",
+    "TableProjection",
     "TransactionError",
     "UnknownEventTypeError",
     "UnknownProjectionError",
     "UnregisteredEventError",
     "UnsupportedOperationError",
     "WrongContextError",
+    "child_table",
     "command",
     "connect",
     "context",
