@@ -60,7 +60,7 @@ def columns_of(row: Any, refuse: Refuse) -> tuple[Column, ...]:
         refuse: makes the error to raise from the reason why the class can't be used.
     """
     if not isinstance(row, type) or not (dataclasses.is_dataclass(row) or issubclass(row, msgspec.Struct)):
-        raise refuse(f"{getattr(row, '__name__', row)!r} is no class of rows: use a dataclass or a msgspec Struct")
+        raise refuse(f"{row!r} is no class of rows: use a dataclass or a msgspec Struct")
     try:
         info = inspect.type_info(row)
     except (TypeError, NameError) as error:

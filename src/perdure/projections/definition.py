@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable
-from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -65,9 +65,7 @@ class Definition:
 
     def keys(self, event: Any, stored: StoredEvent) -> list[Key]:
         """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
-        given = self.projection.keys(event, stored)
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise ProjectionRowError(self.name, f"keys() returned {given!r}: return a list of keys")
+        given = _listed(self.table, self.projection.keys(event, stored))
         return list(dict.fromkeys([self.table.to_key(key) for key in given]))
 
     def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
@@ -75,13 +73,9 @@ class Definition:
         table, declared = self.children[child], self._declared[child]
         fields = table.key[len(parent) :]
         if declared.keys is None:
-            parts: Iterable[Any] = [tuple([getattr(event, field) for field in fields])]
-        else:
-            given = declared.keys(event)
-            if isinstance(given, str) or not isinstance(given, Iterable):
-                raise ProjectionRowError(child, f"its keys returned {given!r}: return a list of keys")
-            parts = given if len(fields) > 1 else [(one,) for one in given]
-        return [table.to_key((*parent, *part)) for part in parts]
+            return [table.to_key((*parent, *[getattr(event, field) for field in fields]))]
+        parts = _listed(table, declared.keys(event))
+        return [table.to_key((*parent, *(part if isinstance(part, tuple) else (part,)))) for part in parts]
 
     def _row_class(self, cls: type) -> Any:
         for owner in cls.__mro__:
@@ -159,3 +153,9 @@ class Definition:
 def _children_of(cls: type) -> dict[str, ChildTable[Any]]:
     names = dict.fromkeys(name for owner in reversed(cls.__mro__) for name in vars(owner))
     return {name: getattr(cls, name) for name in names if isinstance(getattr(cls, name, None), ChildTable)}
+
+
+def _listed(table: Table, keys: Any) -> Iterable[Any]:
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise ProjectionRowError(table.view, f"{keys!r} was given as the keys of an event: return a list of keys")
+    return cast("Iterable[object]", keys)

@@ -6,7 +6,7 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
@@ -169,7 +169,7 @@ def _part(key: Key, parent: Key) -> Any:
 
 def _changes_of(table: Table, parent: Key, view: ChildRows[Any]) -> Iterator[tuple[Table, Key, bytes | None]]:
     for part, row in view.changes.items():
-        key: Key = (*parent, *part) if type(part) is tuple else (*parent, part)
+        key = parent + (cast("tuple[object, ...]", part) if isinstance(part, tuple) else (part,))
         yield table, key, None if row is None else _encoded(table, key, row)
 
 

@@ -7,12 +7,13 @@ rows, or between a row and an event, and a handler that fails leaves no half-cha
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import inspect
@@ -78,7 +79,7 @@ def _replace(row: Any, changes: dict[str, Any]) -> Any:
 
 def _settle_of(column: Column) -> Settle | None:
     if column.sql_type == "json":
-        return _document if _holds_fractions(column.kind, set()) else None
+        return _document if _may_hold_nan(column.kind, set()) else None
     if isinstance(column.kind, inspect.EnumType | inspect.LiteralType):
         return None
     return _SETTLES.get(column.sql_type)
@@ -121,6 +122,27 @@ def _elements(values: Any) -> Any:
     return values
 
 
+def _document(document: Any) -> Any:
+    json.dumps(msgspec.to_builtins(document), allow_nan=False)  # raises ValueError
+    return document
+
+
+def _may_hold_nan(kind: inspect.Type, seen: set[int]) -> bool:
+    """Whether a NaN could stand somewhere within, which JSON would turn into null."""
+    if id(kind) in seen:
+        return False
+    seen.add(id(kind))
+    if isinstance(kind, inspect.FloatType | inspect.AnyType):
+        return True
+    for name in kind.__struct_fields__:
+        value = getattr(kind, name)
+        for inner in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+            part = inner.type if isinstance(inner, inspect.Field) else inner
+            if isinstance(part, inspect.Type) and _may_hold_nan(part, seen):
+                return True
+    return False
+
+
 _SETTLES: Final[dict[str, Settle]] = {
     "bigint": _bigint,
     "bigint[]": _elements,
@@ -129,43 +151,3 @@ _SETTLES: Final[dict[str, Settle]] = {
     "numeric": _numeric,
     "timestamptz": _timestamptz,
 }
-
-
-def _document(document: Any) -> Any:
-    for value in _leaves(msgspec.to_builtins(document, builtin_types=(Decimal,))):
-        if isinstance(value, float):
-            _finite(value)
-        elif isinstance(value, Decimal) and not value.is_finite():
-            raise ValueError(f"{value} is not a finite number")
-    return document
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """The plain values within what msgspec made of a document."""
-    if type(value) in (dict, list):
-        for inner in value.values() if type(value) is dict else value:
-            yield from _leaves(inner)
-    else:
-        yield value
-
-
-def _holds_fractions(kind: inspect.Type, seen: set[int]) -> bool:
-    """Whether a NaN may hide somewhere within, which JSON would turn into null."""
-    if id(kind) in seen:
-        return False
-    seen.add(id(kind))
-    if isinstance(kind, inspect.FloatType | inspect.DecimalType | inspect.AnyType):
-        return True
-    return any(
-        _holds_fractions(part, seen) for name in kind.__struct_fields__ for part in _types_in(getattr(kind, name))
-    )
-
-
-def _types_in(value: Any) -> Iterator[inspect.Type]:
-    if type(value) is tuple:
-        for part in value:
-            yield from _types_in(part)
-    elif isinstance(value, inspect.Field):
-        yield value.type
-    elif isinstance(value, inspect.Type):
-        yield value
