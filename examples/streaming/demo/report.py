@@ -1,5 +1,6 @@
 """What is printed at the end."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
@@ -14,6 +15,7 @@ from examples.streaming.trending import decayed_watches
 
 TOP = 10
 RATINGS_THAT_COUNT = 50
+TITLE_WIDTH = 64
 DIFFERENCES_SHOWN = 10
 
 
@@ -103,8 +105,8 @@ def _section(heading: str, table: Table) -> Group:
 def _table(*figures: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in figures:
-        table.add_column(heading, justify="right")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("title")
     return table
 
 
@@ -117,7 +119,8 @@ def _fields(values: Mapping[str, object]) -> Table:
 
 
 def _title(row: Row) -> str:
-    return escape(row["title"] or f"(title {row['content_id']} was never added)")
+    name = row["title"] or f"(title {row['content_id']} was never added)"
+    return escape(textwrap.shorten(name, TITLE_WIDTH, placeholder=" …"))
 
 
 def _shown(value: object) -> str:
