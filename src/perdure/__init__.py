@@ -213,13 +213,14 @@ __all__ = [
     "handles",
 ]
 
+if not TYPE_CHECKING:  # or a misspelt name would pass every type checker
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
-    value = getattr(import_module(f"perdure.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+        value = getattr(import_module(f"perdure.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
