@@ -49,7 +49,8 @@ async def _run(source: Source, console: Console, concurrency: int) -> Outcome:
     begin = time.perf_counter()
     with _folder() as folder:
         async with perdure.connect(directory=folder) as store:
-            console.print(f"PostgreSQL started in {time.perf_counter() - begin:.1f} s, for this run alone.")
+            started = time.perf_counter() - begin
+            console.print(f"PostgreSQL started in {started:.1f} s, for this run alone.", highlight=False)
             return await Demo(source, store, console, concurrency=concurrency).run()
 
 
