@@ -69,12 +69,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Plays years of a video streaming service on an embedded PostgreSQL, and checks every row.",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of MovieLens files, instead of made-up data")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and all rows to this file")
+    parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the figures and all rows to this file")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the made-up data (default: 1)")
     parser.add_argument(
         "--concurrency", type=_positive, default=64, metavar="N", help="how much happens at a time (default: 64)"
     )
     return parser
+
+
+def _new_file(text: str) -> Path:
+    path = Path(text)
+    if not path.parent.is_dir():  # told now, rather than when all is done
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
 
 
 def _positive(text: str) -> int:

@@ -14,8 +14,7 @@ from examples.streaming.demo.verification import verify
 from examples.streaming.demo.workload import Workload, plan
 from examples.streaming.popularity import ContentPopularity
 from examples.streaming.profiles import UserProfiles
-from perdure import ProjectionService
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure import PostgreSQLEventStore, ProjectionService
 
 CATCH_UP_SECONDS = 300
 

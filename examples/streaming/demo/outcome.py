@@ -15,7 +15,7 @@ from examples.streaming.user import User
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     events: int
-    """In the log."""
+    """Appended."""
     seconds: float
     """From the first append until both read models showed the last."""
     timings: Mapping[str, float]

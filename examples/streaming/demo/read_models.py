@@ -1,7 +1,7 @@
 """Reads the read models, as anybody would: by SELECT on their views."""
 
 from examples.streaming.demo.recomputation import Row
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure import PostgreSQLEventStore
 
 TITLES = """
 select content_id, title, genre, total_views, total_watch_time, average_completion_rate, unique_viewers,
@@ -13,6 +13,7 @@ PROFILES = """
 select user_id, email, name, subscription_plan, preferences, total_watch_time, favorite_genres, last_active,
        registration_date, is_premium
 from user_profiles
+from perdure import PostgreSQLEventStore
 order by user_id
 """
 

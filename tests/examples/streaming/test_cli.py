@@ -15,7 +15,7 @@ from examples.streaming.demo import cli, demo
 from examples.streaming.demo.cli import main
 from examples.streaming.demo.read_models import read_titles
 from examples.streaming.demo.recomputation import Row
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure import PostgreSQLEventStore
 from tests.examples.streaming.files import write_files
 from tests.examples.streaming.sources import SMALL
 
@@ -116,6 +116,12 @@ def test_concurrency_begins_with_one(number: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main(["--concurrency", number])
     assert "must be a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_document_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--json", str(tmp_path / "reports" / "demo.json")])
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_without_rich_the_extra_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from examples.streaming.demo import generated
 from examples.streaming.demo.demo import Demo
 from examples.streaming.demo.generated import generate
 from examples.streaming.demo.source import Source
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure import PostgreSQLEventStore
 from tests.examples.streaming.sources import SMALL
 
 

@@ -6,8 +6,7 @@ from examples.streaming.demo.replay import Replay
 from examples.streaming.demo.source import Rating, Source
 from examples.streaming.demo.workload import plan
 from examples.streaming.events import ContentAdded, ContentRated, ContentWatched, UserRegistered, UserSubscribed
-from perdure import EventStore, InMemoryEventStore, StoreClosedError
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure import EventStore, InMemoryEventStore, PostgreSQLEventStore, StoreClosedError
 from tests.examples.streaming.sources import DAY, SMALL, TITLES
 
 
