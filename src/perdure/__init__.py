@@ -1,5 +1,9 @@
 """Perdure: event sourcing for Python. Async, typed, PostgreSQL first.
 
+Begin with `connect`, which opens an event store, and `event`, which makes a class an event. An `AggregateRoot` decides
+by ``@command`` and changes by ``@handles``; a `Repository` loads and saves it. A `TableProjection` folds events into
+rows of a table, and a `ProjectionService` keeps them up to date. What goes wrong stands under `PerdureError`.
+
 Everything that users need is here. A name is loaded when it is first used, so that ``import perdure`` stays light.
 """
 
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from perdure.projection import ChildTable as ChildTable
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
+    from perdure.projections.checkpoints import EventFailure as EventFailure
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.service import ProjectionStatus as ProjectionStatus
     from perdure.repository import Repository as Repository
@@ -72,9 +77,12 @@ if TYPE_CHECKING:
     from perdure.store import STREAM_EXISTS as STREAM_EXISTS
     from perdure.store import AppendResult as AppendResult
     from perdure.store import EventStore as EventStore
+    from perdure.store import ExpectedVersion as ExpectedVersion
+    from perdure.store import Transaction as Transaction
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
+    from perdure.stores.postgres.transaction import PostgreSQLTransaction as PostgreSQLTransaction
 
 _MODULES = {
     "ANY": "store",
@@ -95,9 +103,11 @@ _MODULES = {
     "EventDecodingError": "errors",
     "EventDefinitionError": "errors",
     "EventEncodingError": "errors",
+    "EventFailure": "projections.checkpoints",
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
     "EventStore": "store",
+    "ExpectedVersion": "store",
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
@@ -110,6 +120,7 @@ _MODULES = {
     "PayloadTooLargeError": "errors",
     "PerdureError": "errors",
     "PostgreSQLEventStore": "stores.postgres.store",
+    "PostgreSQLTransaction": "stores.postgres.transaction",
     "ProjectionDefinitionError": "errors",
     "ProjectionPausedError": "errors",
     "ProjectionRowError": "errors",
@@ -129,6 +140,7 @@ _MODULES = {
     "StoredEvent": "events",
     "Subscription": "log",
     "TableProjection": "projection",
+    "Transaction": "store",
     "TransactionError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownProjectionError": "errors",
@@ -165,9 +177,11 @@ __all__ = [
     "EventDecodingError",
     "EventDefinitionError",
     "EventEncodingError",
+    "EventFailure",
     "EventIdReuseError",
     "EventMetadata",
     "EventStore",
+    "ExpectedVersion",
     "InMemoryEventStore",
     "InvalidArgumentError",
     "InvalidStreamIdError",
@@ -179,6 +193,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PerdureError",
     "PostgreSQLEventStore",
+    "PostgreSQLTransaction",
     "ProjectionDefinitionError",
     "ProjectionPausedError",
     "ProjectionRowError",
@@ -197,6 +212,7 @@ __all__ = [
     "StoredEvent",
     "Subscription",
     "TableProjection",
+    "Transaction",
     "TransactionError",
     "UnknownEventTypeError",
     "UnknownProjectionError",

@@ -259,7 +259,7 @@ class WrongContextError(PerdureError, RuntimeError):
 
 
 class TransactionError(PerdureError):
-    """The caller's transaction can't be used for appending."""
+    """The caller's transaction can't be used for appending. Begin it by ``async with store.transaction(...)``."""
 
 
 class UnsupportedOperationError(PerdureError):

@@ -142,7 +142,7 @@ class Repository(Generic[A]):
         """Save; on a conflict pause, load the aggregate anew, and decide its recorded commands again.
 
         In the end the aggregate is what was saved, or, if an error is raised, what it was before; if it isn't known
-        which (OutcomeUnknownError, or the task was cancelled), it is what may be saved, so that saving it again is safe.
+        which (OutcomeUnknownError, or the task was cancelled), it is what may be saved, so that saving again is safe.
         Until then it can't be changed. Events that no command raised can't be decided again: the conflict is raised.
 
         Raises:

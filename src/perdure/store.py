@@ -21,7 +21,12 @@ from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check
 
 
 class StreamState(Enum):
-    """An expected version that is no number."""
+    """An expected version that is no number.
+
+    Attributes:
+        ANY: whatever there is; for facts that need no decision.
+        STREAM_EXISTS: the stream has at least one event.
+    """
 
     ANY = "any"
     STREAM_EXISTS = "stream_exists"
@@ -43,13 +48,16 @@ MAX_VERSION: Final = 2**31 - 1
 
 
 class AppendResult(msgspec.Struct, frozen=True):
-    """Where the events of an append stand now."""
+    """Where the events of an append stand now.
+
+    Attributes:
+        stream_version: The version of the stream after the append: that of the last event.
+        global_positions: The place of each event in the whole log, in the order given.
+    """
 
     stream_id: str
     stream_version: int
-    """The version of the stream after the append: that of the last event."""
     global_positions: tuple[int, ...]
-    """The place of each event in the whole log, in the order given."""
 
     @property
     def global_position(self) -> int:

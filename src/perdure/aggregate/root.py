@@ -137,7 +137,7 @@ class AggregateRoot:
         self.stream_version += 1
 
     def apply_stored_event(self, stored: StoredEvent) -> None:
-        """The same for an event that was read: its payload is decoded only if a method handles it.
+        """Change the state by an event that was read. Its payload is decoded only if a method handles it.
 
         Raises:
             UnknownEventTypeError: its type has no class here.

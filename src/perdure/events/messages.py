@@ -15,24 +15,27 @@ from perdure.events.definition import EventType, registry
 
 
 class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an event beside its payload."""
+    """What is known of an event beside its payload.
+
+    Attributes:
+        event_id: Unique in the store (UUIDv7). Repeating an append with the same ids never writes twice.
+        event_type: The stored name, as given to ``@event``.
+        event_version: The version of the event's schema, as given to ``@event``.
+        timestamp: When it happened (UTC); the writer may say. When the database took it is `StoredEvent.recorded_at`.
+        correlation_id: Common to all that one request set in motion.
+        causation_id: What brought this about: the id of an event or of a command.
+        user_id: Who did it.
+        headers: Anything else, as text.
+    """
 
     event_id: UUID
-    """Unique in the store, drawn by the writer (UUIDv7): repeating an append with the same ids never writes twice."""
     event_type: str
-    """The stored name, as given to ``@event``."""
     event_version: int = 1
-    """The version of the event's schema, as given to ``@event``."""
     timestamp: datetime
-    """When it happened (UTC); the writer may say. When the database took it is `StoredEvent.recorded_at`."""
     correlation_id: str | None = None
-    """Common to all that one request set in motion."""
     causation_id: str | None = None
-    """What brought this about: the id of an event or of a command."""
     user_id: str | None = None
-    """Who did it."""
     headers: Mapping[str, str] = {}
-    """Anything else, as text."""
 
 
 class NewEvent:
@@ -111,26 +114,29 @@ def encode_metadata(metadata: EventMetadata) -> str:
 
 
 class StoredEvent(msgspec.Struct, eq=False):
-    """An event as it was read. The payload is decoded when `event` is first asked for."""
+    """An event as it was read. The payload is decoded when `event` is first asked for.
+
+    Attributes:
+        stream_id: The stream it belongs to, ``category-id``.
+        stream_version: Its place in the stream: 1, 2, 3 ...
+        global_position: Its place in the whole log.
+        event_id: Unique in the store.
+        event_type: The stored name of its type.
+        event_version: The version of its schema, as it was written.
+        event_data: The payload as it is stored: JSON text. Readable even when the type has no class here.
+        stored_metadata: The metadata as it is stored: JSON text. See `metadata`.
+        recorded_at: When the database took it.
+    """
 
     stream_id: str
-    """The stream it belongs to, ``category-id``."""
     stream_version: int
-    """Its place in the stream: 1, 2, 3 ..."""
     global_position: int
-    """Its place in the whole log."""
     event_id: UUID
-    """Unique in the store."""
     event_type: str
-    """The stored name of its type."""
     event_version: int
-    """The version of its schema, as it was written."""
     event_data: str
-    """The payload as it is stored: JSON text. Readable even when the type has no class here."""
     stored_metadata: str
-    """The metadata as it is stored: JSON text. See `metadata`."""
     recorded_at: datetime
-    """When the database took it."""
     _event: Any = msgspec.UNSET
     _metadata: EventMetadata | None = None
 

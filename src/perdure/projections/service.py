@@ -16,31 +16,35 @@ from perdure.errors import (
     UnsupportedOperationError,
     WrongContextError,
 )
+from perdure.log import check_count
 from perdure.projection import TableProjection
 from perdure.projections.checkpoints import EventFailure
 from perdure.projections.definition import Definition
 from perdure.projections.runner import Runner
 from perdure.repository import RetryConfig
-from perdure.store import EventStore
+from perdure.store import AppendResult, EventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a projection is."""
+    """How a projection is: where it stands, and what keeps it from going on.
+
+    Attributes:
+        global_position: Its rows show everything up to here.
+        lag: How many positions of the log are still to come.
+        failure: The event that it can't take, and why, when it is paused.
+        trouble: What else keeps it from going on, as a database that is down. It goes on by itself.
+    """
 
     name: str
     version: int
     state: Literal["running", "paused"]
     global_position: int
-    """Its rows show everything up to here."""
     lag: int
-    """How many positions of the log are still to come."""
     failure: EventFailure | None
-    """The event that it can't take, and why, when it is paused."""
     trouble: str | None
-    """What else keeps it from going on, as a database that is down. It goes on by itself."""
 
 
 class ProjectionService:
@@ -123,16 +127,26 @@ class ProjectionService:
         async with self:
             await asyncio.get_running_loop().create_future()
 
-    async def wait_for(self, name: str, global_position: int, timeout: float = 10.0) -> None:
-        """Wait until a projection shows everything up to a position: that of a save, to read your own writes.
+    async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
+        """Wait until a projection shows what was saved, to read your own writes.
+
+        Args:
+            name: the projection's.
+            saved: what a save or an append returned, or a global position; with None there is nothing to wait for.
+            timeout: how many seconds to wait at most.
 
         Raises:
+            InvalidArgumentError: `saved` is something else.
             ProjectionTimeoutError: it didn't get there in time; carries the lag.
             ProjectionPausedError: it is paused before that.
             LogDivergedError: the log isn't the one that the rows were made from.
             UnknownProjectionError: it isn't run here.
         """
-        await self._runner(name).wait_for(global_position, timeout)
+        runner = self._runner(name)
+        global_position = saved.global_position if isinstance(saved, AppendResult) else saved
+        if global_position is not None:
+            check_count("saved", global_position)
+            await runner.wait_for(global_position, timeout)
 
     async def status(self) -> list[ProjectionStatus]:
         """How the projections are, in the order given."""

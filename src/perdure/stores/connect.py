@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ async def connect(
     migrate: bool = True,
     payload_limit: int = PAYLOAD_LIMIT,
     directory: Path | str | None = None,
-) -> AsyncIterator[PostgreSQLEventStore]:
+) -> AsyncGenerator[PostgreSQLEventStore]:
     """Open an event store for the length of an ``async with`` block.
 
     The database is, in this order: `url`, the variable PERDURE_DATABASE_URL, the variable DATABASE_URL, or an embedded
