@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from perdure.events import StoredEvent, check_category, registry
 logger = logging.getLogger("perdure.log")
 
 PAGE_SIZE: Final = 500
+LARGEST_COUNT: Final = 2**63 - 1
+
+_STORABLE = re.compile(r"[^\x00\ud800-\udfff]+")
 
 
 class LogFilter(NamedTuple):
@@ -155,13 +159,20 @@ def make_filter(category: str | None, event_types: Sequence[str | type] | None) 
         check_category(category)
     if event_types is None:
         return LogFilter(category)
-    if isinstance(event_types, str) or not event_types:
+    if isinstance(event_types, str | bytes) or not isinstance(event_types, Collection) or not event_types:
         raise InvalidArgumentError("event_types", "must be a list of at least one stored name or event class")
-    names = (one if isinstance(one, str) else registry.by_class(one).name for one in event_types)
-    return LogFilter(category, tuple(sorted(set(names))))
+    return LogFilter(category, tuple(sorted({_stored_name(one) for one in event_types})))
+
+
+def _stored_name(event_type: object) -> str:
+    if isinstance(event_type, type):
+        return registry.by_class(event_type).name
+    if isinstance(event_type, str) and _STORABLE.fullmatch(event_type):
+        return event_type
+    raise InvalidArgumentError("event_types", f"holds {event_type!r}, which is no stored name and no event class")
 
 
 def check_count(argument: str, value: object) -> None:
     """Raise InvalidArgumentError unless it is a whole number from 0 on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidArgumentError(argument, f"must be a whole number from 0 on, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
+        raise InvalidArgumentError(argument, f"must be a whole number from 0 to {LARGEST_COUNT}, not {value!r}")

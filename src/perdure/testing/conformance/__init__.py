@@ -1,0 +1,20 @@
+"""The conformance suite: what every event store must do, as tests that it inherits.
+
+Needs pytest and pytest-asyncio. A store passes when a class like this one does:
+
+Example:
+    from perdure.testing.conformance import EventStoreConformance
+
+    class TestMyEventStore(EventStoreConformance):
+        @pytest.fixture
+        async def store(self):
+            async with MyEventStore() as store:
+                yield store
+"""
+
+import pytest
+
+_PARTS = ("appending", "bad_input", "following", "racing", "reading", "repeating", "samples", "suite")
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+
+from perdure.testing.conformance.suite import EventStoreConformance as EventStoreConformance  # noqa: E402 - rewritten

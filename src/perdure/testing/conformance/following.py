@@ -1,0 +1,105 @@
+"""Following the log: first what is there, then what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from perdure.errors import LogDivergedError
+from perdure.events import StoredEvent
+from perdure.log import PAGE_SIZE, Subscription
+from perdure.store import ANY, EventStore
+from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
+
+PATIENCE = 10.0
+"""Seconds until an event that doesn't come counts as lost."""
+
+
+async def take(subscription: Subscription, count: int) -> list[StoredEvent]:
+    """The next events of a subscription."""
+    async with asyncio.timeout(PATIENCE):
+        return [await anext(subscription) for _ in range(count)]
+
+
+class Following:
+    """The part of the suite on subscriptions."""
+
+    async def test_a_follower_catches_up_and_then_is_told(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes("a", "b"))
+        follower = store.subscribe()
+        assert texts(await take(follower, 2)) == ["a", "b"]
+
+        coming = asyncio.create_task(take(follower, 3))
+        await asyncio.sleep(0)
+        await store.append_to_stream("note-1", 2, notes("c"))
+        await store.append_to_stream("note-2", 0, notes("d", "e"))
+
+        events = await coming
+        assert texts(events) == ["c", "d", "e"]
+        assert follower.position == events[-1].global_position
+
+    async def test_a_follower_begins_strictly_after_a_position(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes(*"abcd"))
+        events = await store.read_all_events()
+
+        for index, stored in enumerate(events[:-1]):
+            assert texts(await take(store.subscribe(stored.global_position), 1)) == [events[index + 1].event.text]
+            same = store.subscribe(stored.global_position, from_event_id=stored.event_id)
+            assert texts(await take(same, 1)) == [events[index + 1].event.text]
+
+    async def test_a_long_log_is_followed_page_by_page(self, store: EventStore) -> None:
+        count = PAGE_SIZE + 200
+        for n in range(0, count, 100):
+            await store.append_to_stream("note-1", n, notes(*range(n, n + 100)))
+
+        assert texts(await take(store.subscribe(), count)) == [str(n) for n in range(count)]
+
+    async def test_a_follower_may_look_for_certain_events(self, store: EventStore) -> None:
+        by_category = store.subscribe(category="note")
+        by_type = store.subscribe(event_types=[Counted])
+        by_both = store.subscribe(category="note", event_types=[Noted, "perdure.conformance.none"])
+        coming = [
+            asyncio.create_task(take(one, 4 if one is by_category else 2)) for one in (by_category, by_type, by_both)
+        ]
+        await asyncio.sleep(0)
+        for n in range(2):
+            await store.append_to_stream("other-1", ANY, notes("other"))
+            await store.append_to_stream("note-1", ANY, [*notes(n), Counted(number=n)])
+
+        in_category, of_type, of_both = await asyncio.gather(*coming)
+
+        assert [one.event for one in in_category] == [*notes(0), Counted(number=0), *notes(1), Counted(number=1)]
+        assert [one.event.number for one in of_type] == [0, 1]
+        assert texts(of_both) == ["0", "1"]
+
+    async def test_each_follower_sees_all(self, store: EventStore) -> None:
+        coming = [asyncio.create_task(take(store.subscribe(), 20)) for _ in range(5)]
+        for n in range(20):
+            await store.append_to_stream(f"note-{n % 4}", ANY, notes(n))
+
+        seen = [positions(events) for events in await asyncio.gather(*coming)]
+
+        assert seen == [positions(await store.read_all_events())] * 5
+
+    async def test_a_checkpoint_of_another_log_is_told(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes("a", "b"))
+        first, last = await store.read_all_events()
+        expected = uuid4()
+
+        for position, found in ((first.global_position, first.event_id), (last.global_position + 7, None)):
+            with pytest.raises(LogDivergedError) as diverged:
+                await take(store.subscribe(position, from_event_id=expected), 1)
+            error = diverged.value
+            assert (error.global_position, error.expected, error.found) == (position, expected, found)
+
+    async def test_a_follower_that_is_cancelled_can_go_on(self, store: EventStore) -> None:
+        follower = store.subscribe()
+        waiting = asyncio.create_task(anext(follower))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await store.append_to_stream("note-1", 0, notes("a", "b"))
+
+        assert texts(await take(follower, 2)) == ["a", "b"]

@@ -1,0 +1,69 @@
+"""Events for the suite to store, and what its parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from perdure.errors import InvalidArgumentError
+from perdure.events import StoredEvent, event, field
+
+
+@event("perdure.conformance.noted")
+class Noted:
+    """The plainest event."""
+
+    text: str = ""
+
+
+@event("perdure.conformance.counted", version=3)
+class Counted:
+    """Another type, in a later version."""
+
+    number: int
+
+
+@event("perdure.conformance.measured")
+class Measured:
+    """All kinds of values."""
+
+    value: float | None = None
+    amount: Decimal | None = None
+    at: datetime | None = None
+    by: UUID | None = None
+    details: dict[str, list[int]] = field(default_factory=dict)
+    anything: Any = None
+
+
+def notes(*texts: object) -> list[Noted]:
+    """One event for each text."""
+    return [Noted(text=str(text)) for text in texts]
+
+
+def texts(events: Iterable[StoredEvent]) -> list[str]:
+    """The texts of such events."""
+    return [stored.event.text for stored in events]
+
+
+def positions(events: Iterable[StoredEvent]) -> list[int]:
+    """Where the events stand in the log."""
+    return [stored.global_position for stored in events]
+
+
+Call = Callable[[Any], Awaitable[Any]]
+"""What the suite calls with each of many values."""
+
+
+async def accepted(values: Sequence[Any], call: Call, error: type[Exception] = InvalidArgumentError) -> list[Any]:
+    """The values for which the call doesn't raise the error: none, if all is well."""
+    found: list[Any] = []
+    for value in values:
+        try:
+            await call(value)
+        except error:
+            continue
+        found.append(value)
+    return found

@@ -1,0 +1,17 @@
+"""All parts of the suite in one class."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.testing.conformance.appending import Appending
+from perdure.testing.conformance.bad_input import BadInput
+from perdure.testing.conformance.following import Following
+from perdure.testing.conformance.racing import Racing
+from perdure.testing.conformance.reading import Reading
+from perdure.testing.conformance.repeating import Repeating
+
+
+@pytest.mark.asyncio
+class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing):
+    """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""

@@ -1,0 +1,147 @@
+"""Stores that break a promise each, run against the suite by `test_suite.py`, in a process of its own."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.errors import OptimisticConcurrencyError
+from perdure.events import NewEvent, StoredEvent
+from perdure.log import LogFilter, Page, Subscription
+from perdure.store import ANY, AppendResult, Commit, Transaction
+from perdure.stores.memory import InMemoryEventStore
+from perdure.testing.conformance import EventStoreConformance
+
+
+class SoundStore(InMemoryEventStore):
+    """Nothing is broken: the other tests fail for what their stores break."""
+
+
+class NoVersionCheck(InMemoryEventStore):
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        return await super().append(commit._replace(expected_version=ANY), tx)
+
+
+class ChecksThenWrites(InMemoryEventStore):
+    """Compares the version in one step, and writes in another."""
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        if isinstance(expected := commit.expected_version, int) and not any(
+            one.event_id in self._by_id for one in commit.events
+        ):
+            version = await self.stream_version(commit.stream_id)
+            if version != expected:
+                raise OptimisticConcurrencyError(commit.stream_id, expected, version)
+            await asyncio.sleep(0)
+            commit = commit._replace(expected_version=ANY)
+        return await super().append(commit, tx)
+
+
+class ForgetsIds(InMemoryEventStore):
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        self._by_id.clear()
+        return await super().append(commit, tx)
+
+
+class ConflictsBeforeIds(InMemoryEventStore):
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        version = await self.stream_version(commit.stream_id)
+        if isinstance(expected := commit.expected_version, int) and expected != version:
+            raise OptimisticConcurrencyError(commit.stream_id, expected, version)
+        return await super().append(commit, tx)
+
+
+class CommitsLate(InMemoryEventStore):
+    """Draws positions first and lets the events be seen later, as a sequence does; readers look at positions only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._visible: list[StoredEvent] = []
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        known = {*self._by_id}
+        result = await super().append(commit, tx)
+        events = [self._by_id[one.event_id] for one in commit.events if one.event_id not in known]
+        if result.stream_version % 3 == 0:
+            await asyncio.sleep(0.002)
+        self._visible += events
+        self.changes.announce()
+        return result
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        self._check_open()
+        late = {*self._log} - {*self._visible}
+        page = await super().log_page(from_position, limit, where)
+        seen = [stored for stored in page.events if stored not in late]
+        return Page(seen, seen[-1].global_position if seen else from_position)
+
+
+class ReadsFromOnwards(InMemoryEventStore):
+    """Off by one: reads from a position, not after it."""
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        page = await super().log_page(max(0, from_position - 1), limit, where)
+        return page if page.position > from_position else Page(page.events, from_position)
+
+
+class NeverTells(InMemoryEventStore):
+    """Doesn't wake those who follow, who then don't look for themselves either."""
+
+    def subscribe(self, *arguments: Any, **settings: Any) -> Subscription:
+        subscription = super().subscribe(*arguments, **settings)
+        subscription._log.changes.wait = _sleep_forever  # type: ignore[method-assign]  # what is broken here
+        return subscription
+
+
+async def _sleep_forever(seen: int, timeout: float) -> None:
+    await asyncio.Event().wait()
+
+
+class IgnoresFilters(InMemoryEventStore):
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        return await super().log_page(from_position, limit, LogFilter())
+
+
+class DropsMetadata(InMemoryEventStore):
+    def encode(self, stream_id: str, expected_version: Any, events: Any) -> Commit:
+        commit = super().encode(stream_id, expected_version, events)
+        bare = '{"timestamp":"2020-01-01T00:00:00Z"}'
+        return commit._replace(events=tuple(one._replace(metadata=bare) for one in commit.events))
+
+
+class ChecksNothing(InMemoryEventStore):
+    """Takes whatever stream id it is given."""
+
+    def encode(self, stream_id: str, expected_version: Any, events: Any) -> Commit:
+        commit = super().encode("note-1", ANY, [one for one in events if isinstance(one, NewEvent)] or events)
+        return commit._replace(stream_id=stream_id, expected_version=expected_version)
+
+
+class WritesHalf(InMemoryEventStore):
+    """Writes the events before it sees that they conflict."""
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        try:
+            return await super().append(commit, tx)
+        except OptimisticConcurrencyError:
+            await super().append(commit._replace(expected_version=ANY), tx)
+            raise
+
+
+class StaysOpen(InMemoryEventStore):
+    async def close(self) -> None:
+        pass
+
+
+class _Suite(EventStoreConformance):
+    store_class: type[InMemoryEventStore]
+
+    @pytest.fixture
+    async def store(self, monkeypatch: pytest.MonkeyPatch) -> InMemoryEventStore:
+        for part in ("following", "racing"):
+            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", 0.5)
+        return self.store_class()
+
+
+for _store in [*InMemoryEventStore.__subclasses__()]:
+    globals()[f"Test{_store.__name__}"] = type(f"Test{_store.__name__}", (_Suite,), {"store_class": _store})

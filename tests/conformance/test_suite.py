@@ -1,0 +1,53 @@
+"""The suite can fail: each store that breaks a promise is found out."""
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+BROKEN = {
+    "NoVersionCheck": {"does_not_hold", "exactly_one_wins", "no_update_is_lost"},
+    "ChecksThenWrites": {"exactly_one_wins", "no_update_is_lost"},
+    "ForgetsIds": {"repeating_an_append", "ids_of_another_append", "many_times_at_once", "written_first_stands"},
+    "ConflictsBeforeIds": {"repeating_an_append", "ids_of_another_append", "many_times_at_once"},
+    "CommitsLate": {"misses_nothing"},
+    "ReadsFromOnwards": {"strictly_after_a_position"},
+    "NeverTells": {"catches_up_and_then_is_told"},
+    "IgnoresFilters": {"by_category_and_type", "look_for_certain_events"},
+    "DropsMetadata": {"metadata_comes_back", "context_of_the_call"},
+    "ChecksNothing": {"bad_stream_ids", "bad_expected_versions"},
+    "WritesHalf": {"does_not_hold"},
+    "StaysOpen": {"closed_store"},
+}
+
+
+@pytest.fixture(scope="module")
+def failures() -> dict[str, set[str]]:
+    """Which tests of the suite fail, for each of the broken stores."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", Path(__file__).with_name("broken_stores.py"), "-p", "no:randomly"]
+        + ["-p", "no:cacheprovider", "--timeout=5", "--tb=no", "-rfE", "-q"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    found = defaultdict(set)
+    for store, test in re.findall(r"^FAILED .*::Test(\w+)::test_(\w+)", run.stdout, re.MULTILINE):
+        found[store].add(test)
+    assert "error" not in run.stdout.splitlines()[-1], run.stdout + run.stderr
+    return found
+
+
+@pytest.mark.parametrize("store", BROKEN)
+def test_a_broken_store_is_found_out(failures: dict[str, set[str]], store: str) -> None:
+    missed = {name for name in BROKEN[store] if not any(name in failed for failed in failures[store])}
+
+    assert missed == set()
+
+
+def test_a_sound_store_passes(failures: dict[str, set[str]]) -> None:
+    assert failures["SoundStore"] == set()
