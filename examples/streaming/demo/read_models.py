@@ -13,7 +13,6 @@ PROFILES = """
 select user_id, email, name, subscription_plan, preferences, total_watch_time, favorite_genres, last_active,
        registration_date, is_premium
 from user_profiles
-from perdure import PostgreSQLEventStore
 order by user_id
 """
 
