@@ -84,21 +84,21 @@ class Checkpoints:
                 raise ProjectionDefinitionError(name, f"its tables are in schema {found['table_schema']!r}: say so")
             elif found["shape"] != self._definition.shape:
                 raise ProjectionShapeError(name, _differences(found["shape"], self._definition.shape))
-            shown = await connection.fetchval(self._sql["shown_version"], name)
+            shown = await connection.fetchrow(self._sql["shown"], name)
             if shown is None:
-                await self._show(connection, storage)
-            return shown is None or shown >= self._definition.version
+                await storage.show(connection)
+                await connection.execute(self._sql["show"], *self._id)
+            return shown is None or shown["version"] >= self._definition.version
 
     async def show(self, storage: Storage) -> None:
         """Let the views show this version, unless they show a newer one."""
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(self._sql["lock"], self._definition.name)
-            if await connection.fetchval(self._sql["shown_version"], self._definition.name) < self._definition.version:
-                await self._show(connection, storage)
-
-    async def _show(self, connection: Connection, storage: Storage) -> None:
-        await storage.show(connection)
-        await connection.execute(self._sql["show"], *self._id)
+            shown = await connection.fetchrow(self._sql["shown"], self._definition.name)
+            if shown is None or shown["version"] < self._definition.version:
+                is_beside = shown is not None and shown["table_schema"] == self._schema
+                await storage.show(connection, instead_of=_tables(shown["shape"]) if shown and is_beside else ())
+                await connection.execute(self._sql["show"], *self._id)
 
     async def read(self) -> Checkpoint:
         """Where the projection stands."""
@@ -167,8 +167,12 @@ def _differences(stored: str, declared: str) -> list[str]:
     ]
 
 
+def _tables(shape: str) -> list[TableShape]:
+    return msgspec.json.decode(shape, type=list[TableShape])
+
+
 def _flat(shape: str) -> dict[str, str]:
-    tables = msgspec.json.decode(shape, type=list[TableShape])
+    tables = _tables(shape)
     keys = {f"the key of {table.table}": ", ".join(table.key) for table in tables}
     columns = {f"{table.table}.{name}": kind for table in tables for name, kind in table.columns.items()}
     return keys | columns

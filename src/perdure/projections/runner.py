@@ -12,6 +12,7 @@ from perdure.errors import (
     DatabaseError,
     LogDivergedError,
     PerdureError,
+    ProjectionDefinitionError,
     ProjectionPausedError,
     ProjectionTimeoutError,
 )
@@ -202,11 +203,11 @@ class Runner:
         self._show_from = await self._checkpoints.log_end()
         if self.checkpoint.global_position + self._batch_size < self._show_from:
             return
-        self._is_shown = True
         try:
             await self._checkpoints.show(self._storage)
-        except DatabaseError as error:
+        except (DatabaseError, ProjectionDefinitionError) as error:
             logger.error("projection %r: the views still show the older version: %s", self.definition.name, error)  # noqa: TRY400 - its text says all
+        self._is_shown = True
 
     async def _rest(self, seconds: float) -> None:
         with self._interruptible():

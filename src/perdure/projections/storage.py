@@ -12,12 +12,13 @@ from perdure.errors import ProjectionDefinitionError
 from perdure.projections.columns import Column
 from perdure.projections.definition import Definition
 from perdure.projections.fold import Changes, Rows
-from perdure.projections.tables import Key, Table
+from perdure.projections.tables import Key, Table, TableShape
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
 
 _FOLDER: Final = Path(__file__).parent / "sql" / "table"
 _TIMESTAMP: Final = (_FOLDER / "loaded_timestamptz.sql").read_text("utf-8")
+_DROP_VIEW: Final = (_FOLDER / "drop_view.sql").read_text("utf-8")
 
 
 class Storage:
@@ -46,16 +47,22 @@ class Storage:
         for table in self._definition.tables:
             await self._make(connection, table, "create_table", table.name)
 
-    async def show(self, connection: Connection) -> None:
-        """Let the views show these tables, within the caller's transaction."""
+    async def show(self, connection: Connection, instead_of: Sequence[TableShape] = ()) -> None:
+        """Let the views show these tables, instead of those of an older version, within the caller's transaction.
+
+        Raises:
+            ProjectionDefinitionError: something of that name is there already.
+        """
+        for old in instead_of:
+            view = f"{self._namespace}.{quote_identifier(old.view)}"
+            await connection.execute(fill_in(_DROP_VIEW, view=view))
         for table in self._definition.tables:
-            await connection.execute(self._sql[table.name]["drop_view"])
             await self._make(connection, table, "create_view", table.view)
 
     async def _make(self, connection: Connection, table: Table, statement: str, name: str) -> None:
         try:
             await connection.execute(self._sql[table.name][statement])
-        except (asyncpg.DuplicateTableError, asyncpg.WrongObjectTypeError) as error:
+        except asyncpg.DuplicateTableError as error:
             raise ProjectionDefinitionError(
                 self._definition.name,
                 f"{name!r} is there already in schema {self._namespace}, but isn't this projection's: "

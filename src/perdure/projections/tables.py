@@ -22,6 +22,7 @@ class TableShape(msgspec.Struct, frozen=True):
     """What must not change of a table without a new version."""
 
     table: str
+    view: str
     key: tuple[str, ...]
     columns: dict[str, str]
 
@@ -75,7 +76,7 @@ class Table:
     def shape(self) -> TableShape:
         """What must not change without a new version."""
         columns = {column.name: column.sql_type + ("" if column.nullable else " not null") for column in self.columns}
-        return TableShape(self.name, self.key, columns)
+        return TableShape(self.name, self.view, self.key, columns)
 
     def key_of(self, row: Any) -> Key:
         """The key of a row."""

@@ -1,2 +1,2 @@
--- Make room for the view of another version.
+-- Take away a view of the version shown so far.
 drop view if exists {view}
