@@ -1,5 +1,6 @@
 """``python -m examples.streaming``: see `examples.streaming.demo`."""
 
+import signal
 import sys
 
 try:
@@ -8,5 +9,9 @@ except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "rich":
         raise
     sys.exit("The demo needs the extra 'demo': pip install 'perdure[demo]', or run it by 'make demo'")
+
+# Whoever ends it, by `timeout` or by closing the terminal, gets what Ctrl-C gives: no server is left behind.
+for ending in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
 
 sys.exit(main())

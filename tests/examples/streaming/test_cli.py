@@ -91,13 +91,14 @@ def test_a_wrong_row_fails_the_check(
     assert "NOT VERIFIED" in printed
 
 
-def test_ctrl_c_stops_it_cleanly(place: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_its_kin_stop_it_cleanly(place: Path, ending: signal.Signals) -> None:
     with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "appends at a time" in line:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         out, err = process.communicate(timeout=30)
 
     assert (process.returncode, err) == (130, "")
