@@ -27,9 +27,9 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def failures() -> dict[str, set[str]]:
     """Which tests of the suite fail, for each of the broken stores."""
+    options = ("-p", "no:randomly", "-p", "no:cacheprovider", "--timeout=5", "--tb=no", "-rfE", "-q")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", Path(__file__).with_name("broken_stores.py"), "-p", "no:randomly"]
-        + ["-p", "no:cacheprovider", "--timeout=5", "--tb=no", "-rfE", "-q"],
+        [sys.executable, "-m", "pytest", str(Path(__file__).with_name("broken_stores.py")), *options],
         capture_output=True,
         text=True,
         check=False,
