@@ -33,8 +33,8 @@ _LOOK_AGAIN: Final = 1.0
 _TROUBLE: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: the way out of the loop
-    """The runner is to stop, and has nothing under way."""
+class _Stopped(BaseException):
+    """The way out of the loop, when the runner is to stop and has nothing under way. No error: nobody catches it as one."""
 
 
 class Runner:

@@ -44,7 +44,6 @@ async def test_people_without_an_account_and_titles_that_nobody_watches_pass_too
     assert {row["content_id"]: row["trending_score"] for row in outcome.titles}["4"] is None
 
 
-@pytest.mark.xfail(reason="a projection that is stopped under load logs how it is stopped", strict=False)
 async def test_stopping_it_midway_is_quiet(
     store: PostgreSQLEventStore, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
