@@ -34,7 +34,7 @@ _TROUBLE: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
 
 
 class _Stopped(BaseException):
-    """The way out of the loop, when the runner is to stop and has nothing under way. No error: nobody catches it as one."""
+    """The way out of the loop when nothing is under way. No error, so that nothing catches it as one."""
 
 
 class Runner:
