@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perdure.errors import ProjectionDefinitionError
@@ -136,8 +136,8 @@ async def round_trip(connection: asyncpg.Connection, rows: Iterable[Everything])
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(everything, min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@given(rows=st.lists(everything, min_size=1, max_size=2))
 async def test_values_come_back_as_they_went_in(everything_table: asyncpg.Connection, rows: list[Everything]) -> None:
     kept, loaded = await round_trip(everything_table, rows)
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import is_
 from typing import Any, Final, cast
 
 import msgspec
@@ -94,7 +95,8 @@ def _bigint(value: int) -> int:
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
-    return value
+    # The database writes a negative zero as the whole number -0, which is read as 0.
+    return 0.0 if value == 0 and math.copysign(1, value) < 0 else value
 
 
 def _numeric(value: Decimal) -> Decimal:
@@ -104,9 +106,8 @@ def _numeric(value: Decimal) -> Decimal:
     if value.adjusted() > 131071 or (isinstance(exponent, int) and exponent < -16383):
         raise ValueError(f"{value} has more digits than PostgreSQL keeps")
     # PostgreSQL has no negative zero and no exponent.
-    if value.is_zero() and value.is_signed():
-        return abs(value)
-    return Decimal(f"{value:f}") if isinstance(exponent, int) and exponent > 0 else value
+    plain = Decimal(f"{value:f}") if isinstance(exponent, int) and exponent > 0 else value
+    return plain.copy_abs() if plain.is_zero() and plain.is_signed() else plain
 
 
 def _timestamptz(value: datetime) -> datetime:
@@ -116,10 +117,9 @@ def _timestamptz(value: datetime) -> datetime:
 
 
 def _elements(values: Any) -> Any:
-    for value in msgspec.to_builtins(values):
-        if value is not None:
-            (_bigint if isinstance(value, int) else _finite)(value)
-    return values
+    given = msgspec.to_builtins(values)
+    settled = [one if one is None else _bigint(one) if isinstance(one, int) else _finite(one) for one in given]
+    return values if all(map(is_, settled, given)) else type(values)(settled)
 
 
 def _document(document: Any) -> Any:
