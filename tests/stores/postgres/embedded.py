@@ -22,7 +22,7 @@ from perdure.stores.postgres.embedded.postmaster import Postmaster, processes_of
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 
-_SOURCES = str(Path(perdure.errors.__file__).parents[1])
+_SOURCES = str(Path(perdure.errors.__file__).parents[2])
 _PROGRAM = """
 import asyncio, json, sys
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL

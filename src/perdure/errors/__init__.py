@@ -1,0 +1,46 @@
+"""The tree of errors.
+
+Everything that Perdure raises stands under `PerdureError`. An error carries its data as attributes, and its message
+says what happened and what to do next. `DomainError`, the base of a user's own business rules, stands outside the tree,
+so that ``except PerdureError`` never swallows a business rule.
+"""
+
+from perdure.errors.aggregates import AggregateBusyError as AggregateBusyError
+from perdure.errors.aggregates import AggregateDefinitionError as AggregateDefinitionError
+from perdure.errors.aggregates import AggregateNotFoundError as AggregateNotFoundError
+from perdure.errors.appending import EventIdReuseError as EventIdReuseError
+from perdure.errors.appending import OptimisticConcurrencyError as OptimisticConcurrencyError
+from perdure.errors.appending import OutcomeUnknownError as OutcomeUnknownError
+from perdure.errors.appending import StoreOverloadedError as StoreOverloadedError
+from perdure.errors.arguments import DuplicateEventTypeError as DuplicateEventTypeError
+from perdure.errors.arguments import EventDefinitionError as EventDefinitionError
+from perdure.errors.arguments import EventEncodingError as EventEncodingError
+from perdure.errors.arguments import InvalidArgumentError as InvalidArgumentError
+from perdure.errors.arguments import InvalidStreamIdError as InvalidStreamIdError
+from perdure.errors.arguments import PayloadTooLargeError as PayloadTooLargeError
+from perdure.errors.arguments import UnregisteredEventError as UnregisteredEventError
+from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError
+from perdure.errors.read_models import ProjectionDefinitionError as ProjectionDefinitionError
+from perdure.errors.read_models import ProjectionPausedError as ProjectionPausedError
+from perdure.errors.read_models import ProjectionRowError as ProjectionRowError
+from perdure.errors.read_models import ProjectionShapeError as ProjectionShapeError
+from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeoutError
+from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
+from perdure.errors.reading import EventDecodingError as EventDecodingError
+from perdure.errors.reading import UnknownEventTypeError as UnknownEventTypeError
+from perdure.errors.roots import DomainError as DomainError
+from perdure.errors.roots import PerdureError as PerdureError
+from perdure.errors.stores import AuthenticationError as AuthenticationError
+from perdure.errors.stores import ConfigurationError as ConfigurationError
+from perdure.errors.stores import DatabaseError as DatabaseError
+from perdure.errors.stores import EmbeddedServerError as EmbeddedServerError
+from perdure.errors.stores import LogDivergedError as LogDivergedError
+from perdure.errors.stores import MissingExtraError as MissingExtraError
+from perdure.errors.stores import SchemaError as SchemaError
+from perdure.errors.stores import SchemaOutdatedError as SchemaOutdatedError
+from perdure.errors.stores import SchemaTooNewError as SchemaTooNewError
+from perdure.errors.stores import StoreClosedError as StoreClosedError
+from perdure.errors.stores import StoreUnavailableError as StoreUnavailableError
+from perdure.errors.stores import TransactionError as TransactionError
+from perdure.errors.stores import UnsupportedOperationError as UnsupportedOperationError
+from perdure.errors.stores import WrongContextError as WrongContextError

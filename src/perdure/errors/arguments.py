@@ -1,0 +1,74 @@
+"""Bad input: told before anything is written."""
+
+from __future__ import annotations
+
+from perdure.errors.roots import PerdureError
+from perdure.errors.wording import path_of, shown
+
+
+class InvalidArgumentError(PerdureError, ValueError):
+    """An argument can't be used. `argument` names it, `reason` says why."""
+
+    def __init__(self, argument: str, reason: str) -> None:
+        super().__init__(f"{argument} {reason}")
+        self.argument = argument
+        self.reason = reason
+
+
+class InvalidStreamIdError(InvalidArgumentError):
+    """A stream id is not of the form ``category-id``, or holds what PostgreSQL can't store."""
+
+    def __init__(self, stream_id: object, reason: str) -> None:
+        super().__init__("stream_id", f"{shown(stream_id)} {reason}; a stream id is 'category-id', as in 'user-123'")
+        self.stream_id = stream_id
+
+
+class EventDefinitionError(PerdureError, TypeError):
+    """A class can't be used as an event. Raised where the class is defined."""
+
+    def __init__(self, cls: type, reason: str) -> None:
+        super().__init__(f"{cls.__qualname__} can't be an event: {reason}")
+        self.cls = cls
+        self.reason = reason
+
+
+class DuplicateEventTypeError(PerdureError):
+    """Two classes ask for one event type. Give one of them another name."""
+
+    def __init__(self, event_type: str, existing: type, cls: type) -> None:
+        super().__init__(
+            f"event type {event_type!r} belongs to {path_of(existing)} already; {path_of(cls)} needs another name"
+        )
+        self.event_type = event_type
+        self.existing = existing
+        self.cls = cls
+
+
+class UnregisteredEventError(PerdureError, TypeError):
+    """An object was given as an event whose class bears no ``@event``."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__(f"{path_of(cls)} is not an event: decorate it with @event('category.what_happened')")
+        self.cls = cls
+
+
+class EventEncodingError(PerdureError, ValueError):
+    """An event holds a value that can't be stored, or that couldn't be read back. Nothing was written."""
+
+    def __init__(self, event_type: str, reason: str) -> None:
+        super().__init__(f"event {event_type!r} can't be stored: {reason}")
+        self.event_type = event_type
+        self.reason = reason
+
+
+class PayloadTooLargeError(PerdureError, ValueError):
+    """An event is over the store's limit (`payload_limit` bytes). Nothing was written."""
+
+    def __init__(self, event_type: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"event {event_type!r} takes {size:,} bytes, over the limit of {limit:,}: "
+            "store large content elsewhere and its address in the event, or raise payload_limit"
+        )
+        self.event_type = event_type
+        self.size = size
+        self.limit = limit

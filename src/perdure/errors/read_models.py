@@ -1,0 +1,78 @@
+"""Read models: projections, their tables and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdure.errors.roots import PerdureError
+from perdure.errors.wording import shown
+
+
+class ProjectionDefinitionError(PerdureError, TypeError):
+    """A projection can't work as it is written. Raised where it is defined, or when the service starts."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"projection {name!r} can't run: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ProjectionShapeError(ProjectionDefinitionError):
+    """The tables of a projection changed without a new `version`. `differences` says in what."""
+
+    def __init__(self, name: str, differences: Sequence[str]) -> None:
+        super().__init__(name, f"its tables were made otherwise ({'; '.join(differences)}): give it a new version")
+        self.differences = tuple(differences)
+
+
+class ProjectionRowError(PerdureError, ValueError):
+    """A row that a handler returned, or the key that an event gives, can't be stored as it is."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        super().__init__(f"{table!r} can't take the row: {reason}")
+        self.table, self.reason = table, reason
+
+
+class ChildNotLoadedError(PerdureError, LookupError):
+    """A handler asked for a child row that wasn't loaded for its event. Name its key in the `keys` of `child_table`."""
+
+    def __init__(self, child: str, key: object) -> None:
+        super().__init__(f"{child!r}: row {shown(key)} isn't loaded for this event: name it in child_table(keys=...)")
+        self.child, self.key = child, key
+
+
+class UnknownProjectionError(PerdureError, LookupError):
+    """No projection of that name is run here."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no projection {name!r} here; there are: {', '.join(known) or 'none'}")
+        self.name = name
+        self.known = tuple(known)
+
+
+class ProjectionPausedError(PerdureError):
+    """A projection is paused: an event failed. Mend the cause, then resume it."""
+
+    def __init__(self, name: str, global_position: int, error: str) -> None:
+        super().__init__(
+            f"projection {name!r} is paused before position {global_position}: {error}; "
+            f"mend the cause, then call resume({name!r})"
+        )
+        self.name = name
+        self.global_position = global_position
+        self.error = error
+
+
+class ProjectionTimeoutError(PerdureError, TimeoutError):
+    """A projection didn't reach a position in time. `lag` is the number of positions still to come."""
+
+    def __init__(self, name: str, global_position: int, reached: int, timeout: float) -> None:
+        super().__init__(
+            f"projection {name!r} stood at {reached} after {timeout:g} s, "
+            f"{global_position - reached} positions short of {global_position}: is its service running?"
+        )
+        self.name = name
+        self.global_position = global_position
+        self.reached = reached
+        self.lag = global_position - reached
+        self.timeout = timeout

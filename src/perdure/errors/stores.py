@@ -1,0 +1,102 @@
+"""The store as a whole: settings, connection, schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from perdure.errors.roots import PerdureError
+
+
+class ConfigurationError(PerdureError, ValueError):
+    """A setting is missing or can't be used."""
+
+
+class MissingExtraError(PerdureError, ImportError):
+    """An optional part isn't installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs an extra: pip install 'perdure[{extra}]'")
+        self.extra = extra
+
+
+class StoreUnavailableError(PerdureError):
+    """The database can't be reached. Nothing was written."""
+
+
+class AuthenticationError(StoreUnavailableError):
+    """The database refused the user or the password."""
+
+
+class DatabaseError(PerdureError):
+    """The database refused a statement, for a reason that has no class of its own here. `sqlstate` is PostgreSQL's."""
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(f"{message} (SQLSTATE {sqlstate or 'unknown'})")
+        self.sqlstate = sqlstate
+
+
+class StoreClosedError(PerdureError):
+    """The store isn't open: it was closed, or never opened. Nothing was written."""
+
+    def __init__(self, reason: str = "the store is closed") -> None:
+        super().__init__(f"{reason}: use it inside 'async with perdure.connect() as store'")
+        self.reason = reason
+
+
+class WrongContextError(PerdureError, RuntimeError):
+    """The store was opened in another event loop, or before a fork. Open one store per event loop and process."""
+
+
+class TransactionError(PerdureError):
+    """The caller's transaction can't be used for appending. Begin it by ``async with store.transaction(...)``."""
+
+
+class UnsupportedOperationError(PerdureError):
+    """This store can't do what was asked for."""
+
+
+class SchemaError(PerdureError):
+    """The store's schema in the database doesn't fit this version of Perdure."""
+
+
+class SchemaOutdatedError(SchemaError):
+    """Migrations are missing in the database. `missing` names them."""
+
+    def __init__(self, schema: str, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"schema {schema!r} lacks migrations ({', '.join(missing)}): open the store with migrate=True to apply them"
+        )
+        self.schema = schema
+        self.missing = tuple(missing)
+
+
+class SchemaTooNewError(SchemaError):
+    """The schema in the database was made by a newer version of Perdure."""
+
+    def __init__(self, schema: str, found: int, known: int) -> None:
+        super().__init__(
+            f"schema {schema!r} is at migration {found}, this version of Perdure knows {known}: upgrade Perdure"
+        )
+        self.schema = schema
+        self.found = found
+        self.known = known
+
+
+class LogDivergedError(PerdureError):
+    """A checkpoint doesn't match the log: the database was restored, or failed over to a server that had less."""
+
+    def __init__(self, name: str, global_position: int, expected: UUID | None, found: UUID | None) -> None:
+        there = f"event {found} stands there" if found else "no event stands there"
+        super().__init__(
+            f"{name} has read up to position {global_position} (event {expected}), but {there}: "
+            "the log isn't the one that was read; rebuild from the log that is now the truth"
+        )
+        self.name = name
+        self.global_position = global_position
+        self.expected = expected
+        self.found = found
+
+
+class EmbeddedServerError(PerdureError):
+    """The embedded PostgreSQL can't be started, joined or stopped."""

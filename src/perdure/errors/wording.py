@@ -1,0 +1,23 @@
+"""How values are shown in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+
+def path_of(cls: type) -> str:
+    """Where a class is defined."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def shown(value: object) -> str:
+    """A value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def shown_ids(event_ids: Sequence[UUID]) -> str:
+    """The first few of some ids, and how many more there are."""
+    first = ", ".join(str(event_id) for event_id in event_ids[:3])
+    return first if len(event_ids) <= 3 else f"{first} and {len(event_ids) - 3} more"
