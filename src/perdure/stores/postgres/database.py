@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 logger = logging.getLogger("perdure.postgres")
+
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\],]*)(:\d*)?"
+_URL = re.compile(rf"postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@/?#]*)?(\?\w+=[^@&#]*(&\w+=[^@&#]*)*)?")
+"""Stricter than the standard: an unescaped character of a password must not end up in another part, and in messages."""
 
 # A string, for the driver's classes are generic in their stubs only.
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
@@ -60,8 +65,7 @@ class Database:
         self._pool: asyncpg.Pool[Any] | None = None
 
     def __repr__(self) -> str:
-        parts = urlsplit(self._url)
-        return f"Database({parts.hostname or 'local'}{parts.path}, schema={self.schema!r})"
+        return f"Database({_shown(self._url)}, schema={self.schema!r})"
 
     async def open(self) -> None:
         """Open the pool. Connections are made when they are needed."""
@@ -141,14 +145,21 @@ class Database:
 
     async def _release(self, connection: Connection) -> None:
         pool = self._pool
-        if pool is None:
-            connection.terminate()
-            return
         try:
+            if pool is None:
+                connection.terminate()
+                return
             await pool.release(connection)  # type: ignore[arg-type]  # the stubs want a proxy, which it is
         except Exception as error:  # noqa: BLE001 - a connection that can't be given back is of no more use
             logger.debug("dropping a connection: %s", error)
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
+                connection.terminate()
+
+
+def _shown(url: str) -> str:
+    """What of a URL may be shown: a server and a database."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'local'}{parts.path}"
 
 
 async def _nothing(connection: object) -> None:
@@ -158,11 +169,9 @@ async def _nothing(connection: object) -> None:
 def _check_url(url: object) -> None:
     if not isinstance(url, str):
         raise ConfigurationError(f"the database's URL must be text, not {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port if "," not in parts.netloc else None
-    except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in ("postgresql", "postgres"):
+    if not _URL.fullmatch(url):
         # Without the URL itself: it may hold a password.
-        raise ConfigurationError("the database's URL must look like postgresql://user@host:5432/database")
+        raise ConfigurationError(
+            "the database's URL must look like postgresql://user@host:5432/database; "
+            "in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+        )

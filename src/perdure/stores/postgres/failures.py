@@ -41,6 +41,10 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
         lambda reason: ConfigurationError(f"{reason}: create the database, or name another in the URL"),
     ),
     (
+        (asyncpg.ClientConfigurationError,),
+        lambda reason: ConfigurationError(f"the database's URL can't be used: {reason}"),
+    ),
+    (
         CONNECTION_LOST,
         lambda reason: StoreUnavailableError(f"the database can't be reached: {reason}; is the server running?"),
     ),

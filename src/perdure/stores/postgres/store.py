@@ -205,6 +205,12 @@ class PostgreSQLEventStore(EventStore):
                 "turn it on for the store's user (alter role ... set synchronous_commit = on)"
             )
 
+        if settings["isolation"] != "read committed":
+            raise ConfigurationError(
+                f"default_transaction_isolation is {settings['isolation']}, but the log is safe under READ COMMITTED "
+                "only: set it so for the store's user (alter role ... set default_transaction_isolation = ...)"
+            )
+
     def _check_context(self) -> None:
         if self._loop is None:
             raise StoreClosedError

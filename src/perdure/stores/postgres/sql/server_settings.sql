@@ -2,4 +2,5 @@
 select
     current_setting('server_version_num')::integer as version,
     current_setting('synchronous_commit') as synchronous_commit,
+    current_setting('default_transaction_isolation') as isolation,
     pg_is_in_recovery() as in_recovery

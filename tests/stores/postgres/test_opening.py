@@ -1,0 +1,303 @@
+"""Opening a store: settings that can't be used, servers that can't be reached, and where a store may be used."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import pytest
+
+from perdure.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InvalidArgumentError,
+    PerdureError,
+    StoreClosedError,
+    StoreUnavailableError,
+    WrongContextError,
+)
+from perdure.store import ANY
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.stores.postgres.races import notes, other_connection
+
+SECRET = "hunter2secret"
+
+
+@asynccontextmanager
+async def setting(url: str, name: str, value: str) -> AsyncIterator[None]:
+    """A setting of the test's database, for new sessions."""
+    database = urlsplit(url).path.lstrip("/")
+    async with other_connection(url) as connection:
+        await connection.execute(f'alter database "{database}" set {name} = {value}')
+    yield
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        f"mysql://user:{SECRET}@localhost/db",
+        f"postgresql://user:{SECRET}@localhost:port/db",
+        f"postgresql://user:a/{SECRET}@localhost/db",
+        f"postgresql://user:1/{SECRET}@localhost/db",
+        f"postgresql://user:1#{SECRET}@localhost/db",
+        f"postgresql://user:1?{SECRET}@localhost/db",
+        f"postgresql://user:{SECRET}@[::1/db",
+        f"postgresql://user:{SECRET}@one:5432,two:port/db",
+        f"postgresql://user:{SECRET}@localhost/db?sslmode=perhaps",
+        f"postgresql://user:{SECRET}@localhost/db?target_session_attrs=perhaps",
+        5,
+        None,
+    ],
+)
+async def test_a_url_that_can_not_be_used_is_a_configuration_error_without_the_password(url: Any) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        await PostgreSQLEventStore(url).open()
+    assert_no_secret(refused.value)
+
+
+def assert_no_secret(error: BaseException) -> None:
+    chain: BaseException | None = error
+    while chain is not None:
+        assert SECRET not in f"{chain!s} {chain!r}"
+        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
+
+
+async def test_a_server_that_is_down_can_not_be_reached(tmp_path: Any) -> None:
+    for place in ("127.0.0.1:1", f":1?host={quote(str(tmp_path))}", "no-such-host.invalid"):
+        separator = "" if "?" in place else "/db"
+        with pytest.raises(StoreUnavailableError, match="is the server running") as refused:
+            await PostgreSQLEventStore(f"postgresql://user:{SECRET}@{place}{separator}").open()
+        assert_no_secret(refused.value)
+
+
+async def test_a_wrong_password_user_or_database_is_told(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    settings = {"fsync": "off", "shared_buffers": "16MB"}
+    async with EmbeddedPostgreSQL(tmp_path / "server", tcp=True, settings=settings) as server:
+        url = server.tcp_url_for("postgres")
+        right = urlsplit(url).password or ""
+        with pytest.raises(AuthenticationError, match="check the URL") as refused:
+            await PostgreSQLEventStore(url.replace(right, SECRET)).open()
+        assert_no_secret(refused.value)
+        with pytest.raises(AuthenticationError):
+            await PostgreSQLEventStore(url.replace("postgres:", "nobody:")).open()
+        with pytest.raises(ConfigurationError, match="create the database"):
+            await PostgreSQLEventStore(server.tcp_url_for("missing")).open()
+        store = PostgreSQLEventStore(url)
+        async with store:
+            await store.append_to_stream("note-1", ANY, notes("a"))
+            follower = store.subscribe()
+            await anext(follower)
+    assert right not in repr(store) + repr(store.database)
+    assert right not in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_a_user_without_rights_is_told(database_url: str, connection: asyncpg.Connection) -> None:
+    await connection.execute("create role opening_stranger login")
+    try:
+        parts = urlsplit(database_url)
+        host = parts.netloc.rpartition("@")[2]
+        url = parts._replace(netloc=f"opening_stranger@{host}").geturl()
+        with pytest.raises(PerdureError) as refused:
+            await PostgreSQLEventStore(url).open()
+        assert isinstance(refused.value, ConfigurationError | AuthenticationError)
+    finally:
+        await connection.execute("drop role opening_stranger")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("synchronous_commit", "off", "loses acknowledged events"),
+        ("default_transaction_isolation", "'repeatable read'", "READ COMMITTED"),
+    ],
+)
+async def test_a_setting_that_breaks_a_promise_is_refused(database_url: str, name: str, value: str, told: str) -> None:
+    async with setting(database_url, name, value):
+        with pytest.raises(ConfigurationError, match=told):
+            await PostgreSQLEventStore(database_url).open()
+
+
+@pytest.mark.parametrize(("answer", "told"), [({"version": 140005}, "too old"), ({"in_recovery": True}, "standby")])
+async def test_a_server_that_does_not_do_is_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], told: str
+) -> None:
+    settings = {"version": 180000, "in_recovery": False, "synchronous_commit": "on", "isolation": "read committed"}
+
+    async def fetchrow(connection: object, sql: str) -> dict[str, Any]:
+        return {**settings, **answer}
+
+    monkeypatch.setattr(asyncpg.Connection, "fetchrow", fetchrow)
+    with pytest.raises(ConfigurationError, match=told):
+        await PostgreSQLEventStore(database_url).open()
+
+
+@pytest.mark.parametrize("setting", [{"append_lanes": 0}, {"batch_commits": 0}, {"pool_size": 0}, {"payload_limit": 0}])
+def test_a_limit_below_one_is_refused(setting: dict[str, int]) -> None:
+    with pytest.raises(InvalidArgumentError, match="at least 1"):
+        PostgreSQLEventStore("postgresql://localhost/db", **setting)  # type: ignore[arg-type]  # one of them
+
+
+async def test_a_store_is_opened_once_closed_for_good_and_may_be_opened_again(database_url: str) -> None:
+    store = PostgreSQLEventStore(database_url)
+    with pytest.raises(StoreClosedError):
+        await store.read_all_events()
+    with pytest.raises(StoreClosedError):
+        store.transaction()
+    with pytest.raises(StoreClosedError):
+        store.subscribe()
+    await store.close()
+    for version in range(2):
+        async with store:
+            with pytest.raises(WrongContextError, match="open already"):
+                await store.open()
+            await store.append_to_stream("note-1", version, notes("a"))
+    with pytest.raises(StoreClosedError):
+        async with store.database.connection():
+            pass
+
+
+async def test_opening_that_fails_leaves_nothing_open(empty_database_url: str, connection: asyncpg.Connection) -> None:
+    for _ in range(3):
+        with pytest.raises(PerdureError):
+            await PostgreSQLEventStore(empty_database_url, migrate=False).open()
+    async with other_connection(empty_database_url) as own:
+        left = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        while await own.fetchval(left):  # noqa: ASYNC110 - the server takes a moment to see that they are gone
+            await asyncio.sleep(0.001)
+
+
+async def test_another_event_loop_is_refused(store: PostgreSQLEventStore) -> None:
+    async def use() -> None:
+        for call in (
+            lambda: store.append_to_stream("note-1", ANY, notes("a")),
+            store.read_all_events,
+            lambda: store.read_stream("note-1"),
+            lambda: store.stream_version("note-1"),
+            store.close,
+        ):
+            with pytest.raises(WrongContextError, match="another event loop"):
+                await call()
+        with pytest.raises(WrongContextError):
+            store.subscribe()
+        with pytest.raises(WrongContextError):
+            store.transaction()
+
+    await asyncio.to_thread(asyncio.run, use())
+
+
+def _use_after_fork(store: PostgreSQLEventStore) -> None:
+    async def use() -> int:
+        for call in (store.read_all_events, lambda: store.append_to_stream("note-1", ANY, notes("a")), store.close):
+            try:
+                await call()
+            except WrongContextError as error:
+                if "forked" not in str(error):
+                    return 1
+            else:
+                return 2
+        return 0
+
+    asyncio.events._set_running_loop(None)  # the child's thread was forked within the parent's loop
+    os._exit(asyncio.run(use()))
+
+
+async def test_use_after_a_fork_is_refused_and_the_parent_goes_on(store: PostgreSQLEventStore) -> None:
+    await store.append_to_stream("note-1", ANY, notes("before"))
+    child = multiprocessing.get_context("fork").Process(target=_use_after_fork, args=(store,))
+    child.start()
+    await asyncio.to_thread(child.join)
+
+    assert child.exitcode == 0
+    assert (await store.append_to_stream("note-1", ANY, notes("after"))).stream_version == 2
+
+
+# --- The database below the store -------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_revived_is_tried_once_more(database_url: str) -> None:
+    revived = []
+
+    async def revive() -> None:
+        revived.append(True)
+        database._url = database_url
+
+    database = Database("postgresql://user@127.0.0.1:1/db", revive=revive)
+    connection = await database.connect()
+    await connection.close()
+    assert revived == [True]
+
+    database = Database("postgresql://user@127.0.0.1:1/db", revive=revive, pool_size=1)
+    await database.open()
+    with pytest.raises(StoreUnavailableError):  # the pool has its own URL; it was tried again, and is still down
+        await database.fetch_value("select 1")
+    assert revived == [True, True]
+    await database.close()
+    await database.close()
+
+
+async def test_a_full_pool_is_waited_for_and_a_cancelled_caller_leaves_nothing_behind(database_url: str) -> None:
+    database = Database(database_url, pool_size=1, connect_timeout=0.2)
+    await database.open()
+    async with database.connection():
+        with pytest.raises(StoreUnavailableError):
+            await database.fetch_value("select 1")
+    async with database.connection() as connection:
+        pid = connection.get_server_pid()
+    for _ in range(5):
+        task = asyncio.create_task(database.fetch_value("select pg_sleep(60)"))
+        async with other_connection(database_url) as other:
+            running = "select count(*) from pg_stat_activity where pid = $1 and state = 'active'"
+            while not await other.fetchval(running, pid):  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait([task])
+        assert await database.fetch_value("select pg_backend_pid()") == pid
+    await database.close()
+
+
+async def test_closing_cuts_off_what_is_still_in_use(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(database_url)
+    await database.open()
+
+    async def never(pool: object) -> None:
+        await asyncio.Event().wait()
+
+    async def at_once(awaitable: Any, timeout: float) -> None:
+        task = asyncio.ensure_future(awaitable)
+        await asyncio.sleep(0)
+        task.cancel()
+        raise TimeoutError
+
+    async with database.connection() as connection:
+        monkeypatch.setattr(asyncpg.Pool, "close", never)
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "wait_for", at_once)
+            await database.close()
+        with pytest.raises(asyncpg.InterfaceError):
+            await connection.fetchval("select 1")
+    # Regression: giving the connection back then was told as a database that can't be reached.
+
+
+async def test_a_connection_that_can_not_be_given_back_is_dropped(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(pool: object, connection: object) -> None:
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Pool, "release", refuse)
+        async with store.database.connection() as pooled:
+            await pooled.fetchval("select 1")
+        with pytest.raises(asyncpg.InterfaceError):
+            await pooled.fetchval("select 1")
