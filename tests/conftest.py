@@ -20,6 +20,7 @@ _SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "300",
     "shared_buffers": "128MB",
+    "max_prepared_transactions": "10",
 }
 
 
