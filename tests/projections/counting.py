@@ -99,3 +99,19 @@ class Pages(TableProjection[Page], table="pages", key="page", version=1):
         if self.is_broken:
             raise RuntimeError("broken as asked")
         return row
+
+
+@dataclass
+class Total:
+    page: str
+    events: int = 0
+
+
+class Totals(TableProjection[Total], table="totals", key="page", version=1):
+    """Counts what others fail at."""
+
+    @handles
+    def happened(self, event: Visited | Broken, row: Total | None) -> Total:
+        row = row or Total(event.page)
+        row.events += 1
+        return row

@@ -1,0 +1,271 @@
+"""Each event counts exactly once: however the log is cut, whatever crashes where, whoever runs it too."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import perdure.errors
+from perdure.projections.batches import Batches
+from perdure.projections.checkpoints import Checkpoint, Checkpoints
+from perdure.projections.definition import Definition
+from perdure.projections.service import ProjectionService
+from perdure.projections.storage import Storage
+from perdure.repository import RetryConfig
+from perdure.store import ANY
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.testing.projections import fold_tables
+from tests.projections.checking import check_against_fold, tables_in
+from tests.projections.counting import Closed, Ignored, Moved, Pages, Visited
+
+ROOT = Path(__file__).parents[2]
+
+
+def drawn_events(count: int, seed: int) -> list[object]:
+    """A bit of everything, with pages that come, go and come again."""
+    drawn = random.Random(seed)
+    pages, visitors = ["a", "b", "c", "d"], ["x", "y", "z"]
+    kinds: list[Callable[[], object]] = [
+        lambda: Visited(page=drawn.choice(pages), visitor=drawn.choice(visitors), seconds=drawn.randrange(99)),
+        lambda: Moved(source=drawn.choice(pages), target=drawn.choice(pages)),
+        lambda: Closed(page=drawn.choice(pages)),
+        lambda: Ignored(page=drawn.choice(pages)),
+    ]
+    return [make() for make in drawn.choices(kinds, [8, 1, 1, 1], k=count)]
+
+
+async def start_anew(connection: asyncpg.Connection) -> None:
+    await connection.execute("drop schema public cascade")
+    await connection.execute("create schema public")
+    await connection.execute("delete from perdure.projections")
+
+
+# --- However the log is cut -------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 40), cuts=st.sets(st.integers(1, 39)))
+async def test_any_cut_into_batches_gives_the_same_rows(
+    store: PostgreSQLEventStore,
+    connection: asyncpg.Connection,
+    database_url: str,
+    seed: int,
+    count: int,
+    cuts: set[int],
+) -> None:
+    await start_anew(connection)
+    since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
+    await store.append_to_stream("x-1", ANY, drawn_events(count, seed))
+    events = await store.read_all_events(since)
+    definition = Definition(Pages())
+    storage, checkpoints = Storage(definition, "public"), Checkpoints(store.database, definition, "public")
+    batches = Batches(store.database, definition, checkpoints, storage)
+    await checkpoints.set_up(storage)
+    await connection.execute("update perdure.projections set global_position = $1", since)
+    checkpoint = Checkpoint(since, None)
+    edges = [0, *sorted(cut for cut in cuts if cut < count), count]
+    for start, end in zip(edges, edges[1:], strict=False):
+        checkpoint, done, failure = await batches.take(checkpoint, events[start:end])
+        assert (done, failure) == (end - start, None)
+
+    position, tables = await tables_in(database_url, Pages())
+    assert tables == fold_tables(Pages(), events)
+    assert position == events[-1].global_position
+
+
+# --- Whatever crashes where -------------------------------------------------------------------------------------------
+
+
+class Saboteur:
+    """Cuts the connection before, or after, one statement of a service, counted from 1."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.at, self.after = at, after
+        self.count = 0
+        self.tasks: set[Any] = set()
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("execute", "fetch", "fetchrow", "fetchval"):
+            monkeypatch.setattr(asyncpg.Connection, name, self._sabotaged(getattr(asyncpg.Connection, name)))
+
+    def _sabotaged(self, original: Any) -> Any:
+        async def sabotaged(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            if not task.get_name().startswith("perdure projection"):
+                return await original(connection, *arguments, **options)
+            self.count += 1
+            is_hit = self.count == self.at
+            if is_hit and not self.after:
+                connection.terminate()
+                raise ConnectionResetError("cut before")
+            result = await original(connection, *arguments, **options)
+            if is_hit:
+                connection.terminate()
+                raise ConnectionResetError("cut after")
+            return result
+
+        return sabotaged
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str, after: bool
+) -> None:
+    saved = await store.append_to_stream("x-1", ANY, drawn_events(24, seed=5))
+    at = 0
+    while True:
+        at += 1
+        await start_anew(connection)
+        saboteur = Saboteur(at, after=after)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            saboteur.install(monkeypatch)
+            async with ProjectionService(store, [Pages()], batch_size=8) as service:
+                await service.wait_for("pages", saved, timeout=60)
+        assert await check_against_fold(store, database_url, Pages()) == saved.global_position
+        if saboteur.count < at:
+            break  # it was done before its turn came: every statement has been hit
+
+    assert at > 20, "there are three batches of six statements or more"
+
+
+# --- Whoever runs it too ----------------------------------------------------------------------------------------------
+
+
+async def test_of_two_services_that_took_the_same_batch_one_writes_it(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_loaded = asyncio.Barrier(2)
+    load = Storage.load
+    waited: set[int] = set()
+
+    async def load_together(self: Storage, *arguments: Any) -> Any:
+        rows = await load(self, *arguments)
+        if id(self) not in waited:
+            waited.add(id(self))
+            await both_loaded.wait()
+        return rows
+
+    monkeypatch.setattr(Storage, "load", load_together)
+    saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=1))
+    async with (
+        PostgreSQLEventStore(database_url) as elsewhere,
+        ProjectionService(store, [Pages()]) as one,
+        ProjectionService(elsewhere, [Pages()]) as other,
+    ):
+        for service in (one, other):
+            await service.wait_for("pages", saved, timeout=30)
+
+    assert len(waited) == 2
+    assert await check_against_fold(store, database_url, Pages()) == saved.global_position
+
+
+async def test_two_services_share_the_work_in_any_order(store: PostgreSQLEventStore, database_url: str) -> None:
+    async with (
+        PostgreSQLEventStore(database_url) as elsewhere,
+        ProjectionService(store, [Pages()], batch_size=3) as one,
+        ProjectionService(elsewhere, [Pages()], batch_size=5) as other,
+    ):
+        for seed in range(20):
+            saved = await store.append_to_stream("x-1", ANY, drawn_events(7, seed))
+            await asyncio.gather(one.wait_for("pages", saved, 30), other.wait_for("pages", saved, 30))
+            await check_against_fold(store, database_url, Pages())
+
+
+async def test_a_service_that_stands_still_in_its_transaction_writes_nothing_later(
+    store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is cut while it stands still, as a fail-over would; the other takes over; then it wakes."""
+    write = Storage.write
+    standing, wake = asyncio.Event(), asyncio.Event()
+
+    async def stand_still(self: Storage, at: Any, changes: Any) -> None:
+        if not standing.is_set():
+            standing.set()
+            await wake.wait()
+        await write(self, at, changes)
+
+    monkeypatch.setattr(Storage, "write", stand_still)
+    saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=2))
+    async with ProjectionService(store, [Pages()]) as frozen, PostgreSQLEventStore(database_url) as elsewhere:
+        await standing.wait()
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
+        )
+        async with ProjectionService(elsewhere, [Pages()]) as other:
+            await other.wait_for("pages", saved, timeout=30)
+            wake.set()
+            await frozen.wait_for("pages", saved, timeout=30)
+
+    assert await check_against_fold(store, database_url, Pages()) == saved.global_position
+
+
+# --- Killed without warning -------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys
+from perdure.projections.service import ProjectionService
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.counting import Pages
+
+async def main():
+    async with PostgreSQLEventStore(sys.argv[1]) as store:
+        service = ProjectionService(store, [Pages()], batch_size=int(sys.argv[2]))
+        await service.start()
+        print("started", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def started(url: str, batch_size: int) -> asyncio.subprocess.Process:
+    sources = f"{Path(perdure.errors.__file__).parents[1]}{os.pathsep}{ROOT}"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        url,
+        str(batch_size),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": sources},
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"started\n"
+    return process
+
+
+async def test_kill_9_at_random_moments_leaves_it_equal_to_a_fresh_fold(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    drawn = random.Random(736)
+    reached = []
+
+    async def append() -> None:
+        for n in range(400):
+            await store.append_to_stream(f"x-{n % 5}", ANY, drawn_events(10, seed=n))
+
+    appending = asyncio.create_task(append())
+    for batch_size in (3, 50, 500, 7, 1, 20):
+        process = await started(database_url, batch_size)
+        await asyncio.sleep(drawn.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        reached.append(await check_against_fold(store, database_url, Pages()))
+    await appending
+    async with ProjectionService(store, [Pages()]) as service:
+        await service.wait_for("pages", 4000, timeout=60)
+
+    assert await check_against_fold(store, database_url, Pages()) == 4000
+    assert reached == sorted(reached)
+    assert reached[-1] > 0

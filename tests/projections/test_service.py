@@ -1,0 +1,480 @@
+"""The service: it follows the log, tells how projections are, and starts and stops in order."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from perdure.errors import (
+    InvalidArgumentError,
+    LogDivergedError,
+    ProjectionDefinitionError,
+    ProjectionShapeError,
+    ProjectionTimeoutError,
+    UnknownProjectionError,
+    UnsupportedOperationError,
+    WrongContextError,
+)
+from perdure.events import event, handles, registry
+from perdure.projection import TableProjection
+from perdure.projections.batches import Batches
+from perdure.projections.service import ProjectionService
+from perdure.projections.storage import Storage
+from perdure.store import ANY
+from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold
+from tests.projections.counting import Closed, Ignored, Page, Pages, Totals, Visited
+from tests.stores.postgres.embedded import FAST, kill_server
+
+
+def visits(count: int, pages: int = 3) -> list[Visited]:
+    return [Visited(page=f"p{n % pages}", visitor=f"v{n % 5}") for n in range(count)]
+
+
+async def total_visits(store: PostgreSQLEventStore) -> int:
+    total: int = await store.database.fetch_value("select coalesce(sum(visits), 0)::int from pages")
+    return total
+
+
+# --- Following --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_saved_can_be_read_after_waiting(store: PostgreSQLEventStore, database_url: str) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        for count in range(1, 4):
+            saved = await store.append_to_stream("x-1", ANY, visits(2))
+            await service.wait_for("pages", saved, timeout=30)
+            assert await total_visits(store) == 2 * count
+
+    await check_against_fold(store, database_url, Pages())
+
+
+async def test_what_is_there_already_is_caught_up(store: PostgreSQLEventStore, database_url: str) -> None:
+    saved = await store.append_to_stream("x-1", ANY, visits(25))
+
+    async with ProjectionService(store, [Pages()], batch_size=7) as service:
+        await service.wait_for("pages", saved, timeout=30)
+
+    assert await check_against_fold(store, database_url, Pages()) == saved.global_position
+
+
+async def test_appends_of_other_processes_are_heard(store: PostgreSQLEventStore, database_url: str) -> None:
+    async with ProjectionService(store, [Pages()]) as service, PostgreSQLEventStore(database_url) as elsewhere:
+        saved = await elsewhere.append_to_stream("x-1", ANY, visits(3))
+        await service.wait_for("pages", saved, timeout=30)
+
+
+async def test_events_that_are_not_handled_move_the_checkpoint(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Ignored(page="a")] * 3)
+        await service.wait_for("pages", saved, timeout=30)
+        (status,) = await service.status()
+
+    assert (status.global_position, status.lag, await total_visits(store)) == (saved.global_position, 0, 0)
+
+
+async def test_events_of_types_without_a_class_pass_by(store: PostgreSQLEventStore) -> None:
+    @event("test.projections.gone")
+    class Gone:
+        pass
+
+    async with ProjectionService(store, [Pages()]) as service:
+        await store.append_to_stream("x-1", ANY, [Gone()])
+        registry._by_name.pop("test.projections.gone")
+        saved = await store.append_to_stream("x-1", ANY, visits(1))
+        await service.wait_for("pages", saved, timeout=30)
+
+
+async def test_a_gap_that_stays_does_not_hold_it_up(store: PostgreSQLEventStore, database_url: str) -> None:
+    """The checkpoint stands at events only, so that it can be checked against the log."""
+    async with ProjectionService(store, [Pages()]) as service:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                async with store.transaction() as tx:
+                    await store.append_to_stream("x-2", ANY, visits(2), tx=tx)
+                    raise ZeroDivisionError
+            saved = await store.append_to_stream("x-1", ANY, visits(2))
+            await service.wait_for("pages", saved, timeout=30)
+
+    async with ProjectionService(store, [Pages()]):
+        await check_against_fold(store, database_url, Pages())
+
+
+async def test_each_projection_follows_for_itself(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages(), Totals()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Ignored(page="a"), Closed(page="a")])
+        for name in ("pages", "totals"):
+            await service.wait_for(name, saved, timeout=30)
+
+        assert [(status.name, status.lag) for status in await service.status()] == [("pages", 0), ("totals", 0)]
+
+
+# --- Asking -----------------------------------------------------------------------------------------------------------
+
+
+async def test_waiting_in_vain_ends_with_the_lag(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+        with pytest.raises(ProjectionTimeoutError) as caught:
+            await service.wait_for("pages", saved.global_position + 5, timeout=0.01)
+
+    assert (caught.value.name, caught.value.reached, caught.value.lag) == ("pages", saved.global_position, 5)
+
+
+async def test_a_projection_that_is_not_run_here_is_unknown(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        with pytest.raises(UnknownProjectionError, match="there are: pages"):
+            await service.wait_for("page", 1)
+        with pytest.raises(UnknownProjectionError):
+            await service.resume("page")
+
+
+def test_a_store_without_a_database_is_refused() -> None:
+    with pytest.raises(UnsupportedOperationError, match=r"perdure\.testing\.fold"):
+        ProjectionService(InMemoryEventStore(), [Pages()])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1001, "10"])
+async def test_a_batch_size_that_makes_no_sense_is_refused(store: PostgreSQLEventStore, batch_size: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="batch_size"):
+        ProjectionService(store, [Pages()], batch_size=batch_size)
+
+
+class VersionedName(Pages, table="pages__v1", key="page"):
+    pass
+
+
+class NameOfChild(Pages, table="pages_visitors", key="page"):
+    pass
+
+
+@pytest.mark.parametrize("other", [Pages, VersionedName, NameOfChild])
+async def test_two_tables_of_one_name_are_refused(store: PostgreSQLEventStore, other: type[Pages]) -> None:
+    with pytest.raises(ProjectionDefinitionError, match="more than one table would be called"):
+        ProjectionService(store, [Pages(), other()])
+
+
+async def test_a_projection_that_can_not_work_is_told_before_anything_is_made(store: PostgreSQLEventStore) -> None:
+    class Wrong(Pages, table="wrong", key="nothing"):
+        pass
+
+    with pytest.raises(ProjectionDefinitionError, match="nothing"):
+        ProjectionService(store, [Pages(), Wrong()])
+
+
+# --- Starting and stopping --------------------------------------------------------------------------------------------
+
+
+async def test_a_service_is_started_once(store: PostgreSQLEventStore) -> None:
+    service = ProjectionService(store, [Pages()])
+    await service.stop()
+    async with service:
+        with pytest.raises(WrongContextError, match="make another"):
+            await service.start()
+
+
+async def test_many_services_start_at_once(store: PostgreSQLEventStore) -> None:
+    services = [ProjectionService(store, [Pages()]) for _ in range(6)]
+    await asyncio.gather(*[service.start() for service in services])
+    saved = await store.append_to_stream("x-1", ANY, visits(4))
+    await asyncio.gather(*[service.wait_for("pages", saved, 30) for service in services])
+    await asyncio.gather(*[service.stop() for service in services])
+
+    assert await total_visits(store) == 4
+
+
+async def test_run_goes_on_until_it_is_cancelled(store: PostgreSQLEventStore) -> None:
+    service = ProjectionService(store, [Pages()])
+    running = asyncio.create_task(service.run())
+    saved = await store.append_to_stream("x-1", ANY, visits(1))
+    await service.wait_for("pages", saved, timeout=30)
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+class Held:
+    """Holds a method at a point of our choosing until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+        original = getattr(owner, name)
+
+        async def held(*arguments: Any) -> Any:
+            self.reached.set()
+            await self.released.wait()
+            return await original(*arguments)
+
+        monkeypatch.setattr(owner, name, held)
+
+
+async def test_stopping_finishes_the_batch_under_way(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, Storage, "write")
+    service = ProjectionService(store, [Pages()])
+    await service.start()
+    await store.append_to_stream("x-1", ANY, visits(3))
+    await held.reached.wait()
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(0)
+    held.released.set()
+    await stopping
+
+    assert await total_visits(store) == 3
+
+
+async def test_a_batch_that_outlasts_the_time_for_stopping_is_rolled_back(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, Storage, "write")
+    service = ProjectionService(store, [Pages()], stop_timeout=0.01)
+    await service.start()
+    await store.append_to_stream("x-1", ANY, visits(3))
+    await held.reached.wait()
+    await service.stop()
+
+    assert await check_against_fold(store, database_url, Pages()) == 0
+
+
+async def test_an_idle_service_stops_at_once_and_leaves_no_task(store: PostgreSQLEventStore) -> None:
+    before = asyncio.all_tasks()
+    service = ProjectionService(store, [Pages()], stop_timeout=60)
+    async with asyncio.timeout(30):
+        await service.start()
+        await service.stop()
+
+    assert {task for task in asyncio.all_tasks() - before if "projection" in task.get_name()} == set()
+
+
+# --- Shapes and versions ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OtherPage(Page):
+    more: str = ""
+
+
+class PagesWithMore(TableProjection[OtherPage], table="pages", key="page", version=1):
+    @handles
+    def visited(self, event: Visited, row: OtherPage | None) -> OtherPage:
+        row = row or OtherPage(event.page)
+        row.visits += 10
+        return row
+
+
+class PagesWithMoreTwo(PagesWithMore, table="pages", key="page", version=2):
+    pass
+
+
+async def test_a_changed_shape_without_a_new_version_is_refused(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages()]):
+        pass
+
+    with pytest.raises(ProjectionShapeError, match="give it a new version") as caught:
+        await ProjectionService(store, [PagesWithMore()]).start()
+
+    assert "pages__v1.more: not there, now text not null" in caught.value.differences
+    assert "the key of pages_visitors__v1: page, visitor, now not there" in caught.value.differences
+
+
+async def test_a_new_version_is_built_from_the_beginning_and_then_shown(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ProjectionService(store, [Pages()], batch_size=2) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(8, pages=1))
+        await service.wait_for("pages", saved, timeout=30)
+
+    held = Held(monkeypatch, Batches, "take")
+    async with ProjectionService(store, [PagesWithMoreTwo()], batch_size=2) as service:
+        await held.reached.wait()
+        # Not a half-built table: the view shows the older version until the new one has caught up.
+        assert await connection.fetchval("select visits from pages") == 8
+        held.released.set()
+        await service.wait_for("pages", saved, timeout=30)
+        more = await store.append_to_stream("x-1", ANY, visits(1, pages=1))
+        await service.wait_for("pages", more, timeout=30)
+
+    assert await connection.fetchval("select visits from pages") == 90
+    assert await connection.fetchval("select visits from pages__v1") == 8
+    assert await connection.fetchval("select to_regclass('pages_visitors') is null"), "nothing keeps it any more"
+
+    # An older program that comes back keeps its own table, and doesn't take the view back.
+    async with ProjectionService(store, [Pages()]) as service:
+        await service.wait_for("pages", more, timeout=30)
+    assert await connection.fetchval("select visits from pages__v1") == 9
+    assert await connection.fetchval("select visits from pages") == 90
+
+
+async def test_a_view_that_others_build_on_stays_and_is_told(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with ProjectionService(store, [Pages()]):
+        await connection.execute("create view report as select page from pages")
+    async with ProjectionService(store, [PagesWithMoreTwo()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(1))
+        await service.wait_for("pages", saved, timeout=30)
+
+    assert await connection.fetch("select page from report") == []
+    assert "the views still show the older version" in caplog.text
+
+
+# --- The log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+    await connection.execute("update perdure.projections set event_id = $1", uuid4())
+
+    with pytest.raises(LogDivergedError, match="projection 'pages'"):
+        await ProjectionService(store, [Pages()]).start()
+
+
+async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+    await connection.execute("update perdure.projections set global_position = 1000")
+
+    with pytest.raises(LogDivergedError, match="no event stands there"):
+        await ProjectionService(store, [Pages()]).start()
+
+
+async def test_a_log_that_changes_while_the_database_is_away_is_told(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+        await connection.execute("update perdure.projections set event_id = $1", uuid4())
+        await connection.execute("update perdure.projections set global_position = 1")
+        behind = await store.append_to_stream("x-1", ANY, visits(1))
+        with pytest.raises(LogDivergedError):
+            await service.wait_for("pages", behind, timeout=30)
+        (status,) = await service.status()
+
+    assert status.trouble is not None
+    assert "the log isn't the one that was read" in status.trouble
+
+
+# --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------
+
+
+async def test_19_a_killed_listener_does_not_put_it_to_sleep(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
+) -> None:
+    listeners = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where query ilike 'listen %' and datname = current_database()"
+    )
+    async with ProjectionService(store, [Pages()]) as service, PostgreSQLEventStore(database_url) as elsewhere:
+        for _ in range(3):
+            while not await connection.fetch(listeners):  # noqa: ASYNC110 - the database has no event to wait for
+                await asyncio.sleep(0.01)
+            saved = await elsewhere.append_to_stream("x-1", ANY, visits(1))
+            await service.wait_for("pages", saved, timeout=30)
+
+
+async def test_19_every_connection_killed_is_waited_out(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
+) -> None:
+    others = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where pid <> pg_backend_pid() and datname = current_database()"
+    )
+    async with (
+        ProjectionService(store, [Pages()], batch_size=3) as service,
+        PostgreSQLEventStore(database_url) as elsewhere,
+    ):
+        for _ in range(5):
+            await elsewhere.append_to_stream("x-1", ANY, visits(10))
+            await connection.execute(others)
+        await service.wait_for("pages", 50, timeout=30)
+
+    await check_against_fold(store, database_url, Pages())
+
+
+async def test_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
+    async with (
+        EmbeddedPostgreSQL(tmp_path / ".perdure", settings=FAST) as server,
+        PostgreSQLEventStore(server.url, revive=server.ensure_running) as store,
+        ProjectionService(store, [Pages()]) as service,
+    ):
+        for _ in range(2):
+            saved = await store.append_to_stream("x-1", ANY, visits(4))
+            await service.wait_for("pages", saved, timeout=60)
+            await asyncio.to_thread(kill_server, tmp_path / ".perdure")
+        saved = await store.append_to_stream("x-1", ANY, visits(4))
+        await service.wait_for("pages", saved, timeout=60)
+
+        assert await check_against_fold(store, server.url, Pages()) == saved.global_position
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 1000])
+async def test_23_no_event_is_skipped_or_repeated_at_a_restart_or_when_going_live(
+    store: PostgreSQLEventStore, database_url: str, batch_size: int
+) -> None:
+    for count in (3, 4, 1, 12):
+        saved = await store.append_to_stream("x-1", ANY, visits(count))
+        async with ProjectionService(store, [Pages()], batch_size=batch_size) as service:
+            await service.wait_for("pages", saved, timeout=30)
+            live = await store.append_to_stream("x-1", ANY, visits(count))
+            await service.wait_for("pages", live, timeout=30)
+
+        assert await check_against_fold(store, database_url, Pages()) == live.global_position
+
+
+async def test_24_checkpoints_keep_moving_under_load(store: PostgreSQLEventStore, database_url: str) -> None:
+    seen: set[int] = set()
+    async with ProjectionService(store, [Pages()], batch_size=10) as service:
+
+        async def append(writer: int) -> None:
+            for _ in range(20):
+                saved = await store.append_to_stream(f"x-{writer}", ANY, visits(3))
+                await service.wait_for("pages", saved, timeout=60)
+                seen.add((await service.status())[0].global_position)
+
+        await asyncio.gather(*[append(writer) for writer in range(4)])
+
+    assert len(seen) > 10
+    assert await check_against_fold(store, database_url, Pages()) == 240
+
+
+async def test_27_a_renamed_class_still_gets_its_old_events(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append_to_stream("x-1", ANY, visits(2))
+    monkeypatch.setattr(registry, "_by_name", dict(registry._by_name))
+    del registry._by_name["test.projections.visited"]
+
+    @event("test.projections.visited")
+    class CameBy:
+        page: str
+        visitor: str
+
+    class PagesAfterwards(TableProjection[Page], table="afterwards", key="page"):
+        @handles
+        def came_by(self, event: CameBy, row: Page | None) -> Page:
+            row = row or Page(event.page)
+            row.visits += 1
+            return row
+
+    async with ProjectionService(store, [PagesAfterwards()]) as service:
+        await service.wait_for("afterwards", 2, timeout=30)
+
+    assert await store.database.fetch_value("select sum(visits)::int from afterwards") == 2
