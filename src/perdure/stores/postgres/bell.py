@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("perdure.bell")
 
 INTERVAL = 0.005
 _LONGEST_PAUSE = 5.0
+_PAUSE_AFTER_FAILURE = 1.0
+_LONGEST_FAREWELL = 1.0
 
 
 class Bell:
@@ -40,6 +43,8 @@ class Bell:
         self._channel = channel_of(database.schema)
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
         self._rung = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
 
@@ -56,11 +61,15 @@ class Bell:
     def ring(self) -> None:
         """Wake the followers: those of this process at once, the others within a few milliseconds."""
         self._changes.announce()
+        self._quiet.clear()
         self._rung.set()
 
     async def close(self) -> None:
         """Let go of the connections. A ring that is due still goes out."""
         tasks, self._tasks = self._tasks, []
+        if tasks:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), _LONGEST_FAREWELL)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -78,7 +87,10 @@ class Bell:
                 except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                     # Followers elsewhere find out by looking; the next ring tries again.
                     logger.debug("could not notify other processes: %s", error)
-                    await asyncio.sleep(1)
+                    self._quiet.set()
+                    await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+                if not self._rung.is_set():
+                    self._quiet.set()
                 await asyncio.sleep(INTERVAL)
         finally:
             if connection is not None:
