@@ -1,0 +1,11 @@
+"""Under stress, our followers miss nothing, see nothing twice, and agree. The naive reader beside them loses events."""
+
+from tests.stress.fence import stress
+
+
+async def test_regression_10_to_16_followers_miss_nothing_where_the_naive_reader_does(database_url: str) -> None:
+    figures = await stress(database_url, seconds=4)
+
+    assert (figures.missed, figures.duplicates, figures.is_one_order) == (0, 0, True), figures
+    assert figures.naive_missed > 0, figures
+    assert figures.committed > 100, figures
