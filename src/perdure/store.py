@@ -18,6 +18,7 @@ from perdure.errors import (
 )
 from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
+from perdure.snapshot import Snapshot
 
 
 class StreamState(Enum):
@@ -105,8 +106,8 @@ class Transaction:
 class EventStore(ABC):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
-    Use it as an async context manager. Implementations provide `append`, `stream_page`, `log_page`, `stream_version`,
-    `open` and `close`, and prove themselves with the conformance suite in `perdure.testing`.
+    Use it as an async context manager. Implementations provide what is abstract, and prove themselves with the
+    conformance suite in `perdure.testing`.
 
     Args:
         payload_limit: how many bytes the payload of an event may take.
@@ -282,6 +283,18 @@ class EventStore(ABC):
         """The version of a stream: that of its last event, 0 if there is none."""
 
     @abstractmethod
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        """The event with that id, or None."""
+
+    @abstractmethod
+    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
+
+    @abstractmethod
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
+
+    @abstractmethod
     async def open(self) -> None:
         """Make the store ready. Called by ``async with``."""
 
@@ -295,6 +308,12 @@ class EventStore(ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+
+def check_event_id(event_id: object) -> None:
+    """Raise InvalidArgumentError unless it is a UUID."""
+    if not isinstance(event_id, UUID):
+        raise InvalidArgumentError("event_id", f"must be a UUID, not {type(event_id).__name__}")
 
 
 def _check_expected_version(expected: object) -> None:

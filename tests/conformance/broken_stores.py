@@ -8,6 +8,7 @@ import pytest
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, Page, Subscription
+from perdure.snapshot import Snapshot
 from perdure.store import ANY, AppendResult, Commit, Transaction
 from perdure.stores.memory import InMemoryEventStore
 from perdure.testing.conformance import EventStoreConformance
@@ -126,6 +127,20 @@ class WritesHalf(InMemoryEventStore):
         except OptimisticConcurrencyError:
             await super().append(commit._replace(expected_version=ANY), tx)
             raise
+
+
+class KeepsTheLastWrittenSnapshot(InMemoryEventStore):
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        self._snapshots.pop(snapshot.stream_id, None)
+        await super().write_snapshot(snapshot)
+
+
+class TrustsSnapshots(InMemoryEventStore):
+    """Doesn't compare a snapshot with the log."""
+
+    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+        await super().read_snapshot(stream_id)
+        return self._snapshots.get(stream_id)
 
 
 class StaysOpen(InMemoryEventStore):

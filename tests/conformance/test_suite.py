@@ -20,6 +20,8 @@ BROKEN = {
     "DropsMetadata": {"metadata_comes_back", "context_of_the_call"},
     "ChecksNothing": {"bad_stream_ids", "bad_expected_versions"},
     "WritesHalf": {"does_not_hold"},
+    "KeepsTheLastWrittenSnapshot": {"makes_way_for_a_later_one_only"},
+    "TrustsSnapshots": {"does_not_fit_the_log", "beyond_the_end"},
     "StaysOpen": {"closed_store"},
 }
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page
+from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import (
     ANY,
     PAYLOAD_LIMIT,
@@ -16,6 +17,7 @@ from perdure.store import (
     Commit,
     EventStore,
     Transaction,
+    check_event_id,
 )
 
 
@@ -33,6 +35,7 @@ class InMemoryEventStore(EventStore):
         self._log: list[StoredEvent] = []
         self._streams: dict[str, list[StoredEvent]] = {}
         self._by_id: dict[UUID, StoredEvent] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._closed = False
 
     async def open(self) -> None:
@@ -100,6 +103,30 @@ class InMemoryEventStore(EventStore):
         check_stream_id(stream_id)
         self._check_open()
         return len(self._streams.get(stream_id, []))
+
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        """The event with that id, or None."""
+        check_event_id(event_id)
+        self._check_open()
+        return self._by_id.get(event_id)
+
+    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
+        check_stream_id(stream_id)
+        self._check_open()
+        snapshot = self._snapshots.get(stream_id)
+        last = self._by_id.get(snapshot.event_id) if snapshot else None
+        fits = snapshot and last and (last.stream_id, last.stream_version) == (stream_id, snapshot.stream_version)
+        return snapshot if fits else None
+
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
+        check_snapshot(snapshot)
+        self._check_open()
+        stream_id = snapshot.stream_id
+        kept = self._snapshots.get(stream_id)
+        if not kept or not snapshot.stream_version < kept.stream_version <= len(self._streams.get(stream_id, [])):
+            self._snapshots[stream_id] = snapshot
 
     def _check_open(self) -> None:
         if self._closed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -37,6 +38,11 @@ class Reader:
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream, 0 if there is none."""
         return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
+
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        """The event with that id, or None."""
+        rows = await self._database.fetch(self._sql["read_event"], event_id)
+        return StoredEvent(*rows[0]) if rows else None
 
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""

@@ -20,13 +20,15 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Subscription
-from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction
+from perdure.snapshot import Snapshot, check_snapshot
+from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction, check_event_id
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.migrations import Migrator
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
+from perdure.stores.postgres.snapshots import Snapshots
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
 
@@ -86,6 +88,7 @@ class PostgreSQLEventStore(EventStore):
         self._migrator = Migrator(schema)
         self._migrate = migrate
         self._reader = Reader(self.database)
+        self._snapshots = Snapshots(self.database)
         self._lanes = append_lanes
         self._append_timeout = append_timeout
         self._close_timeout = close_timeout
@@ -164,6 +167,24 @@ class PostgreSQLEventStore(EventStore):
         check_stream_id(stream_id)
         self._check_context()
         return await self._reader.stream_version(stream_id)
+
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        """The event with that id, or None."""
+        check_event_id(event_id)
+        self._check_context()
+        return await self._reader.read_event(event_id)
+
+    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
+        check_stream_id(stream_id)
+        self._check_context()
+        return await self._snapshots.read(stream_id)
+
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
+        check_snapshot(snapshot)
+        self._check_context()
+        await self._snapshots.write(snapshot)
 
     def subscribe(
         self,

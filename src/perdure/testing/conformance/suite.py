@@ -10,8 +10,9 @@ from perdure.testing.conformance.following import Following
 from perdure.testing.conformance.racing import Racing
 from perdure.testing.conformance.reading import Reading
 from perdure.testing.conformance.repeating import Repeating
+from perdure.testing.conformance.snapshots import Snapshots
 
 
 @pytest.mark.asyncio
-class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing):
+class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing, Snapshots):
     """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""

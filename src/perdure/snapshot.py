@@ -1,0 +1,37 @@
+"""`Snapshot`: the state that the first events of a stream make, kept so that they needn't be replayed."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from perdure.errors import InvalidArgumentError
+from perdure.events import check_stream_id
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A state, and the event after which it was taken. A cache: whatever becomes of it, the events tell the truth.
+
+    Attributes:
+        stream_id: The stream whose events made the state.
+        stream_version: How many of them; the version of the last one.
+        event_id: The id of the last one, by which a log is recognised that isn't the one that made the state.
+        state_version: The version of the rules that made the state.
+        state_shape: A hash of what the state consists of.
+        state: The state as JSON text.
+    """
+
+    stream_id: str
+    stream_version: int
+    event_id: UUID
+    state_version: int
+    state_shape: str
+    state: str
+
+
+def check_snapshot(snapshot: object) -> None:
+    """Raise InvalidArgumentError unless it is a snapshot that a store can keep."""
+    if not isinstance(snapshot, Snapshot):
+        raise InvalidArgumentError("snapshot", f"must be a Snapshot, not {type(snapshot).__name__}")
+    check_stream_id(snapshot.stream_id)
