@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     await connection.execute("update perdure.projections set global_position = $1", since)
     checkpoint = Checkpoint(since, None)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         checkpoint, done, failure = await batches.take(checkpoint, events[start:end])
         assert (done, failure) == (end - start, None)
 

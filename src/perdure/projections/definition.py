@@ -50,8 +50,9 @@ class Definition:
         if not handlers:
             raise self.refuse("it handles no event: mark a method with @handles")
         self.handlings = {
-            registry.by_class(event_class).name: self._handling(event_class, handler)
+            name: self._handling(event_class, handler)
             for event_class, handler in handlers.items()
+            for name in registry.by_class(event_class).names
         }
 
     @property

@@ -62,6 +62,8 @@ class Runner:
         self._checkpoints = Checkpoints(store.database, definition, schema)
         self._batches = Batches(store.database, definition, self._checkpoints, self._storage)
         self._changes = Changes()
+        # What was read before a projection was resumed must not come after it.
+        self._refreshing = asyncio.Lock()
         self._troubles = 0
         self._is_shown = True
         self._show_from = 0
@@ -77,7 +79,7 @@ class Runner:
             LogDivergedError: the log isn't the one that the rows were made from.
         """
         self._is_shown = await self._checkpoints.set_up(self._storage)
-        self._reached(await self._read())
+        await self._refresh()
 
     def start(self) -> None:
         """Begin to follow the log."""
@@ -112,8 +114,9 @@ class Runner:
     async def resume(self) -> None:
         """Go on, if it is paused."""
         await self._checkpoints.resume()
-        if self.checkpoint.failure:
-            self._reached(self.checkpoint._replace(failure=None))
+        async with self._refreshing:
+            if self.checkpoint.failure:
+                self._reached(await self._read())
 
     async def read(self) -> tuple[Checkpoint, int]:
         """Where it stands, and where the log ends."""
@@ -124,7 +127,7 @@ class Runner:
         with suppress(_Stopped):
             while True:
                 try:
-                    self._reached(await self._read())
+                    await self._refresh()
                     await (self._wait_for_resume() if self.checkpoint.failure else self._follow())
                 except CheckpointMovedError:
                     logger.debug("projection %r is moved by another service too", self.definition.name)
@@ -137,6 +140,10 @@ class Runner:
             name = f"projection {self.definition.name!r}"
             await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
         return checkpoint
+
+    async def _refresh(self) -> None:
+        async with self._refreshing:
+            self._reached(await self._read())
 
     def _reached(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -183,7 +190,7 @@ class Runner:
             await self._rest(self._retry.delay(attempts))
             return
         await self._checkpoints.pause(self.checkpoint, failure, attempts)
-        self._reached(await self._read())
+        await self._refresh()
         logger.error("projection %r is paused; mend the cause and resume it", self.definition.name, exc_info=error)
 
     async def _wait_out(self, error: Exception) -> None:
