@@ -166,7 +166,7 @@ async def test_regression_23_a_follower_restarts_exactly_after_its_checkpoint(
     for where, expected in (({}, [1, 2, 4, 5]), ({"category": "note"}, [1, 2, 5])):
         checkpoint, event_id, seen = 0, None, []
         for _ in expected:
-            stored = await anext(store.subscribe(checkpoint, from_event_id=event_id, **where))  # type: ignore[arg-type]  # one of the above
+            stored = await anext(store.subscribe(checkpoint, from_event_id=event_id, **where))
             checkpoint, event_id = stored.global_position, stored.event_id
             seen.append(checkpoint)
         assert seen == expected
