@@ -1,4 +1,4 @@
-"""What the store in memory adds to the promises of every store: it needs no opening, and remembers while it is closed."""
+"""What the store in memory adds to the promises of every store: it needs no opening, and remembers what it held."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ async def test_a_transaction_of_no_store_can_not_be_begun() -> None:
     with pytest.raises(UnsupportedOperationError):
         await Transaction().__aenter__()
     with pytest.raises(UnsupportedOperationError):
-        await Transaction().__aexit__()
+        await Transaction().__aexit__(None)
 
 
 async def test_the_limit_of_a_payload_is_a_mebibyte_unless_told_otherwise() -> None:
