@@ -387,6 +387,25 @@ async def test_a_session_that_is_ended_in_the_middle_of_an_append_is_replaced(
         assert result.stream_version == 1
 
 
+async def test_a_batch_whose_session_is_ended_is_repeated_for_those_who_still_wait(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await add_gate(connection)
+    await close_gate(connection)
+    async with one_lane(database_url) as store:
+        appends = [
+            asyncio.create_task(store.append_to_stream(f"note-{n}", NO_STREAM, notes("gated"))) for n in range(3)
+        ]
+        await until_waiting(connection)
+        appends[0].cancel()
+        assert await end_sessions(connection, "wait_event_type = 'Lock'") == 1
+        await until_waiting(connection)
+        await open_gate(connection)
+
+        assert [(await append).stream_version for append in appends[1:]] == [1, 1]
+        assert [one.stream_id for one in await store.read_all_events()] == ["note-1", "note-2"]
+
+
 async def test_an_idle_session_that_was_ended_is_replaced_unnoticed(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:

@@ -244,8 +244,17 @@ async def test_a_commit_that_is_never_answered_has_an_unknown_outcome(
     assert unknown.value.event_ids == (events[0].metadata.event_id,)
 
 
-async def test_a_transaction_that_can_not_begin_gives_its_connection_back(database_url: str) -> None:
+async def test_a_transaction_that_can_not_begin_gives_its_connection_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(transaction: object) -> None:
+        raise ConnectionResetError("cut off")
+
     async with PostgreSQLEventStore(database_url, pool_size=1) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(DriverTransaction, "start", cut_off)
+            with pytest.raises(StoreUnavailableError, match="cut off"):
+                await store.transaction().__aenter__()
         async with store.database.connection() as pooled:
             begun = store.transaction(pooled)
             await pooled.execute("begin")
