@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventDefinitionError as EventDefinitionError
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
+    from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import InvalidArgumentError as InvalidArgumentError
     from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
     from perdure.errors import LogDivergedError as LogDivergedError
@@ -52,16 +53,20 @@ if TYPE_CHECKING:
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
     from perdure.errors import TransactionError as TransactionError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
+    from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
+    from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
     from perdure.errors import WrongContextError as WrongContextError
     from perdure.events import EventMetadata as EventMetadata
     from perdure.events import NewEvent as NewEvent
     from perdure.events import StoredEvent as StoredEvent
+    from perdure.events import check_evolution as check_evolution
     from perdure.events import event as event
     from perdure.events import field as field
     from perdure.events import handles as handles
+    from perdure.events import upcast as upcast
     from perdure.log import Subscription as Subscription
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
@@ -107,6 +112,7 @@ _MODULES = {
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
     "EventStore": "store",
+    "EvolutionError": "errors",
     "ExpectedVersion": "store",
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
@@ -143,10 +149,13 @@ _MODULES = {
     "Transaction": "store",
     "TransactionError": "errors",
     "UnknownEventTypeError": "errors",
+    "UnknownEventVersionError": "errors",
     "UnknownProjectionError": "errors",
     "UnregisteredEventError": "errors",
     "UnsupportedOperationError": "errors",
+    "UpcasterDefinitionError": "errors",
     "WrongContextError": "errors",
+    "check_evolution": "events",
     "child_table": "projection",
     "command": "aggregate",
     "connect": "stores.connect",
@@ -154,6 +163,7 @@ _MODULES = {
     "event": "events",
     "field": "events",
     "handles": "events",
+    "upcast": "events",
 }
 
 __all__ = [
@@ -181,6 +191,7 @@ __all__ = [
     "EventIdReuseError",
     "EventMetadata",
     "EventStore",
+    "EvolutionError",
     "ExpectedVersion",
     "InMemoryEventStore",
     "InvalidArgumentError",
@@ -215,10 +226,13 @@ __all__ = [
     "Transaction",
     "TransactionError",
     "UnknownEventTypeError",
+    "UnknownEventVersionError",
     "UnknownProjectionError",
     "UnregisteredEventError",
     "UnsupportedOperationError",
+    "UpcasterDefinitionError",
     "WrongContextError",
+    "check_evolution",
     "child_table",
     "command",
     "connect",
@@ -227,6 +241,7 @@ __all__ = [
     "event",
     "field",
     "handles",
+    "upcast",
 ]
 
 if not TYPE_CHECKING:  # or a misspelt name would pass every type checker

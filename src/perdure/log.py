@@ -161,14 +161,14 @@ def make_filter(category: str | None, event_types: Sequence[str | type] | None) 
         return LogFilter(category)
     if isinstance(event_types, str | bytes) or not isinstance(event_types, Collection) or not event_types:
         raise InvalidArgumentError("event_types", "must be a list of at least one stored name or event class")
-    return LogFilter(category, tuple(sorted({_stored_name(one) for one in event_types})))
+    return LogFilter(category, tuple(sorted({name for one in event_types for name in _stored_names(one)})))
 
 
-def _stored_name(event_type: object) -> str:
+def _stored_names(event_type: object) -> tuple[str, ...]:
     if isinstance(event_type, type):
-        return registry.by_class(event_type).name
+        return registry.by_class(event_type).names
     if isinstance(event_type, str) and _STORABLE.fullmatch(event_type):
-        return event_type
+        return (event_type,)
     raise InvalidArgumentError("event_types", f"holds {event_type!r}, which is no stored name and no event class")
 
 

@@ -19,8 +19,8 @@ EXAMPLE = re.compile(r"^Example:\n(?P<text>(?:    .*\n|\n)+)", re.MULTILINE)
 @pytest.fixture
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events that an example defines are forgotten after it."""
-    for name in ("_by_name", "_by_class"):
-        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    for name, known in vars(registry).items():
+        monkeypatch.setattr(registry, name, dict(known))
 
 
 def with_prompts() -> list[Path]:

@@ -27,7 +27,7 @@ class Sent:
 def stored(event_type: str = "messages.sent", event_data: str = '{"text":"hi"}') -> StoredEvent:
     metadata = '{"timestamp":"2030-01-01T00:00:00Z","correlation_id":"c","headers":{"a":"b"}}'
     return StoredEvent(
-        "message-1", 2, 7, UUID(int=1), event_type, 1, event_data, metadata, datetime(2030, 1, 2, tzinfo=UTC)
+        "message-1", 2, 7, UUID(int=1), event_type, 3, event_data, metadata, datetime(2030, 1, 2, tzinfo=UTC)
     )
 
 

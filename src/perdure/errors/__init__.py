@@ -19,6 +19,9 @@ from perdure.errors.arguments import InvalidArgumentError as InvalidArgumentErro
 from perdure.errors.arguments import InvalidStreamIdError as InvalidStreamIdError
 from perdure.errors.arguments import PayloadTooLargeError as PayloadTooLargeError
 from perdure.errors.arguments import UnregisteredEventError as UnregisteredEventError
+from perdure.errors.arguments import UpcasterDefinitionError as UpcasterDefinitionError
+from perdure.errors.evolution import EvolutionError as EvolutionError
+from perdure.errors.evolution import UnreadableEventsError as UnreadableEventsError
 from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError
 from perdure.errors.read_models import ProjectionDefinitionError as ProjectionDefinitionError
 from perdure.errors.read_models import ProjectionPausedError as ProjectionPausedError
@@ -28,6 +31,7 @@ from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeo
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
 from perdure.errors.reading import EventDecodingError as EventDecodingError
 from perdure.errors.reading import UnknownEventTypeError as UnknownEventTypeError
+from perdure.errors.reading import UnknownEventVersionError as UnknownEventVersionError
 from perdure.errors.roots import DomainError as DomainError
 from perdure.errors.roots import PerdureError as PerdureError
 from perdure.errors.stores import AuthenticationError as AuthenticationError

@@ -44,6 +44,16 @@ class DuplicateEventTypeError(PerdureError):
         self.cls = cls
 
 
+class UpcasterDefinitionError(PerdureError, TypeError):
+    """A function can't be an upcaster. Raised where it is defined."""
+
+    def __init__(self, event_type: str, from_version: int, reason: str) -> None:
+        super().__init__(f"no upcaster of {event_type!r} from version {from_version}: {reason}")
+        self.event_type = event_type
+        self.from_version = from_version
+        self.reason = reason
+
+
 class UnregisteredEventError(PerdureError, TypeError):
     """An object was given as an event whose class bears no ``@event``."""
 

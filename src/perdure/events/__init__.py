@@ -1,17 +1,19 @@
 """Events: how a class becomes one, how it is written and read, and which method takes it."""
 
-from perdure.events.definition import EventRegistry as EventRegistry
-from perdure.events.definition import EventType as EventType
 from perdure.events.definition import event as event
 from perdure.events.definition import field as field
-from perdure.events.definition import registry as registry
 from perdure.events.handling import Handler as Handler
 from perdure.events.handling import handlers_of as handlers_of
 from perdure.events.handling import handles as handles
-from perdure.events.messages import EventMetadata as EventMetadata
 from perdure.events.messages import NewEvent as NewEvent
 from perdure.events.messages import StoredEvent as StoredEvent
-from perdure.events.messages import encode_metadata as encode_metadata
+from perdure.events.metadata import EventMetadata as EventMetadata
+from perdure.events.metadata import encode_metadata as encode_metadata
+from perdure.events.registry import EventRegistry as EventRegistry
+from perdure.events.registry import EventType as EventType
+from perdure.events.registry import registry as registry
 from perdure.events.stream_id import LONGEST_STREAM_ID as LONGEST_STREAM_ID
 from perdure.events.stream_id import check_category as check_category
 from perdure.events.stream_id import check_stream_id as check_stream_id
+from perdure.events.upcasting import check_evolution as check_evolution
+from perdure.events.upcasting import upcast as upcast

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, cast, get_type_hints
+from typing import Any, Protocol, cast, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -18,12 +18,43 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _PERHAPS_NAN = re.compile(rb"null|nan|inf", re.IGNORECASE)
 
 
-class Codec:
+class EventCodec(Protocol):
     """Encodes and decodes the events of one class."""
+
+    def encode(self, event: Any) -> str:
+        """The event as JSON text. Raises EventEncodingError when it can't be stored, or couldn't be read back."""
+        ...
+
+    def decode(self, data: str | bytes) -> Any:
+        """The event that this text was made from. Raises msgspec.MsgspecError when it doesn't fit the class."""
+        ...
+
+    def fields(self, event: Any) -> Mapping[str, object]:
+        """What the event holds, by the names of its fields."""
+        ...
+
+
+def codec_for(event_type: str, cls: type) -> EventCodec:
+    """The codec for events of that class. Raises EventDefinitionError when they can't be stored."""
+    if is_pydantic(cls):
+        from perdure.events.pydantic_models import PydanticCodec
+
+        return PydanticCodec(event_type, cls)
+    return Codec(event_type, cls)
+
+
+def is_pydantic(cls: type) -> bool:
+    """Whether it is a pydantic model. Told by what it has, so that pydantic isn't imported where it isn't used."""
+    return hasattr(cls, "model_validate_json")
+
+
+class Codec:
+    """Encodes and decodes events that are Structs, dataclasses or attrs classes."""
 
     def __init__(self, event_type: str, cls: type) -> None:
         refuse_unstorable(cls)
         self._event_type = event_type
+        self._fields = tuple(field.name for field in _fields(cls))
         self._decode = msgspec.json.Decoder[Any](cls).decode
         self._may_hold_nan = any(
             isinstance(part, inspect.FloatType | inspect.DecimalType | inspect.AnyType)
@@ -41,23 +72,39 @@ class Codec:
             self._decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
-        if b"\\u0000" in data and _NUL.search(data):
-            raise EventEncodingError(self._event_type, "it holds a NUL character, which PostgreSQL can't store")
-        if self._may_hold_nan and _PERHAPS_NAN.search(data):
-            self._refuse_nan(event)
+        refuse_nul(self._event_type, data)
+        if self._may_hold_nan and may_stand_for_nan(data):
+            # JSON has no NaN: msgspec writes null for it, which a nullable field would quietly read back as None.
+            refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         return data.decode()
 
     def decode(self, data: str | bytes) -> Any:
         """The event that `encode` made this text from. Raises msgspec.MsgspecError when it doesn't fit the class."""
         return self._decode(data)
 
-    def _refuse_nan(self, event: object) -> None:
-        # JSON has no NaN: msgspec writes null for it, which a nullable field would quietly read back as None.
-        for value in _leaves(msgspec.to_builtins(event, builtin_types=(Decimal,))):
-            if (isinstance(value, float) and not math.isfinite(value)) or (
-                isinstance(value, Decimal) and not value.is_finite()
-            ):
-                raise EventEncodingError(self._event_type, f"{value} is not a finite number")
+    def fields(self, event: object) -> Mapping[str, object]:
+        """What the event holds, by the names of its fields."""
+        return {name: getattr(event, name) for name in self._fields}
+
+
+def refuse_nul(event_type: str, data: bytes) -> None:
+    """Raise EventEncodingError when the JSON holds a NUL character."""
+    if b"\\u0000" in data and _NUL.search(data):
+        raise EventEncodingError(event_type, "it holds a NUL character, which PostgreSQL can't store")
+
+
+def may_stand_for_nan(data: bytes) -> bool:
+    """Whether the JSON holds what a number that isn't finite may have become."""
+    return _PERHAPS_NAN.search(data) is not None
+
+
+def refuse_nan(event_type: str, content: object) -> None:
+    """Raise EventEncodingError when a number in the event's content isn't finite."""
+    for value in _leaves(content):
+        if (isinstance(value, float) and not math.isfinite(value)) or (
+            isinstance(value, Decimal) and not value.is_finite()
+        ):
+            raise EventEncodingError(event_type, f"{value} is not a finite number")
 
 
 def refuse_unstorable(cls: type) -> None:

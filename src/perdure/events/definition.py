@@ -1,72 +1,24 @@
-"""`@event`: what makes a class an event, and the registry that knows a stored type's class."""
+"""`@event`: what makes a class an event."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property
 from types import FunctionType
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 import msgspec
 
-from perdure.errors import DuplicateEventTypeError, EventDefinitionError, InvalidArgumentError, UnregisteredEventError
-from perdure.events.codec import Codec
+from perdure.errors import EventDefinitionError, InvalidArgumentError
+from perdure.events.codec import is_pydantic
+from perdure.events.registry import EventType, registry
 
 E = TypeVar("E")
 T = TypeVar("T")
 
 _NAME = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,200}")
-
-
-class EventType:
-    """A stored name, the version of its schema, and the class that stands for it here."""
-
-    def __init__(self, name: str, version: int, cls: type) -> None:
-        self.name = name
-        self.version = version
-        self.cls = cls
-
-    @cached_property
-    def codec(self) -> Codec:
-        """Made at definition where the annotations can be resolved by then, else at first use."""
-        return Codec(self.name, self.cls)
-
-
-class EventRegistry:
-    """Which class stands for which stored type. There is one for the process: `registry`."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[str, EventType] = {}
-        self._by_class: dict[type, EventType] = {}
-
-    def add(self, event_type: EventType) -> None:
-        """Register a type. The same class defined anew (a reloaded module) takes its own place.
-
-        Raises:
-            DuplicateEventTypeError: another class has the name.
-        """
-        existing = self._by_name.get(event_type.name)
-        if existing is not None and _place(existing.cls) != _place(event_type.cls):
-            raise DuplicateEventTypeError(event_type.name, existing.cls, event_type.cls)
-        self._by_name[event_type.name] = event_type
-        self._by_class[event_type.cls] = event_type
-
-    def by_name(self, name: str) -> EventType | None:
-        """The type of that stored name, or None."""
-        return self._by_name.get(name)
-
-    def by_class(self, cls: type) -> EventType:
-        """The type that the class stands for. Raises UnregisteredEventError when it bears no ``@event``."""
-        try:
-            return self._by_class[cls]
-        except KeyError:
-            raise UnregisteredEventError(cls) from None
-
-
-registry = EventRegistry()
 
 
 @overload
@@ -96,18 +48,20 @@ def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, dataclasses.field))
-def event(name: str, *, version: int = 1) -> Callable[[type[E]], type[E]]:
+def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callable[[type[E]], type[E]]:
     """Make a class an event, stored under `name`: never the class path, so that classes can be renamed and moved.
 
-    A plain class becomes a frozen, keyword-only one. A dataclass, an attrs class or a msgspec Struct stays what it is.
+    A plain class becomes a frozen, keyword-only one. A dataclass, an attrs class, a pydantic model or a msgspec Struct
+    stays what it is.
 
     Args:
         name: the stored type, for instance ``user.registered``: 1 to 200 characters, no white space.
-        version: the version of the event's schema, counted from 1.
+        version: the version of the event's schema, counted from 1; each step up to it needs an upcaster, see `upcast`.
+        aliases: the names that it was stored under before. Versions count on over a change of name.
 
     Raises:
         EventDefinitionError: a field has a type that can't be stored; it names the field and the fix.
-        DuplicateEventTypeError: another class has this name.
+        DuplicateEventTypeError: another class has this name, or one of the aliases.
 
     Example:
         >>> @event("title.rented")
@@ -117,16 +71,15 @@ def event(name: str, *, version: int = 1) -> Callable[[type[E]], type[E]]:
         >>> TitleRented(title="Heat")
         TitleRented(title='Heat', days=2)
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidArgumentError("name", f"{name!r} is no event type: use 1 to 200 characters without white space")
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= 32767:
-        raise InvalidArgumentError("version", f"{version!r} is no schema version: count 1, 2, 3 ... up to 32767")
+    check_event_type("name", name)
+    check_event_version("version", version)
+    earlier = _checked_aliases(name, aliases)
 
     def decorate(cls: type[E]) -> type[E]:
         if not isinstance(cls, type):
             raise InvalidArgumentError("event", f"decorates classes, and {cls!r} is none")
         stored = cls if _is_structured(cls) else cast("type[E]", _as_struct(cls))
-        event_type = EventType(name, version, stored)
+        event_type = EventType(name, version, stored, earlier)
         # A NameError means a class that is defined further down: it is looked at again at first use.
         with suppress(NameError):
             event_type.codec  # noqa: B018 - refuses at definition what can't be stored
@@ -136,12 +89,35 @@ def event(name: str, *, version: int = 1) -> Callable[[type[E]], type[E]]:
     return decorate
 
 
-def _place(cls: type) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
+def check_event_type(argument: str, name: object) -> None:
+    """Raise InvalidArgumentError unless it can be the stored name of a type."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidArgumentError(argument, f"{name!r} is no event type: use 1 to 200 characters without white space")
+
+
+def check_event_version(argument: str, version: object) -> None:
+    """Raise InvalidArgumentError unless it can be the version of a schema."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= 32767:
+        raise InvalidArgumentError(argument, f"{version!r} is no schema version: count 1, 2, 3 ... up to 32767")
+
+
+def _checked_aliases(name: str, aliases: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(aliases, str) or not isinstance(aliases, Sequence):
+        raise InvalidArgumentError("aliases", f"must be a tuple of names, not {aliases!r}")
+    for alias in aliases:
+        check_event_type("aliases", alias)
+    if len({name, *aliases}) <= len(aliases):
+        raise InvalidArgumentError("aliases", f"{aliases!r} holds a name twice, or the present name {name!r}")
+    return tuple(aliases)
 
 
 def _is_structured(cls: type[Any]) -> bool:
-    return issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")
+    return (
+        issubclass(cls, msgspec.Struct)
+        or dataclasses.is_dataclass(cls)
+        or hasattr(cls, "__attrs_attrs__")
+        or is_pydantic(cls)
+    )
 
 
 def _as_struct(cls: type) -> type:

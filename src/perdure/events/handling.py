@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from perdure.errors import PerdureError
-from perdure.events.definition import registry
+from perdure.events.registry import registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]

@@ -1,41 +1,26 @@
-"""The event as it is written and as it is read: `NewEvent`, `StoredEvent`, and their `EventMetadata`."""
+"""The event as it is written and as it is read: `NewEvent` and `StoredEvent`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
 from perdure.context import checked_headers, current_context, current_sources
-from perdure.errors import EventDecodingError, InvalidArgumentError, UnknownEventTypeError
-from perdure.events.definition import EventType, registry
+from perdure.errors import (
+    EventDecodingError,
+    InvalidArgumentError,
+    UnknownEventTypeError,
+    UnknownEventVersionError,
+)
+from perdure.events.metadata import EventMetadata, decode_metadata
+from perdure.events.registry import EventType, Upcaster, registry
 
-
-class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an event beside its payload.
-
-    Attributes:
-        event_id: Unique in the store (UUIDv7). Repeating an append with the same ids never writes twice.
-        event_type: The stored name, as given to ``@event``.
-        event_version: The version of the event's schema, as given to ``@event``.
-        timestamp: When it happened (UTC); the writer may say. When the database took it is `StoredEvent.recorded_at`.
-        correlation_id: Common to all that one request set in motion.
-        causation_id: What brought this about: the id of an event or of a command.
-        user_id: Who did it.
-        headers: Anything else, as text.
-    """
-
-    event_id: UUID
-    event_type: str
-    event_version: int = 1
-    timestamp: datetime
-    correlation_id: str | None = None
-    causation_id: str | None = None
-    user_id: str | None = None
-    headers: Mapping[str, str] = {}
+_encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder[Any]().decode
 
 
 class NewEvent:
@@ -86,33 +71,6 @@ class NewEvent:
         return f"NewEvent({self.event!r}, event_id={self.metadata.event_id})"
 
 
-class _StoredMetadata(msgspec.Struct, omit_defaults=True):
-    """The part of the metadata that has no column of its own. Written as JSON."""
-
-    timestamp: datetime
-    correlation_id: str | None = None
-    causation_id: str | None = None
-    user_id: str | None = None
-    headers: Mapping[str, str] = {}
-
-
-_encode_metadata = msgspec.json.Encoder().encode
-_decode_metadata = msgspec.json.Decoder(_StoredMetadata).decode
-
-
-def encode_metadata(metadata: EventMetadata) -> str:
-    """The JSON text of the column `metadata`."""
-    return _encode_metadata(
-        _StoredMetadata(
-            metadata.timestamp,
-            metadata.correlation_id,
-            metadata.causation_id,
-            metadata.user_id,
-            metadata.headers,
-        )
-    ).decode()
-
-
 class StoredEvent(msgspec.Struct, eq=False):
     """An event as it was read. The payload is decoded when `event` is first asked for.
 
@@ -121,7 +79,7 @@ class StoredEvent(msgspec.Struct, eq=False):
         stream_version: Its place in the stream: 1, 2, 3 ...
         global_position: Its place in the whole log.
         event_id: Unique in the store.
-        event_type: The stored name of its type.
+        event_type: The stored name of its type, as it was written: perhaps an alias now.
         event_version: The version of its schema, as it was written.
         event_data: The payload as it is stored: JSON text. Readable even when the type has no class here.
         stored_metadata: The metadata as it is stored: JSON text. See `metadata`.
@@ -142,31 +100,30 @@ class StoredEvent(msgspec.Struct, eq=False):
 
     @property
     def event(self) -> Any:
-        """The payload as an object of its class.
+        """The payload as an object of its class, upcast where it was written in an older version.
 
         Raises:
             UnknownEventTypeError: no class here bears this type.
-            EventDecodingError: the data doesn't fit the class.
+            UnknownEventVersionError: it was written in a newer version than the class has here.
+            EventDecodingError: the data doesn't fit the class, or an upcaster fails or is missing.
         """
         if self._event is msgspec.UNSET:
             self._event = self._decode()
         return self._event
 
     @property
+    def upcast_data(self) -> dict[str, Any]:
+        """The payload as JSON in the version that its class has now: what `event` is made from. A new dict each time.
+
+        Raises what `event` raises, except that the data needn't fit the class.
+        """
+        return self._upcast(self._kind())
+
+    @property
     def metadata(self) -> EventMetadata:
         """What is known of the event beside its payload."""
         if self._metadata is None:
-            stored = _decode_metadata(self.stored_metadata)
-            self._metadata = EventMetadata(
-                event_id=self.event_id,
-                event_type=self.event_type,
-                event_version=self.event_version,
-                timestamp=stored.timestamp,
-                correlation_id=stored.correlation_id,
-                causation_id=stored.causation_id,
-                user_id=stored.user_id,
-                headers=stored.headers,
-            )
+            self._metadata = decode_metadata(self.stored_metadata, self.event_id, self.event_type, self.event_version)
         return self._metadata
 
     @property
@@ -175,10 +132,51 @@ class StoredEvent(msgspec.Struct, eq=False):
         return self.metadata.timestamp
 
     def _decode(self) -> Any:
+        kind = registry.by_name(self.event_type) or self._kind()
+        data = self.event_data if self.event_version == kind.version else self._encoded(self._upcast(kind))
+        try:
+            return kind.codec.decode(data)
+        except msgspec.MsgspecError as error:
+            raise self._error(str(error)) from error
+
+    def _kind(self) -> EventType:
         kind = registry.by_name(self.event_type)
         if kind is None:
             raise UnknownEventTypeError(self.event_type, self.stream_id, self.stream_version)
+        return kind
+
+    def _upcast(self, kind: EventType) -> dict[str, Any]:
+        if self.event_version > kind.version:
+            raise UnknownEventVersionError(
+                self.event_type, self.stream_id, self.stream_version, self.event_version, kind.version
+            )
+        data = _decode_json(self.event_data)
+        for version in range(self.event_version, kind.version):
+            upcaster = registry.upcaster(kind, self.event_type, version)
+            if upcaster is None:
+                raise self._error(
+                    f"there is no upcaster from version {version}, and it is at version {kind.version}",
+                    f"write one: @upcast({self.event_type!r}, from_version={version})",
+                )
+            data = self._step(upcaster, data)
+        return cast("dict[str, Any]", data)
+
+    def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
         try:
-            return kind.codec.decode(self.event_data)
-        except msgspec.MsgspecError as error:
-            raise EventDecodingError(self.event_type, self.stream_id, self.stream_version, str(error)) from error
+            changed = upcaster.apply(data, self.metadata)
+        except Exception as error:
+            raise self._error(f"its upcaster {upcaster} raised {error!r}", "mend the upcaster") from error
+        if not isinstance(changed, dict):
+            raise self._error(
+                f"its upcaster {upcaster} returned a {type(changed).__name__}, no dict", "mend the upcaster"
+            )
+        return cast("dict[str, Any]", changed)
+
+    def _encoded(self, data: dict[str, Any]) -> bytes:
+        try:
+            return _encode_json(data)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._error(f"its upcasters made what JSON can't hold: {error}", "mend the upcasters") from error
+
+    def _error(self, reason: str, fix: str = "give new fields a default, or write an upcaster") -> EventDecodingError:
+        return EventDecodingError(self.event_type, self.stream_id, self.stream_version, reason, fix)

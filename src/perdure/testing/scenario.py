@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Self, TypeVar
 
-import msgspec.inspect
-
 from perdure.aggregate import AggregateRoot
 from perdure.errors import InvalidArgumentError
 from perdure.events import registry
@@ -125,9 +123,7 @@ def _as_stored(event: object) -> object:
 
 
 def _content(event: object) -> tuple[type, dict[str, object]]:
-    info = msgspec.inspect.type_info(type(event))
-    fields = info.fields if isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType) else ()
-    return type(event), {field.name: getattr(event, field.name) for field in fields}
+    return type(event), dict(registry.by_class(type(event)).codec.fields(event))
 
 
 def _lines_of_events(events: Sequence[object]) -> list[str]:

@@ -1,0 +1,95 @@
+"""Pydantic models as events. The only module that imports pydantic, and it is loaded when the first model comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+
+from perdure.errors import EventDefinitionError, EventEncodingError
+from perdure.events.codec import may_stand_for_nan, refuse_nan, refuse_nul
+
+
+class PydanticCodec:
+    """Encodes and decodes the events of one pydantic model, strictly: what is written comes back as it was."""
+
+    def __init__(self, event_type: str, model: type[BaseModel]) -> None:
+        _refuse_unstorable(model)
+        self._event_type = event_type
+        self._model = model
+
+    def encode(self, event: BaseModel) -> str:
+        """The event as JSON text.
+
+        Raises:
+            EventEncodingError: a value can't be stored, or couldn't be read back as it is.
+        """
+        try:
+            text = event.model_dump_json(by_alias=True, round_trip=True, warnings="error")
+            data = text.encode()
+            refuse_nul(self._event_type, data)
+            if may_stand_for_nan(data):
+                refuse_nan(self._event_type, event.model_dump())
+            read = self.decode(text)
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, EventEncodingError):
+                raise
+            raise EventEncodingError(self._event_type, str(error)) from error
+        if read != event:
+            raise EventEncodingError(self._event_type, _difference(self.fields(event), self.fields(read)))
+        return text
+
+    def decode(self, data: str | bytes) -> BaseModel:
+        """The event that `encode` made this text from. Raises msgspec.ValidationError when it doesn't fit the model."""
+        try:
+            return self._model.model_validate_json(data, strict=True)
+        except ValidationError as error:
+            # Without the values, which may be private: messages end up in logs.
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            reasons = [f"{one['msg']} - at `{'.'.join(['$', *map(str, one['loc'])])}`" for one in found]
+            raise msgspec.ValidationError("; ".join(reasons)) from error
+
+    def fields(self, event: BaseModel) -> Mapping[str, object]:
+        """What the event holds, by the names of its fields."""
+        return dict(event)
+
+
+class _Strict(GenerateJsonSchema):
+    """The JSON schema of what can be stored: a type that can't is an error within a union, too."""
+
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        if kind == "skipped-choice":
+            raise PydanticInvalidForJsonSchema(detail)
+
+
+def _refuse_unstorable(model: type[BaseModel]) -> None:
+    if model.__pydantic_root_model__:
+        raise EventDefinitionError(model, "a RootModel has no named fields: make it a field of a BaseModel")
+    model.model_rebuild()
+    try:
+        model.model_json_schema(mode="serialization", schema_generator=_Strict)
+    except PydanticInvalidForJsonSchema as error:
+        raise EventDefinitionError(
+            model,
+            f"field {_culprit(model)!r} can't be stored: {error.message}; "
+            "use a plain type, or give it a serializer with a return type",
+        ) from error
+
+
+def _culprit(model: type[BaseModel]) -> str:
+    for name, field in model.model_fields.items():
+        adapter = TypeAdapter[Any](cast("Any", field.annotation), config=ConfigDict(arbitrary_types_allowed=True))
+        try:
+            adapter.json_schema(mode="serialization", schema_generator=_Strict)
+        except PydanticInvalidForJsonSchema:
+            return name
+    return "?"
+
+
+def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
+    changed = [name for name, value in written.items() if name not in read or read[name] != value]
+    return f"it wouldn't come back as it is (look at: {', '.join(changed) or 'private attributes'})"
