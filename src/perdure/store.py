@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
@@ -156,7 +156,7 @@ class EventStore(ABC):
             check_count("max_count", max_count)
         return await self.stream_page(stream_id, from_version, max_count)
 
-    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncIterator[StoredEvent]:
+    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
         """The same as `read_stream`, a page at a time, so that memory stays bounded."""
         while page := await self.read_stream(stream_id, from_version, PAGE_SIZE):
             for stored in page:

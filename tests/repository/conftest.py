@@ -26,7 +26,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("perdure.repository.sleep", sleep)
+    monkeypatch.setattr("perdure.repository.saving.sleep", sleep)
     return slept
 
 

@@ -17,7 +17,7 @@ from tests.repository.accounts import Audited
 
 
 def test_the_longest_pause_doubles_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.repository.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("perdure.repository.retry.random.uniform", lambda low, high: high)
     retry = RetryConfig(base_delay=0.1, max_delay=1)
 
     assert [retry.delay(attempt) for attempt in (1, 2, 3, 4, 5, 10_000)] == [

@@ -61,6 +61,7 @@ def adopt(aggregate: AggregateRoot, other: AggregateRoot) -> None:
     vars(aggregate).clear()
     vars(aggregate).update(vars(other))
     aggregate.stream_version = other.stream_version
+    aggregate.snapshot_version = other.snapshot_version
     aggregate.uncommitted = other.uncommitted
 
 

@@ -71,6 +71,13 @@ def checked_category(cls: type, category: str) -> str:
     return category
 
 
+def checked_state_version(cls: type, version: object) -> int:
+    """The version of the state, if it can be one."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**31:
+        raise AggregateDefinitionError(cls, f"{version!r} is no state_version: count 1, 2, 3 ...")
+    return version
+
+
 def refuse_asynchronous(cls: type, role: str, method: Callable[..., Any]) -> None:
     """Raise AggregateDefinitionError unless calling the method runs it to its end."""
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

@@ -6,10 +6,16 @@ import copy
 import reprlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 from uuid import UUID
 
-from perdure.aggregate.definition import Handlers, check_commands, checked_category, state_of
+from perdure.aggregate.definition import (
+    Handlers,
+    check_commands,
+    checked_category,
+    checked_state_version,
+    state_of,
+)
 from perdure.aggregate.uncommitted import Uncommitted
 from perdure.errors import (
     AggregateBusyError,
@@ -26,6 +32,9 @@ class AggregateRoot:
 
     Annotated fields are the state, each with a default; methods with ``@handles`` change it, methods with ``@command``
     check the rules and raise events. A class without a category shares state and methods, and has no instances.
+
+    Beside its category a class may say its ``state_version``. Count it up when handlers change: snapshots that the old
+    ones made aren't used any more. That fields changed is seen without it.
 
     Args:
         aggregate_id: text or a UUID, without the category: ``User("123")`` has the stream ``user-123``.
@@ -56,7 +65,15 @@ class AggregateRoot:
     """
 
     # Slots keep our own attributes apart from the state, which is all that __dict__ holds.
-    __slots__ = ("__dict__", "__weakref__", "aggregate_id", "stream_id", "stream_version", "uncommitted")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "aggregate_id",
+        "snapshot_version",
+        "stream_id",
+        "stream_version",
+        "uncommitted",
+    )
 
     aggregate_id: str
     """Its name within its category."""
@@ -64,17 +81,29 @@ class AggregateRoot:
     """The stream of its events, ``category-id``."""
     stream_version: int
     """The number of events that made the state, uncommitted ones included."""
+    snapshot_version: int
+    """The version of its latest snapshot that its repository knows of; 0 if there is none."""
     uncommitted: Uncommitted
     """What was decided and isn't stored yet. For repositories."""
+    state_version: ClassVar[int] = 1
+    """The version of the rules that make the state of events."""
 
     _category: ClassVar[str | None] = None
     _state: ClassVar[Mapping[str, Callable[[], Any]]] = {}
     _handlers: ClassVar[Handlers]
 
-    def __init_subclass__(cls, *, category: str | None = None, **kwargs: Any) -> None:
+    @classmethod
+    def state_types(cls) -> Mapping[str, Any]:
+        """The type of each field of the state. Raises NameError where an annotation can't be resolved."""
+        types = get_type_hints(cls, include_extras=True)
+        return {name: types[name] for name in cls._state}
+
+    def __init_subclass__(cls, *, category: str | None = None, state_version: int | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if category is not None:
             cls._category = checked_category(cls, category)
+        if state_version is not None:
+            cls.state_version = checked_state_version(cls, state_version)
         check_commands(cls)
         cls._state = state_of(cls, AggregateRoot)
         cls._handlers = Handlers(cls)
@@ -83,6 +112,7 @@ class AggregateRoot:
         self.aggregate_id = str(aggregate_id) if isinstance(aggregate_id, UUID) else aggregate_id
         self.stream_id = self._checked_stream_id(self.aggregate_id)
         self.stream_version = 0
+        self.snapshot_version = 0
         self.uncommitted = Uncommitted()
         vars(self).update({name: first_value() for name, first_value in self._state.items()})
 

@@ -1,0 +1,106 @@
+"""`Decider`: an aggregate written as functions. Repositories and scenarios take it as an aggregate of one field."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from perdure.aggregate import AggregateRoot
+from perdure.errors import InvalidArgumentError
+from perdure.events import StoredEvent, check_category, field
+
+C = TypeVar("C")
+E = TypeVar("E")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decider(Generic[C, E, S]):
+    """Rules as pure functions: which events a command leads to, and which state an event leads to.
+
+    Write down the types, ``Decider[Command, Event, State](...)``, and type checkers compare both functions with them.
+
+    Args:
+        category: the first part of its streams' ids: ``cart`` for ``cart-123``.
+        initial_state: makes the state before the first event: its class, or a function.
+        decide: from a command and the state to an event, or a list of them: ``[]`` for none. Raises what a rule says.
+        evolve: from the state and an event to the next state. It meets every event of the stream, and refuses none.
+        state_version: of `evolve`. Count it up when that changes: snapshots that the old one made aren't used any more.
+
+    Raises:
+        InvalidArgumentError: the category can't be one, or a function can't be called, or is asynchronous.
+
+    Example:
+        cart = Decider[CartCommand, CartEvent, Cart](category="cart", initial_state=Cart, decide=decide, evolve=evolve)
+        carts = DeciderRepository(cart, store)
+        await carts.execute("123", AddItem(sku="heat-dvd"))
+    """
+
+    category: str
+    initial_state: Callable[[], S]
+    decide: Callable[[C, S], E | Sequence[E]]
+    evolve: Callable[[S, E], S]
+    state_version: int = 1
+
+    def __post_init__(self) -> None:
+        check_category(self.category)
+        for name in ("initial_state", "decide", "evolve"):
+            function = getattr(self, name)
+            if not callable(function):
+                raise InvalidArgumentError(name, f"must be a function, not {function!r}")
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                raise InvalidArgumentError(name, "is asynchronous: fetch first, and pass what it needs in the command")
+        _ = self.aggregate_class  # refuses at definition what can't work
+
+    @cached_property
+    def aggregate_class(self) -> type[Decided[C, S]]:
+        """The decider as a class of aggregates."""
+        evolve = self.evolve
+        namespace = {
+            # Snapshots are told apart by where the rules stand, and annotations are resolved there.
+            "__module__": getattr(evolve, "__module__", __name__),
+            "__qualname__": getattr(evolve, "__qualname__", type(evolve).__qualname__),
+            "__annotations__": {"state": _type_of_state(self)},
+            "state": field(default_factory=self.initial_state),
+        }
+        settings = {"category": self.category, "state_version": self.state_version}
+        made = types.new_class("Decided", (Decided,), settings, lambda body: body.update(namespace))
+        aggregate_class = cast("type[Decided[C, S]]", made)
+        aggregate_class.decider = self
+        return aggregate_class
+
+
+class Decided(AggregateRoot, Generic[C, S]):
+    """The state of a decider in the form of an aggregate. Made by `Decider.aggregate_class`."""
+
+    decider: ClassVar[Decider[Any, Any, Any]]
+    state: S = cast("Any", None)
+
+    def decide(self, command: C) -> None:
+        """Raise the events that the command leads to."""
+        decided = self.decider.decide(command, self.state)
+        if decided is None:
+            raise InvalidArgumentError("decide", f"returned None for {command!r}: return [] where nothing happens")
+        for event in cast("Sequence[object]", decided) if isinstance(decided, list | tuple) else (decided,):
+            self.raise_event(event)
+
+    def apply_event(self, event: object) -> None:
+        """Change the state by an event, without recording it."""
+        self.state = self.decider.evolve(self.state, event)
+        self.stream_version += 1
+
+    def apply_stored_event(self, stored: StoredEvent) -> None:
+        """Change the state by an event that was read. Raises as `AggregateRoot.apply_stored_event` does."""
+        self.apply_event(stored.event)
+
+
+def _type_of_state(decider: Decider[Any, Any, Any]) -> Any:
+    """What `evolve` says that it returns; else the class that makes the first state."""
+    returned = getattr(decider.evolve, "__annotations__", {}).get("return")
+    if returned is not None:
+        return returned
+    return decider.initial_state if isinstance(decider.initial_state, type) else object

@@ -1,0 +1,102 @@
+"""Aggregates as their events make them: now, and at any time before."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from perdure.aggregate import AggregateRoot
+from perdure.errors import InvalidArgumentError
+from perdure.events import StoredEvent
+from perdure.log import LARGEST_COUNT, check_count
+from perdure.repository.state import StateCodec
+from perdure.snapshot import Snapshot
+from perdure.store import EventStore
+
+logger = logging.getLogger("perdure.repository")
+
+A = TypeVar("A", bound=AggregateRoot)
+
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+class Loader(Generic[A]):
+    """Makes the aggregates of one class from their events, with the help of snapshots if there are any.
+
+    Args:
+        aggregate_class: the class of the aggregates.
+        store: where their events are.
+        codec: reads snapshots; None where there are none.
+    """
+
+    def __init__(self, aggregate_class: type[A], store: EventStore, codec: StateCodec[A] | None) -> None:
+        self._aggregate_class = aggregate_class
+        self._store = store
+        self._codec = codec
+
+    async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
+        """The aggregate, new where there is no stream. See `Repository.load`."""
+        aggregate = self._aggregate_class(aggregate_id)
+        last_version = _checked_version(at_version)
+        last_time = _checked_time(at_time)
+        # The only snapshot is the latest one, so it serves the present.
+        if at_time is None:
+            await self._restore(aggregate, last_version)
+        async with aclosing(self._events_after(aggregate)) as events:
+            async for stored in events:
+                if stored.stream_version > last_version or stored.recorded_at > last_time:
+                    break
+                aggregate.apply_stored_event(stored)
+        return aggregate
+
+    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+        """Each event, and the aggregate after it. See `Repository.history`."""
+        aggregate = self._aggregate_class(aggregate_id)
+        async with aclosing(self._events_after(aggregate)) as events:
+            async for stored in events:
+                aggregate.apply_stored_event(stored)
+                # It goes on with the copy, so that neither what was given away nor its event is changed any more.
+                following = copy.deepcopy(aggregate)
+                yield stored, aggregate
+                aggregate = following
+
+    async def _restore(self, aggregate: A, last_version: int) -> None:
+        if self._codec is None:
+            return
+        snapshot = await self._store.read_snapshot(aggregate.stream_id)
+        if snapshot is not None and snapshot.stream_version <= last_version and self._is_usable(snapshot):
+            try:
+                self._codec.restore(aggregate, snapshot.state)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                logger.warning("the snapshot of %r can't be read, its events are: %s", aggregate.stream_id, error)
+            else:
+                aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
+
+    def _is_usable(self, snapshot: Snapshot) -> bool:
+        codec = self._codec
+        return codec is not None and (snapshot.state_version, snapshot.state_shape) == (codec.version, codec.shape)
+
+    def _events_after(self, aggregate: A) -> AsyncGenerator[StoredEvent]:
+        return self._store.iterate_stream(aggregate.stream_id, aggregate.stream_version)
+
+
+def _checked_version(at_version: int | None) -> int:
+    if at_version is None:
+        return LARGEST_COUNT
+    check_count("at_version", at_version)
+    return at_version
+
+
+def _checked_time(at_time: datetime | None) -> datetime:
+    if at_time is None:
+        return _END_OF_TIME
+    if not isinstance(at_time, datetime) or at_time.tzinfo is None:
+        raise InvalidArgumentError("at_time", f"{at_time!r} is no aware datetime: give it a time zone, as UTC")
+    return at_time

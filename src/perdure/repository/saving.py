@@ -1,0 +1,118 @@
+"""Appending what was decided: once, whatever happens to the answer, and again on fresh state after a conflict."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from perdure.aggregate import AggregateRoot
+from perdure.errors import (
+    OptimisticConcurrencyError,
+    OutcomeUnknownError,
+    PerdureError,
+    StoreClosedError,
+    StoreOverloadedError,
+    StoreUnavailableError,
+)
+from perdure.repository.retry import RetryConfig
+from perdure.repository.snapshots import SnapshotWriter
+from perdure.store import AppendResult, EventStore, Transaction
+
+A = TypeVar("A", bound=AggregateRoot)
+
+Decide = Callable[[], Awaitable[A | AppendResult]]
+"""Decides on fresh state: gives the aggregate to save, or the result if all was saved earlier."""
+
+
+class Saver(Generic[A]):
+    """Saves the aggregates of a repository.
+
+    Attributes:
+        conflicts_retried: how many conflicts were answered by deciding again.
+
+    Args:
+        store: where the events go.
+        snapshots: told of each save, if there are to be snapshots.
+    """
+
+    def __init__(self, store: EventStore, snapshots: SnapshotWriter[A] | None) -> None:
+        self.conflicts_retried = 0
+        self._store = store
+        self._snapshots = snapshots
+
+    async def save(self, aggregate: A, tx: Transaction | None = None) -> AppendResult | None:
+        """Append the uncommitted events, all or none. Returns None when there were none."""
+        results = [await self._append(aggregate, *span, tx) for span in _spans(aggregate)]
+        if not results:
+            aggregate.mark_events_as_committed()
+            return None
+        if self._snapshots is not None and tx is None:
+            await self._snapshots.write_if_due(aggregate)
+        positions = tuple(position for result in results for position in result.global_positions)
+        return AppendResult(aggregate.stream_id, results[-1].stream_version, positions)
+
+    async def save_or_decide(
+        self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig
+    ) -> AppendResult | None:
+        """Save what was decided; on a conflict pause, and decide again."""
+        attempt, in_doubt = 0, None
+        while not isinstance(decided, AppendResult):
+            attempt += 1
+            again: Decide[A] | None = None
+            try:
+                return await self.save(decided)
+            except OptimisticConcurrencyError:
+                if attempt == retry.max_attempts or decide is None:
+                    raise
+                # The store looked the ids up first: what was in doubt is known now not to be written.
+                in_doubt, again = None, decide
+            except OutcomeUnknownError as error:
+                if attempt == retry.max_attempts:
+                    raise
+                in_doubt = error
+            except (StoreUnavailableError, StoreOverloadedError, StoreClosedError) as error:
+                # This attempt wrote nothing, but the doubt about an earlier one is what the caller must know.
+                if in_doubt is None:
+                    raise
+                if attempt == retry.max_attempts:
+                    raise in_doubt from error
+            await sleep(retry.delay(attempt))
+            if again is not None:
+                self.conflicts_retried += 1
+                decided = await again()
+        return decided
+
+    async def _append(self, aggregate: A, start: int, end: int, tx: Transaction | None) -> AppendResult:
+        work, known = aggregate.uncommitted, aggregate.committed_version
+        events = work.events[start - known : end - known]
+        try:
+            result = await self._store.append_to_stream(aggregate.stream_id, start, events, tx=tx)
+        except PerdureError as error:
+            if isinstance(error, OutcomeUnknownError):
+                work.sent = end
+            elif isinstance(error, OptimisticConcurrencyError) and start == known:
+                work.sent = 0
+            raise
+        except BaseException:
+            # Cancelled, or something that doesn't say whether it was written.
+            work.sent = end
+            raise
+        if tx is None:
+            aggregate.mark_events_as_committed(end)
+        else:
+            work.sent = end
+            tx.after_commit(partial(aggregate.mark_events_as_committed, end))
+        return result
+
+
+def _spans(aggregate: AggregateRoot) -> list[tuple[int, int]]:
+    """The appends that save the aggregate, from version to version: usually one.
+
+    An append that may be written already is repeated as a whole, apart from what was raised later: only then do its ids
+    bring its result back.
+    """
+    start, end = aggregate.committed_version, aggregate.stream_version
+    middle = aggregate.uncommitted.sent or end
+    return [(first, last) for first, last in ((start, middle), (middle, end)) if first < last]
