@@ -1,8 +1,9 @@
 """Perdure: event sourcing for Python. Async, typed, PostgreSQL first.
 
 Begin with `connect`, which opens an event store, and `event`, which makes a class an event. An `AggregateRoot` decides
-by ``@command`` and changes by ``@handles``; a `Repository` loads and saves it. A `TableProjection` folds events into
-rows of a table, and a `ProjectionService` keeps them up to date. What goes wrong stands under `PerdureError`.
+by ``@command`` and changes by ``@handles``; a `Repository` loads and saves it. A `Decider` does the same in functions.
+A `TableProjection` folds events into rows of a table, and a `ProjectionService` keeps them up to date. What goes wrong
+stands under `PerdureError`.
 
 Everything that users need is here. A name is loaded when it is first used, so that ``import perdure`` stays light.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from perdure.aggregate import AggregateRoot as AggregateRoot
     from perdure.aggregate import command as command
     from perdure.context import current_context as current_context
+    from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from perdure.projections.checkpoints import EventFailure as EventFailure
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.service import ProjectionStatus as ProjectionStatus
+    from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
     from perdure.store import ANY as ANY
@@ -102,6 +105,8 @@ _MODULES = {
     "ChildTable": "projection",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
+    "Decider": "decider",
+    "DeciderRepository": "repository",
     "DomainError": "errors",
     "DuplicateEventTypeError": "errors",
     "EmbeddedServerError": "errors",
@@ -181,6 +186,8 @@ __all__ = [
     "ChildTable",
     "ConfigurationError",
     "DatabaseError",
+    "Decider",
+    "DeciderRepository",
     "DomainError",
     "DuplicateEventTypeError",
     "EmbeddedServerError",

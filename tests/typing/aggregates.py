@@ -12,6 +12,7 @@ from perdure import (
     NewEvent,
     Repository,
     RetryConfig,
+    StoredEvent,
     command,
     event,
     field,
@@ -84,10 +85,12 @@ class NoAggregate:
     def run(self) -> None: ...
 
 
-async def a_repository_knows_its_class(admin: Admin) -> None:
+async def a_repository_knows_its_class(admin: Admin, now: datetime) -> None:
     users = Repository(User, InMemoryEventStore(), retry=RetryConfig(max_attempts=2))
     assert_type(users, Repository[User])
     assert_type(await users.load("1"), User | None)
+    assert_type(await users.load("1", at_version=3, at_time=now), User | None)
+    assert_type([one async for one in users.history("1")], list[tuple[StoredEvent, User]])
     assert_type(await users.get(UUID(int=1)), User)
     assert_type(await users.save(User("1")), AppendResult | None)
     assert_type(await users.save_with_retry(User("1")), AppendResult | None)

@@ -58,7 +58,8 @@ class Repository(Generic[A]):
         self.retry = retry or RetryConfig()
         codec = None if snapshot_every is None else StateCodec(aggregate_class)
         self._loader = Loader(aggregate_class, store, codec)
-        self._saver = Saver(store, codec and SnapshotWriter(snapshot_every, self._loader, codec, store))
+        snapshots = None if codec is None else SnapshotWriter(snapshot_every, self._loader, codec, store)
+        self._saver = Saver(store, snapshots)
 
     @property
     def conflicts_retried(self) -> int:

@@ -3,6 +3,8 @@
 from perdure.testing.clock import FixedClock as FixedClock
 from perdure.testing.clock import controlled as controlled
 from perdure.testing.clock import sequential_ids as sequential_ids
-from perdure.testing.scenario import Outcome as Outcome
+from perdure.testing.outcome import DeciderOutcome as DeciderOutcome
+from perdure.testing.outcome import Outcome as Outcome
+from perdure.testing.scenario import DeciderScenario as DeciderScenario
 from perdure.testing.scenario import Scenario as Scenario
 from perdure.testing.scenario import given as given

@@ -1,22 +1,28 @@
-"""Given, when, then: aggregates tested by their events."""
+"""Given, when, then: aggregates and deciders tested by their events."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar, overload
 
 from perdure.aggregate import AggregateRoot
+from perdure.decider import Decided, Decider
 from perdure.errors import InvalidArgumentError
-from perdure.events import registry
+from perdure.testing.outcome import DeciderOutcome, Outcome, as_stored
 
 A = TypeVar("A", bound=AggregateRoot)
+C = TypeVar("C")
+E = TypeVar("E")
+S = TypeVar("S")
 
 
-def given(aggregate: A, *events: object) -> Scenario[A]:
-    """An aggregate that has a history. The events are written and read back first, as a store would.
+@overload
+def given(subject: A, *events: object) -> Scenario[A]: ...
+@overload
+def given(subject: Decider[C, E, S], *events: E) -> DeciderScenario[C, S]: ...
+def given(subject: AggregateRoot | Decider[Any, Any, Any], *events: object) -> Any:
+    """An aggregate or a decider that has a history. The events are written and read back first, as a store would.
 
     Raises:
         UnregisteredEventError: the class of an event bears no ``@event``.
@@ -30,10 +36,14 @@ def given(aggregate: A, *events: object) -> Scenario[A]:
                 .then(UserDeactivated(user_id="123", reason="moved"))
                 .then_state(is_active=False)
             )
+
+
+        def test_a_cart_that_was_paid_takes_no_more() -> None:
+            given(cart, CartPaid()).when(AddItem(sku="heat-dvd")).then_raises(DomainError, match="was paid")
     """
-    for event in events:
-        aggregate.apply_event(_as_stored(event))
-    return Scenario(aggregate)
+    if isinstance(subject, Decider):
+        return DeciderScenario(_after(events, subject.aggregate_class("given")))
+    return Scenario(_after(events, subject))
 
 
 class Scenario(Generic[A]):
@@ -57,87 +67,27 @@ class Scenario(Generic[A]):
         if inspect.iscoroutine(answer):
             answer.close()
             raise InvalidArgumentError("action", "is asynchronous: commands decide in one go")
-        raised = [_as_stored(new.event) for new in self.aggregate.uncommitted_events[before:]]
+        raised = [as_stored(new.event) for new in self.aggregate.uncommitted_events[before:]]
         return Outcome(self.aggregate, raised, None)
 
 
-class Outcome(Generic[A]):
-    """What came of an action: check it with the `then` methods, which can be chained.
+class DeciderScenario(Generic[C, S]):
+    """A decider with its history, made by `given`: say which command comes with `when`."""
 
-    Attributes:
-        aggregate: as the action left it.
-        events: what it raised.
-        error: the exception that came out of it, or None.
-    """
+    def __init__(self, decided: Decided[C, S]) -> None:
+        self._decided = decided
 
-    def __init__(self, aggregate: A, events: Sequence[object], error: Exception | None) -> None:
-        self.aggregate = aggregate
-        self.events = tuple(events)
-        self.error = error
+    def when(self, command: C) -> DeciderOutcome[S]:
+        """Decide the command. What it raises is kept for `then_raises`.
 
-    def then(self, *events: object) -> Self:
-        """Exactly these events were raised, in this order, equal in type and in every field."""
-        self._refuse_error()
-        expected = [_as_stored(one) for one in events]
-        if [_content(one) for one in expected] != [_content(one) for one in self.events]:
-            shown = _difference(_lines_of_events(expected), _lines_of_events(self.events))
-            raise AssertionError(f"other events were raised:\n{shown}")
-        return self
-
-    def then_nothing(self) -> Self:
-        """No event was raised, and no error."""
-        return self.then()
-
-    def then_raises(self, error: type[BaseException], match: str | None = None) -> Self:
-        """An error of that class came out of it. `match` is a regular expression that its text must hold."""
-        if self.error is None:
-            found = "\n".join(_lines_of_events(self.events)) or "nothing"
-            raise AssertionError(f"{error.__name__} was expected, but it raised:\n{found}")
-        if not isinstance(self.error, error):
-            raise AssertionError(f"{error.__name__} was expected, but it raised {self.error!r}") from self.error  # noqa: TRY004 - a test failed
-        if match is not None and not re.search(match, str(self.error)):
-            raise AssertionError(f"{match!r} isn't found in {str(self.error)!r}") from self.error
-        return self
-
-    def then_state(self, **expected: object) -> Self:
-        """The named fields of the aggregate have these values."""
-        self._refuse_error()
-        state = vars(self.aggregate)
-        if unknown := sorted(expected.keys() - state.keys()):
-            kind = type(self.aggregate).__name__
-            raise AssertionError(f"{kind} has no field {unknown[0]!r}; it has: {', '.join(state) or 'none'}")
-        found = {name: state[name] for name in expected}
-        if found != expected:
-            raise AssertionError(f"the state is another one:\n{_difference(_lines(expected), _lines(found))}")
-        return self
-
-    def _refuse_error(self) -> None:
-        if self.error is not None:
-            raise AssertionError(f"it raised {self.error!r}") from self.error
+        Raises:
+            EventEncodingError: it leads to an event that can't be stored.
+        """
+        outcome = Scenario(self._decided).when(lambda decided: decided.decide(command))
+        return DeciderOutcome(self._decided.state, outcome.events, outcome.error)
 
 
-def _as_stored(event: object) -> object:
-    codec = registry.by_class(type(event)).codec
-    stored: object = codec.decode(codec.encode(event))
-    return stored
-
-
-def _content(event: object) -> tuple[type, dict[str, object]]:
-    return type(event), dict(registry.by_class(type(event)).codec.fields(event))
-
-
-def _lines_of_events(events: Sequence[object]) -> list[str]:
-    lines: list[str] = []
+def _after(events: Iterable[object], aggregate: A) -> A:
     for event in events:
-        cls, fields = _content(event)
-        lines += [f"{cls.__name__}(", *(f"    {line}," for line in _lines(fields)), ")"]
-    return lines
-
-
-def _lines(fields: Mapping[str, object]) -> list[str]:
-    return [f"{name}={value!r}" for name, value in fields.items()]
-
-
-def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
-    lines = [line.rstrip() for line in difflib.ndiff(expected, found) if not line.startswith("?")]
-    return "\n".join(["- expected", "+ found", *lines])
+        aggregate.apply_event(as_stored(event))
+    return aggregate
