@@ -68,6 +68,7 @@ async def add_gate(connection: asyncpg.Connection, when: str = "new.event_data->
         create function wait_at_gate() returns trigger language plpgsql as $$
         begin
             if {when} then
+                perform set_config('lock_timeout', '0', true);
                 perform pg_advisory_xact_lock_shared({GATE});
             end if;
             return new;
