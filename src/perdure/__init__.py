@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
     from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
@@ -69,6 +70,9 @@ if TYPE_CHECKING:
     from perdure.events import field as field
     from perdure.events import handles as handles
     from perdure.events import upcast as upcast
+    from perdure.evolution import CheckedType as CheckedType
+    from perdure.evolution import EvolutionReport as EvolutionReport
+    from perdure.evolution import check_stored_events as check_stored_events
     from perdure.log import Subscription as Subscription
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
     from perdure.store import AppendResult as AppendResult
     from perdure.store import EventStore as EventStore
     from perdure.store import ExpectedVersion as ExpectedVersion
+    from perdure.store import StoredType as StoredType
     from perdure.store import Transaction as Transaction
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
@@ -100,6 +105,7 @@ _MODULES = {
     "AggregateRoot": "aggregate",
     "AppendResult": "store",
     "AuthenticationError": "errors",
+    "CheckedType": "evolution",
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
@@ -118,6 +124,7 @@ _MODULES = {
     "EventMetadata": "events",
     "EventStore": "store",
     "EvolutionError": "errors",
+    "EvolutionReport": "evolution",
     "ExpectedVersion": "store",
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
@@ -149,6 +156,7 @@ _MODULES = {
     "StoreOverloadedError": "errors",
     "StoreUnavailableError": "errors",
     "StoredEvent": "events",
+    "StoredType": "store",
     "Subscription": "log",
     "TableProjection": "projection",
     "Transaction": "store",
@@ -156,11 +164,13 @@ _MODULES = {
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
     "UnknownProjectionError": "errors",
+    "UnreadableEventsError": "errors",
     "UnregisteredEventError": "errors",
     "UnsupportedOperationError": "errors",
     "UpcasterDefinitionError": "errors",
     "WrongContextError": "errors",
     "check_evolution": "events",
+    "check_stored_events": "evolution",
     "child_table": "projection",
     "command": "aggregate",
     "connect": "stores.connect",
@@ -181,6 +191,7 @@ __all__ = [
     "AggregateRoot",
     "AppendResult",
     "AuthenticationError",
+    "CheckedType",
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
@@ -199,6 +210,7 @@ __all__ = [
     "EventMetadata",
     "EventStore",
     "EvolutionError",
+    "EvolutionReport",
     "ExpectedVersion",
     "InMemoryEventStore",
     "InvalidArgumentError",
@@ -228,6 +240,7 @@ __all__ = [
     "StoreOverloadedError",
     "StoreUnavailableError",
     "StoredEvent",
+    "StoredType",
     "Subscription",
     "TableProjection",
     "Transaction",
@@ -235,11 +248,13 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",
     "UpcasterDefinitionError",
     "WrongContextError",
     "check_evolution",
+    "check_stored_events",
     "child_table",
     "command",
     "connect",

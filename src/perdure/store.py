@@ -16,7 +16,7 @@ from perdure.errors import (
     PayloadTooLargeError,
     UnsupportedOperationError,
 )
-from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
+from perdure.events import NewEvent, StoredEvent, check_evolution, check_stream_id, encode_metadata
 from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
 from perdure.snapshot import Snapshot
 
@@ -64,6 +64,24 @@ class AppendResult(msgspec.Struct, frozen=True):
     def global_position(self) -> int:
         """The place of the last event: what a projection must have reached to show this append."""
         return self.global_positions[-1]
+
+
+class StoredType(msgspec.Struct, frozen=True):
+    """A type of events in one version of its schema, as the store holds it.
+
+    Attributes:
+        event_type: The stored name.
+        event_version: The version of the schema.
+        count: How many such events there are.
+        first_position: The place of the oldest in the whole log.
+        last_position: The place of the newest.
+    """
+
+    event_type: str
+    event_version: int
+    count: int
+    first_position: int
+    last_position: int
 
 
 class EncodedEvent(NamedTuple):
@@ -287,6 +305,17 @@ class EventStore(ABC):
         """The event with that id, or None."""
 
     @abstractmethod
+    async def stored_types(self) -> list[StoredType]:
+        """Each type in each version that there is, sorted. It reads the whole log, where that can't be avoided."""
+
+    @abstractmethod
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        """Some events of a type and version, in log order: at most `limit` of the oldest, and as many of the newest.
+
+        The first and the last are among them. A store gives fewer of the others where finding them would take long.
+        """
+
+    @abstractmethod
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
         """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
 
@@ -303,6 +332,7 @@ class EventStore(ABC):
         """Write what is queued, and let go of everything. Called by ``async with``."""
 
     async def __aenter__(self) -> Self:
+        check_evolution()
         await self.open()
         return self
 

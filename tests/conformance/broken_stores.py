@@ -9,7 +9,7 @@ from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, Page, Subscription
 from perdure.snapshot import Snapshot
-from perdure.store import ANY, AppendResult, Commit, Transaction
+from perdure.store import ANY, AppendResult, Commit, StoredType, Transaction
 from perdure.stores.memory import InMemoryEventStore
 from perdure.testing.conformance import EventStoreConformance
 
@@ -141,6 +141,27 @@ class TrustsSnapshots(InMemoryEventStore):
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
         await super().read_snapshot(stream_id)
         return self._snapshots.get(stream_id)
+
+
+class MixesVersions(InMemoryEventStore):
+    """Counts types, whatever the version."""
+
+    async def stored_types(self) -> list[StoredType]:
+        kinds: dict[str, StoredType] = {}
+        for one in await super().stored_types():
+            kinds.setdefault(one.event_type, one)
+        return [*kinds.values()]
+
+
+class SamplesTheOldest(InMemoryEventStore):
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        return (await super().sample_events(stored_type, limit))[:limit]
+
+
+class ForgetsVersionsOfSchemas(InMemoryEventStore):
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        events = tuple(one._replace(event_version=1) for one in commit.events)
+        return await super().append(commit._replace(events=events), tx)
 
 
 class StaysOpen(InMemoryEventStore):

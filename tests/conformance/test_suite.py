@@ -22,6 +22,9 @@ BROKEN = {
     "WritesHalf": {"does_not_hold"},
     "KeepsTheLastWrittenSnapshot": {"makes_way_for_a_later_one_only"},
     "TrustsSnapshots": {"does_not_fit_the_log", "beyond_the_end"},
+    "MixesVersions": {"counted_by_version"},
+    "SamplesTheOldest": {"oldest_and_the_newest"},
+    "ForgetsVersionsOfSchemas": {"older_versions", "tells_all_about_itself"},
     "StaysOpen": {"closed_store"},
 }
 

@@ -9,18 +9,10 @@ from textwrap import dedent
 
 import pytest
 
-from perdure.events import registry
 from tests.structure.sources import PACKAGE, modules, parse, shown
 
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 EXAMPLE = re.compile(r"^Example:\n(?P<text>(?:    .*\n|\n)+)", re.MULTILINE)
-
-
-@pytest.fixture
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events that an example defines are forgotten after it."""
-    for name, known in vars(registry).items():
-        monkeypatch.setattr(registry, name, dict(known))
 
 
 def with_prompts() -> list[Path]:
@@ -35,7 +27,7 @@ def examples_without_prompts(path: Path) -> list[str]:
     return [dedent(text) for text in found if ">>>" not in text]
 
 
-@pytest.mark.usefixtures("_own_registry")
+@pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("path", with_prompts(), ids=shown)
 def test_the_examples_of_a_module_do_what_they_say(path: Path) -> None:
     name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")

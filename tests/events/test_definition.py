@@ -322,6 +322,7 @@ def test_a_version_that_cant_be_stored_is_refused(version: Any) -> None:
         event("definition.version", version=version)
 
 
+@pytest.mark.usefixtures("own_registry")
 def test_the_version_is_kept() -> None:
     @event("definition.versioned", version=7)
     class Versioned: ...

@@ -16,12 +16,19 @@ from perdure import (
     UnregisteredEventError,
     context,
     event,
+    upcast,
 )
 
 
 @event("messages.sent", version=3)
 class Sent:
     text: str
+
+
+@upcast("messages.sent", from_version=1)
+@upcast("messages.sent", from_version=2)
+def unchanged(data: dict[str, Any]) -> dict[str, Any]:
+    return data
 
 
 def stored(event_type: str = "messages.sent", event_data: str = '{"text":"hi"}') -> StoredEvent:

@@ -16,6 +16,7 @@ from perdure.errors import (
     UnsupportedOperationError,
     WrongContextError,
 )
+from perdure.events import check_evolution
 from perdure.log import check_count
 from perdure.projection import TableProjection
 from perdure.projections.checkpoints import EventFailure
@@ -109,9 +110,11 @@ class ProjectionService:
             ProjectionDefinitionError: a table's name is taken by something else.
             ProjectionShapeError: a row class changed without a new version.
             LogDivergedError: the log isn't the one that the rows were made from.
+            EvolutionError: upcasters are missing.
         """
         if self._is_started:
             raise WrongContextError("the service was started already: make another to start again")
+        check_evolution()
         self._is_started = True
         for runner in self._runners.values():
             await runner.set_up()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page
+from perdure.log import LogFilter, Page, check_count
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import (
     ANY,
@@ -16,6 +16,7 @@ from perdure.store import (
     AppendResult,
     Commit,
     EventStore,
+    StoredType,
     Transaction,
     check_event_id,
 )
@@ -109,6 +110,22 @@ class InMemoryEventStore(EventStore):
         check_event_id(event_id)
         self._check_open()
         return self._by_id.get(event_id)
+
+    async def stored_types(self) -> list[StoredType]:
+        """Each type in each version that there is, sorted."""
+        self._check_open()
+        positions: dict[tuple[str, int], list[int]] = {}
+        for stored in self._log:
+            positions.setdefault((stored.event_type, stored.event_version), []).append(stored.global_position)
+        return [StoredType(*kind, len(found), found[0], found[-1]) for kind, found in sorted(positions.items())]
+
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        """The oldest and the newest events of a type and version, at most `limit` of each, in log order."""
+        check_count("limit", limit)
+        self._check_open()
+        kind = (stored_type.event_type, stored_type.event_version)
+        found = [stored for stored in self._log if (stored.event_type, stored.event_version) == kind]
+        return found if len(found) <= 2 * limit else found[:limit] + found[len(found) - limit :]
 
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
         """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""

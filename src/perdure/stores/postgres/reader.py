@@ -15,8 +15,13 @@ import asyncpg
 
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page
+from perdure.store import StoredType
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.statements import Statements
+
+_SCAN_TIMEOUT = 3600.0
+_SAMPLED_ROWS = 50_000
+"""How many events are looked at from each end, whatever their type: to find all of a rare one, it would be the log."""
 
 
 class Reader:
@@ -43,6 +48,25 @@ class Reader:
         """The event with that id, or None."""
         rows = await self._database.fetch(self._sql["read_event"], event_id)
         return StoredEvent(*rows[0]) if rows else None
+
+    async def stored_types(self) -> list[StoredType]:
+        """Each type in each version that there is, sorted."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(self._sql["stored_types"], timeout=_SCAN_TIMEOUT)
+        return [StoredType(*row) for row in rows]
+
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        """The first and the last event of a type and version, and others that stand near them in the log."""
+        rows = await self._database.fetch(
+            self._sql["sample_events"],
+            stored_type.event_type,
+            stored_type.event_version,
+            stored_type.first_position,
+            stored_type.last_position,
+            limit,
+            _SAMPLED_ROWS,
+        )
+        return [StoredEvent(*row) for row in rows]
 
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""

@@ -19,9 +19,9 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Subscription
+from perdure.log import LogFilter, Page, Subscription, check_count
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, Transaction, check_event_id
+from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, StoredType, Transaction, check_event_id
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
@@ -173,6 +173,17 @@ class PostgreSQLEventStore(EventStore):
         check_event_id(event_id)
         self._check_context()
         return await self._reader.read_event(event_id)
+
+    async def stored_types(self) -> list[StoredType]:
+        """Each type in each version that there is, sorted. One scan of the whole log."""
+        self._check_context()
+        return await self._reader.stored_types()
+
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        """Some of the oldest and of the newest events of a type and version. See `EventStore.sample_events`."""
+        check_count("limit", limit)
+        self._check_context()
+        return await self._reader.sample_events(stored_type, limit)
 
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
         """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from perdure.errors import InvalidArgumentError
-from perdure.events import StoredEvent, event, field
+from perdure.events import StoredEvent, event, field, upcast
 
 
 @event("perdure.conformance.noted")
@@ -21,9 +21,21 @@ class Noted:
 
 @event("perdure.conformance.counted", version=3)
 class Counted:
-    """Another type, in a later version."""
+    """Another type, in its third version."""
 
     number: int
+
+
+@upcast("perdure.conformance.counted", from_version=1)
+def rename_count(data: dict[str, Any]) -> dict[str, Any]:
+    """In its first version, the number was called otherwise ..."""
+    return {"number": data["count"]}
+
+
+@upcast("perdure.conformance.counted", from_version=2)
+def make_it_a_number(data: dict[str, Any]) -> dict[str, Any]:
+    """... and in its second it was still a text."""
+    return {"number": int(data["number"])}
 
 
 @event("perdure.conformance.measured")

@@ -6,6 +6,7 @@ import pytest
 
 from perdure.testing.conformance.appending import Appending
 from perdure.testing.conformance.bad_input import BadInput
+from perdure.testing.conformance.evolving import Evolving
 from perdure.testing.conformance.following import Following
 from perdure.testing.conformance.racing import Racing
 from perdure.testing.conformance.reading import Reading
@@ -14,5 +15,5 @@ from perdure.testing.conformance.snapshots import Snapshots
 
 
 @pytest.mark.asyncio
-class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing, Snapshots):
+class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing, Snapshots, Evolving):
     """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""
