@@ -17,6 +17,11 @@ from perdure.context import context as context
 if TYPE_CHECKING:
     from perdure.aggregate import AggregateRoot as AggregateRoot
     from perdure.aggregate import command as command
+    from perdure.commit import ANY as ANY
+    from perdure.commit import NO_STREAM as NO_STREAM
+    from perdure.commit import STREAM_EXISTS as STREAM_EXISTS
+    from perdure.commit import AppendResult as AppendResult
+    from perdure.commit import ExpectedVersion as ExpectedVersion
     from perdure.context import current_context as current_context
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
@@ -84,12 +89,7 @@ if TYPE_CHECKING:
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
-    from perdure.store import ANY as ANY
-    from perdure.store import NO_STREAM as NO_STREAM
-    from perdure.store import STREAM_EXISTS as STREAM_EXISTS
-    from perdure.store import AppendResult as AppendResult
     from perdure.store import EventStore as EventStore
-    from perdure.store import ExpectedVersion as ExpectedVersion
     from perdure.store import StoredType as StoredType
     from perdure.store import Transaction as Transaction
     from perdure.stores.connect import connect as connect
@@ -98,12 +98,12 @@ if TYPE_CHECKING:
     from perdure.stores.postgres.transaction import PostgreSQLTransaction as PostgreSQLTransaction
 
 _MODULES = {
-    "ANY": "store",
+    "ANY": "commit",
     "AggregateBusyError": "errors",
     "AggregateDefinitionError": "errors",
     "AggregateNotFoundError": "errors",
     "AggregateRoot": "aggregate",
-    "AppendResult": "store",
+    "AppendResult": "commit",
     "AuthenticationError": "errors",
     "CheckedType": "evolution",
     "ChildNotLoadedError": "errors",
@@ -125,13 +125,13 @@ _MODULES = {
     "EventStore": "store",
     "EvolutionError": "errors",
     "EvolutionReport": "evolution",
-    "ExpectedVersion": "store",
+    "ExpectedVersion": "commit",
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
     "LogDivergedError": "errors",
     "MissingExtraError": "errors",
-    "NO_STREAM": "store",
+    "NO_STREAM": "commit",
     "NewEvent": "events",
     "OptimisticConcurrencyError": "errors",
     "OutcomeUnknownError": "errors",
@@ -148,7 +148,7 @@ _MODULES = {
     "ProjectionTimeoutError": "errors",
     "Repository": "repository",
     "RetryConfig": "repository",
-    "STREAM_EXISTS": "store",
+    "STREAM_EXISTS": "commit",
     "SchemaError": "errors",
     "SchemaOutdatedError": "errors",
     "SchemaTooNewError": "errors",

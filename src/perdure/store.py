@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from enum import Enum
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
 
-from perdure.errors import (
-    EventEncodingError,
-    InvalidArgumentError,
-    PayloadTooLargeError,
-    UnsupportedOperationError,
+from perdure.commit import (
+    PAYLOAD_LIMIT,
+    AppendResult,
+    Commit,
+    CommitGroup,
+    ExpectedVersion,
+    StreamAppend,
+    encode_commit,
+    encode_group,
 )
-from perdure.events import NewEvent, StoredEvent, check_evolution, check_stream_id, encode_metadata
+from perdure.errors import InvalidArgumentError, UnsupportedOperationError
+from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
 from perdure.snapshot import Snapshot
-
-
-class StreamState(Enum):
-    """An expected version that is no number.
-
-    Attributes:
-        ANY: whatever there is; for facts that need no decision.
-        STREAM_EXISTS: the stream has at least one event.
-    """
-
-    ANY = "any"
-    STREAM_EXISTS = "stream_exists"
-
-
-NO_STREAM: Final = 0
-"""Expected version: the stream has no event yet."""
-STREAM_EXISTS: Final = StreamState.STREAM_EXISTS
-"""Expected version: the stream has at least one event."""
-ANY: Final = StreamState.ANY
-"""Expected version: whatever there is; for facts that need no decision."""
-
-ExpectedVersion = int | StreamState
-"""The version that a stream must have for an append to be written: a number, NO_STREAM, STREAM_EXISTS or ANY."""
-
-PAYLOAD_LIMIT: Final = 1024 * 1024
-"""How many bytes the payload of an event may take, unless told otherwise."""
-MAX_VERSION: Final = 2**31 - 1
-
-
-class AppendResult(msgspec.Struct, frozen=True):
-    """Where the events of an append stand now.
-
-    Attributes:
-        stream_version: The version of the stream after the append: that of the last event.
-        global_positions: The place of each event in the whole log, in the order given.
-    """
-
-    stream_id: str
-    stream_version: int
-    global_positions: tuple[int, ...]
-
-    @property
-    def global_position(self) -> int:
-        """The place of the last event: what a projection must have reached to show this append."""
-        return self.global_positions[-1]
 
 
 class StoredType(msgspec.Struct, frozen=True):
@@ -82,26 +41,6 @@ class StoredType(msgspec.Struct, frozen=True):
     count: int
     first_position: int
     last_position: int
-
-
-class EncodedEvent(NamedTuple):
-    """An event as it is handed to a store: encoded, and known to be readable."""
-
-    event_id: UUID
-    event_type: str
-    event_version: int
-    event_data: str
-    metadata: str
-
-
-class Commit(NamedTuple):
-    """What one append writes, all or nothing."""
-
-    stream_id: str
-    expected_version: ExpectedVersion
-    events: tuple[EncodedEvent, ...]
-    size: int
-    """Bytes of payload and metadata, for the limits of a batch."""
 
 
 class Transaction:
@@ -163,6 +102,37 @@ class EventStore(ABC):
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
         return await self.append(self.encode(stream_id, expected_version, events), tx)
+
+    async def append_to_streams(
+        self,
+        appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
+        *,
+        conditions: Mapping[str, ExpectedVersion] | None = None,
+        tx: Transaction | None = None,
+    ) -> list[AppendResult]:
+        """Write to several streams at once: all of it, or nothing.
+
+        The events stand in the log in the order given. Repeating it with the same event ids is safe, as for one stream.
+
+        Args:
+            appends: for each stream its id, the version that it must have, and the events.
+            conditions: the version that further streams must have, which aren't written: what the decision relied on.
+            tx: the caller's transaction, when the append is to be part of it.
+
+        Returns:
+            A result for each of `appends`, in their order.
+
+        Raises:
+            OptimisticConcurrencyError: a stream has another version; it names the first.
+            EventIdReuseError, OutcomeUnknownError, and the other errors of `append_to_stream`.
+
+        Example:
+            await store.append_to_streams(
+                [("account-ann", 3, [Withdrawn(amount=10)]), ("account-bob", 8, [Deposited(amount=10)])],
+                conditions={"limits-ann": 1},
+            )
+        """
+        return await self.append_group(encode_group(appends, conditions or {}, self.payload_limit), tx)
 
     async def read_stream(
         self, stream_id: str, from_version: int = 0, max_count: int | None = None
@@ -262,31 +232,15 @@ class EventStore(ABC):
 
     def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
         """Check and encode what is to be appended, in the caller's task, before it meets anybody else's."""
-        check_stream_id(stream_id)
-        _check_expected_version(expected_version)
-        if isinstance(events, str | bytes) or not isinstance(events, Sequence):
-            raise InvalidArgumentError("events", f"must be a list of events, not {type(events).__name__}")
-        if not events:
-            raise InvalidArgumentError("events", "is empty: there is nothing to append")
-        encoded = tuple([self._encode(one if isinstance(one, NewEvent) else NewEvent(one)) for one in events])
-        if len(encoded) > 1 and len({one.event_id for one in encoded}) < len(encoded):
-            raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
-        return Commit(stream_id, expected_version, encoded, sum(len(e.event_data) + len(e.metadata) for e in encoded))
-
-    def _encode(self, new: NewEvent) -> EncodedEvent:
-        metadata = new.metadata
-        data = new.event_kind.codec.encode(new.event)
-        size = len(data) if data.isascii() else len(data.encode())
-        if size > self.payload_limit:
-            raise PayloadTooLargeError(metadata.event_type, size, self.payload_limit)
-        text = encode_metadata(metadata)
-        if len(text) > self.payload_limit:
-            raise EventEncodingError(metadata.event_type, f"its metadata takes {len(text):,} bytes")
-        return EncodedEvent(metadata.event_id, metadata.event_type, metadata.event_version, data, text)
+        return encode_commit(stream_id, expected_version, events, self.payload_limit)
 
     @abstractmethod
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        """Write what `encode` made. Raises as `append_to_stream` does."""
+        """Write a commit. Raises as `append_to_stream` does."""
+
+    @abstractmethod
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
 
     @abstractmethod
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
@@ -344,12 +298,3 @@ def check_event_id(event_id: object) -> None:
     """Raise InvalidArgumentError unless it is a UUID."""
     if not isinstance(event_id, UUID):
         raise InvalidArgumentError("event_id", f"must be a UUID, not {type(event_id).__name__}")
-
-
-def _check_expected_version(expected: object) -> None:
-    if isinstance(expected, StreamState):
-        return
-    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
-        raise InvalidArgumentError(
-            "expected_version", f"{expected!r} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
-        )

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from perdure.commit import ANY, AppendResult, Commit
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, Page, Subscription
 from perdure.snapshot import Snapshot
-from perdure.store import ANY, AppendResult, Commit, StoredType, Transaction
+from perdure.store import StoredType, Transaction
 from perdure.stores.memory import InMemoryEventStore
 from perdure.testing.conformance import EventStoreConformance
 

@@ -57,4 +57,6 @@ def test_the_commands_that_a_document_names_are_there(path: Path) -> None:
 def test_make_help_lists_what_the_readme_names() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert set(MAKE.findall(README.read_text(encoding="utf-8"))) <= set(re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE))
+    assert set(MAKE.findall(README.read_text(encoding="utf-8"))) <= set(
+        re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
+    )

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import perdure.errors
+import perdure
+from perdure.commit import ANY
 from perdure.projections.batches import Batches
 from perdure.projections.checkpoints import Checkpoint, Checkpoints
 from perdure.projections.definition import Definition
 from perdure.projections.service import ProjectionService
 from perdure.projections.storage import Storage
 from perdure.repository import RetryConfig
-from perdure.store import ANY
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold_tables
 from tests.projections.checking import check_against_fold, tables_in
@@ -231,7 +231,7 @@ asyncio.run(main())
 
 
 async def started(url: str, batch_size: int) -> asyncio.subprocess.Process:
-    sources = f"{Path(perdure.errors.__file__).parents[1]}{os.pathsep}{ROOT}"
+    sources = f"{Path(perdure.__file__).parents[1]}{os.pathsep}{ROOT}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

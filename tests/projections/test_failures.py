@@ -6,13 +6,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
 from perdure.projections.runner import Runner
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
-from perdure.store import ANY
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Broken, Page, Pages, Total, Totals, Visited

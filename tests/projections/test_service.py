@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import (
     InvalidArgumentError,
     LogDivergedError,
@@ -24,7 +25,6 @@ from perdure.projection import TableProjection
 from perdure.projections.batches import Batches
 from perdure.projections.service import ProjectionService
 from perdure.projections.storage import Storage
-from perdure.store import ANY
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from perdure.commit import ANY
 from perdure.errors import ProjectionDefinitionError
 from perdure.events import event, handles
 from perdure.projection import TableProjection
@@ -21,7 +22,6 @@ from perdure.projections.definition import Definition
 from perdure.projections.fold import Changes
 from perdure.projections.service import ProjectionService
 from perdure.projections.storage import Storage
-from perdure.store import ANY
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold
 from tests.projections.counting import Pages, Visited

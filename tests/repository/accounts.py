@@ -19,7 +19,8 @@ from perdure import (
     field,
     handles,
 )
-from perdure.store import Commit, Transaction
+from perdure.commit import Commit
+from perdure.store import Transaction
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
 

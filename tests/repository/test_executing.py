@@ -12,7 +12,7 @@ from perdure import (
     Repository,
     RetryConfig,
 )
-from perdure.store import Commit
+from perdure.commit import Commit
 from tests.repository.accounts import Account, Audited, Deposited, FaultyStore, amounts, connection_lost
 
 

@@ -14,7 +14,7 @@ from perdure import (
     Repository,
     context,
 )
-from perdure.store import Commit
+from perdure.commit import Commit
 from tests.repository.accounts import Account, FaultyStore, OtherAccount, amounts, connection_lost, described
 
 

@@ -19,7 +19,7 @@ from perdure import (
     command,
     context,
 )
-from perdure.store import Commit
+from perdure.commit import Commit
 from tests.repository.accounts import (
     AT_ONCE,
     Account,

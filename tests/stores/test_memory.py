@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from perdure.commit import ANY, NO_STREAM, PAYLOAD_LIMIT
 from perdure.errors import EventEncodingError, InvalidArgumentError, StoreClosedError, UnsupportedOperationError
 from perdure.events import NewEvent, event
 from perdure.log import Changes
-from perdure.store import ANY, NO_STREAM, PAYLOAD_LIMIT, Transaction
+from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
 
 

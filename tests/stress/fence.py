@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import asyncpg
 
+from perdure.commit import ANY
 from perdure.events import event
-from perdure.store import ANY
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 

@@ -5,9 +5,9 @@ import json
 import random
 import sys
 
+from perdure.commit import ANY
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import event
-from perdure.store import ANY
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
     ProjectionDefinitionError,
@@ -23,7 +24,7 @@ from perdure.projections.checkpoints import EventFailure
 from perdure.projections.definition import Definition
 from perdure.projections.runner import Runner
 from perdure.repository import RetryConfig
-from perdure.store import AppendResult, EventStore
+from perdure.store import EventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
+from perdure.commit import AppendResult
 from perdure.context import context, current_context
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
 from perdure.events import StoredEvent
@@ -19,7 +20,7 @@ from perdure.repository.retry import RetryConfig
 from perdure.repository.saving import Saver
 from perdure.repository.snapshots import SnapshotWriter
 from perdure.repository.state import StateCodec
-from perdure.store import AppendResult, EventStore, Transaction
+from perdure.store import EventStore, Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
 

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 
 from perdure.aggregate import AggregateRoot
+from perdure.commit import AppendResult
 from perdure.errors import InvalidArgumentError
-from perdure.store import AppendResult, EventStore
+from perdure.store import EventStore
 
 _STORABLE = re.compile(r"[^\x00\ud800-\udfff]+")
 

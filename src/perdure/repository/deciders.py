@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from perdure.commit import AppendResult
 from perdure.decider import Decided, Decider
 from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent
 from perdure.repository.aggregates import Repository
 from perdure.repository.retry import RetryConfig
-from perdure.store import AppendResult, EventStore
+from perdure.store import EventStore
 
 C = TypeVar("C")
 S = TypeVar("S")

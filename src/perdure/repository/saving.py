@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
+from perdure.commit import AppendResult
 from perdure.errors import (
     OptimisticConcurrencyError,
     OutcomeUnknownError,
@@ -18,7 +19,7 @@ from perdure.errors import (
 )
 from perdure.repository.retry import RetryConfig
 from perdure.repository.snapshots import SnapshotWriter
-from perdure.store import AppendResult, EventStore, Transaction
+from perdure.store import EventStore, Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
 

@@ -5,21 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, check_count
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import (
-    ANY,
-    PAYLOAD_LIMIT,
-    STREAM_EXISTS,
-    AppendResult,
-    Commit,
-    EventStore,
-    StoredType,
-    Transaction,
-    check_event_id,
-)
+from perdure.store import EventStore, StoredType, Transaction, check_event_id
 
 
 class InMemoryEventStore(EventStore):
@@ -48,24 +39,38 @@ class InMemoryEventStore(EventStore):
         self._closed = True
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        """Write what `encode` made. Raises as `append_to_stream` does."""
+        """Write a commit. Raises as `append_to_stream` does."""
+        [result] = await self.append_group(CommitGroup((commit,), {}), tx)
+        return result
+
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
         self._check_open()
         if tx is not None:
             raise UnsupportedOperationError("InMemoryEventStore has no transactions")
-        stream = self._streams.get(commit.stream_id, [])
-        known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
-        if known:
-            return _repeated(commit, known)
-        if not _as_expected(commit, len(stream)):
-            raise OptimisticConcurrencyError(commit.stream_id, commit.expected_version, len(stream))
-        written = self._write(commit, len(stream))
+        if any(event_id in self._by_id for event_id in group.event_ids):
+            return [self._repeated(commit, group) for commit in group.commits]
+        expected = {commit.stream_id: commit.expected_version for commit in group.commits} | dict(group.conditions)
+        for stream_id, version in expected.items():
+            actual = len(self._streams.get(stream_id, []))
+            if not _as_expected(version, actual):
+                raise OptimisticConcurrencyError(stream_id, version, actual)
+        results = [_result(self._write(commit)) for commit in group.commits]
         self.changes.announce()
-        return _result(written)
+        return results
 
-    def _write(self, commit: Commit, version: int) -> list[StoredEvent]:
+    def _repeated(self, commit: Commit, group: CommitGroup) -> AppendResult:
+        """The first result of a repeated commit; EventIdReuseError unless it was written as it is now."""
+        known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
+        first = known[0].stream_version if known else 0
+        there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
+        if there != [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]:
+            raise EventIdReuseError(commit.stream_id, group.event_ids)
+        return _result(known)
+
+    def _write(self, commit: Commit) -> list[StoredEvent]:
         stream = self._streams.setdefault(commit.stream_id, [])
-        for one in commit.events:
-            version += 1
+        for version, one in enumerate(commit.events, len(stream) + 1):
             stored = StoredEvent(
                 commit.stream_id,
                 version,
@@ -156,18 +161,8 @@ def _matches(stored: StoredEvent, where: LogFilter) -> bool:
     )
 
 
-def _as_expected(commit: Commit, version: int) -> bool:
-    expected = commit.expected_version
+def _as_expected(expected: ExpectedVersion, version: int) -> bool:
     return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
-
-
-def _repeated(commit: Commit, known: list[StoredEvent]) -> AppendResult:
-    first = known[0].stream_version
-    there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
-    asked = [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]
-    if there != asked:
-        raise EventIdReuseError(commit.stream_id, [stored.event_id for stored in known])
-    return _result(known)
 
 
 def _result(written: list[StoredEvent]) -> AppendResult:

@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import PerdureError
 from perdure.log import LogFilter
-from perdure.store import ANY
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, positions, texts
 

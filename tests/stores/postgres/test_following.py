@@ -9,10 +9,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.context import context
 from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableError
 from perdure.log import Subscription
-from perdure.store import ANY
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import end_sessions, insert, notes, until

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from perdure.commit import ANY, NO_STREAM, STREAM_EXISTS, AppendResult
 from perdure.errors import (
     DatabaseError,
     EventIdReuseError,
@@ -19,7 +20,6 @@ from perdure.errors import (
     StoreUnavailableError,
 )
 from perdure.events import NewEvent
-from perdure.store import ANY, NO_STREAM, STREAM_EXISTS, AppendResult
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import (
     add_gate,

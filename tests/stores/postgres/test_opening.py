@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -21,7 +22,6 @@ from perdure.errors import (
     StoreUnavailableError,
     WrongContextError,
 )
-from perdure.store import ANY
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore

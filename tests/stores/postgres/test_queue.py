@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from perdure.commit import ANY, AppendResult, Commit, EncodedEvent
 from perdure.errors import StoreOverloadedError
-from perdure.store import ANY, AppendResult, Commit, EncodedEvent
 from perdure.stores.postgres.queue import AppendQueue, Pending
 
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError, SchemaError, SchemaOutdatedError, SchemaTooNewError
-from perdure.store import ANY
 from perdure.stores.postgres.bell import channel_of
 from perdure.stores.postgres.migrations import Migrator, known_migrations
 from perdure.stores.postgres.statements import Statements, fill_in

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from perdure.commit import ANY, AppendResult
 from perdure.errors import OptimisticConcurrencyError
-from perdure.store import ANY, AppendResult
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import add_gate, close_gate, notes, open_gate, texts, until_waiting
 

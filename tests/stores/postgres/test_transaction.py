@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from asyncpg.transaction import Transaction as DriverTransaction
 
+from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     DatabaseError,
     DomainError,
@@ -16,7 +17,6 @@ from perdure.errors import (
     TransactionError,
 )
 from perdure.events import NewEvent
-from perdure.store import ANY, NO_STREAM
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, end_sessions, notes, other_connection, texts, until_waiting
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from perdure.commit import AppendResult, Commit, CommitGroup, ExpectedVersion, StreamState
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
-from perdure.store import AppendResult, Commit, StreamState
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements
 
@@ -25,7 +25,7 @@ Outcome = Answer | None
 
 
 class Appends:
-    """The two statements that append: one commit, or many with an outcome each.
+    """The statements that append: one commit, many with an outcome each, or a group, all or nothing.
 
     Args:
         quoted_schema: the schema that holds the store, quoted.
@@ -42,7 +42,7 @@ class Appends:
         row = await connection.fetchrow(
             self._sql["append_commit"],
             commit.stream_id,
-            _expected(commit),
+            _expected(commit.expected_version),
             [event.event_id for event in events],
             [event.event_type for event in events],
             [event.event_version for event in events],
@@ -64,7 +64,7 @@ class Appends:
         row = await connection.fetchrow(
             self._sql["append_commits"],
             [commit.stream_id for commit in commits],
-            [_expected(commit) for commit in commits],
+            [_expected(commit.expected_version) for commit in commits],
             _firsts(counts),
             counts,
             [number for number, count in enumerate(counts, 1) for _ in range(count)],
@@ -88,6 +88,43 @@ class Appends:
             outcomes.append(None if status == BUSY else _answer(commit, status, version, positions_of_commit))
         return outcomes
 
+    async def group(
+        self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None = None
+    ) -> list[AppendResult] | PerdureError:
+        """Append to several streams, all or nothing, waiting for them in the order of their locks."""
+        commits = group.commits
+        numbers, ids, types, versions, data, metadata = _columns(commits)
+        counts = [len(commit.events) for commit in commits]
+        row = await connection.fetchrow(
+            self._sql["append_group"],
+            [commit.stream_id for commit in commits],
+            [_expected(commit.expected_version) for commit in commits],
+            _firsts(counts),
+            counts,
+            list(group.conditions),
+            [_expected(version) for version in group.conditions.values()],
+            [number for number, count in enumerate(counts, 1) for _ in range(count)],
+            numbers,
+            ids,
+            types,
+            versions,
+            data,
+            metadata,
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        status, stream_id, stream_version, stream_versions, positions = row
+        if status in (APPENDED, REPEATED):
+            drawn = iter(positions)
+            return [
+                AppendResult(commit.stream_id, version, tuple([next(drawn) for _ in commit.events]))
+                for commit, version in zip(commits, stream_versions, strict=True)
+            ]
+        if status == CONFLICT:
+            return OptimisticConcurrencyError(stream_id, group.expected_version(stream_id), stream_version)
+        return EventIdReuseError(commits[0].stream_id, group.event_ids)
+
 
 def _answer(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Answer:
     if status in (APPENDED, REPEATED):
@@ -97,8 +134,7 @@ def _answer(commit: Commit, status: int, version: int, positions: Sequence[int])
     return EventIdReuseError(commit.stream_id, [event.event_id for event in commit.events])
 
 
-def _expected(commit: Commit) -> int:
-    expected = commit.expected_version
+def _expected(expected: ExpectedVersion) -> int:
     return _STATES[expected] if isinstance(expected, StreamState) else expected
 
 

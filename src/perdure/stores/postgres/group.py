@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 
+from perdure.commit import AppendResult, Commit
 from perdure.errors import (
     EventIdReuseError,
     OptimisticConcurrencyError,
@@ -23,7 +24,6 @@ from perdure.errors import (
     StoreClosedError,
     StoreOverloadedError,
 )
-from perdure.store import AppendResult, Commit
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated

@@ -9,8 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from perdure.commit import AppendResult, Commit
 from perdure.errors import StoreOverloadedError
-from perdure.store import AppendResult, Commit
 
 
 class Pending:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -21,10 +22,11 @@ from perdure.errors import (
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Subscription, check_count
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import PAYLOAD_LIMIT, AppendResult, Commit, EventStore, StoredType, Transaction, check_event_id
+from perdure.store import EventStore, StoredType, Transaction, check_event_id
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
+from perdure.stores.postgres.groups import Groups
 from perdure.stores.postgres.migrations import Migrator
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
@@ -130,6 +132,7 @@ class PostgreSQLEventStore(EventStore):
             timeout=self._append_timeout,
         )
         self._group.start()
+        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self._append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -144,13 +147,18 @@ class PostgreSQLEventStore(EventStore):
         await self.database.close()
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        """Write what `encode` made. Raises as `append_to_stream` does."""
+        """Write a commit. Raises as `append_to_stream` does."""
         self._check_context()
         if tx is None:
             return await self._group.append(commit)
-        if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):
-            raise TransactionError("tx is no transaction of this store: use the one that its transaction() returned")
-        return await tx.append(commit)
+        return await _own(tx).append(commit)
+
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
+        self._check_context()
+        if tx is None:
+            return await self._groups.append(group)
+        return await _own(tx).append_group(group)
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly after `from_version`, oldest first."""
@@ -250,3 +258,9 @@ class PostgreSQLEventStore(EventStore):
             raise WrongContextError("the store was opened before this process was forked: open one in each process")
         if self._loop is not asyncio.get_running_loop():
             raise WrongContextError("the store was opened in another event loop: open one in each loop")
+
+
+def _own(tx: Transaction) -> PostgreSQLTransaction:
+    if not isinstance(tx, PostgreSQLTransaction):
+        raise TransactionError(f"{type(tx).__name__} is no transaction of this store: use store.transaction()")
+    return tx

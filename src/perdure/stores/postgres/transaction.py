@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -12,8 +12,9 @@ from uuid import UUID
 import asyncpg
 from asyncpg.transaction import Transaction as DriverTransaction
 
+from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import OutcomeUnknownError, PerdureError, TransactionError
-from perdure.store import AppendResult, Commit, Transaction
+from perdure.store import Transaction
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated_errors
@@ -74,14 +75,22 @@ class PostgreSQLTransaction(Transaction):
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
-        if self._transaction is None or not self.connection.is_in_transaction():
-            raise TransactionError("the transaction isn't open: append within its 'async with' block")
-        with translated_errors():
+        with self._appending():
             await self._check_settings()
             outcome = await self._appends.one(self.connection, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._event_ids += [event.event_id for event in commit.events]
+        return outcome
+
+    async def append_group(self, group: CommitGroup) -> list[AppendResult]:
+        """Append a group of commits within the transaction, waiting for their streams."""
+        with self._appending():
+            await self._check_settings()
+            outcome = await self._appends.group(self.connection, group, look_up=True)
+        if isinstance(outcome, PerdureError):
+            raise outcome
+        self._event_ids += group.event_ids
         return outcome
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
@@ -97,6 +106,13 @@ class PostgreSQLTransaction(Transaction):
             self._ring()
         for callback in self._after_commit:
             callback()
+
+    @contextmanager
+    def _appending(self) -> Generator[None]:
+        if self._transaction is None or not self.connection.is_in_transaction():
+            raise TransactionError("the transaction isn't open: append within its 'async with' block")
+        with translated_errors():
+            yield
 
     async def _check_settings(self) -> None:
         settings = await self.connection.fetchrow(self._sql["transaction_settings"])

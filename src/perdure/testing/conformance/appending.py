@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from perdure.commit import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from perdure.errors import OptimisticConcurrencyError, PerdureError, StoreClosedError
-from perdure.store import ANY, NO_STREAM, STREAM_EXISTS, EventStore, ExpectedVersion, Transaction
+from perdure.store import EventStore, Transaction
 from perdure.testing.conformance.samples import Counted, notes, positions, texts
 
 

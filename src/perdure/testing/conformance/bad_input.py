@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from perdure.commit import ANY
 from perdure.context import context
 from perdure.errors import (
     EventEncodingError,
@@ -18,7 +19,7 @@ from perdure.errors import (
     UnregisteredEventError,
 )
 from perdure.events import NewEvent
-from perdure.store import ANY, EventStore
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Call, Counted, Measured, Noted, accepted, notes, texts
 
 SURROGATE: Final = "\ud800"

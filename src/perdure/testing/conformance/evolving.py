@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from perdure.commit import ANY, Commit, EncodedEvent
 from perdure.errors import EventDecodingError, InvalidArgumentError, StoreClosedError, UnknownEventVersionError
-from perdure.store import ANY, Commit, EncodedEvent, EventStore, StoredType
+from perdure.store import EventStore, StoredType
 from perdure.testing.conformance.samples import Counted, notes, positions, texts
 
 COUNTED = "perdure.conformance.counted"

@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
 from perdure.log import PAGE_SIZE, Subscription
-from perdure.store import ANY, EventStore
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
 
 PATIENCE = 10.0

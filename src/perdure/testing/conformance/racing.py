@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from perdure.commit import ANY, NO_STREAM, AppendResult
 from perdure.errors import OptimisticConcurrencyError
-from perdure.store import ANY, NO_STREAM, AppendResult, EventStore
+from perdure.store import EventStore
 from perdure.testing.conformance.following import PATIENCE
 from perdure.testing.conformance.samples import notes, positions, texts
 

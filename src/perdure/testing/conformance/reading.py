@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from perdure.commit import ANY, Commit, EncodedEvent
 from perdure.context import context
 from perdure.errors import UnknownEventTypeError
 from perdure.events import NewEvent
 from perdure.log import PAGE_SIZE
-from perdure.store import ANY, Commit, EncodedEvent, EventStore
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, Measured, Noted, notes, positions, texts
 
 MANY = PAGE_SIZE * 2 + 100

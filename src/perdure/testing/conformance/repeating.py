@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from perdure.commit import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from perdure.errors import EventIdReuseError
 from perdure.events import NewEvent
-from perdure.store import ANY, NO_STREAM, STREAM_EXISTS, EventStore, ExpectedVersion
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Noted, notes, texts
 
 

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError, InvalidStreamIdError, StoreClosedError
 from perdure.snapshot import Snapshot
-from perdure.store import ANY, EventStore
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import accepted, notes
 
 

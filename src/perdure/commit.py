@@ -1,0 +1,168 @@
+"""What an append writes and what it returns: encoded and checked before it meets anybody else's, and any store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
+from perdure.events import NewEvent, check_stream_id, encode_metadata
+
+
+class StreamState(Enum):
+    """An expected version that is no number.
+
+    Attributes:
+        ANY: whatever there is; for facts that need no decision.
+        STREAM_EXISTS: the stream has at least one event.
+    """
+
+    ANY = "any"
+    STREAM_EXISTS = "stream_exists"
+
+
+NO_STREAM: Final = 0
+"""Expected version: the stream has no event yet."""
+STREAM_EXISTS: Final = StreamState.STREAM_EXISTS
+"""Expected version: the stream has at least one event."""
+ANY: Final = StreamState.ANY
+"""Expected version: whatever there is; for facts that need no decision."""
+
+ExpectedVersion = int | StreamState
+"""The version that a stream must have for an append to be written: a number, NO_STREAM, STREAM_EXISTS or ANY."""
+
+PAYLOAD_LIMIT: Final = 1024 * 1024
+"""How many bytes the payload of an event may take, unless told otherwise."""
+MAX_VERSION: Final = 2**31 - 1
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """Where the events of an append stand now.
+
+    Attributes:
+        stream_version: The version of the stream after the append: that of the last event.
+        global_positions: The place of each event in the whole log, in the order given.
+    """
+
+    stream_id: str
+    stream_version: int
+    global_positions: tuple[int, ...]
+
+    @property
+    def global_position(self) -> int:
+        """The place of the last event: what a projection must have reached to show this append."""
+        return self.global_positions[-1]
+
+
+class EncodedEvent(NamedTuple):
+    """An event as it is handed to a store: encoded, and known to be readable."""
+
+    event_id: UUID
+    event_type: str
+    event_version: int
+    event_data: str
+    metadata: str
+
+
+class Commit(NamedTuple):
+    """What one append writes, all or nothing."""
+
+    stream_id: str
+    expected_version: ExpectedVersion
+    events: tuple[EncodedEvent, ...]
+    size: int
+    """Bytes of payload and metadata, for the limits of a batch."""
+
+
+class StreamAppend(NamedTuple):
+    """The part of an append to several streams that concerns one of them. A plain tuple of the three will do, too."""
+
+    stream_id: str
+    expected_version: ExpectedVersion
+    events: Sequence[object]
+    """Payloads, or `NewEvent` where id, timestamp or headers matter."""
+
+
+class CommitGroup(NamedTuple):
+    """What an append to several streams writes, all or nothing."""
+
+    commits: tuple[Commit, ...]
+    conditions: Mapping[str, ExpectedVersion]
+    """The version that further streams must have, which aren't written."""
+
+    @property
+    def event_ids(self) -> list[UUID]:
+        """The ids of all the events."""
+        return [event.event_id for commit in self.commits for event in commit.events]
+
+    def expected_version(self, stream_id: str) -> ExpectedVersion:
+        """The version that one of the streams must have."""
+        written = {commit.stream_id: commit.expected_version for commit in self.commits}
+        return written[stream_id] if stream_id in written else self.conditions[stream_id]
+
+
+def encode_commit(
+    stream_id: str, expected_version: ExpectedVersion, events: Sequence[object], payload_limit: int
+) -> Commit:
+    """Check and encode what is to be appended to a stream."""
+    check_stream_id(stream_id)
+    _check_expected_version(expected_version)
+    if isinstance(events, str | bytes) or not isinstance(events, Sequence):
+        raise InvalidArgumentError("events", f"must be a list of events, not {type(events).__name__}")
+    if not events:
+        raise InvalidArgumentError("events", "is empty: there is nothing to append")
+    encoded = tuple([_encode(one if isinstance(one, NewEvent) else NewEvent(one), payload_limit) for one in events])
+    if len(encoded) > 1:
+        _refuse_doubles([event.event_id for event in encoded])
+    return Commit(stream_id, expected_version, encoded, sum(len(e.event_data) + len(e.metadata) for e in encoded))
+
+
+def encode_group(
+    appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
+    conditions: Mapping[str, ExpectedVersion],
+    payload_limit: int,
+) -> CommitGroup:
+    """Check and encode what is to be appended to several streams at once."""
+    if not appends:
+        raise InvalidArgumentError("appends", "is empty: there is nothing to append")
+    commits = tuple([encode_commit(stream, version, events, payload_limit) for stream, version, events in appends])
+    streams = [commit.stream_id for commit in commits]
+    for stream_id, expected_version in conditions.items():
+        check_stream_id(stream_id)
+        _check_expected_version(expected_version)
+        streams.append(stream_id)
+    if len(set(streams)) < len(streams):
+        raise InvalidArgumentError("appends", "names a stream twice: give all of its events, and its version, once")
+    group = CommitGroup(commits, dict(conditions))
+    _refuse_doubles(group.event_ids)
+    return group
+
+
+def _encode(new: NewEvent, payload_limit: int) -> EncodedEvent:
+    metadata = new.metadata
+    data = new.event_kind.codec.encode(new.event)
+    size = len(data) if data.isascii() else len(data.encode())
+    if size > payload_limit:
+        raise PayloadTooLargeError(metadata.event_type, size, payload_limit)
+    text = encode_metadata(metadata)
+    if len(text) > payload_limit:
+        raise EventEncodingError(metadata.event_type, f"its metadata takes {len(text):,} bytes")
+    return EncodedEvent(metadata.event_id, metadata.event_type, metadata.event_version, data, text)
+
+
+def _refuse_doubles(event_ids: Sequence[UUID]) -> None:
+    if len(set(event_ids)) < len(event_ids):
+        raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
+
+
+def _check_expected_version(expected: object) -> None:
+    if isinstance(expected, StreamState):
+        return
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
+        raise InvalidArgumentError(
+            "expected_version", f"{expected!r} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+        )

@@ -1,0 +1,75 @@
+"""Appending to several streams at once: one statement, repeated when its outcome is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import asyncpg
+
+from perdure.commit import AppendResult, CommitGroup
+from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, StoreUnavailableError
+from perdure.stores.postgres.appends import Appends
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.failures import CONNECTION_LOST
+
+logger = logging.getLogger("perdure.append")
+
+_PAUSE_BEFORE_REPEAT = 0.05
+
+
+class Groups:
+    """Appends groups of commits.
+
+    Args:
+        database: where to.
+        announce: called after each group that was appended.
+        timeout: seconds that a group may wait for its streams, or to learn of an unknown outcome.
+    """
+
+    def __init__(self, database: Database, *, announce: Callable[[], None], timeout: float) -> None:
+        self._database = database
+        self._appends = Appends(database.quoted_schema)
+        self._announce = announce
+        self._timeout = timeout
+
+    async def append(self, group: CommitGroup) -> list[AppendResult]:
+        """Append a group. Raises as `EventStore.append_to_streams` does."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        unknown: OutcomeUnknownError | None = None
+        while True:
+            try:
+                return self._settled(await self._attempt(group, look_up=unknown is not None))
+            except OutcomeUnknownError as error:
+                unknown = error
+            except StoreUnavailableError:
+                # Not sent this time; but an earlier try may have been written.
+                if unknown is None:
+                    raise
+            if asyncio.get_running_loop().time() >= deadline:
+                raise unknown
+            logger.warning("the connection was lost with a group of appends under way; it is repeated: %s", unknown)
+            await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
+
+    def _settled(self, outcome: list[AppendResult] | PerdureError) -> list[AppendResult]:
+        if isinstance(outcome, PerdureError):
+            raise outcome
+        self._announce()
+        return outcome
+
+    async def _attempt(self, group: CommitGroup, *, look_up: bool) -> list[AppendResult] | PerdureError:
+        async with self._database.connection() as connection:
+            try:
+                return await self._appends.group(
+                    connection, group, look_up=look_up, lock_timeout=f"{max(1, round(self._timeout * 1000))}ms"
+                )
+            except asyncpg.LockNotAvailableError:
+                return StoreOverloadedError("a stream of the group was locked", self._timeout)
+            except asyncpg.UniqueViolationError:
+                # Ids that are stored already, or an insert around the locks: looked up, it finds its outcome.
+                if look_up:
+                    raise
+            except CONNECTION_LOST as error:
+                raise OutcomeUnknownError(group.event_ids) from error
+        return await self._attempt(group, look_up=True)
