@@ -1,4 +1,4 @@
-"""Whatever snapshots there are, what is loaded is what its events make."""
+"""Whatever snapshots and old versions of events there are, what is loaded is what the events make."""
 
 import asyncio
 from typing import Any
@@ -8,16 +8,26 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import AggregateRoot, InMemoryEventStore, Repository, event, field, handles
+from perdure import AggregateRoot, InMemoryEventStore, Repository, StoredEvent, event, field, handles, upcast
 from perdure.log import PAGE_SIZE
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
 
 
-@event("shelf.filled")
+@event("shelf.filled", version=3)
 class Filled:
     book: str
     copies: int
+
+
+@upcast("shelf.filled", from_version=1)
+def one_copy(data: dict[str, Any]) -> dict[str, Any]:
+    return {"title": data["title"], "copies": data.get("copies", 1)}
+
+
+@upcast("shelf.filled", from_version=2)
+def titles_are_books(data: dict[str, Any]) -> dict[str, Any]:
+    return {"book": data["title"], "copies": data["copies"]}
 
 
 @event("shelf.emptied")
@@ -51,7 +61,7 @@ CODEC = StateCodec(Shelf)
 BOOKS = st.sampled_from(["dune", "emma", "ü💥"])
 EVENTS = st.lists(
     st.one_of(
-        st.builds(Filled, book=BOOKS, copies=st.integers(-(2**63), 2**63 - 1)),
+        st.builds(Filled, book=BOOKS, copies=st.integers(-(2**63), 2**63 - 1) | st.just(1)),
         st.builds(Emptied, book=BOOKS),
         st.builds(Dusted),
     ),
@@ -67,6 +77,15 @@ class Anything(InMemoryEventStore):
 
     def keep(self, snapshot: Snapshot) -> None:
         self._snapshots[snapshot.stream_id] = snapshot
+
+    def age(self, stored: StoredEvent, version: int) -> None:
+        """Let an event be as an earlier release wrote it."""
+        if isinstance(old := msgspec.json.decode(stored.event_data), dict) and "book" in old and "copies" in old:
+            old["title"] = old.pop("book")
+            if version == 1 and old["copies"] == 1:
+                del old["copies"]
+            self._log[stored.global_position - 1].event_data = msgspec.json.encode(old).decode()
+            self._log[stored.global_position - 1].event_version = version
 
 
 async def replay(store: InMemoryEventStore, version: int | None = None) -> Shelf:
@@ -89,6 +108,9 @@ def test_loading_with_any_snapshot_is_replaying(data: st.DataObject, events: lis
 async def _compare(data: st.DataObject, events: list[object]) -> None:
     store = Anything()
     await store.append_to_stream("shelf-1", 0, events)
+    for stored in await store.read_stream("shelf-1"):
+        if version := data.draw(st.sampled_from([0, 1, 2]), label="written as version"):
+            store.age(stored, version)
     other = await store.append_to_stream("shelf-2", 0, events)
     truth = await replay(store)
 

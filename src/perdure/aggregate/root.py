@@ -33,8 +33,8 @@ class AggregateRoot:
     Annotated fields are the state, each with a default; methods with ``@handles`` change it, methods with ``@command``
     check the rules and raise events. A class without a category shares state and methods, and has no instances.
 
-    Beside its category a class may say its ``state_version``. Count it up when handlers change: snapshots that the old
-    ones made aren't used any more. That fields changed is seen without it.
+    Beside its category a class may say its ``state_version``. Count it up when handlers or upcasters change: snapshots
+    that the old ones made aren't used any more. That fields changed is seen without it.
 
     Args:
         aggregate_id: text or a UUID, without the category: ``User("123")`` has the stream ``user-123``.
