@@ -34,7 +34,7 @@ class CheckedType(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
     def __str__(self) -> str:
-        text = f"{self.event_type!r} in version {self.event_version} ({self.count:,} events)"
+        text = f"{self.event_type!r} in version {self.event_version} ({self.count:,} stored)"
         if self.reason is None:
             return f"{text}: {self.checked:,} checked"
         return (

@@ -3,12 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_type
+from typing import Any, assert_type
 from uuid import UUID
 
+import attrs
 import msgspec
+from pydantic import BaseModel
 
-from perdure import EventMetadata, NewEvent, StoredEvent, context, current_context, event, field
+from perdure import (
+    CheckedType,
+    EventMetadata,
+    EventStore,
+    NewEvent,
+    StoredEvent,
+    check_stored_events,
+    context,
+    current_context,
+    event,
+    field,
+    upcast,
+)
 from perdure.context import Context
 
 
@@ -89,3 +103,52 @@ def with_context() -> None:
     with context(correlation_id=UUID(int=1), user_id="ann") as here:
         assert_type(here, Context)
     assert_type(current_context().headers, Mapping[str, str])
+
+
+@event("typing.attrs")
+@attrs.define
+class Attrs:
+    name: str
+    count: int = attrs.field(default=1)
+
+
+@event("typing.pydantic", aliases=("typing.model",))
+class Model(BaseModel):
+    name: str
+    count: int = 1
+
+
+assert_type(Attrs(name="a", count=2).count, int)
+assert_type(Model(name="a", count=2).count, int)
+
+
+@upcast("typing.plain", from_version=1)
+def add_count(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "count": 1}
+
+
+@upcast("typing.plain", from_version=2)
+def add_author(data: dict[str, Any], metadata: EventMetadata) -> dict[str, Any]:
+    return {**data, "author": metadata.user_id}
+
+
+assert_type(add_count({}), dict[str, Any])
+
+
+def upcasters_are_checked(stored: StoredEvent) -> None:
+    upcast("typing.plain", from_version=1)(returns_nothing)  # type: ignore[type-var] # pyright: ignore[reportArgumentType] - the point: it returns no dict
+    upcast("typing.plain", from_version=1)(takes_an_event)  # type: ignore[type-var] # pyright: ignore[reportArgumentType] - the point: it takes no dict
+    upcast("typing.plain", 1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] - the point: the version is named
+    assert_type(stored.upcast_data, dict[str, Any])
+
+
+def returns_nothing(data: dict[str, Any]) -> None: ...
+
+
+def takes_an_event(plain: Plain) -> dict[str, Any]:
+    return {"name": plain.name}
+
+
+async def the_gate(store: EventStore) -> None:
+    report = await check_stored_events(store, samples=None, ignore=["typing.plain"])
+    assert_type(report.problems, list[CheckedType])

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
@@ -81,13 +82,16 @@ def _refuse_unstorable(model: type[BaseModel]) -> None:
 
 
 def _culprit(model: type[BaseModel]) -> str:
-    for name, field in model.model_fields.items():
-        adapter = TypeAdapter[Any](cast("Any", field.annotation), config=ConfigDict(arbitrary_types_allowed=True))
-        try:
-            adapter.json_schema(mode="serialization", schema_generator=_Strict)
-        except PydanticInvalidForJsonSchema:
-            return name
-    return "?"
+    return next((name for name, field in model.model_fields.items() if not _is_storable(field)), "?")
+
+
+def _is_storable(field: FieldInfo) -> bool:
+    adapter = TypeAdapter[Any](cast("Any", field.annotation), config=ConfigDict(arbitrary_types_allowed=True))
+    try:
+        adapter.json_schema(mode="serialization", schema_generator=_Strict)
+    except PydanticInvalidForJsonSchema:
+        return False
+    return True
 
 
 def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
