@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -28,6 +28,18 @@ _URL = re.compile(rf"postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@/?#]*)?(
 # A string, for the driver's classes are generic in their stubs only.
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 """A connection to the database, of one's own or of the pool."""
+
+
+C = TypeVar("C")
+
+_DEAD_OR_DYING = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
+)
+_PAUSES_WHILE_DYING = (0.0, 0.05, 0.2, 0.5)
+"""Seconds: a server that was killed may still take a connection for a moment, and one that starts takes none yet."""
 
 
 class Database:
@@ -120,13 +132,7 @@ class Database:
             StoreUnavailableError, AuthenticationError, ConfigurationError: it can't be had.
         """
         with translated_errors():
-            try:
-                return await self._connect()
-            except OSError:
-                if self._revive is None:
-                    raise
-                await self._revive()
-                return await self._connect()
+            return await self._revived(self._connect)
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(self._url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
@@ -135,13 +141,19 @@ class Database:
         pool = self._pool
         if pool is None:
             raise StoreClosedError
-        try:
-            return await pool.acquire(timeout=self._connect_timeout)
-        except OSError as error:
-            if self._revive is None or isinstance(error, TimeoutError):
-                raise
-            await self._revive()
-            return await pool.acquire(timeout=self._connect_timeout)
+        return await self._revived(lambda: pool.acquire(timeout=self._connect_timeout))
+
+    async def _revived(self, connect: Callable[[], Awaitable[C]]) -> C:
+        for pause in _PAUSES_WHILE_DYING if self._revive else ():
+            try:
+                return await connect()
+            except _DEAD_OR_DYING as error:
+                if self._revive is None or isinstance(error, TimeoutError):
+                    raise
+                logger.debug("starting the server again: %s", error)
+                await self._revive()
+            await asyncio.sleep(pause)
+        return await connect()
 
     async def _release(self, connection: Connection) -> None:
         pool = self._pool

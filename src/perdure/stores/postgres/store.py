@@ -151,14 +151,14 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         if tx is None:
             return await self._group.append(commit)
-        return await _own(tx).append(commit)
+        return await self._own(tx).append(commit)
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
         self._check_context()
         if tx is None:
             return await self._groups.append(group)
-        return await _own(tx).append_group(group)
+        return await self._own(tx).append_group(group)
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly after `from_version`, oldest first."""
@@ -259,8 +259,7 @@ class PostgreSQLEventStore(EventStore):
         if self._loop is not asyncio.get_running_loop():
             raise WrongContextError("the store was opened in another event loop: open one in each loop")
 
-
-def _own(tx: Transaction) -> PostgreSQLTransaction:
-    if not isinstance(tx, PostgreSQLTransaction):
-        raise TransactionError(f"{type(tx).__name__} is no transaction of this store: use store.transaction()")
-    return tx
+    def _own(self, tx: Transaction) -> PostgreSQLTransaction:
+        if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):
+            raise TransactionError("tx is no transaction of this store: use the one that its transaction() returned")
+        return tx
