@@ -1,6 +1,9 @@
 -- The log: every event, once, at its position, for ever.
 create table {schema}.events (
-    global_position bigint not null default nextval('{schema_literal}.global_position') primary key,
+    -- Drawn by the insert itself, never given: the fence holds for what is drawn under it. CACHE must stay 1: a cached
+    -- value would lie below what safe_position() promises.
+    global_position bigint not null
+        generated always as identity (sequence name {schema}.global_position cache 1 no cycle) primary key,
     stream_id text collate "C" not null,
     stream_version integer not null check (stream_version > 0),
     event_id uuid not null,
