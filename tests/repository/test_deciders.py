@@ -213,7 +213,7 @@ async def test_a_state_that_is_changed_in_place_is_fresh_for_each_cart(store: Fa
 
 
 def test_the_type_of_the_state_comes_from_evolve_or_its_class(store: FaultyStore) -> None:
-    def unannotated(state, event):  # type: ignore[no-untyped-def]  # the point: it says nothing  # noqa: ANN001, ANN202
+    def unannotated(state, event):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - the point: it says nothing
         return state
 
     def make() -> Cart:
