@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from perdure import Decider, DomainError, event
 
 
-@event("cart.item_added")
+@event("decided.item_added")
 class ItemAdded:
     sku: str
     quantity: int = 1
 
 
-@event("cart.paid")
+@event("decided.cart_paid")
 class CartPaid: ...
 
 
