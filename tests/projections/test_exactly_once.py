@@ -143,31 +143,31 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
 # --- Whoever runs it too ----------------------------------------------------------------------------------------------
 
 
-async def test_of_two_services_that_took_the_same_batch_one_writes_it(
+async def test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both_loaded = asyncio.Barrier(2)
     load = Storage.load
-    waited: set[int] = set()
+    loaded, may_write = asyncio.Event(), asyncio.Event()
 
-    async def load_together(self: Storage, *arguments: Any) -> Any:
+    async def load_and_stand_still(self: Storage, *arguments: Any) -> Any:
         rows = await load(self, *arguments)
-        if id(self) not in waited:
-            waited.add(id(self))
-            await both_loaded.wait()
+        if not loaded.is_set():
+            loaded.set()
+            await may_write.wait()
         return rows
 
-    monkeypatch.setattr(Storage, "load", load_together)
+    monkeypatch.setattr(Storage, "load", load_and_stand_still)
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=1))
     async with (
+        ProjectionService(store, [Pages()], batch_size=5) as slow,
         PostgreSQLEventStore(database_url) as elsewhere,
-        ProjectionService(store, [Pages()]) as one,
-        ProjectionService(elsewhere, [Pages()]) as other,
     ):
-        for service in (one, other):
-            await service.wait_for("pages", saved, timeout=30)
+        await loaded.wait()
+        async with ProjectionService(elsewhere, [Pages()], batch_size=5) as fast:
+            await fast.wait_for("pages", saved, timeout=30)
+        may_write.set()
+        await slow.wait_for("pages", saved, timeout=30)
 
-    assert len(waited) == 2
     assert await check_against_fold(store, database_url, Pages()) == saved.global_position
 
 
