@@ -163,7 +163,7 @@ class StoredEvent(msgspec.Struct, eq=False):
 
     def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
         try:
-            changed = upcaster.apply(data, self.metadata)
+            changed = upcaster.function(data, self.metadata) if upcaster.takes_metadata else upcaster.function(data)
         except Exception as error:
             raise self._error(f"its upcaster {upcaster} raised {error!r}", "mend the upcaster") from error
         if not isinstance(changed, dict):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from perdure.errors import DuplicateEventTypeError, UnregisteredEventError, UpcasterDefinitionError
 from perdure.events.codec import EventCodec, codec_for
-from perdure.events.metadata import EventMetadata
 
 
 class EventType:
@@ -39,10 +38,6 @@ class Upcaster(NamedTuple):
     from_version: int
     function: Callable[..., Any]
     takes_metadata: bool
-
-    def apply(self, data: dict[str, Any], metadata: EventMetadata) -> Any:
-        """What the function makes of the payload."""
-        return self.function(data, metadata) if self.takes_metadata else self.function(data)
 
     def __str__(self) -> str:
         return f"{'.'.join(_place(self.function))} ({self.event_type!r} from version {self.from_version})"
@@ -103,10 +98,10 @@ class EventRegistry:
 
         The name's own step, else that of the type's present name, else the only one that an alias has.
         """
-        for name in (stored_name, event_type.name):
-            if (name, version) in self._upcasters:
-                return self._upcasters[name, version]
-        others = [self._upcasters[name, version] for name in event_type.aliases if (name, version) in self._upcasters]
+        steps = self._upcasters
+        if found := steps.get((stored_name, version)) or steps.get((event_type.name, version)):
+            return found
+        others = [steps[name, version] for name in event_type.aliases if (name, version) in steps]
         return others[0] if len(others) == 1 else None
 
     def problems(self) -> Iterator[str]:
