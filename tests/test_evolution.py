@@ -23,8 +23,8 @@ from perdure import (
     handles,
     upcast,
 )
+from perdure.commit import Commit, EncodedEvent
 from perdure.events import registry
-from perdure.store import Commit, EncodedEvent
 from perdure.stores.postgres import reader
 
 pytestmark = pytest.mark.usefixtures("own_registry")

@@ -1,16 +1,15 @@
 """Events as a store of back then would hold them."""
 
 from datetime import UTC, datetime
-from uuid import UUID
 
-import msgspec
-
-from perdure import StoredEvent
+from perdure import StoredEvent, context
+from perdure.testing import stored_event
 
 HAPPENED = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def stored(event_type: str, event_version: int = 1, **data: object) -> StoredEvent:
-    metadata = '{"timestamp":"2030-01-01T00:00:00Z","user_id":"ann"}'
-    text = msgspec.json.encode(data).decode()
-    return StoredEvent("user-1", 2, 7, UUID(int=1), event_type, event_version, text, metadata, HAPPENED)
+    with context(user_id="ann"):
+        return stored_event(
+            event_type, data, version=event_version, timestamp=HAPPENED, stream_id="user-1", stream_version=2
+        )

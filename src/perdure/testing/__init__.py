@@ -8,3 +8,4 @@ from perdure.testing.outcome import Outcome as Outcome
 from perdure.testing.scenario import DeciderScenario as DeciderScenario
 from perdure.testing.scenario import Scenario as Scenario
 from perdure.testing.scenario import given as given
+from perdure.testing.stored import stored_event as stored_event

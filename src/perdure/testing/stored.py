@@ -1,0 +1,66 @@
+"""Events as a store holds them: what upcasters and projections are tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from perdure.context import current_context, current_sources
+from perdure.events import EventMetadata, StoredEvent, check_stream_id, encode_metadata
+
+
+def stored_event(
+    event_type: str,
+    data: Mapping[str, Any],
+    *,
+    version: int = 1,
+    timestamp: datetime | None = None,
+    stream_id: str = "test-1",
+    stream_version: int = 1,
+) -> StoredEvent:
+    """An event as code of back then stored it, whatever its class is now.
+
+    Args:
+        event_type: the stored name.
+        data: the payload as JSON.
+        version: the version of the schema that it was written in.
+        timestamp: when it happened, aware; else now.
+        stream_id: the stream that it is of.
+        stream_version: its place there, and in the log.
+
+    Example:
+        >>> from perdure import event
+        >>> @event("bulb.changed")
+        ... class BulbChanged:
+        ...     watts: int
+        ...     color: str = "white"
+        >>> stored_event("bulb.changed", {"watts": 60}).event
+        BulbChanged(watts=60, color='white')
+    """
+    check_stream_id(stream_id)
+    sources = current_sources()
+    correlation_id, causation_id, user_id, headers = current_context()
+    metadata = EventMetadata(
+        event_id=sources.new_id(),
+        event_type=event_type,
+        event_version=version,
+        timestamp=timestamp or sources.now(),
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        user_id=user_id,
+        headers=headers,
+    )
+    return StoredEvent(
+        stream_id=stream_id,
+        stream_version=stream_version,
+        global_position=stream_version,
+        event_id=metadata.event_id,
+        event_type=event_type,
+        event_version=version,
+        event_data=msgspec.json.encode(data).decode(),
+        stored_metadata=encode_metadata(metadata),
+        recorded_at=metadata.timestamp,
+    )
