@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from types import new_class
@@ -501,6 +501,71 @@ def test_a_key_must_be_among_the_fields_of_each_event_unless_keys_says_it() -> N
             return row
 
     assert "Noted has no 'page', which is in the key: override keys()" in refused(Textual())
+
+
+@dataclass
+class NumberedVisitor:
+    page: int
+    visitor: str
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "reason"),
+    [(NumberedVisitor, ("page", "visitor"), "fields of the types of"), (Visitor, ("page", "none"), "no field 'none'")],
+)
+def test_a_child_row_class_must_fit_the_parents(row: Any, key: Any, reason: str) -> None:
+    class Childish(Pages, table="childish", key="page"):
+        visitors = child_table(row, table="childish_visitors", key=key)
+
+    assert reason in refused(Childish())
+
+
+def test_at_is_the_name_of_the_stored_event() -> None:
+    class Childish(Pages, table="childish", key="page"):
+        at = child_table(Visitor, table="childish_visitors", key=("page", "visitor"))
+
+    assert "can't be called 'at'" in refused(Childish())
+
+
+def test_a_row_class_may_be_named_before_it_is_defined() -> None:
+    class Early(TableProjection["Late"], table="early", key="note_id"):
+        @handles
+        def noted(self, event: Noted, row: Any) -> Any:
+            return Late(event.note_id)
+
+    class Never(TableProjection["NotThere"], table="never", key="note_id"):  # type: ignore[name-defined] # the point
+        pass
+
+    assert fold(Early(), [Noted(note_id="a")]) == {"a": Late("a")}
+    assert "'NotThere', its row class, isn't in" in refused(Never())
+
+
+@dataclass
+class Late:
+    note_id: str
+    at: datetime = datetime(2020, 1, 1, 5, tzinfo=timezone(timedelta(hours=5)))
+
+
+def test_a_time_is_given_back_in_utc() -> None:
+    class Dated(TableProjection[Late], table="dated", key="note_id"):
+        @handles
+        def noted(self, event: Noted, row: Late | None) -> Late:
+            return Late(event.note_id)
+
+    assert fold(Dated(), [Noted(note_id="a")])["a"].at.isoformat() == "2020-01-01T00:00:00+00:00"
+
+
+def test_a_key_of_several_fields_must_be_a_tuple() -> None:
+    class Visits(TableProjection[Visitor], table="visits", key=("page", "visitor")):
+        def keys(self, event: Any, at: StoredEvent) -> list[Any]:
+            return [event.page]
+
+        @handles
+        def visited(self, event: Visited, row: Visitor | None) -> Visitor | None:
+            return row
+
+    with pytest.raises(ProjectionRowError, match="give a tuple"):
+        fold(Visits(), [Visited(page="a", visitor="x")])
 
 
 def test_a_child_key_must_be_among_the_fields_of_each_event_unless_keys_says_it() -> None:
