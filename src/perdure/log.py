@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
-from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError
+from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, check_category, registry
 
 logger = logging.getLogger("perdure.log")
@@ -65,6 +65,21 @@ class Changes:
             self._waiters.discard(waiter)
 
 
+class PageSize:
+    """How many events to read at once: few at first, more as long as they are small, so that memory stays bounded."""
+
+    _BYTES = 4 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.limit = 128
+
+    def learn(self, events: Sequence[StoredEvent]) -> None:
+        """Fit the limit to the size of the events that were read."""
+        if events:
+            size = sum([len(stored.event_data) for stored in events]) / len(events)
+            self.limit = max(1, min(PAGE_SIZE, self.limit * 4, int(self._BYTES / (size + 1))))
+
+
 class Log(Protocol):
     """What a subscription needs of a store."""
 
@@ -97,13 +112,15 @@ class Subscription:
         self._last = None if event_id is None else (position, event_id)
         self._verified = event_id is None
         self._ready: deque[StoredEvent] = deque()
+        self._size = PageSize()
+        self._is_waiting = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StoredEvent:
         while not self._ready:
-            self._ready.extend((await self.next_page()).events)
+            self._ready.extend((await self.next_page(self._size.limit)).events)
         return self._ready.popleft()
 
     async def next_page(self, limit: int = PAGE_SIZE) -> Page:
@@ -111,7 +128,17 @@ class Subscription:
 
         Raises:
             LogDivergedError: the event last seen isn't in the log any more.
+            WrongContextError: another task waits for the next event, too.
         """
+        if self._is_waiting:
+            raise WrongContextError("a subscription is followed by one task: make another for each")
+        self._is_waiting = True
+        try:
+            return await self._next_page(limit)
+        finally:
+            self._is_waiting = False
+
+    async def _next_page(self, limit: int) -> Page:
         wait = self._SHORTEST_WAIT
         while True:
             seen = self._log.changes.count
@@ -136,6 +163,7 @@ class Subscription:
 
     def _move_to(self, page: Page) -> None:
         self.position = page.position
+        self._size.learn(page.events)
         if page.events:
             self._last = (page.events[-1].global_position, page.events[-1].event_id)
 

@@ -21,7 +21,7 @@ from perdure.commit import (
 )
 from perdure.errors import InvalidArgumentError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
-from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, Subscription, check_count, make_filter
+from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, PageSize, Subscription, check_count, make_filter
 from perdure.snapshot import Snapshot
 
 
@@ -146,12 +146,14 @@ class EventStore(ABC):
 
     async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
         """The same as `read_stream`, a page at a time, so that memory stays bounded."""
-        while page := await self.read_stream(stream_id, from_version, PAGE_SIZE):
+        size = PageSize()
+        while page := await self.read_stream(stream_id, from_version, limit := size.limit):
             for stored in page:
                 yield stored
             from_version = page[-1].stream_version
-            if len(page) < PAGE_SIZE:
+            if len(page) < limit:
                 return
+            size.learn(page)
 
     async def read_all_events(
         self,
@@ -193,13 +195,12 @@ class EventStore(ABC):
         """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log."""
         where = make_filter(category, event_types)
         check_count("from_position", from_position)
-        while True:
-            page = await self.log_page(from_position, PAGE_SIZE, where)
+        size = PageSize()
+        while (page := await self.log_page(from_position, size.limit, where)).position > from_position:
             for stored in page.events:
                 yield stored
-            if page.position == from_position:
-                return
             from_position = page.position
+            size.learn(page.events)
 
     def subscribe(
         self,

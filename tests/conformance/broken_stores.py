@@ -72,9 +72,9 @@ class CommitsLate(InMemoryEventStore):
 
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         self._check_open()
-        late = {*self._log} - {*self._visible}
+        late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
         page = await super().log_page(from_position, limit, where)
-        seen = [stored for stored in page.events if stored not in late]
+        seen = [stored for stored in page.events if stored.event_id not in late]
         return Page(seen, seen[-1].global_position if seen else from_position)
 
 

@@ -410,9 +410,13 @@ async def test_19_every_connection_killed_is_waited_out(
 
 
 async def test_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
+    async def revived() -> str:
+        await server.ensure_running()
+        return server.url
+
     async with (
         EmbeddedPostgreSQL(tmp_path / ".perdure", settings=FAST) as server,
-        PostgreSQLEventStore(server.url, revive=server.ensure_running) as store,
+        PostgreSQLEventStore(server.url, revive=revived) as store,
         ProjectionService(store, [Pages()]) as service,
     ):
         for _ in range(2):

@@ -92,7 +92,8 @@ async def test_a_long_history_is_read_a_page_at_a_time(
     monkeypatch.setattr(store, "stream_page", counting)
 
     assert (await accounts.get("1")).stream_version == 2 * PAGE_SIZE + 1
-    assert pages == [PAGE_SIZE, PAGE_SIZE, 1]
+    assert sum(pages) == 2 * PAGE_SIZE + 1
+    assert max(pages) == PAGE_SIZE
 
 
 async def test_an_append_between_two_pages_is_no_surprise(

@@ -74,7 +74,7 @@ def _recorded(
         raise AggregateBusyError(aggregate.stream_id)
     before = aggregate.stream_version
     copies = None if work.running else _copied(method, args, kwargs)
-    undo = Undo(before, len(work.events))
+    undo = Undo(before, len(work.events), copy.deepcopy(vars(aggregate), {id(aggregate): aggregate}))
     work.running.append(undo)
     try:
         yield
@@ -88,11 +88,10 @@ def _recorded(
 
 
 def _take_back(aggregate: AggregateRoot, undo: Undo) -> None:
-    if undo.state is not None:
-        vars(aggregate).clear()
-        vars(aggregate).update(undo.state)
-        aggregate.stream_version = undo.version
-        del aggregate.uncommitted.events[undo.event_count :]
+    vars(aggregate).clear()
+    vars(aggregate).update(undo.state)
+    aggregate.stream_version = undo.version
+    del aggregate.uncommitted.events[undo.event_count :]
 
 
 def _copied(

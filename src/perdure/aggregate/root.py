@@ -144,9 +144,6 @@ class AggregateRoot:
         if work.applying:
             raise AggregateDefinitionError(type(self), "a handler raises an event: raise it in the command instead")
         recorded = NewEvent(_copied(event), timestamp=timestamp)
-        for undo in work.running:
-            if undo.state is None:
-                undo.state = copy.deepcopy(vars(self), {id(self): self})
         self.apply_event(event)
         work.events.append(recorded)
 

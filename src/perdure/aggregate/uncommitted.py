@@ -28,10 +28,10 @@ class Undo:
 
     __slots__ = ("event_count", "state", "version")
 
-    def __init__(self, version: int, event_count: int) -> None:
+    def __init__(self, version: int, event_count: int, state: dict[str, Any]) -> None:
         self.version = version
         self.event_count = event_count
-        self.state: dict[str, Any] | None = None
+        self.state = state
 
 
 class Uncommitted:

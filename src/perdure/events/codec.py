@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, cast, get_type_hints
 
@@ -56,10 +58,8 @@ class Codec:
         self._event_type = event_type
         self._fields = tuple(field.name for field in _fields(cls))
         self._decode = msgspec.json.Decoder[Any](cls).decode
-        self._may_hold_nan = any(
-            isinstance(part, inspect.FloatType | inspect.DecimalType | inspect.AnyType)
-            for part in _parts(inspect.type_info(cls), set())
-        )
+        parts = _parts(inspect.type_info(cls), set())
+        self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
 
     def encode(self, event: object) -> str:
         """The event as JSON text.
@@ -69,18 +69,30 @@ class Codec:
         """
         try:
             data = _encode(event)
-            self._decode(data)
+            returned = self._decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
         refuse_nul(self._event_type, data)
-        if self._may_hold_nan and may_stand_for_nan(data):
-            # JSON has no NaN: msgspec writes null for it, which a nullable field would quietly read back as None.
+        if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+        if returned != event:
+            self._refuse_difference(event, returned, data)
         return data.decode()
 
     def decode(self, data: str | bytes) -> Any:
         """The event that `encode` made this text from. Raises msgspec.MsgspecError when it doesn't fit the class."""
         return self._decode(data)
+
+    def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
+        # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by
+        # identity. What is lost shows in the text; but for NaN, which becomes null, and for seconds of an offset.
+        content = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
+        refuse_nan(self._event_type, content)
+        for value in _leaves(content):
+            if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
+                raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
+        if _encode(returned) != data:
+            raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
 
     def fields(self, event: object) -> Mapping[str, object]:
         """What the event holds, by the names of its fields."""
@@ -109,7 +121,12 @@ def refuse_nan(event_type: str, content: object) -> None:
 
 def refuse_unstorable(cls: type) -> None:
     """Raise EventDefinitionError, naming the field and the fix, when a field's type can't be stored as JSON."""
-    for field in _fields(cls):
+    stored = _fields(cls)
+    untyped: Any = cls
+    for name in [field.name for field in dataclasses.fields(untyped)] if dataclasses.is_dataclass(untyped) else []:
+        if name not in {field.name for field in stored}:
+            raise EventDefinitionError(cls, f"field {name!r} isn't stored: give it a name without an underscore before")
+    for field in stored:
         for part in _parts(field.type, set()):
             if isinstance(part, inspect.CustomType | inspect.RawType | inspect.ExtType):
                 kind = part.cls.__qualname__ if isinstance(part, inspect.CustomType) else type(part).__name__

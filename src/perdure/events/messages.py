@@ -60,7 +60,7 @@ class NewEvent:
             event_id=event_id or sources.new_id(),
             event_type=kind.name,
             event_version=kind.version,
-            timestamp=timestamp.astimezone(UTC) if timestamp else sources.now(),
+            timestamp=_in_utc(timestamp) if timestamp else sources.now(),
             correlation_id=correlation_id,
             causation_id=causation_id,
             user_id=user_id,
@@ -69,6 +69,13 @@ class NewEvent:
 
     def __repr__(self) -> str:
         return f"NewEvent({self.event!r}, event_id={self.metadata.event_id})"
+
+
+def _in_utc(timestamp: datetime) -> datetime:
+    try:
+        return timestamp.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError("timestamp", f"{timestamp!r} lies beyond the years 1 to 9999 in UTC") from None
 
 
 class StoredEvent(msgspec.Struct, eq=False):
@@ -108,7 +115,7 @@ class StoredEvent(msgspec.Struct, eq=False):
             EventDecodingError: the data doesn't fit the class, or an upcaster fails or is missing.
         """
         if self._event is msgspec.UNSET:
-            self._event = self._decode()
+            self._event = self.decode()
         return self._event
 
     @property
@@ -131,7 +138,8 @@ class StoredEvent(msgspec.Struct, eq=False):
         """When it happened (UTC)."""
         return self.metadata.timestamp
 
-    def _decode(self) -> Any:
+    def decode(self) -> Any:
+        """The same as `event`, as a new object each time: for code that may change what it is given."""
         kind = registry.by_name(self.event_type) or self._kind()
         data = self.event_data if self.event_version == kind.version else self._encoded(self._upcast(kind))
         try:

@@ -13,8 +13,9 @@ from perdure.projections.fold import Failure, fold, needed, plan
 from perdure.projections.storage import Storage
 from perdure.stores.postgres.database import Database
 
-_DATA_EXCEPTION: Final = "22"
-_CONSTRAINT_VIOLATION: Final = "23"
+_REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
+"""Classes of SQLSTATE by which the database refuses what is written: cardinality, data, constraints, checks of views,
+limits (as of an index entry), and what a trigger raises. Other errors are no fault of an event."""
 
 
 class CheckpointMovedError(Exception):
@@ -58,7 +59,7 @@ class Batches:
             return await self._take(checkpoint, events)
         except DatabaseError as error:
             # The database refuses a value, as by a constraint that was added to the table: find out whose.
-            if error.sqlstate[:2] not in (_DATA_EXCEPTION, _CONSTRAINT_VIOLATION):
+            if error.sqlstate[:2] not in _REFUSALS:
                 raise
             if len(events) == 1:
                 return Taken(checkpoint, 0, Failure(events[0], error))

@@ -5,7 +5,7 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from perdure.errors import ProjectionRowError
@@ -93,7 +93,7 @@ def plan(definition: Definition, events: Sequence[StoredEvent]) -> Plan:
         if handling is None:
             continue  # never decoded: it may be of a type that has no class here
         try:
-            event = stored.event
+            event = stored.decode()
             keys = [
                 (key, {child: definition.child_keys(child, event, key) for child in handling.children})
                 for key in definition.keys(event, stored)
@@ -120,7 +120,7 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
     changes = Changes(rows)
     for step in batch.steps:
         try:
-            outcomes = [_handle(definition, step, key, children, rows) for key, children in step.keys]
+            outcomes = [_handle(definition, step, number, rows) for number in range(len(step.keys))]
         except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
             return Folded(changes, Failure(step.stored, error))
         for outcome in outcomes:
@@ -136,13 +136,16 @@ class _Outcome(NamedTuple):
     children: list[tuple[Table, Key, bytes | None]]
 
 
-def _handle(definition: Definition, step: Step, key: Key, children: Mapping[str, list[Key]], rows: Rows) -> _Outcome:
+def _handle(definition: Definition, step: Step, number: int, rows: Rows) -> _Outcome:
     table, handling = definition.table, step.handling
+    key, children = step.keys[number]
+    # A handler may change the event that it is given, or put parts of it into a row: none meets another's.
+    event = step.stored.decode() if number else step.event
     stored_row = rows.get(table.name, {}).get(key)
     row = None if stored_row is None else table.codec.decode(stored_row)
     taken: dict[str, Any] = {"at": step.stored} if handling.takes_at else {}
     views = {child: _view(child, definition.children[child], key, keys, rows) for child, keys in children.items()}
-    result = handling.handler(definition.projection, step.event, row, **taken, **views)
+    result = handling.handler(definition.projection, event, row, **taken, **views)
     return _Outcome(
         key,
         None if result is None else _encoded(table, key, result),

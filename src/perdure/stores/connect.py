@@ -48,10 +48,16 @@ async def connect(
         async with PostgreSQLEventStore(url, schema=schema, migrate=migrate, payload_limit=payload_limit) as store:
             yield store
         return
+    server = EmbeddedPostgreSQL(directory)
+
+    async def revived() -> str:
+        await server.ensure_running()
+        return server.url
+
     async with (
-        EmbeddedPostgreSQL(directory) as server,
+        server,
         PostgreSQLEventStore(
-            server.url, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=server.ensure_running
+            server.url, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=revived
         ) as store,
     ):
         yield store

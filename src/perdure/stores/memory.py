@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -91,7 +92,7 @@ class InMemoryEventStore(EventStore):
         """The events of a stream strictly after `from_version`, oldest first."""
         self._check_open()
         stream = self._streams.get(stream_id, [])
-        return stream[from_version : None if limit is None else from_version + limit]
+        return [copy(stored) for stored in stream[from_version : None if limit is None else from_version + limit]]
 
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`."""
@@ -101,7 +102,7 @@ class InMemoryEventStore(EventStore):
             if len(found) == limit:
                 return Page(found, found[-1].global_position if found else from_position)
             if _matches(stored, where):
-                found.append(stored)
+                found.append(copy(stored))
         return Page(found, max(from_position, len(self._log)))
 
     async def stream_version(self, stream_id: str) -> int:
@@ -114,7 +115,7 @@ class InMemoryEventStore(EventStore):
         """The event with that id, or None."""
         check_event_id(event_id)
         self._check_open()
-        return self._by_id.get(event_id)
+        return copy(self._by_id.get(event_id))
 
     async def stored_types(self) -> list[StoredType]:
         """Each type in each version that there is, sorted."""
@@ -130,7 +131,8 @@ class InMemoryEventStore(EventStore):
         self._check_open()
         kind = (stored_type.event_type, stored_type.event_version)
         found = [stored for stored in self._log if (stored.event_type, stored.event_version) == kind]
-        return found if len(found) <= 2 * limit else found[:limit] + found[len(found) - limit :]
+        few = found if len(found) <= 2 * limit else found[:limit] + found[len(found) - limit :]
+        return [copy(stored) for stored in few]
 
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
         """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError
+from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.statements import quote_identifier
 
@@ -51,7 +51,7 @@ class Database:
         pool_size: how many connections the pool may open.
         connect_timeout: seconds that opening a connection may take.
         command_timeout: seconds that a statement may take.
-        revive: called when a connection fails, before it is tried once more: starts an embedded server again.
+        revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Database:
         pool_size: int = 10,
         connect_timeout: float = 10.0,
         command_timeout: float = 60.0,
-        revive: Callable[[], Awaitable[None]] | None = None,
+        revive: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         _check_url(url)
         if pool_size < 1:
@@ -141,7 +141,18 @@ class Database:
         pool = self._pool
         if pool is None:
             raise StoreClosedError
-        return await self._revived(lambda: pool.acquire(timeout=self._connect_timeout))
+        try:
+            return await self._revived(lambda: pool.acquire(timeout=self._connect_timeout))
+        except TimeoutError:
+            if pool.get_size() == self._pool_size and not pool.get_idle_size():
+                reason = f"all {self._pool_size} connections of the pool were in use"
+                raise StoreOverloadedError(reason, self._connect_timeout) from None
+            raise
+
+    def _move_to(self, url: str) -> None:
+        self._url = url
+        if self._pool is not None:
+            self._pool.set_connect_args(url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
 
     async def _revived(self, connect: Callable[[], Awaitable[C]]) -> C:
         for pause in _PAUSES_WHILE_DYING if self._revive else ():
@@ -151,7 +162,7 @@ class Database:
                 if self._revive is None or isinstance(error, TimeoutError):
                     raise
                 logger.debug("starting the server again: %s", error)
-                await self._revive()
+                self._move_to(await self._revive())
             await asyncio.sleep(pause)
         return await connect()
 

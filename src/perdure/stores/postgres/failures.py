@@ -14,6 +14,7 @@ from perdure.errors import (
     PerdureError,
     SchemaError,
     StoreUnavailableError,
+    TransactionError,
 )
 
 CONNECTION_LOST = (
@@ -51,6 +52,13 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError),
         lambda reason: SchemaError(f"the schema isn't as this version of Perdure made it: {reason}; check migrations"),
+    ),
+    (
+        (asyncpg.DeadlockDetectedError,),
+        lambda reason: TransactionError(
+            f"{reason}: two transactions waited for each other's streams, and this one was rolled back; run it again, "
+            "and append in the order of stream ids, or to all of them at once with append_to_streams()"
+        ),
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),

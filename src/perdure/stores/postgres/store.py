@@ -40,6 +40,9 @@ _OLDEST_SERVER = 150000
 class PostgreSQLEventStore(EventStore):
     """Streams of events in a schema of a PostgreSQL database. `perdure.connect` makes one.
 
+    It opens connections as it needs them: at most `pool_size`, one for each of `append_lanes`, and two to wake others
+    and be woken.
+
     Args:
         url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables.
         schema: the schema that holds the store; several stores may share a database.
@@ -54,7 +57,7 @@ class PostgreSQLEventStore(EventStore):
         connect_timeout: seconds that opening a connection may take.
         command_timeout: seconds that a statement may take.
         close_timeout: seconds that closing waits for appends that are under way.
-        revive: called when a connection fails, before it is tried once more: starts an embedded server again.
+        revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class PostgreSQLEventStore(EventStore):
         connect_timeout: float = 10.0,
         command_timeout: float = 60.0,
         close_timeout: float = 10.0,
-        revive: Callable[[], Awaitable[None]] | None = None,
+        revive: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         super().__init__(payload_limit=payload_limit)
         for name, value in (("append_lanes", append_lanes), ("batch_commits", batch_commits)):
@@ -113,7 +116,7 @@ class PostgreSQLEventStore(EventStore):
             ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
             SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
         """
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             raise WrongContextError("the store is open already")
         connection = await self.database.connect()
         try:
@@ -141,10 +144,14 @@ class PostgreSQLEventStore(EventStore):
         if self._loop is None:
             return
         self._check_context()
-        await self._group.close(self._close_timeout)
         self._loop = None
-        await self._bell.close()
-        await self.database.close()
+        try:
+            await self._group.close(self._close_timeout)
+        finally:
+            try:
+                await self._bell.close()
+            finally:
+                await self.database.close()
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""
@@ -244,7 +251,11 @@ class PostgreSQLEventStore(EventStore):
                 "synchronous_commit is off, which loses acknowledged events in a crash: "
                 "turn it on for the store's user (alter role ... set synchronous_commit = on)"
             )
-
+        if settings["extra_float_digits"] < 1:
+            raise ConfigurationError(
+                "extra_float_digits is below 1, which rounds the floats of read models: "
+                "set it so for the store's user (alter role ... set extra_float_digits = 1)"
+            )
         if settings["isolation"] != "read committed":
             raise ConfigurationError(
                 f"default_transaction_isolation is {settings['isolation']}, but the log is safe under READ COMMITTED "

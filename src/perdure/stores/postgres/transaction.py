@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -60,6 +60,7 @@ class PostgreSQLTransaction(Transaction):
             )
         if self._given is None:
             self.connection = await self._stack.enter_async_context(self._database.connection())
+            self._stack.push_async_callback(self._leave_no_trace)
         else:
             self.connection = self._given
         try:
@@ -121,6 +122,16 @@ class PostgreSQLTransaction(Transaction):
             raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
         if settings["synchronous_commit"] == "off":
             raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")
+
+    async def _leave_no_trace(self) -> None:
+        """What the caller set in the session must not meet the next user of the connection."""
+        try:
+            await self.connection.execute(self._sql["reset_role"])
+            await self.connection.reset()
+        except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+            logger.debug("dropping a connection that could not be reset: %s", error)
+            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
+                self.connection.terminate()
 
     async def _commit(self, transaction: DriverTransaction) -> None:
         try:

@@ -1,7 +1,6 @@
 -- Move a checkpoint from where it is known to stand; no row when somebody else moved it, or paused the projection.
--- The commit needn't wait for the disk: what a crash takes, checkpoint and rows at once, is folded again from the log.
 -- $1 name, $2 version, $3 global_position so far, $4 global_position, $5 event_id
 update {schema}.projections
 set global_position = $4, event_id = $5, updated_at = clock_timestamp()
 where name = $1 and version = $2 and global_position = $3 and status = 'running'
-returning set_config('synchronous_commit', 'off', true)
+returning name

@@ -10,6 +10,10 @@ begin
             upper(current_setting('transaction_isolation'))
             using errcode = 'PD002', hint = 'A later snapshot is what makes the order of the log safe.';
     end if;
+    -- Whatever the session, the role or the database was set to since: what is acknowledged survives a crash.
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
     perform pg_advisory_xact_lock_shared(
         ({schema}.store_namespace()::bigint << 48)
         | coalesce(pg_sequence_last_value('{schema_literal}.global_position'), 0)

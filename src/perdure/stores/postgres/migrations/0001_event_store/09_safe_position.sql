@@ -16,6 +16,10 @@ begin
         raise exception 'the log is followed under READ COMMITTED only' using errcode = 'PD002';
     end if;
     last_drawn := coalesce(pg_sequence_last_value('{schema_literal}.global_position'), 0);
+    if last_drawn = 0 and not has_sequence_privilege('{schema_literal}.global_position', 'usage, select') then
+        raise exception 'permission denied for sequence %', '{schema_literal}.global_position'
+            using errcode = 'insufficient_privilege', hint = 'Who follows the log needs SELECT on its sequence, too.';
+    end if;
     select min(((classid::bigint & 65535) << 32) | objid::bigint)
     into lowest_held
     from pg_locks

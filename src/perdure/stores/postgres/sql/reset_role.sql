@@ -1,0 +1,2 @@
+-- Be the user again who connected; RESET ALL leaves that out.
+reset role
