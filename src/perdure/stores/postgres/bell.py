@@ -67,12 +67,14 @@ class Bell:
     async def close(self) -> None:
         """Let go of the connections. A ring that is due still goes out."""
         tasks, self._tasks = self._tasks, []
-        if tasks:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), _LONGEST_FAREWELL)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if tasks:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._quiet.wait(), _LONGEST_FAREWELL)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_ringing(self) -> None:
         connection: asyncpg.Connection[Any] | None = None

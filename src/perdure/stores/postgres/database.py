@@ -100,6 +100,9 @@ class Database:
             await asyncio.wait_for(pool.close(), 5)
         except TimeoutError:
             pool.terminate()
+        except BaseException:
+            pool.terminate()
+            raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
