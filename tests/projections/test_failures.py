@@ -1,13 +1,16 @@
 """Events that fail: tried again, then the projection pauses, tells, and goes on when it is asked to."""
 
 import logging
+import re
+from random import Random
+from string import printable
 from typing import Any
 
 import asyncpg
 import pytest
 
 from perdure.commit import ANY
-from perdure.errors import ProjectionPausedError
+from perdure.errors import ProjectionPausedError, ProjectionTimeoutError
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
 from perdure.projections.runner import Runner
@@ -253,6 +256,34 @@ async def test_a_value_that_the_database_refuses_pauses_at_its_event(
     await check_against_fold(store, database_url, Pages())
 
 
+@pytest.mark.parametrize(
+    ("page", "reason", "sqlstate"),
+    [("".join(Random(1).choices(printable, k=9000)), "index", "54000"), ("bad", "not here", "P0001")],
+    ids=["a key too long for an index", "a trigger of the user's"],
+)
+async def test_what_a_limit_or_a_trigger_refuses_pauses_at_its_event(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, page: str, reason: str, sqlstate: str
+) -> None:
+    async with ProjectionService(store, [Pages()], retry=AT_ONCE) as service:
+        await connection.execute("""
+            create function refuse_bad() returns trigger language plpgsql as $$
+            begin
+                if new.page = 'bad' then raise exception 'not here'; end if;
+                return new;
+            end $$;
+            create trigger refuse_bad before insert on pages__v1 for each row execute function refuse_bad();
+        """)
+        saved = await store.append_to_stream("x-1", ANY, [a_visit("a"), a_visit(page), a_visit("b")])
+        error = await paused(service, "pages", saved.global_position)
+        (status,) = await service.status()
+
+    assert error.global_position == 2
+    assert reason in error.error
+    assert status.failure is not None
+    assert (status.failure.stream_version, status.failure.error_type) == (2, "DatabaseError")
+    assert f"SQLSTATE {sqlstate}" in status.failure.message
+
+
 async def test_trouble_with_the_database_never_pauses(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +298,9 @@ async def test_trouble_with_the_database_never_pauses(
         while not (trouble := (await service.status())[0].trouble):
             await runner._changes.wait(runner._changes.count, 30)
         assert "pages__v1" in trouble
+        with pytest.raises(ProjectionTimeoutError, match=f"again and again, for .*{re.escape(trouble)}") as late:
+            await service.wait_for("pages", saved, timeout=0)
+        assert late.value.trouble == trouble
         await connection.execute("alter table elsewhere rename to pages__v1")
         await service.wait_for("pages", saved, timeout=30)
         assert (await service.status())[0].trouble is None

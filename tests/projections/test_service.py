@@ -126,6 +126,8 @@ async def test_waiting_in_vain_ends_with_the_lag(store: PostgreSQLEventStore) ->
             await service.wait_for("pages", saved.global_position + 5, timeout=0.01)
 
     assert (caught.value.name, caught.value.reached, caught.value.lag) == ("pages", saved.global_position, 5)
+    assert caught.value.trouble is None
+    assert "is its service running?" in str(caught.value)
 
 
 async def test_a_projection_that_is_not_run_here_is_unknown(store: PostgreSQLEventStore) -> None:
@@ -339,7 +341,7 @@ async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
         await service.wait_for("pages", saved, timeout=30)
     await connection.execute("update perdure.projections set event_id = $1", uuid4())
 
-    with pytest.raises(LogDivergedError, match="projection 'pages'"):
+    with pytest.raises(LogDivergedError, match=r"projection 'pages'.*give it a new version"):
         await ProjectionService(store, [Pages()]).start()
 
 

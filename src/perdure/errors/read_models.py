@@ -64,15 +64,22 @@ class ProjectionPausedError(PerdureError):
 
 
 class ProjectionTimeoutError(PerdureError, TimeoutError):
-    """A projection didn't reach a position in time. `lag` is the number of positions still to come."""
+    """A projection didn't reach a position in time.
 
-    def __init__(self, name: str, global_position: int, reached: int, timeout: float) -> None:
+    `lag` is the number of positions still to come, `trouble` what keeps the projection from going on, if it is known.
+    """
+
+    def __init__(
+        self, name: str, global_position: int, reached: int, timeout: float, trouble: str | None = None
+    ) -> None:
         super().__init__(
             f"projection {name!r} stood at {reached} after {timeout:g} s, "
-            f"{global_position - reached} positions short of {global_position}: is its service running?"
+            f"{global_position - reached} positions short of {global_position}: "
+            + (f"it tries again and again, for {trouble}" if trouble else "is its service running?")
         )
         self.name = name
         self.global_position = global_position
         self.reached = reached
         self.lag = global_position - reached
         self.timeout = timeout
+        self.trouble = trouble

@@ -90,7 +90,7 @@ class LogDivergedError(PerdureError):
         there = f"event {found} stands there" if found else "no event stands there"
         super().__init__(
             f"{name} has read up to position {global_position} (event {expected}), but {there}: "
-            "the log isn't the one that was read; rebuild from the log that is now the truth"
+            "the log isn't the one that was read; build anew what was made of it (a projection: give it a new version)"
         )
         self.name = name
         self.global_position = global_position

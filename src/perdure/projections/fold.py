@@ -6,6 +6,7 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, NamedTuple, cast
 
 from perdure.errors import ProjectionRowError
@@ -96,7 +97,7 @@ def plan(definition: Definition, events: Sequence[StoredEvent]) -> Plan:
             event = stored.decode()
             keys = [
                 (key, {child: definition.child_keys(child, event, key) for child in handling.children})
-                for key in definition.keys(event, stored)
+                for key in definition.keys(event, copy(stored))
             ]
         except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
             return Plan(steps, Failure(stored, error))
@@ -143,7 +144,7 @@ def _handle(definition: Definition, step: Step, number: int, rows: Rows) -> _Out
     event = step.stored.decode() if number else step.event
     stored_row = rows.get(table.name, {}).get(key)
     row = None if stored_row is None else table.codec.decode(stored_row)
-    taken: dict[str, Any] = {"at": step.stored} if handling.takes_at else {}
+    taken: dict[str, Any] = {"at": copy(step.stored)} if handling.takes_at else {}
     views = {child: _view(child, definition.children[child], key, keys, rows) for child, keys in children.items()}
     result = handling.handler(definition.projection, event, row, **taken, **views)
     return _Outcome(

@@ -71,6 +71,11 @@ class Runner:
         self._idle = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def told_trouble(self) -> str | None:
+        """The trouble in words; None when there is none."""
+        return None if self.trouble is None else str(self.trouble) or type(self.trouble).__name__
+
     async def set_up(self) -> None:
         """Make the tables, and see that the checkpoint fits the log.
 
@@ -108,7 +113,7 @@ class Runner:
                 raise self.trouble
             remaining = deadline - loop.time()
             if remaining <= 0:
-                raise ProjectionTimeoutError(name, global_position, reached, timeout)
+                raise ProjectionTimeoutError(name, global_position, reached, timeout, self.told_trouble)
             await self._changes.wait(seen, remaining)
 
     async def resume(self) -> None:

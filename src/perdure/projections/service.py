@@ -186,7 +186,7 @@ async def _status(runner: Runner) -> ProjectionStatus:
         global_position=checkpoint.global_position,
         lag=max(0, end - checkpoint.global_position),
         failure=checkpoint.failure,
-        trouble=None if runner.trouble is None else str(runner.trouble) or type(runner.trouble).__name__,
+        trouble=runner.told_trouble,
     )
 
 

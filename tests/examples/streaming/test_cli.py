@@ -91,9 +91,13 @@ def test_a_wrong_row_fails_the_check(
     assert "NOT VERIFIED" in printed
 
 
+IN_BACKGROUND = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *COMMAND]  # SIGINT is ignored, as a script's "&" has it
+
+
+@pytest.mark.parametrize("command", [COMMAND, IN_BACKGROUND], ids=["in front", "in background"])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_and_its_kin_stop_it_cleanly(place: Path, ending: signal.Signals) -> None:
-    with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def test_ctrl_c_and_its_kin_stop_it_cleanly(place: Path, command: list[str], ending: signal.Signals) -> None:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "appends at a time" in line:

@@ -110,3 +110,21 @@ async def insert(connection: asyncpg.Connection, stream_id: str, version: int, t
 
 async def positions(store: PostgreSQLEventStore, **where: Any) -> list[int]:
     return [stored.global_position for stored in await store.read_all_events(**where)]
+
+
+async def record_durability(connection: asyncpg.Connection, table: str) -> None:
+    """Note how each transaction that writes to the table is committed, for `durability`."""
+    await connection.execute(f"""
+        create table public.durability (setting text);
+        create function public.record_durability() returns trigger language plpgsql as $$
+        begin
+            insert into public.durability values (current_setting('synchronous_commit'));
+            return null;
+        end $$;
+        create constraint trigger record_durability after insert or update on {table}
+            deferrable initially deferred for each row execute function public.record_durability();
+    """)
+
+
+async def durability(connection: asyncpg.Connection) -> set[str]:
+    return {row["setting"] for row in await connection.fetch("select setting from public.durability")}

@@ -128,10 +128,12 @@ class PostgreSQLTransaction(Transaction):
         try:
             await self.connection.execute(self._sql["reset_role"])
             await self.connection.reset()
-        except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+        except BaseException as error:
             logger.debug("dropping a connection that could not be reset: %s", error)
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 self.connection.terminate()
+            if not isinstance(error, (asyncpg.PostgresError, *CONNECTION_LOST)):
+                raise
 
     async def _commit(self, transaction: DriverTransaction) -> None:
         try:

@@ -11,7 +11,7 @@ import pytest
 from perdure.commit import ANY, Commit, EncodedEvent
 from perdure.context import context
 from perdure.errors import UnknownEventTypeError
-from perdure.events import NewEvent
+from perdure.events import NewEvent, StoredEvent
 from perdure.log import PAGE_SIZE
 from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, Measured, Noted, notes, positions, texts
@@ -78,6 +78,27 @@ class Reading:
         await store.append_to_stream("note-1", 0, [payload])
 
         assert [stored.event for stored in await store.read_stream("note-1")] == [payload]
+
+    async def test_what_a_reader_does_to_an_event_is_not_seen_by_the_next_reader(self, store: EventStore) -> None:
+        payload = Measured(details={"given": [1]})
+        await store.append_to_stream("note-1", 0, [payload])
+        payload.details["given"].append(2)
+        [kind] = await store.stored_types()
+
+        async def read() -> list[StoredEvent]:
+            in_stream, in_log = await store.read_stream("note-1"), await store.read_all_events()
+            by_id = await store.read_event(in_log[0].event_id)
+            assert by_id is not None
+            samples = await store.sample_events(kind, 1)
+            return [*in_stream, *in_log, by_id, *samples, await anext(store.subscribe())]
+
+        for stored in await read():
+            stored.event.details["given"].append(3)
+            stored.stream_id = "note-2"
+
+        for stored in await read():
+            assert stored.event == Measured(details={"given": [1]})
+            assert stored.stream_id == "note-1"
 
     async def test_metadata_comes_back_as_it_was(self, store: EventStore) -> None:
         event_id, when = uuid4(), datetime(2020, 1, 1, 1, 0, 0, 1, tzinfo=timezone(timedelta(hours=5)))
