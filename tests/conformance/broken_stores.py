@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -163,6 +164,14 @@ class ForgetsVersionsOfSchemas(InMemoryEventStore):
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         events = tuple(one._replace(event_version=1) for one in commit.events)
         return await super().append(commit._replace(events=events), tx)
+
+
+class SharesItsEvents(InMemoryEventStore):
+    """Gives away the very object that the next reader gets, too."""
+
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        await super().read_event(event_id)
+        return self._by_id.get(event_id)
 
 
 class StaysOpen(InMemoryEventStore):

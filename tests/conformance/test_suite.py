@@ -25,6 +25,7 @@ BROKEN = {
     "MixesVersions": {"counted_by_version"},
     "SamplesTheOldest": {"oldest_and_the_newest"},
     "ForgetsVersionsOfSchemas": {"older_versions", "tells_all_about_itself"},
+    "SharesItsEvents": {"not_seen_by_the_next_reader"},
     "StaysOpen": {"closed_store"},
 }
 
