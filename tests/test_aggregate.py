@@ -630,6 +630,43 @@ def test_a_command_that_raises_leaves_no_event_no_state_and_no_record() -> None:
     assert cart.add("e") == 2
 
 
+def test_a_command_that_raises_leaves_no_state_that_it_set_itself() -> None:
+    """State is changed by handlers only; but who forgets it once is not to save the wrong thing."""
+
+    class Forgetful(AggregateRoot, category="forgetful"):
+        items: list[str] = field(default_factory=list)
+        count: int = 0
+
+        @command
+        def before_its_event(self) -> None:
+            self.items.append("mine")
+            self.count += 1
+            self.raise_event(Seen())
+            raise DomainError
+
+        @command
+        def without_an_event(self) -> None:
+            self.items.append("mine")
+            self.count += 1
+            raise DomainError
+
+        @command
+        def within_another(self) -> None:
+            self.raise_event(Seen())
+            try:
+                self.without_an_event()
+            except DomainError:
+                return
+
+    one = Forgetful("1")
+    for refused in (one.before_its_event, one.without_an_event):
+        with pytest.raises(DomainError):
+            refused()
+        assert (one.items, one.count, one.stream_version, payloads(one)) == ([], 0, 0, [])
+    one.within_another()
+    assert (one.items, one.count, one.stream_version, payloads(one)) == ([], 0, 1, [Seen()])
+
+
 def test_a_command_that_is_interrupted_leaves_nothing_either() -> None:
     cart = Cart("1")
 

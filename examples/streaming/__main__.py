@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
         raise
     sys.exit("The demo needs the extra 'demo': pip install 'perdure[demo]', or run it by 'make demo'")
 
-# A script's "&" starts it with SIGINT ignored. All that ends it goes by asyncio's handler, which replaces only this one.
+# A script's "&" starts it with SIGINT ignored. All that ends it goes by asyncio's handler, which replaces this one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Whoever ends it, by `timeout` or by closing the terminal, gets what Ctrl-C gives: no server is left behind.

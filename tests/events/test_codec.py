@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -265,6 +266,91 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 def test_a_value_of_another_type_than_declared_is_refused() -> None:
     with pytest.raises(EventEncodingError, match=r"Expected `str`, got `int` - at `\$.text`"):
         encoded(Text(text=3))  # type: ignore[arg-type] # the point: not everybody runs a type checker
+
+
+@dataclass(frozen=True)
+class NamedAddress(Address):
+    name: str = ""
+
+
+class GoldCard(Card, frozen=True):
+    limit: int = 0
+
+
+@event("codec.delivery")
+class Delivery:
+    to: Address
+    paid_by: Card | None = None
+
+
+@event("codec.doubled")
+@dataclass
+class Doubled:
+    number: int
+
+    def __post_init__(self) -> None:
+        self.number *= 2  # type: ignore[misc] # it sees all events as frozen, which only plain classes are
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Delivery(to=NamedAddress("Main St", name="Ann")),
+        Delivery(to=Address("Main St"), paid_by=GoldCard("4711", limit=5)),
+        Doubled(number=1),
+    ],
+    ids=["dataclass with more fields", "Struct with more fields", "__post_init__ that isn't idempotent"],
+)
+def test_what_would_come_back_as_something_else_is_refused(value: object) -> None:
+    with pytest.raises(EventEncodingError, match="come back as something else"):
+        encoded(value)
+
+
+def test_an_offset_with_seconds_is_refused() -> None:
+    moment = datetime(1900, 1, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))
+
+    with pytest.raises(EventEncodingError, match="offset with seconds: use UTC"):
+        encoded(Moment(at=moment))
+    assert written_and_read(Moment(at=moment.astimezone(UTC))).at == moment
+
+
+@event("codec.listed")
+class Listed:
+    items: list[int] = field(default_factory=list)
+    sequence: Sequence[str] = ()
+    unique: frozenset[str] = frozenset()
+
+
+@event("codec.by_identity")
+@dataclass(eq=False)
+class ByIdentity:
+    tags: set[str]
+    at: datetime | None = None
+
+
+def test_collections_come_back_as_the_declared_kind() -> None:
+    listed = written_and_read(Listed(items=(1, 2), sequence=("a", "b"), unique=frozenset("abc")))  # type: ignore[arg-type] # the point: a tuple is as good
+
+    assert (listed.items, list(listed.sequence), listed.unique) == ([1, 2], ["a", "b"], {"a", "b", "c"})
+
+
+def test_a_class_that_compares_by_identity_is_stored() -> None:
+    read = written_and_read(ByIdentity(tags=set("abc"), at=datetime(2030, 1, 1, tzinfo=UTC)))
+
+    assert (read.tags, read.at) == ({"a", "b", "c"}, datetime(2030, 1, 1, tzinfo=UTC))
+    with pytest.raises(EventEncodingError, match="offset with seconds"):
+        encoded(ByIdentity(tags=set(), at=datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=1)))))
+
+
+def test_a_field_of_any_type_takes_what_json_makes_of_it() -> None:
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+
+    assert written_and_read(Anything(value=(1, Decimal("1.10"), moment, {2}))).value == [
+        1,
+        "1.10",
+        "2030-01-01T00:00:00Z",
+        [2],
+    ]
 
 
 def test_only_classes_with_fields_have_a_codec() -> None:

@@ -264,6 +264,22 @@ def test_a_type_that_cant_be_stored_is_refused_naming_class_field_and_fix(define
     assert caught.value.cls.__name__ == "Refused"
 
 
+def test_a_private_field_of_a_dataclass_is_never_lost() -> None:
+    """Older versions of msgspec leave it out."""
+    try:
+
+        @event("definition.private")
+        @dataclass
+        class Private:
+            shown: int
+            _secret: str = ""
+
+    except EventDefinitionError as refused:
+        assert refused.reason == "field '_secret' isn't stored: give it a name without an underscore before"  # noqa: PT017
+    else:
+        assert written_and_read(Private(1, "kept")) == Private(1, "kept")
+
+
 def test_a_refused_class_takes_no_name() -> None:
     with pytest.raises(EventDefinitionError):
         unstorable_class()

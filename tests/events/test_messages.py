@@ -75,6 +75,8 @@ def test_a_new_event_takes_the_rest_from_the_context() -> None:
         ("event_id", "not-a-uuid"),
         ("timestamp", datetime(2030, 1, 1)),  # noqa: DTZ001 - the point: it is naive
         ("timestamp", "2030-01-01"),
+        ("timestamp", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))),
+        ("timestamp", datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))),
         ("headers", {"a": 1}),
         ("headers", {"a": "\x00"}),
         ("headers", {"\ud800": "a"}),
