@@ -127,9 +127,15 @@ def encode_group(
     payload_limit: int,
 ) -> CommitGroup:
     """Check and encode what is to be appended to several streams at once."""
+    if not isinstance(appends, Sequence):
+        raise InvalidArgumentError("appends", f"must be a list of appends, not {type(appends).__name__}")
     if not appends:
         raise InvalidArgumentError("appends", "is empty: there is nothing to append")
-    commits = tuple([encode_commit(stream, version, events, payload_limit) for stream, version, events in appends])
+    if not isinstance(conditions, Mapping):
+        raise InvalidArgumentError(
+            "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
+        )
+    commits = tuple([encode_commit(*_checked(one), payload_limit) for one in appends])
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)
@@ -140,6 +146,14 @@ def encode_group(
     group = CommitGroup(commits, dict(conditions))
     _refuse_doubles(group.event_ids)
     return group
+
+
+def _checked(
+    append: StreamAppend | tuple[str, ExpectedVersion, Sequence[object]],
+) -> StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]:
+    if not isinstance(append, tuple) or len(append) != 3:
+        raise InvalidArgumentError("appends", f"holds {append!r:.80}, not (stream_id, expected_version, events)")
+    return append
 
 
 def _encode(new: NewEvent, payload_limit: int) -> EncodedEvent:

@@ -132,7 +132,9 @@ class EventStore(ABC):
                 conditions={"limits-ann": 1},
             )
         """
-        return await self.append_group(encode_group(appends, conditions or {}, self.payload_limit), tx)
+        return await self.append_group(
+            encode_group(appends, {} if conditions is None else conditions, self.payload_limit), tx
+        )
 
     async def read_stream(
         self, stream_id: str, from_version: int = 0, max_count: int | None = None

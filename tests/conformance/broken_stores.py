@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from perdure.commit import ANY, AppendResult, Commit
+from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, Page, Subscription
@@ -172,6 +172,38 @@ class SharesItsEvents(InMemoryEventStore):
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         await super().read_event(event_id)
         return self._by_id.get(event_id)
+
+
+class AppendsOneByOne(InMemoryEventStore):
+    """Takes a group for so many appends."""
+
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        return [
+            (await super(AppendsOneByOne, self).append_group(CommitGroup((one,), group.conditions), tx))[0]
+            for one in group.commits
+        ]
+
+
+class IgnoresConditions(InMemoryEventStore):
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        return await super().append_group(group._replace(conditions={}), tx)
+
+
+class SortsGroups(InMemoryEventStore):
+    """Writes in the order of its locks."""
+
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        commits = tuple(sorted(group.commits, key=lambda commit: commit.stream_id))
+        return await super().append_group(group._replace(commits=commits), tx)
+
+
+class ConflictsBeforeIdsOfGroups(InMemoryEventStore):
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        for commit in group.commits if len(group.commits) > 1 else ():
+            version = await self.stream_version(commit.stream_id)
+            if isinstance(expected := commit.expected_version, int) and expected != version:
+                raise OptimisticConcurrencyError(commit.stream_id, expected, version)
+        return await super().append_group(group, tx)
 
 
 class StaysOpen(InMemoryEventStore):

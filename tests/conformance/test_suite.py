@@ -26,6 +26,10 @@ BROKEN = {
     "SamplesTheOldest": {"oldest_and_the_newest"},
     "ForgetsVersionsOfSchemas": {"older_versions", "tells_all_about_itself"},
     "SharesItsEvents": {"not_seen_by_the_next_reader"},
+    "AppendsOneByOne": {"does_not_hold_writes_nothing", "of_another_group", "overlapping_groups"},
+    "IgnoresConditions": {"does_not_hold_writes_nothing", "rely_on_what_the_other_changes"},
+    "SortsGroups": {"stands_in_the_order_given"},
+    "ConflictsBeforeIdsOfGroups": {"repeating_a_group", "of_another_group", "same_group_many_times"},
     "StaysOpen": {"closed_store"},
 }
 

@@ -66,7 +66,7 @@ class InMemoryEventStore(EventStore):
         first = known[0].stream_version if known else 0
         there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
         if there != [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]:
-            raise EventIdReuseError(commit.stream_id, group.event_ids)
+            raise EventIdReuseError(group.commits[0].stream_id, group.event_ids)
         return _result(known)
 
     def _write(self, commit: Commit) -> list[StoredEvent]:

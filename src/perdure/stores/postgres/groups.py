@@ -36,18 +36,23 @@ class Groups:
 
     async def append(self, group: CommitGroup) -> list[AppendResult]:
         """Append a group. Raises as `EventStore.append_to_streams` does."""
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._timeout
         unknown: OutcomeUnknownError | None = None
         while True:
             try:
-                return self._settled(await self._attempt(group, look_up=unknown is not None))
+                outcome = await self._attempt(group, look_up=unknown is not None, patience=deadline - now())
             except OutcomeUnknownError as error:
                 unknown = error
-            except StoreUnavailableError:
-                # Not sent this time; but an earlier try may have been written.
+            except PerdureError as error:
+                # This try wrote nothing, but the doubt about an earlier one is what the caller must know.
                 if unknown is None:
                     raise
-            if asyncio.get_running_loop().time() >= deadline:
+                if not isinstance(error, StoreUnavailableError):
+                    raise unknown from error
+            else:
+                return self._settled(outcome)
+            if now() >= deadline:
                 raise unknown
             logger.warning("the connection was lost with a group of appends under way; it is repeated: %s", unknown)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
@@ -58,18 +63,22 @@ class Groups:
         self._announce()
         return outcome
 
-    async def _attempt(self, group: CommitGroup, *, look_up: bool) -> list[AppendResult] | PerdureError:
+    async def _attempt(
+        self, group: CommitGroup, *, look_up: bool, patience: float
+    ) -> list[AppendResult] | PerdureError:
         async with self._database.connection() as connection:
             try:
                 return await self._appends.group(
-                    connection, group, look_up=look_up, lock_timeout=f"{max(1, round(self._timeout * 1000))}ms"
+                    connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
                 )
             except asyncpg.LockNotAvailableError:
-                return StoreOverloadedError("a stream of the group was locked", self._timeout)
+                raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
             except asyncpg.UniqueViolationError:
                 # Ids that are stored already, or an insert around the locks: looked up, it finds its outcome.
                 if look_up:
                     raise
+            except asyncpg.ReadOnlySQLTransactionError:
+                raise  # refused, so nothing was written: the server is a standby now
             except CONNECTION_LOST as error:
                 raise OutcomeUnknownError(group.event_ids) from error
-        return await self._attempt(group, look_up=True)
+        return await self._attempt(group, look_up=True, patience=patience)

@@ -14,7 +14,7 @@ Example:
 
 import pytest
 
-_PARTS = "appending bad_input evolving following racing reading repeating samples snapshots suite"
+_PARTS = "appending bad_input browsing evolving following groups racing reading repeating samples snapshots suite"
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS.split()))
 
 from perdure.testing.conformance.suite import EventStoreConformance as EventStoreConformance  # noqa: E402 - once registered

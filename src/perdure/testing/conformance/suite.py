@@ -6,8 +6,10 @@ import pytest
 
 from perdure.testing.conformance.appending import Appending
 from perdure.testing.conformance.bad_input import BadInput
+from perdure.testing.conformance.browsing import Browsing
 from perdure.testing.conformance.evolving import Evolving
 from perdure.testing.conformance.following import Following
+from perdure.testing.conformance.groups import Groups
 from perdure.testing.conformance.racing import Racing
 from perdure.testing.conformance.reading import Reading
 from perdure.testing.conformance.repeating import Repeating
@@ -15,5 +17,7 @@ from perdure.testing.conformance.snapshots import Snapshots
 
 
 @pytest.mark.asyncio
-class EventStoreConformance(Appending, Repeating, BadInput, Reading, Following, Racing, Snapshots, Evolving):
+class EventStoreConformance(
+    Appending, Repeating, Groups, BadInput, Reading, Browsing, Following, Racing, Snapshots, Evolving
+):
     """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""
