@@ -17,6 +17,7 @@ from perdure.context import context as context
 if TYPE_CHECKING:
     from perdure.aggregate import AggregateRoot as AggregateRoot
     from perdure.aggregate import command as command
+    from perdure.causation import CausedEvent as CausedEvent
     from perdure.commit import ANY as ANY
     from perdure.commit import NO_STREAM as NO_STREAM
     from perdure.commit import STREAM_EXISTS as STREAM_EXISTS
@@ -105,6 +106,7 @@ _MODULES = {
     "AggregateRoot": "aggregate",
     "AppendResult": "commit",
     "AuthenticationError": "errors",
+    "CausedEvent": "causation",
     "CheckedType": "evolution",
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
@@ -191,6 +193,7 @@ __all__ = [
     "AggregateRoot",
     "AppendResult",
     "AuthenticationError",
+    "CausedEvent",
     "CheckedType",
     "ChildNotLoadedError",
     "ChildRows",

@@ -7,7 +7,8 @@ import logging
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol, Self
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol, Self, TypedDict
 from uuid import UUID
 
 from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
@@ -26,6 +27,29 @@ class LogFilter(NamedTuple):
 
     category: str | None = None
     event_types: tuple[str, ...] | None = None
+    correlation_id: str | None = None
+    recorded_from: datetime | None = None
+    recorded_before: datetime | None = None
+
+    def matches(self, stored: StoredEvent) -> bool:
+        """Whether it is one of these events."""
+        return (
+            (self.category is None or stored.stream_id.partition("-")[0] == self.category)
+            and (self.event_types is None or stored.event_type in self.event_types)
+            and (self.recorded_from is None or stored.recorded_at >= self.recorded_from)
+            and (self.recorded_before is None or stored.recorded_at < self.recorded_before)
+            and (self.correlation_id is None or stored.metadata.correlation_id == self.correlation_id)
+        )
+
+
+class Selection(TypedDict, total=False):
+    """Which events of the log to read, as callers say it. See `EventStore.read_all_events`."""
+
+    category: str | None
+    event_types: Sequence[str | type] | None
+    correlation_id: UUID | str | None
+    recorded_from: datetime | None
+    recorded_before: datetime | None
 
 
 class Page(NamedTuple):
@@ -181,15 +205,29 @@ async def verify_position(log: Log, name: str, position: int, event_id: UUID) ->
         raise LogDivergedError(name, position, event_id, found)
 
 
-def make_filter(category: str | None, event_types: Sequence[str | type] | None) -> LogFilter:
+def make_filter(
+    category: str | None = None,
+    event_types: Sequence[str | type] | None = None,
+    correlation_id: UUID | str | None = None,
+    recorded_from: datetime | None = None,
+    recorded_before: datetime | None = None,
+) -> LogFilter:
     """The filter that the public arguments describe."""
     if category is not None:
         check_category(category)
-    if event_types is None:
-        return LogFilter(category)
+    return LogFilter(
+        category,
+        None if event_types is None else _checked_types(event_types),
+        None if correlation_id is None else checked_correlation(correlation_id),
+        None if recorded_from is None else _checked_time("recorded_from", recorded_from),
+        None if recorded_before is None else _checked_time("recorded_before", recorded_before),
+    )
+
+
+def _checked_types(event_types: Sequence[str | type]) -> tuple[str, ...]:
     if isinstance(event_types, str | bytes) or not isinstance(event_types, Collection) or not event_types:
         raise InvalidArgumentError("event_types", "must be a list of at least one stored name or event class")
-    return LogFilter(category, tuple(sorted({name for one in event_types for name in _stored_names(one)})))
+    return tuple(sorted({name for one in event_types for name in _stored_names(one)}))
 
 
 def _stored_names(event_type: object) -> tuple[str, ...]:
@@ -198,6 +236,24 @@ def _stored_names(event_type: object) -> tuple[str, ...]:
     if isinstance(event_type, str) and _STORABLE.fullmatch(event_type):
         return (event_type,)
     raise InvalidArgumentError("event_types", f"holds {event_type!r}, which is no stored name and no event class")
+
+
+def checked_correlation(correlation_id: object) -> str:
+    """The correlation id as it is stored. Raises InvalidArgumentError unless it is a UUID or text."""
+    if isinstance(correlation_id, UUID):
+        return str(correlation_id)
+    if isinstance(correlation_id, str) and _STORABLE.fullmatch(correlation_id):
+        return correlation_id
+    raise InvalidArgumentError("correlation_id", f"must be a UUID or text that can be stored, not {correlation_id!r}")
+
+
+def _checked_time(argument: str, time: object) -> datetime:
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise InvalidArgumentError(argument, f"{time!r} is no aware datetime: give it a time zone, as UTC")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError(argument, f"{time!r} lies beyond the years 1 to 9999 in UTC") from None
 
 
 def check_count(argument: str, value: object) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import UUID
 
 import msgspec
 
+from perdure.causation import CausedEvent, caused_events
 from perdure.commit import (
     PAYLOAD_LIMIT,
     AppendResult,
@@ -21,7 +22,19 @@ from perdure.commit import (
 )
 from perdure.errors import InvalidArgumentError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
-from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, PageSize, Subscription, check_count, make_filter
+from perdure.log import (
+    LARGEST_COUNT,
+    PAGE_SIZE,
+    Changes,
+    LogFilter,
+    Page,
+    PageSize,
+    Selection,
+    Subscription,
+    check_count,
+    checked_correlation,
+    make_filter,
+)
 from perdure.snapshot import Snapshot
 
 
@@ -146,6 +159,20 @@ class EventStore(ABC):
             check_count("max_count", max_count)
         return await self.stream_page(stream_id, from_version, max_count)
 
+    async def read_stream_backwards(
+        self, stream_id: str, before_version: int | None = None, max_count: int | None = None
+    ) -> list[StoredEvent]:
+        """The events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
+        check_stream_id(stream_id)
+        before_version = _checked_end("before_version", before_version)
+        if max_count is not None:
+            check_count("max_count", max_count)
+        return await self.stream_page_backwards(stream_id, before_version, max_count)
+
+    async def last_event(self, stream_id: str) -> StoredEvent | None:
+        """The last event of a stream; None if there is none."""
+        return next(iter(await self.read_stream_backwards(stream_id, max_count=1)), None)
+
     async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
         """The same as `read_stream`, a page at a time, so that memory stays bounded."""
         size = PageSize()
@@ -161,44 +188,75 @@ class EventStore(ABC):
         self,
         from_position: int = 0,
         max_count: int | None = None,
-        *,
-        category: str | None = None,
-        event_types: Sequence[str | type] | None = None,
+        **where: Unpack[Selection],
     ) -> list[StoredEvent]:
         """The events of the whole log strictly after `from_position`, in global order, without gap.
 
         Args:
             from_position: where to begin; 0 is the beginning.
             max_count: how many at most; None for all.
-            category: only streams of this category.
-            event_types: only these types, by stored name or class.
+            **where: which events, all of them unless something is given: ``category``, only streams of this category;
+                ``event_types``, only these types, by stored name or class; ``correlation_id``, only what one request
+                set in motion; ``recorded_from`` and ``recorded_before``, only what the database took from the one time
+                on and before the other.
         """
         if max_count is not None:
             check_count("max_count", max_count)
         found: list[StoredEvent] = []
-        where = make_filter(category, event_types)
+        wanted = make_filter(**where)
         check_count("from_position", from_position)
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await self.log_page(from_position, limit, where)
+            page = await self.log_page(from_position, limit, wanted)
             found += page.events
             if page.position == from_position:
                 break
             from_position = page.position
         return found
 
-    async def iterate_all_events(
+    async def read_all_events_backwards(
         self,
-        from_position: int = 0,
-        *,
-        category: str | None = None,
-        event_types: Sequence[str | type] | None = None,
+        before_position: int | None = None,
+        max_count: int | None = None,
+        **where: Unpack[Selection],
+    ) -> list[StoredEvent]:
+        """The events of the whole log strictly before `before_position`, newest first: for people who look at it.
+
+        Where fewer than `max_count` come back, nothing is left. For the next page, give the last event's position: a
+        page is the same whenever it is read, whatever was appended since. An event shows up once nothing can be
+        appended before it any more, as in `read_all_events`.
+
+        Args:
+            before_position: where to begin; None is the end.
+            max_count: how many at most; None for all.
+            **where: as in `read_all_events`.
+        """
+        if max_count is not None:
+            check_count("max_count", max_count)
+        wanted = make_filter(**where)
+        before_position = _checked_end("before_position", before_position)
+        found: list[StoredEvent] = []
+        while max_count is None or len(found) < max_count:
+            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
+            page = await self.log_page_backwards(before_position, limit, wanted)
+            found += page
+            if len(page) < limit:
+                break
+            before_position = page[-1].global_position
+        return found
+
+    async def causation_tree(self, correlation_id: UUID | str) -> list[CausedEvent]:
+        """All that one request set in motion: each event beneath the one that caused it, in the order of the log."""
+        return caused_events(await self.read_all_events(correlation_id=checked_correlation(correlation_id)))
+
+    async def iterate_all_events(
+        self, from_position: int = 0, **where: Unpack[Selection]
     ) -> AsyncIterator[StoredEvent]:
         """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log."""
-        where = make_filter(category, event_types)
+        wanted = make_filter(**where)
         check_count("from_position", from_position)
         size = PageSize()
-        while (page := await self.log_page(from_position, size.limit, where)).position > from_position:
+        while (page := await self.log_page(from_position, size.limit, wanted)).position > from_position:
             for stored in page.events:
                 yield stored
             from_position = page.position
@@ -250,8 +308,16 @@ class EventStore(ABC):
         """The events of a stream strictly after `from_version`, oldest first."""
 
     @abstractmethod
+    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly before `before_version`, newest first."""
+
+    @abstractmethod
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+
+    @abstractmethod
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
 
     @abstractmethod
     async def stream_version(self, stream_id: str) -> int:
@@ -301,3 +367,10 @@ def check_event_id(event_id: object) -> None:
     """Raise InvalidArgumentError unless it is a UUID."""
     if not isinstance(event_id, UUID):
         raise InvalidArgumentError("event_id", f"must be a UUID, not {type(event_id).__name__}")
+
+
+def _checked_end(argument: str, value: int | None) -> int:
+    if value is None:
+        return LARGEST_COUNT
+    check_count(argument, value)
+    return value

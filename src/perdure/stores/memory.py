@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import UUID
 
 from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
@@ -94,6 +95,12 @@ class InMemoryEventStore(EventStore):
         stream = self._streams.get(stream_id, [])
         return [copy(stored) for stored in stream[from_version : None if limit is None else from_version + limit]]
 
+    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly before `before_version`, newest first."""
+        self._check_open()
+        earlier = self._streams.get(stream_id, [])[: max(0, before_version - 1)]
+        return [copy(stored) for stored in earlier[::-1][:limit]]
+
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`."""
         self._check_open()
@@ -101,9 +108,15 @@ class InMemoryEventStore(EventStore):
         for stored in self._log[from_position:]:
             if len(found) == limit:
                 return Page(found, found[-1].global_position if found else from_position)
-            if _matches(stored, where):
+            if where.matches(stored):
                 found.append(copy(stored))
         return Page(found, max(from_position, len(self._log)))
+
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        """The events of the log strictly before `before_position`, newest first."""
+        self._check_open()
+        earlier = reversed(self._log[: max(0, before_position - 1)])
+        return [copy(stored) for stored in islice(filter(where.matches, earlier), limit)]
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream: that of its last event, 0 if there is none."""
@@ -155,12 +168,6 @@ class InMemoryEventStore(EventStore):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError
-
-
-def _matches(stored: StoredEvent, where: LogFilter) -> bool:
-    return (where.category is None or stored.stream_id.partition("-")[0] == where.category) and (
-        where.event_types is None or stored.event_type in where.event_types
-    )
 
 
 def _as_expected(expected: ExpectedVersion, version: int) -> bool:

@@ -40,6 +40,11 @@ class Reader:
         rows = await self._database.fetch(self._sql["read_stream"], stream_id, from_version, limit)
         return [StoredEvent(*row) for row in rows]
 
+    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly before `before_version`, newest first."""
+        rows = await self._database.fetch(self._sql["read_stream_backwards"], stream_id, before_version, limit)
+        return [StoredEvent(*row) for row in rows]
+
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream, 0 if there is none."""
         return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
@@ -83,13 +88,18 @@ class Reader:
             return await self._fenced(from_position, limit, where)
         return _page(rows)
 
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
+        [(safe, _)] = await self._database.fetch(self._sql["safe_position"])
+        rows = await self._matching(0, min(before_position - 1, safe), limit, where, backwards=True)
+        return [StoredEvent(*row) for row in rows]
+
     async def _fenced(self, from_position: int, limit: int, where: LogFilter) -> Page:
         [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"])
         held_back = safe < last_drawn
         if safe <= from_position:
             return Page([], from_position, held_back)
-        name, arguments = _statement(where)
-        rows = await self._database.fetch(self._sql[name], from_position, safe, limit, *arguments)
+        rows = await self._matching(from_position, safe, limit, where)
         if len(rows) == limit:
             return _page(rows)
         if where == LogFilter():
@@ -97,6 +107,17 @@ class Reader:
             return _page(rows) if rows else Page([], from_position, held_back)
         # Nothing that matches can come up to the safe position any more.
         return Page([StoredEvent(*row) for row in rows], safe, held_back)
+
+    async def _matching(
+        self, after: int, last: int, limit: int, where: LogFilter, *, backwards: bool = False
+    ) -> list[asyncpg.Record]:
+        if where.recorded_from is not None or where.recorded_before is not None:
+            [(earliest, latest)] = await self._database.fetch(
+                self._sql["recorded_positions"], where.recorded_from, where.recorded_before
+            )
+            after, last = max(after, earliest), min(last, latest)
+        name, arguments = _statement(where, backwards=backwards)
+        return await self._database.fetch(self._sql[name], after, last, limit, *arguments)
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:
@@ -111,11 +132,18 @@ def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.
     return rows
 
 
-def _statement(where: LogFilter) -> tuple[str, list[Any]]:
-    if where.category is None and where.event_types is None:
-        return "read_safe_log", []
-    if where.event_types is None:
-        return "read_safe_log_of_category", [where.category]
+def _statement(where: LogFilter, *, backwards: bool) -> tuple[str, list[Any]]:
+    types = None if where.event_types is None else list(where.event_types)
+    times = [where.recorded_from, where.recorded_before]
+    way = "_backwards" if backwards else ""
+    if where.correlation_id is not None:
+        return f"read_log_of_correlation{way}", [where.correlation_id, where.category, types, *times]
+    if backwards or times != [None, None]:
+        if where.category is None:
+            return f"read_log_between{way}", [types, *times]
+        return f"read_log_of_category_between{way}", [where.category, types, *times]
     if where.category is None:
-        return "read_safe_log_of_types", [list(where.event_types)]
-    return "read_safe_log_of_category_and_types", [where.category, list(where.event_types)]
+        return ("read_safe_log", []) if types is None else ("read_safe_log_of_types", [types])
+    if types is None:
+        return "read_safe_log_of_category", [where.category]
+    return "read_safe_log_of_category_and_types", [where.category, types]

@@ -172,10 +172,20 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         return await self._reader.stream_page(stream_id, from_version, limit)
 
+    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+        """The events of a stream strictly before `before_version`, newest first."""
+        self._check_context()
+        return await self._reader.stream_page_backwards(stream_id, before_version, limit)
+
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         self._check_context()
         return await self._reader.log_page(from_position, limit, where)
+
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
+        self._check_context()
+        return await self._reader.log_page_backwards(before_position, limit, where)
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream: that of its last event, 0 if there is none."""

@@ -1,0 +1,195 @@
+"""Reading backwards, in a range of time and by correlation id: behind the fence, exact, and found by an index."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from perdure.commit import ANY
+from perdure.context import context
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.stores.postgres.races import insert, notes, other_connection, texts
+
+LONG_AGO, IN_A_YEAR = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=365)
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+BEHIND_THE_FENCE: list[dict[str, Any]] = [
+    {},
+    {"category": "note"},
+    {"event_types": ["test.races.noted"]},
+    {"correlation_id": "request"},
+    {"recorded_from": LONG_AGO, "recorded_before": IN_A_YEAR},
+    {"category": "note", "recorded_from": LONG_AGO},
+]
+
+
+def hours(number: float) -> datetime:
+    return START + timedelta(hours=number)
+
+
+async def fill(connection: asyncpg.Connection, *times: datetime, step: int = 1) -> None:
+    """Events that were recorded at these times, in this order, as many positions apart."""
+    await connection.executemany(
+        """
+        insert into perdure.events (
+            global_position, stream_id, stream_version, event_id, event_type, event_version, event_data, metadata,
+            recorded_at
+        )
+        overriding system value
+        values ($1, 'note-1', $2::integer, gen_random_uuid(), 'test.races.noted', 1, json_build_object('text', $2::integer::text),
+            '{"timestamp":"2024-01-01T00:00:00Z"}', $3)
+        """,
+        [(number * step, number, time) for number, time in enumerate(times, 1)],
+    )
+    await connection.execute("select setval('perdure.global_position', $1)", len(times) * step)
+
+
+@pytest.mark.parametrize("where", BEHIND_THE_FENCE, ids=lambda where: " and ".join(where) or "all")
+async def test_neither_way_shows_an_event_before_which_another_may_come(
+    store: PostgreSQLEventStore, database_url: str, where: dict[str, Any]
+) -> None:
+    with context(correlation_id="request"):
+        await store.append_to_stream("note-0", ANY, notes("first"))
+        async with other_connection(database_url) as late:
+            await late.execute("begin")
+            await insert(late, "note-1", 1, "late")
+            await store.append_to_stream("note-0", ANY, notes("early"))
+
+            assert texts(await store.read_all_events(**where)) == ["first"]
+            assert texts(await store.read_all_events_backwards(**where)) == ["first"]
+            assert texts(await store.read_all_events_backwards(100, 5, **where)) == ["first"]
+            await late.execute("commit")
+
+    seen = ["first", "early"] if "correlation_id" in where else ["first", "late", "early"]
+    assert texts(await store.read_all_events(**where)) == seen
+    assert texts(await store.read_all_events_backwards(**where)) == seen[::-1]
+
+
+async def test_the_end_of_a_stream_is_seen_at_once(store: PostgreSQLEventStore, database_url: str) -> None:
+    """A stream has no gaps, so that nothing needs to be waited for."""
+    async with other_connection(database_url) as late:
+        await late.execute("begin")
+        await insert(late, "note-1", 1, "late")
+        await store.append_to_stream("note-0", ANY, notes("a", "b"))
+
+        assert texts(await store.read_stream_backwards("note-0")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("step", [1, 2**40])
+async def test_a_range_of_time_is_found_between_any_gaps(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, step: int
+) -> None:
+    await fill(connection, *[hours(number) for number in range(60)], step=step)
+
+    for start, end in ((0, 60), (-5, 3), (17, 18), (17.5, 40.5), (55, 99), (70, 80), (-9, -2)):
+        expected = [str(number + 1) for number in range(60) if start <= number < end]
+        where: Any = {"recorded_from": hours(start), "recorded_before": hours(end)}
+        assert texts(await store.read_all_events(**where)) == expected
+        assert texts(await store.read_all_events_backwards(**where)) == expected[::-1]
+        assert texts(await store.read_all_events(category="note", **where)) == expected
+
+
+async def test_a_clock_that_was_set_back_by_less_than_an_hour_hides_nothing(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    times = [hours(number / 10 - 0.9 * (number > 30)) for number in range(60)]
+    await fill(connection, *times)
+
+    for start in range(60):
+        for length in (0.05, 0.3, 2):
+            first, end = times[start], times[start] + timedelta(hours=length)
+            expected = [str(number) for number, time in enumerate(times, 1) if first <= time < end]
+            assert texts(await store.read_all_events(recorded_from=first, recorded_before=end)) == expected
+
+
+async def test_an_event_without_a_correlation_id_takes_no_room_in_the_index(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    await store.append_to_stream("note-1", ANY, notes(*range(50)))
+    with context(correlation_id="request"):
+        await store.append_to_stream("note-1", ANY, notes("a"))
+    await connection.execute("analyze perdure.events")
+
+    entries = await connection.fetchval("select reltuples from pg_class where relname = 'events_correlation'")
+    assert entries == 1
+
+
+# --- Plans ------------------------------------------------------------------------------------------------------------
+
+Plan = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
+async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection, request: pytest.FixtureRequest) -> Plan:
+    """How the server runs a statement, on a log that is large enough for it to choose."""
+    await connection.execute("""
+        insert into perdure.events
+            (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
+        select 'cat' || n % 175 || '-' || n % 700, n / 700 + 1, gen_random_uuid(), 'type' || n % 9, 1, '{}',
+            case when n % 3 = 0 then json_build_object('correlation_id', 'request ' || n / 15) else '{}' end
+        from generate_series(0, 20999) n;
+        analyze perdure.events;
+    """)
+    await connection.execute(f"set plan_cache_mode = {request.param}")
+
+    async def explained(name: str, *arguments: str) -> str:
+        await connection.execute(f"prepare hot as {store._reader._sql[name]}")
+        try:
+            rows = await connection.fetch(f"explain (analyze, costs off) execute hot({', '.join(arguments)})")
+        finally:
+            await connection.execute("deallocate hot")
+        return "\n".join(row[0] for row in rows)
+
+    return explained
+
+
+NO_TIME = ("null", "null")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "index"),
+    [
+        ("read_stream_backwards", ("'cat0-140'", "25", "500"), "events_stream_version"),
+        ("read_stream_backwards", ("'cat0-140'", "9223372036854775807", "1"), "events_stream_version"),
+        ("read_stream_backwards", ("'cat0-140'", "25", "null"), "events_stream_version"),
+        ("read_log_between", ("10000", "10500", "500", "null", "now()", "now()"), "events_pkey"),
+        ("read_log_between_backwards", ("0", "20990", "500", "null", *NO_TIME), "events_pkey"),
+        ("read_log_between_backwards", ("0", "20990", "500", "'{type3}'", *NO_TIME), "events_pkey"),
+        ("read_log_of_category_between", ("10", "20990", "500", "'cat3'", "null", *NO_TIME), "events_category"),
+        ("read_log_of_category_between_backwards", ("0", "20990", "50", "'cat3'", "null", *NO_TIME), "events_category"),
+        (
+            "read_log_of_correlation",
+            ("0", "20990", "500", "'request 9'", "null", "null", *NO_TIME),
+            "events_correlation",
+        ),
+        (
+            "read_log_of_correlation_backwards",
+            ("0", "20990", "500", "'request 9'", "'cat3'", "'{type3}'", *NO_TIME),
+            "events_correlation",
+        ),
+    ],
+)
+async def test_every_way_to_look_at_the_log_uses_its_index(
+    plan: Plan, name: str, arguments: tuple[str, ...], index: str
+) -> None:
+    seen = await plan(name, *arguments)
+
+    assert index in seen, seen
+    assert "Seq Scan" not in seen
+    assert "Sort" not in seen or index != "events_pkey", seen  # a few events are fetched faster as they lie on the disk
+
+
+async def test_a_time_is_found_without_a_scan(plan: Plan, connection: asyncpg.Connection) -> None:
+    await connection.execute("select pg_stat_reset()")
+
+    await plan("recorded_positions", "now() - interval '1 day'", "now() + interval '1 day'")
+    await connection.execute("select pg_stat_force_next_flush()")
+
+    read = await connection.fetchrow(
+        "select seq_tup_read, idx_tup_fetch from pg_stat_user_tables where relname = 'events'"
+    )
+    assert read is not None
+    assert read["seq_tup_read"] == 0
+    assert read["idx_tup_fetch"] < 100
