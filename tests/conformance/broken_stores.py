@@ -1,6 +1,7 @@
 """Stores that break a promise each, run against the suite by `test_suite.py`, in a process of its own."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -103,6 +104,38 @@ async def _sleep_forever(seen: int, timeout: float) -> None:
 class IgnoresFilters(InMemoryEventStore):
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         return await super().log_page(from_position, limit, LogFilter())
+
+
+class ReadsBackwardsFromOnwards(InMemoryEventStore):
+    """Off by one: reads backwards from what it should stop before."""
+
+    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+        return await super().stream_page_backwards(stream_id, before_version + 1, limit)
+
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        return await super().log_page_backwards(before_position + 1, limit, where)
+
+
+class IgnoresFiltersBackwards(InMemoryEventStore):
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        return await super().log_page_backwards(before_position, limit, LogFilter(where.category))
+
+
+class TakesTheEndOfARange(InMemoryEventStore):
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
+        where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
+        return await super().log_page(from_position, limit, where)
+
+
+class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
+    """As an index may that holds the beginning only."""
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+        page = await super().log_page(from_position, limit, where._replace(correlation_id=None))
+        start = (where.correlation_id or "")[:64]
+        page.events[:] = [one for one in page.events if (one.metadata.correlation_id or "").startswith(start)]
+        return page
 
 
 class DropsMetadata(InMemoryEventStore):
