@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from perdure.commit import STREAM_EXISTS as STREAM_EXISTS
     from perdure.commit import AppendResult as AppendResult
     from perdure.commit import ExpectedVersion as ExpectedVersion
+    from perdure.commit import StreamAppend as StreamAppend
     from perdure.context import current_context as current_context
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
@@ -90,6 +91,8 @@ if TYPE_CHECKING:
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
+    from perdure.repository import execute_all as execute_all
+    from perdure.repository import save_all as save_all
     from perdure.store import EventStore as EventStore
     from perdure.store import StoredType as StoredType
     from perdure.store import Transaction as Transaction
@@ -159,6 +162,7 @@ _MODULES = {
     "StoreUnavailableError": "errors",
     "StoredEvent": "events",
     "StoredType": "store",
+    "StreamAppend": "commit",
     "Subscription": "log",
     "TableProjection": "projection",
     "Transaction": "store",
@@ -178,8 +182,10 @@ _MODULES = {
     "connect": "stores.connect",
     "current_context": "context",
     "event": "events",
+    "execute_all": "repository",
     "field": "events",
     "handles": "events",
+    "save_all": "repository",
     "upcast": "events",
 }
 
@@ -244,6 +250,7 @@ __all__ = [
     "StoreUnavailableError",
     "StoredEvent",
     "StoredType",
+    "StreamAppend",
     "Subscription",
     "TableProjection",
     "Transaction",
@@ -264,8 +271,10 @@ __all__ = [
     "context",
     "current_context",
     "event",
+    "execute_all",
     "field",
     "handles",
+    "save_all",
     "upcast",
 ]
 

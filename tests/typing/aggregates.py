@@ -13,10 +13,13 @@ from perdure import (
     Repository,
     RetryConfig,
     StoredEvent,
+    StreamAppend,
     command,
     event,
+    execute_all,
     field,
     handles,
+    save_all,
 )
 from perdure.testing import FixedClock, Outcome, Scenario, controlled, given
 
@@ -59,6 +62,9 @@ class User(AggregateRoot, category="user"):
 class Admin(User): ...
 
 
+class OtherKind(AggregateRoot, category="other"): ...
+
+
 def an_aggregate_has_typed_state(user: User) -> None:
     assert_type(user.email, str | None)
     assert_type(user.preferences, list[str])
@@ -98,6 +104,20 @@ async def a_repository_knows_its_class(admin: Admin, now: datetime) -> None:
     assert_type(users.conflicts_retried, int)
     await Repository(Admin, InMemoryEventStore()).save(User("1"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
     await users.execute("1", lambda user: user.unknown())  # type: ignore[attr-defined] # pyright: ignore - the point
+
+
+async def aggregates_of_several_classes_are_saved_at_once(user: User, other: OtherKind) -> None:
+    store = InMemoryEventStore()
+
+    async def decide() -> list[User]:
+        return [user]
+
+    assert_type(await save_all(store, [user, other], conditions={"limit-1": 1}), list[AppendResult | None])
+    assert_type(await execute_all(store, decide), list[AppendResult | None])
+    await save_all(store, [user, "user-1"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType] - the point
+    await execute_all(store, lambda: [user])  # type: ignore[arg-type, return-value] # pyright: ignore - the point: it is asynchronous
+    appends = [StreamAppend("user-1", 0, [Renamed(name="a")]), ("user-2", 0, [Renamed(name="b")])]
+    assert_type(await store.append_to_streams(appends), list[AppendResult])
 
 
 def a_scenario_knows_its_class() -> None:

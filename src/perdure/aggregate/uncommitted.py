@@ -44,9 +44,10 @@ class Uncommitted:
         applying: whether a handler is under way.
         held: whether a repository may replace the state at any moment, so that nobody may change it.
         sent: the version of the last event of an append that may be written without our knowing; 0 if there is none.
+        sent_with: the streams of that append, if it was to several: only as a whole may it be repeated.
     """
 
-    __slots__ = ("applying", "commands", "events", "held", "running", "sent")
+    __slots__ = ("applying", "commands", "events", "held", "running", "sent", "sent_with")
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
@@ -55,6 +56,7 @@ class Uncommitted:
         self.applying = False
         self.held = False
         self.sent = 0
+        self.sent_with: frozenset[str] = frozenset()
 
     @property
     def decided_by_commands(self) -> bool:
@@ -66,4 +68,9 @@ class Uncommitted:
         del self.events[:count]
         self.commands = [one for one in self.commands if one.to_version > version]
         if self.sent <= version:
-            self.sent = 0
+            self.doubt_no_longer()
+
+    def doubt_no_longer(self) -> None:
+        """It is known what became of the append that was sent."""
+        self.sent = 0
+        self.sent_with = frozenset()

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
 from perdure.errors import (
+    InvalidArgumentError,
     OptimisticConcurrencyError,
     OutcomeUnknownError,
     PerdureError,
@@ -22,6 +23,7 @@ from perdure.repository.snapshots import SnapshotWriter
 from perdure.store import EventStore, Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
+R = TypeVar("R")
 
 Decide = Callable[[], Awaitable[A | AppendResult]]
 """Decides on fresh state: gives the aggregate to save, or the result if all was saved earlier."""
@@ -45,6 +47,8 @@ class Saver(Generic[A]):
 
     async def save(self, aggregate: A, tx: Transaction | None = None) -> AppendResult | None:
         """Append the uncommitted events, all or none. Returns None when there were none."""
+        if aggregate.uncommitted.sent_with:
+            raise InvalidArgumentError("aggregate", sent_together(aggregate))
         results = [await self._append(aggregate, *span, tx) for span in _spans(aggregate)]
         if not results:
             aggregate.mark_events_as_committed()
@@ -58,32 +62,18 @@ class Saver(Generic[A]):
         self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig
     ) -> AppendResult | None:
         """Save what was decided; on a conflict pause, and decide again."""
-        attempt, in_doubt = 0, None
-        while not isinstance(decided, AppendResult):
-            attempt += 1
-            again: Decide[A] | None = None
-            try:
-                return await self.save(decided)
-            except OptimisticConcurrencyError:
-                if attempt == retry.max_attempts or decide is None:
-                    raise
-                # The store looked the ids up first: what was in doubt is known now not to be written.
-                in_doubt, again = None, decide
-            except OutcomeUnknownError as error:
-                if attempt == retry.max_attempts:
-                    raise
-                in_doubt = error
-            except (StoreUnavailableError, StoreOverloadedError, StoreClosedError) as error:
-                # This attempt wrote nothing, but the doubt about an earlier one is what the caller must know.
-                if in_doubt is None:
-                    raise
-                if attempt == retry.max_attempts:
-                    raise in_doubt from error
-            await sleep(retry.delay(attempt))
-            if again is not None:
-                self.conflicts_retried += 1
-                decided = await again()
-        return decided
+        current = decided
+
+        async def save() -> AppendResult | None:
+            return current if isinstance(current, AppendResult) else await self.save(current)
+
+        async def decide_again() -> None:
+            nonlocal current
+            assert decide is not None  # noqa: S101 - it isn't called otherwise
+            self.conflicts_retried += 1
+            current = await decide()
+
+        return await saved_with_retry(save, None if decide is None else decide_again, retry)
 
     async def _append(self, aggregate: A, start: int, end: int, tx: Transaction | None) -> AppendResult:
         work, known = aggregate.uncommitted, aggregate.committed_version
@@ -94,7 +84,7 @@ class Saver(Generic[A]):
             if isinstance(error, OutcomeUnknownError):
                 work.sent = end
             elif isinstance(error, OptimisticConcurrencyError) and start == known:
-                work.sent = 0
+                work.doubt_no_longer()
             raise
         except BaseException:
             # Cancelled, or something that doesn't say whether it was written.
@@ -106,6 +96,45 @@ class Saver(Generic[A]):
             work.sent = end
             tx.after_commit(partial(aggregate.mark_events_as_committed, end))
         return result
+
+
+async def saved_with_retry(
+    save: Callable[[], Awaitable[R]], decide_again: Callable[[], Awaitable[None]] | None, retry: RetryConfig
+) -> R:
+    """Save; on a conflict pause, and decide again; where the outcome is unknown, pause and repeat."""
+    attempt, in_doubt = 0, None
+    while True:
+        attempt += 1
+        is_conflict = False
+        try:
+            return await save()
+        except OptimisticConcurrencyError:
+            if attempt == retry.max_attempts or decide_again is None:
+                raise
+            # The store looked the ids up first: what was in doubt is known now not to be written.
+            in_doubt, is_conflict = None, True
+        except OutcomeUnknownError as error:
+            if attempt == retry.max_attempts:
+                raise
+            in_doubt = error
+        except (StoreUnavailableError, StoreOverloadedError, StoreClosedError) as error:
+            # This attempt wrote nothing, but the doubt about an earlier one is what the caller must know.
+            if in_doubt is None:
+                raise
+            if attempt == retry.max_attempts:
+                raise in_doubt from error
+        await sleep(retry.delay(attempt))
+        if is_conflict and decide_again is not None:
+            await decide_again()
+
+
+def sent_together(aggregate: AggregateRoot) -> str:
+    """Why an aggregate whose append to several streams is in doubt can't be saved without the others."""
+    others = ", ".join(map(repr, sorted(aggregate.uncommitted.sent_with - {aggregate.stream_id})))
+    return (
+        f"{aggregate.stream_id!r} was saved together with {others}, and it isn't known whether that was written: "
+        "save them together again, with save_all(), or load them anew"
+    )
 
 
 def _spans(aggregate: AggregateRoot) -> list[tuple[int, int]]:
