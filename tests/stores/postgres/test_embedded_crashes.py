@@ -11,6 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+import perdure
+from perdure.commit import ANY
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from tests.stores.postgres.embedded import (
@@ -26,6 +28,7 @@ from tests.stores.postgres.embedded import (
     until_gone,
     wait_until_half_made,
 )
+from tests.stores.postgres.races import notes, texts
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,19 @@ async def test_a_reboot_that_clears_the_temporary_folder_and_reuses_process_ids_
             assert await ask(server, "SELECT 1") == 1
 
         assert bystander.process.poll() is None
+
+
+async def test_a_server_that_comes_back_at_another_address_is_found_by_an_open_store(directory: Path) -> None:
+    async with perdure.connect(directory=directory) as store:
+        await store.append_to_stream("note-1", ANY, notes("a"))
+        await store.read_stream("note-1")
+        before = postmaster_of(directory)
+        kill_server(directory)
+        shutil.rmtree(before.sockets)
+
+        await store.append_to_stream("note-1", 1, notes("b"))
+        assert texts(await store.read_stream("note-1")) == ["a", "b"]
+        assert postmaster_of(directory).sockets != before.sockets
 
 
 async def test_a_data_directory_half_made_is_made_again(new_directory: Path) -> None:

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from perdure.commit import ANY
-from perdure.errors import PerdureError
+from perdure.errors import ConfigurationError, PerdureError
 from perdure.log import LogFilter
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, positions, texts
@@ -275,24 +276,31 @@ async def test_two_stores_in_one_database_have_a_fence_each(
     assert await positions(store) == []
 
 
-async def test_a_role_that_may_not_look_at_the_sequence_reads_nothing_rather_than_too_much(
+async def test_a_role_that_may_not_look_at_the_sequence_is_refused_rather_than_shown_a_part(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     await store.append_to_stream("note-1", ANY, notes(1))
     await connection.execute("select setval('perdure.global_position', 33)")
     await store.append_to_stream("note-1", ANY, notes(34))
-    await connection.execute("create role fence_stranger")
+    await connection.execute("create role fence_stranger login")
     try:
         await connection.execute("grant usage on schema perdure to fence_stranger")
         await connection.execute("grant select on all tables in schema perdure to fence_stranger")
-        await connection.execute("set role fence_stranger")
-        try:
-            safe = await connection.fetchval("select safe_position from perdure.safe_position()")
-        except asyncpg.InsufficientPrivilegeError:
-            safe = 0  # PostgreSQL 16 and older refuse
-        assert safe == 0
+        parts = urlsplit(store.database._url)
+        url = parts._replace(netloc=f"fence_stranger@{parts.netloc.rpartition('@')[2]}").geturl()
+        async with PostgreSQLEventStore(url, migrate=False) as strangers:
+            for call in (
+                strangers.read_all_events(),
+                positions(strangers, category="note"),
+                anext(strangers.subscribe(1)),
+            ):
+                with pytest.raises(ConfigurationError, match="permission denied"):
+                    await call
+
+            await connection.execute("grant select on sequence perdure.global_position to fence_stranger")
+            assert await positions(strangers) == [1, 34]
     finally:
-        await connection.execute("reset role; drop owned by fence_stranger; drop role fence_stranger")
+        await connection.execute("drop owned by fence_stranger; drop role fence_stranger")
 
 
 async def test_a_standby_is_refused(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:

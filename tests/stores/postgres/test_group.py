@@ -24,11 +24,13 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import (
     add_gate,
     close_gate,
+    durability,
     end_sessions,
     insert,
     notes,
     open_gate,
     other_connection,
+    record_durability,
     refuse,
     texts,
     until,
@@ -404,6 +406,35 @@ async def test_a_batch_whose_session_is_ended_is_repeated_for_those_who_still_wa
 
         assert [(await append).stream_version for append in appends[1:]] == [1, 1]
         assert [one.stream_id for one in await store.read_all_events()] == ["note-1", "note-2"]
+
+
+async def test_appends_stay_durable_when_that_is_switched_off_behind_the_stores_back(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    await record_durability(connection, "perdure.events")
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(f'alter database "{name}" set synchronous_commit = off')
+    await end_sessions(connection)
+
+    await store.append_to_stream("note-1", NO_STREAM, notes("in a lane"))
+    await store.append_to_streams([("note-2", NO_STREAM, notes("in a group"))])
+
+    assert await store.database.fetch_value("show synchronous_commit") == "off"
+    assert await durability(connection) == {"on"}
+
+
+@pytest.mark.parametrize("level", ["local", "remote_write"])
+async def test_another_level_of_durability_is_the_users_choice(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, level: str
+) -> None:
+    await record_durability(connection, "perdure.events")
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(f'alter database "{name}" set synchronous_commit = {level}')
+    await end_sessions(connection)
+
+    await store.append_to_stream("note-1", NO_STREAM, notes("a"))
+
+    assert await durability(connection) == {level}
 
 
 async def test_an_idle_session_that_was_ended_is_replaced_unnoticed(

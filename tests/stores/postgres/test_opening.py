@@ -12,11 +12,12 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
-from perdure.commit import ANY
+from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidArgumentError,
+    OutcomeUnknownError,
     PerdureError,
     StoreClosedError,
     StoreOverloadedError,
@@ -26,7 +27,7 @@ from perdure.errors import (
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.stores.postgres.races import notes, other_connection
+from tests.stores.postgres.races import add_gate, close_gate, notes, open_gate, other_connection, texts, until_waiting
 
 SECRET = "hunter2secret"
 
@@ -121,6 +122,7 @@ async def test_a_user_without_rights_is_told(database_url: str, connection: asyn
     [
         ("synchronous_commit", "off", "loses acknowledged events"),
         ("default_transaction_isolation", "'repeatable read'", "READ COMMITTED"),
+        ("extra_float_digits", "0", "rounds the floats"),
     ],
 )
 async def test_a_setting_that_breaks_a_promise_is_refused(database_url: str, name: str, value: str, told: str) -> None:
@@ -176,6 +178,77 @@ async def test_opening_that_fails_leaves_nothing_open(empty_database_url: str, c
         left = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
         while await own.fetchval(left):  # noqa: ASYNC110 - the server takes a moment to see that they are gone
             await asyncio.sleep(0.001)
+
+
+def test_a_store_whose_event_loop_has_ended_may_be_opened_again(server_url: str, template: str) -> None:
+    name = f"{template}_loops"
+    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    store = PostgreSQLEventStore(url)
+
+    async def leave_it_open() -> None:
+        async with other_connection(server_url) as connection:
+            await connection.execute(f"create database {name} template {template}")
+        await store.open()
+        await store.append_to_stream("note-1", NO_STREAM, notes("a"))
+
+    async def use_it_again() -> list[str]:
+        async with store:
+            await store.append_to_stream("note-1", 1, notes("b"))
+            found = texts(await store.read_stream("note-1"))
+        async with other_connection(server_url) as connection:
+            await connection.execute(f"drop database {name} with (force)")
+        return found
+
+    asyncio.run(leave_it_open())
+    assert asyncio.run(use_it_again()) == ["a", "b"]
+
+
+async def until_alone(connection: asyncpg.Connection) -> None:
+    """Until the server has seen that all other sessions of this database are gone."""
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    while await connection.fetchval(others):  # noqa: ASYNC110 - the server has no event for it
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("steps", [*range(12)])
+async def test_closing_that_is_cancelled_leaves_no_session(
+    database_url: str, connection: asyncpg.Connection, steps: int
+) -> None:
+    store = PostgreSQLEventStore(database_url)
+    await store.open()
+    await store.append_to_stream("note-1", ANY, notes("a"))
+    await store.read_all_events()
+    await anext(store.subscribe())
+    closing = asyncio.create_task(store.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+
+    await store.close()
+    await until_alone(connection)
+    with pytest.raises(StoreClosedError):
+        await store.read_all_events()
+
+
+async def test_closing_that_is_cancelled_while_an_append_waits_leaves_no_session(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await add_gate(connection)
+    await close_gate(connection)
+    store = PostgreSQLEventStore(database_url, close_timeout=60)
+    await store.open()
+    appending = asyncio.create_task(store.append_to_stream("note-1", ANY, notes("gated")))
+    await until_waiting(connection)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing, appending])
+
+    assert isinstance(appending.exception(), OutcomeUnknownError)
+    await store.close()
+    await open_gate(connection)
+    await until_alone(connection)
 
 
 async def test_another_event_loop_is_refused(store: PostgreSQLEventStore) -> None:

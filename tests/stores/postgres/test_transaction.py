@@ -1,6 +1,8 @@
 """The caller's own transaction: his statements and the appends are committed together, or not at all."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from perdure.errors import (
 )
 from perdure.events import NewEvent
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.stores.postgres.transaction import PostgreSQLTransaction
 from tests.stores.postgres.races import Noted, end_sessions, notes, other_connection, texts, until_waiting
 
 
@@ -269,3 +272,93 @@ async def test_a_transaction_that_can_not_begin_gives_its_connection_back(
             await asyncio.wait([waiting])
         async with store.transaction() as tx:
             assert (await store.append_to_stream("note-a", ANY, notes("fine"), tx=tx)).stream_version == 1
+
+
+@pytest.fixture
+async def tenant(connection: asyncpg.Connection) -> AsyncIterator[str]:
+    """A role without rights on the store."""
+    await connection.execute("create role transaction_tenant")
+    yield "transaction_tenant"
+    await connection.execute("drop role transaction_tenant")
+
+
+LOCK = 4712
+
+
+async def set_up_session(tx: PostgreSQLTransaction, role: str) -> None:
+    await tx.connection.execute(f"set statement_timeout = '12345ms'; select pg_advisory_lock({LOCK}); set role {role}")
+
+
+async def check_session(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+    [session] = await store.database.fetch(
+        "select current_user = session_user as same_user, current_setting('statement_timeout') as statement_timeout"
+    )
+    assert dict(session) == {"same_user": True, "statement_timeout": "0"}
+    assert await connection.fetchval(f"select pg_try_advisory_lock({LOCK})")
+    await connection.execute(f"select pg_advisory_unlock({LOCK})")
+
+
+async def test_what_a_caller_sets_in_the_session_does_not_meet_the_next_user_of_the_pool(
+    database_url: str, connection: asyncpg.Connection, tenant: str
+) -> None:
+    async with PostgreSQLEventStore(database_url, pool_size=1) as store:
+        pid = await store.database.fetch_value("select pg_backend_pid()")
+        async with store.transaction() as tx:
+            await set_up_session(tx, tenant)
+        assert await store.database.fetch_value("select pg_backend_pid()") == pid
+        await check_session(store, connection)
+
+        with pytest.raises(DomainError):
+            async with store.transaction() as tx:
+                await set_up_session(tx, tenant)
+                raise DomainError("no")
+        await check_session(store, connection)
+
+        async with store.transaction() as tx:
+            await set_up_session(tx, tenant)
+            await tx.connection.execute("commit; begin")
+        await check_session(store, connection)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), ConnectionResetError(), asyncpg.QueryCanceledError()])
+async def test_a_session_that_can_not_be_reset_is_given_up(
+    database_url: str,
+    connection: asyncpg.Connection,
+    tenant: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    async def fail(connection: object) -> None:
+        raise error
+
+    async with PostgreSQLEventStore(database_url, pool_size=1) as store:
+        pid = await store.database.fetch_value("select pg_backend_pid()")
+        with monkeypatch.context() as patch, suppress(asyncio.CancelledError):
+            patch.setattr(asyncpg.Connection, "reset", fail)
+            async with store.transaction() as tx:
+                await set_up_session(tx, tenant)
+        assert await store.database.fetch_value("select pg_backend_pid()") != pid
+        while await connection.fetchval("select count(*) from pg_stat_activity where pid = $1", pid):  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.001)
+        await check_session(store, connection)
+
+
+async def test_of_two_transactions_that_wait_for_each_other_one_is_told_what_to_do(
+    store: PostgreSQLEventStore,
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def append(first: str, second: str) -> None:
+        async with store.transaction() as tx:
+            await tx.connection.execute("set local deadlock_timeout = '10ms'")
+            await store.append_to_stream(first, NO_STREAM, notes(first), tx=tx)
+            await both.wait()
+            await store.append_to_stream(second, NO_STREAM, notes(second), tx=tx)
+
+    outcomes = await asyncio.gather(append("note-a", "note-b"), append("note-b", "note-a"), return_exceptions=True)
+
+    [told] = [outcome for outcome in outcomes if outcome is not None]
+    assert isinstance(told, TransactionError)
+    assert "run it again" in str(told)
+    assert "append_to_streams()" in str(told)
+    assert sorted(texts(await store.read_all_events())) == ["note-a", "note-b"]
