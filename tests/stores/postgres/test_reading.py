@@ -38,8 +38,8 @@ async def fill(connection: asyncpg.Connection, *times: datetime, step: int = 1) 
             recorded_at
         )
         overriding system value
-        values ($1, 'note-1', $2::integer, gen_random_uuid(), 'test.races.noted', 1, json_build_object('text', $2::integer::text),
-            '{"timestamp":"2024-01-01T00:00:00Z"}', $3)
+        values ($1, 'note-1', $2::integer, gen_random_uuid(), 'test.races.noted', 1,
+            json_build_object('text', $2::integer::text), '{"timestamp":"2024-01-01T00:00:00Z"}', $3)
         """,
         [(number * step, number, time) for number, time in enumerate(times, 1)],
     )
