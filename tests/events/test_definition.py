@@ -275,7 +275,8 @@ def test_a_private_field_of_a_dataclass_is_never_lost() -> None:
             _secret: str = ""
 
     except EventDefinitionError as refused:
-        assert refused.reason == "field '_secret' isn't stored: give it a name without an underscore before"  # noqa: PT017
+        told = refused.reason
+        assert told.startswith("field '_secret' isn't stored: ")
     else:
         assert written_and_read(Private(1, "kept")) == Private(1, "kept")
 
