@@ -16,6 +16,7 @@ from msgspec import inspect
 from perdure.errors import EventDefinitionError, EventEncodingError
 
 _encode = msgspec.json.Encoder().encode
+_encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _PERHAPS_NAN = re.compile(rb"null|nan|inf", re.IGNORECASE)
 
@@ -76,14 +77,14 @@ class Codec:
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         if returned != event:
-            self._refuse_difference(event, returned, data)
+            self._refuse_difference(event, returned)
         return data.decode()
 
     def decode(self, data: str | bytes) -> Any:
         """The event that `encode` made this text from. Raises msgspec.MsgspecError when it doesn't fit the class."""
         return self._decode(data)
 
-    def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
+    def _refuse_difference(self, event: object, returned: object) -> None:
         # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by
         # identity. What is lost shows in the text; but for NaN, which becomes null, and for seconds of an offset.
         content = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
@@ -91,7 +92,7 @@ class Codec:
         for value in _leaves(content):
             if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
                 raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
-        if _encode(returned) != data:
+        if _encode_in_order(returned) != _encode_in_order(event):  # sets have no order of their own
             raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
 
     def fields(self, event: object) -> Mapping[str, object]:
