@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ from msgspec import inspect
 from perdure.errors import EventDefinitionError, EventEncodingError
 
 _encode = msgspec.json.Encoder().encode
-_encode_in_order = msgspec.json.Encoder(order="deterministic").encode
+_decode_plainly = msgspec.json.Decoder[object]().decode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _PERHAPS_NAN = re.compile(rb"null|nan|inf", re.IGNORECASE)
 
@@ -77,14 +78,14 @@ class Codec:
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         if returned != event:
-            self._refuse_difference(event, returned)
+            self._refuse_difference(event, returned, data)
         return data.decode()
 
     def decode(self, data: str | bytes) -> Any:
         """The event that `encode` made this text from. Raises msgspec.MsgspecError when it doesn't fit the class."""
         return self._decode(data)
 
-    def _refuse_difference(self, event: object, returned: object) -> None:
+    def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by
         # identity. What is lost shows in the text; but for NaN, which becomes null, and for seconds of an offset.
         content = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
@@ -92,7 +93,7 @@ class Codec:
         for value in _leaves(content):
             if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
                 raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
-        if _encode_in_order(returned) != _encode_in_order(event):  # sets have no order of their own
+        if _contents(_encode(returned)) != _contents(data):
             raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
 
     def fields(self, event: object) -> Mapping[str, object]:
@@ -191,6 +192,11 @@ def _parts(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
             part = inner.type if isinstance(inner, inspect.Field) else inner
             if isinstance(part, inspect.Type):
                 yield from _parts(part, seen)
+
+
+def _contents(data: bytes) -> Counter[object]:
+    """All names and values in the JSON, each as often as it stands there: sets have no order to be compared by."""
+    return Counter(_leaves(_decode_plainly(data)))
 
 
 def _leaves(value: object) -> Iterator[object]:
