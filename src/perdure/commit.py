@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.events import NewEvent, check_stream_id, encode_metadata
+from perdure.observation import observed_headers
 
 
 class StreamState(Enum):
@@ -115,7 +116,10 @@ def encode_commit(
         raise InvalidArgumentError("events", f"must be a list of events, not {type(events).__name__}")
     if not events:
         raise InvalidArgumentError("events", "is empty: there is nothing to append")
-    encoded = tuple([_encode(one if isinstance(one, NewEvent) else NewEvent(one), payload_limit) for one in events])
+    headers = observed_headers()
+    encoded = tuple(
+        [_encode(one if isinstance(one, NewEvent) else NewEvent(one), payload_limit, headers) for one in events]
+    )
     if len(encoded) > 1:
         _refuse_doubles([event.event_id for event in encoded])
     return Commit(stream_id, expected_version, encoded, sum(len(e.event_data) + len(e.metadata) for e in encoded))
@@ -156,8 +160,10 @@ def _checked(
     return append
 
 
-def _encode(new: NewEvent, payload_limit: int) -> EncodedEvent:
+def _encode(new: NewEvent, payload_limit: int, headers: Mapping[str, str]) -> EncodedEvent:
     metadata = new.metadata
+    if headers:
+        metadata = msgspec.structs.replace(metadata, headers={**headers, **metadata.headers})
     data = new.event_kind.codec.encode(new.event)
     size = len(data) if data.isascii() else len(data.encode())
     if size > payload_limit:

@@ -35,6 +35,7 @@ from perdure.log import (
     checked_correlation,
     make_filter,
 )
+from perdure.observation import Append, AppendToStreams
 from perdure.snapshot import Snapshot
 
 
@@ -114,7 +115,12 @@ class EventStore(ABC):
             EventEncodingError, PayloadTooLargeError, InvalidArgumentError: nothing was written.
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
-        return await self.append(self.encode(stream_id, expected_version, events), tx)
+        with Append(self, stream_id) as observed:
+            commit = self.encode(stream_id, expected_version, events)
+            observed.events = len(commit.events)
+            result = await self.append(commit, tx)
+            observed.stream_version, observed.global_position = result.stream_version, result.global_position
+        return result
 
     async def append_to_streams(
         self,
@@ -145,9 +151,12 @@ class EventStore(ABC):
                 conditions={"limits-ann": 1},
             )
         """
-        return await self.append_group(
-            encode_group(appends, {} if conditions is None else conditions, self.payload_limit), tx
-        )
+        with AppendToStreams(self) as observed:
+            group = encode_group(appends, {} if conditions is None else conditions, self.payload_limit)
+            observed.events = {commit.stream_id: len(commit.events) for commit in group.commits}
+            results = await self.append_group(group, tx)
+            observed.global_position = max([result.global_position for result in results])
+        return results
 
     async def read_stream(
         self, stream_id: str, from_version: int = 0, max_count: int | None = None

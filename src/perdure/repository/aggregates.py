@@ -14,6 +14,7 @@ from perdure.commit import AppendResult
 from perdure.context import context, current_context
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
 from perdure.events import StoredEvent
+from perdure.observation import Execute
 from perdure.repository.command_id import CommandId
 from perdure.repository.loading import Loader
 from perdure.repository.retry import RetryConfig
@@ -149,7 +150,8 @@ class Repository(Generic[A]):
         with _held(aggregate):
             again = decide if aggregate.uncommitted.decided_by_commands else None
             try:
-                result = await self._saver.save_or_decide(aggregate, again, retry or self.retry)
+                with Execute(aggregate.stream_id) as observed:
+                    result = await self._saver.save_or_decide(aggregate, again, retry or self.retry, observed)
             finally:
                 # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
                 if current is not aggregate and (not current.uncommitted.events or current.uncommitted.sent):
@@ -186,21 +188,27 @@ class Repository(Generic[A]):
         """
         if inspect.iscoroutinefunction(action):
             raise _asynchronous()
-        if command_id is not None:
-            return await self._execute_once(aggregate_id, action, command_id, retry or self.retry)
+        stream_id = self.aggregate_class(aggregate_id).stream_id
+        with Execute(stream_id) as observed:
+            if command_id is not None:
+                command = CommandId(command_id, stream_id)
+                return await self._execute_once(aggregate_id, action, command, retry or self.retry, observed)
 
-        async def decide() -> A:
-            aggregate = await self._loader.load(aggregate_id)
-            _act(action, aggregate)
-            return aggregate
+            async def decide() -> A:
+                aggregate = await self._loader.load(aggregate_id)
+                _act(action, aggregate)
+                return aggregate
 
-        return await self._saver.save_or_decide(await decide(), decide, retry or self.retry)
+            return await self._saver.save_or_decide(await decide(), decide, retry or self.retry, observed)
 
     async def _execute_once(
-        self, aggregate_id: str | UUID, action: Callable[[A], object], command_id: UUID | str, retry: RetryConfig
+        self,
+        aggregate_id: str | UUID,
+        action: Callable[[A], object],
+        command: CommandId,
+        retry: RetryConfig,
+        observed: Execute,
     ) -> AppendResult | None:
-        stream_id = self.aggregate_class(aggregate_id).stream_id
-        command = CommandId(command_id, stream_id)
         version = 0
 
         async def decide() -> A | AppendResult:
@@ -217,7 +225,7 @@ class Repository(Generic[A]):
             return aggregate
 
         try:
-            result = await self._saver.save_or_decide(await decide(), decide, retry)
+            result = await self._saver.save_or_decide(await decide(), decide, retry, observed)
         except EventIdReuseError:
             # Somebody did the same command meanwhile, and raised another number of events.
             if (first := await command.earlier_result(self.store)) is None:

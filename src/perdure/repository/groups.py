@@ -8,6 +8,7 @@ from functools import partial
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
 from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError, OutcomeUnknownError, PerdureError
+from perdure.observation import Execute
 from perdure.repository.retry import RetryConfig
 from perdure.repository.saving import saved_with_retry, sent_together
 from perdure.store import EventStore, Transaction
@@ -90,7 +91,7 @@ async def execute_all(
 
         await execute_all(store, transfer)
     """
-    current = await decide()
+    current: Sequence[AggregateRoot] = ()
 
     async def save() -> list[AppendResult | None]:
         return await save_all(store, current)
@@ -99,7 +100,9 @@ async def execute_all(
         nonlocal current
         current = await decide()
 
-    return await saved_with_retry(save, decide_again, retry or RetryConfig())
+    with Execute(None) as observed:
+        await decide_again()
+        return await saved_with_retry(save, decide_again, retry or RetryConfig(), observed)
 
 
 class _Part:

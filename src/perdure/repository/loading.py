@@ -16,6 +16,7 @@ from perdure.aggregate import AggregateRoot
 from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent
 from perdure.log import LARGEST_COUNT, check_count
+from perdure.observation import Load
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
@@ -46,14 +47,17 @@ class Loader(Generic[A]):
         aggregate = self._aggregate_class(aggregate_id)
         last_version = _checked_version(at_version)
         last_time = _checked_time(at_time)
-        # The only snapshot is the latest one, so it serves the present.
-        if at_time is None:
-            await self._restore(aggregate, last_version)
-        async with aclosing(self._events_after(aggregate)) as events:
-            async for stored in events:
-                if stored.stream_version > last_version or stored.recorded_at > last_time:
-                    break
-                aggregate.apply_stored_event(stored)
+        with Load(self._store, aggregate.stream_id) as observed:
+            # The only snapshot is the latest one, so it serves the present.
+            if at_time is None and self._codec is not None:
+                observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
+            known = aggregate.stream_version
+            async with aclosing(self._events_after(aggregate)) as events:
+                async for stored in events:
+                    if stored.stream_version > last_version or stored.recorded_at > last_time:
+                        break
+                    aggregate.apply_stored_event(stored)
+            observed.events = aggregate.stream_version - known
         return aggregate
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
@@ -67,24 +71,25 @@ class Loader(Generic[A]):
                 yield stored, aggregate
                 aggregate = following
 
-    async def _restore(self, aggregate: A, last_version: int) -> None:
-        if self._codec is None:
-            return
+    async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int) -> bool:
+        """Begin with the snapshot, if there is one that fits. Returns whether there was."""
         snapshot = await self._store.read_snapshot(aggregate.stream_id)
-        if snapshot is not None and snapshot.stream_version <= last_version and self._is_usable(snapshot):
-            try:
-                self._codec.restore(aggregate, snapshot.state)
-            except (msgspec.MsgspecError, RecursionError) as error:
-                logger.warning("the snapshot of %r can't be read, its events are: %s", aggregate.stream_id, error)
-            else:
-                aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
-
-    def _is_usable(self, snapshot: Snapshot) -> bool:
-        codec = self._codec
-        return codec is not None and (snapshot.state_version, snapshot.state_shape) == (codec.version, codec.shape)
+        if snapshot is None or snapshot.stream_version > last_version or not _fits(snapshot, codec):
+            return False
+        try:
+            codec.restore(aggregate, snapshot.state)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            logger.warning("the snapshot of %r can't be read, its events are: %s", aggregate.stream_id, error)
+            return False
+        aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
+        return True
 
     def _events_after(self, aggregate: A) -> AsyncGenerator[StoredEvent]:
         return self._store.iterate_stream(aggregate.stream_id, aggregate.stream_version)
+
+
+def _fits(snapshot: Snapshot, codec: StateCodec[A]) -> bool:
+    return (snapshot.state_version, snapshot.state_shape) == (codec.version, codec.shape)
 
 
 def _checked_version(at_version: int | None) -> int:

@@ -18,6 +18,7 @@ from perdure.errors import (
     StoreOverloadedError,
     StoreUnavailableError,
 )
+from perdure.observation import Execute
 from perdure.repository.retry import RetryConfig
 from perdure.repository.snapshots import SnapshotWriter
 from perdure.store import EventStore, Transaction
@@ -59,7 +60,7 @@ class Saver(Generic[A]):
         return AppendResult(aggregate.stream_id, results[-1].stream_version, positions)
 
     async def save_or_decide(
-        self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig
+        self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig, observed: Execute
     ) -> AppendResult | None:
         """Save what was decided; on a conflict pause, and decide again."""
         current = decided
@@ -73,7 +74,7 @@ class Saver(Generic[A]):
             self.conflicts_retried += 1
             current = await decide()
 
-        return await saved_with_retry(save, None if decide is None else decide_again, retry)
+        return await saved_with_retry(save, None if decide is None else decide_again, retry, observed)
 
     async def _append(self, aggregate: A, start: int, end: int, tx: Transaction | None) -> AppendResult:
         work, known = aggregate.uncommitted, aggregate.committed_version
@@ -99,12 +100,16 @@ class Saver(Generic[A]):
 
 
 async def saved_with_retry(
-    save: Callable[[], Awaitable[R]], decide_again: Callable[[], Awaitable[None]] | None, retry: RetryConfig
+    save: Callable[[], Awaitable[R]],
+    decide_again: Callable[[], Awaitable[None]] | None,
+    retry: RetryConfig,
+    observed: Execute,
 ) -> R:
     """Save; on a conflict pause, and decide again; where the outcome is unknown, pause and repeat."""
     attempt, in_doubt = 0, None
     while True:
         attempt += 1
+        observed.attempts = attempt
         is_conflict = False
         try:
             return await save()

@@ -24,6 +24,7 @@ from perdure.errors import (
     StoreClosedError,
     StoreOverloadedError,
 )
+from perdure.observation import AppendBatch, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated
@@ -136,6 +137,8 @@ class GroupAppender:
         self._under_way.update(batch)
         again: list[Pending] = []
         pause = 0.0
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             if connection is None or connection.is_closed():
                 connection = await self._database.connect()
@@ -153,6 +156,8 @@ class GroupAppender:
             raise
         self._under_way.difference_update(batch)
         self._queue.done(batch, again, pause=pause)
+        events = sum([len(pending.commit.events) for pending in batch])
+        tell(AppendBatch(len(batch), events, len(again), self._queue.events, now() - began))
         return connection
 
     async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:

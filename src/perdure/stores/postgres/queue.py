@@ -51,7 +51,8 @@ class AppendQueue:
         self._batch_commits = batch_commits
         self._batch_bytes = batch_bytes
         self._timeout = timeout
-        self._events = 0
+        self.events = 0
+        """How many events may be taken, or are under way."""
         self._bytes = 0
         self._ready: deque[Pending] = deque()
         self._held: dict[str, deque[Pending]] = {}
@@ -62,7 +63,7 @@ class AppendQueue:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return self._events == 0 and not self._entrance
+        return self.events == 0 and not self._entrance
 
     @property
     def ready(self) -> int:
@@ -174,12 +175,12 @@ class AppendQueue:
 
     def _has_room(self, commit: Commit) -> bool:
         # A commit that is larger than the whole queue gets its turn when the queue is empty.
-        return self._events == 0 or (
-            self._events + len(commit.events) <= self._max_events and self._bytes + commit.size <= self._max_bytes
+        return self.events == 0 or (
+            self.events + len(commit.events) <= self._max_events and self._bytes + commit.size <= self._max_bytes
         )
 
     def _count(self, commit: Commit, sign: int) -> None:
-        self._events += sign * len(commit.events)
+        self.events += sign * len(commit.events)
         self._bytes += sign * commit.size
 
 
