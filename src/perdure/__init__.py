@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import InvalidArgumentError as InvalidArgumentError
     from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
+    from perdure.errors import LockHolder as LockHolder
     from perdure.errors import LogDivergedError as LogDivergedError
     from perdure.errors import MissingExtraError as MissingExtraError
     from perdure.errors import OptimisticConcurrencyError as OptimisticConcurrencyError
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import SchemaError as SchemaError
+    from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
     from perdure.errors import SchemaTooNewError as SchemaTooNewError
     from perdure.errors import StoreClosedError as StoreClosedError
@@ -134,6 +136,7 @@ _MODULES = {
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
+    "LockHolder": "errors",
     "LogDivergedError": "errors",
     "MissingExtraError": "errors",
     "NO_STREAM": "commit",
@@ -155,6 +158,7 @@ _MODULES = {
     "RetryConfig": "repository",
     "STREAM_EXISTS": "commit",
     "SchemaError": "errors",
+    "SchemaLockedError": "errors",
     "SchemaOutdatedError": "errors",
     "SchemaTooNewError": "errors",
     "StoreClosedError": "errors",
@@ -224,6 +228,7 @@ __all__ = [
     "InMemoryEventStore",
     "InvalidArgumentError",
     "InvalidStreamIdError",
+    "LockHolder",
     "LogDivergedError",
     "MissingExtraError",
     "NewEvent",
@@ -243,6 +248,7 @@ __all__ = [
     "Repository",
     "RetryConfig",
     "SchemaError",
+    "SchemaLockedError",
     "SchemaOutdatedError",
     "SchemaTooNewError",
     "StoreClosedError",

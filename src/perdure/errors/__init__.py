@@ -38,9 +38,11 @@ from perdure.errors.stores import AuthenticationError as AuthenticationError
 from perdure.errors.stores import ConfigurationError as ConfigurationError
 from perdure.errors.stores import DatabaseError as DatabaseError
 from perdure.errors.stores import EmbeddedServerError as EmbeddedServerError
+from perdure.errors.stores import LockHolder as LockHolder
 from perdure.errors.stores import LogDivergedError as LogDivergedError
 from perdure.errors.stores import MissingExtraError as MissingExtraError
 from perdure.errors.stores import SchemaError as SchemaError
+from perdure.errors.stores import SchemaLockedError as SchemaLockedError
 from perdure.errors.stores import SchemaOutdatedError as SchemaOutdatedError
 from perdure.errors.stores import SchemaTooNewError as SchemaTooNewError
 from perdure.errors.stores import StoreClosedError as StoreClosedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from perdure.errors.roots import PerdureError
@@ -63,12 +64,49 @@ class SchemaError(PerdureError):
 class SchemaOutdatedError(SchemaError):
     """Migrations are missing in the database. `missing` names them."""
 
-    def __init__(self, schema: str, missing: Sequence[str]) -> None:
-        super().__init__(
-            f"schema {schema!r} lacks migrations ({', '.join(missing)}): open the store with migrate=True to apply them"
+    def __init__(self, schema: str, missing: Sequence[str], *, forbidden: str | None = None) -> None:
+        what_to_do = (
+            "open the store with migrate=True to apply them"
+            if forbidden is None
+            else f"the database's user may not apply them ({forbidden}): let the schema's owner do it"
         )
+        super().__init__(f"schema {schema!r} lacks migrations ({', '.join(missing)}): {what_to_do}")
         self.schema = schema
         self.missing = tuple(missing)
+        self.forbidden = forbidden
+
+
+class LockHolder(NamedTuple):
+    """A session of the database that others wait for. What it may not tell is None."""
+
+    pid: int
+    application_name: str
+    user_name: str | None
+    state: str | None
+    """As in pg_stat_activity: active, idle in transaction ..."""
+    transaction_age: float | None
+    """Seconds since its transaction began."""
+    query_age: float | None
+    """Seconds since its last query began."""
+
+    def __str__(self) -> str:
+        state = f", {self.state}" if self.state else ""
+        age = f", {self.query_age:.0f} s since its last query began" if self.query_age is not None else ""
+        return f"pid {self.pid} ({self.application_name or 'unnamed'}{state}{age})"
+
+
+class SchemaLockedError(SchemaError):
+    """Others hold locks that a migration needs. What it has done so far stays; applying again goes on from there."""
+
+    def __init__(self, schema: str, waited: float, holders: Sequence[LockHolder]) -> None:
+        names = ", ".join(map(str, holders)) or "a session that was gone before it could be named"
+        super().__init__(
+            f"schema {schema!r} can't be migrated now: waited {waited:.1f} s for {names}; "
+            "apply again when it is done, or end it (pg_terminate_backend)"
+        )
+        self.schema = schema
+        self.waited = waited
+        self.holders = tuple(holders)
 
 
 class SchemaTooNewError(SchemaError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,21 +43,28 @@ async def connect(
         async with perdure.connect() as store:
             await store.append_to_stream("user-123", NO_STREAM, [UserRegistered(...)])
     """
-    url = url or os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    if url and directory is None:
-        async with PostgreSQLEventStore(url, schema=schema, migrate=migrate, payload_limit=payload_limit) as store:
-            yield store
-        return
-    server = EmbeddedPostgreSQL(directory)
-
-    async def revived() -> str:
-        await server.ensure_running()
-        return server.url
-
     async with (
-        server,
+        located_database(url, directory) as (located, revive),
         PostgreSQLEventStore(
-            server.url, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=revived
+            located, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=revive
         ) as store,
     ):
         yield store
+
+
+@asynccontextmanager
+async def located_database(
+    url: str | None, directory: Path | str | None = None
+) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
+    """The URL of the database that `connect` would use, and what revives it if it is an embedded one."""
+    url = url or os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if url and directory is None:
+        yield url, None
+        return
+    async with EmbeddedPostgreSQL(directory) as server:
+
+        async def revived() -> str:
+            await server.ensure_running()
+            return server.url
+
+        yield server.url, revived

@@ -11,7 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError, SchemaError, SchemaOutdatedError, SchemaTooNewError
 from perdure.stores.postgres.bell import channel_of
-from perdure.stores.postgres.migrations import Migrator, known_migrations
+from perdure.stores.postgres.migrations import known_migrations
 from perdure.stores.postgres.statements import Statements, fill_in
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import insert, notes, other_connection, texts
@@ -143,11 +143,8 @@ async def test_a_schema_of_a_newer_version_is_refused(
 async def test_a_migration_that_fails_leaves_nothing_behind(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(migrator: Migrator, connection: asyncpg.Connection, migration: Any) -> None:
-        await connection.execute("select 1/0")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Migrator, "_apply", broken)
+        patch.setattr("perdure.stores.postgres.migrator.record", lambda *_: "select 1/0")
         with pytest.raises(Exception, match="division by zero"):
             await PostgreSQLEventStore(empty_database_url).open()
     async with other_connection(empty_database_url) as connection:

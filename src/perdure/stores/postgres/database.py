@@ -137,6 +137,16 @@ class Database:
         with translated_errors():
             return await self._revived(self._connect)
 
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
+        """A connection of one's own, for work that is rare. Raises as `connect` does."""
+        with translated_errors():
+            connection = await self.connect()
+            try:
+                yield connection
+            finally:
+                connection.terminate()
+
     async def _connect(self) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(self._url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
 

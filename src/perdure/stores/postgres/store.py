@@ -27,7 +27,7 @@ from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.groups import Groups
-from perdure.stores.postgres.migrations import Migrator
+from perdure.stores.postgres.migrator import Migrator
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.snapshots import Snapshots
@@ -90,7 +90,7 @@ class PostgreSQLEventStore(EventStore):
             command_timeout=command_timeout,
             revive=revive,
         )
-        self._migrator = Migrator(schema)
+        self._migrator = Migrator(self.database)
         self._migrate = migrate
         self._reader = Reader(self.database)
         self._snapshots = Snapshots(self.database)
@@ -118,12 +118,9 @@ class PostgreSQLEventStore(EventStore):
         """
         if self._loop is not None and not self._loop.is_closed():
             raise WrongContextError("the store is open already")
-        connection = await self.database.connect()
-        try:
+        async with self.database.session() as connection:
             await self._check_server(connection)
-            await (self._migrator.migrate(connection) if self._migrate else self._migrator.check(connection))
-        finally:
-            connection.terminate()
+            await (self._migrator.apply(connection) if self._migrate else self._migrator.check(connection))
         await self.database.open()
         self._bell = Bell(self.database, self.changes)
         self._bell.start()

@@ -1,6 +1,9 @@
 -- Which migrations were applied, and when.
-create table if not exists {schema}.migrations (
+create table {schema}.migrations (
     number integer primary key,
     name text not null,
-    applied_at timestamptz not null default clock_timestamp()
+    -- How many of its statements were run: one that can't run in a transaction goes on there after a crash.
+    steps integer not null default 0,
+    -- Null while it is under way.
+    applied_at timestamptz default clock_timestamp()
 )

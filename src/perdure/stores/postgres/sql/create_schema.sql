@@ -1,2 +1,2 @@
 -- The schema that holds the store.
-create schema if not exists {schema}
+create schema {schema}

@@ -1,2 +1,2 @@
--- Whether the store's table of migrations is there. $1 its quoted name
-select to_regclass($1) is not null
+-- Whether the schema is there. $1 its quoted name
+select to_regnamespace($1) is not null

@@ -12,6 +12,8 @@ create function {schema}.append_commits(
     out global_positions bigint[], out repeated_positions bigint[]
 )
 language plpgsql volatile
+-- With the rights of the schema's owner, for writers have none on the log; nobody's search path reaches into it.
+security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     locked boolean[];

@@ -13,6 +13,8 @@ create function {schema}.append_group(
     out stream_versions integer[], out global_positions bigint[]
 )
 language plpgsql volatile
+-- With the rights of the schema's owner, for writers have none on the log; nobody's search path reaches into it.
+security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -1,0 +1,68 @@
+"""Who holds the locks that a session waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final, Self
+
+import asyncpg
+
+from perdure.errors import LockHolder, PerdureError
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.failures import CONNECTION_LOST
+from perdure.stores.postgres.statements import Statements
+
+logger = logging.getLogger("perdure.schema")
+
+_LONGEST_INTERVAL: Final = 0.25
+
+
+class LockWatch:
+    """Looks from time to time, on a connection of its own, for whom a session waits.
+
+    Never on one that is in a transaction: an index that is built concurrently would wait for its end.
+
+    Args:
+        database: the database.
+        pid: the session that may have to wait.
+        patience: seconds that it waits for a lock, so that the watch looks before they are over.
+    """
+
+    def __init__(self, database: Database, pid: int, patience: float) -> None:
+        self._database = database
+        self._pid = pid
+        self._interval = min(patience / 4, _LONGEST_INTERVAL)
+        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._done = asyncio.Event()
+        self.holders: tuple[LockHolder, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        self._done.clear()
+        self._task = asyncio.create_task(self._look(), name="perdure lock watch")
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._done.set()
+        await self._task
+
+    async def _look(self) -> None:
+        connection: asyncpg.Connection[asyncpg.Record] | None = None
+        try:
+            while not await self._is_done():
+                connection = connection or await self._database.connect()
+                if rows := await connection.fetch(self._sql["lock_holders"], self._pid):
+                    self.holders = tuple(LockHolder(*row) for row in rows)
+        except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
+            logger.debug("could not look who holds the locks: %s", error)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+    async def _is_done(self) -> bool:
+        try:
+            await asyncio.wait_for(self._done.wait(), self._interval)
+        except TimeoutError:
+            return False
+        return True

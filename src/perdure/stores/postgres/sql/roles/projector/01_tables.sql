@@ -1,0 +1,2 @@
+-- Where projections stand.
+grant insert, update on {schema}.projections to {role}

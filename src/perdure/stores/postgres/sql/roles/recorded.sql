@@ -1,0 +1,5 @@
+-- To which roles rights were granted, but for those that were dropped since.
+select g.role, g.kind
+from {schema}.roles g
+join pg_roles r on r.rolname = g.role
+order by g.role, g.kind

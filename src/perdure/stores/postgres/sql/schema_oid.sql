@@ -1,0 +1,2 @@
+-- Where the catalogs know a schema. $1 its quoted name
+select to_regnamespace($1)::oid

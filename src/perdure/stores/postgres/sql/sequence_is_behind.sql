@@ -1,0 +1,4 @@
+-- Whether positions would be drawn again that events have already: after a restore that left the sequence behind.
+select
+    (select coalesce(max(e.global_position), 0) from {schema}.events e)
+    > coalesce(pg_sequence_last_value('{schema_literal}.global_position'), 0)
