@@ -286,6 +286,7 @@ async def test_a_role_that_may_not_look_at_the_sequence_is_refused_rather_than_s
     try:
         await connection.execute("grant usage on schema perdure to fence_stranger")
         await connection.execute("grant select on all tables in schema perdure to fence_stranger")
+        await connection.execute("grant execute on all functions in schema perdure to fence_stranger")
         parts = urlsplit(store.database._url)
         url = parts._replace(netloc=f"fence_stranger@{parts.netloc.rpartition('@')[2]}").geturl()
         async with PostgreSQLEventStore(url, migrate=False) as strangers:
