@@ -87,9 +87,13 @@ if TYPE_CHECKING:
     from perdure.projection import ChildTable as ChildTable
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
-    from perdure.projections.checkpoints import EventFailure as EventFailure
+    from perdure.projections.failing import EventFailure as EventFailure
+    from perdure.projections.operations import ParkedEvent as ParkedEvent
+    from perdure.projections.operations import ProjectionAction as ProjectionAction
+    from perdure.projections.operations import ProjectionOperations as ProjectionOperations
     from perdure.projections.service import ProjectionService as ProjectionService
-    from perdure.projections.service import ProjectionStatus as ProjectionStatus
+    from perdure.projections.status import ProjectionStatus as ProjectionStatus
+    from perdure.projections.status import SegmentStatus as SegmentStatus
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
@@ -126,7 +130,7 @@ _MODULES = {
     "EventDecodingError": "errors",
     "EventDefinitionError": "errors",
     "EventEncodingError": "errors",
-    "EventFailure": "projections.checkpoints",
+    "EventFailure": "projections.failing",
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
     "EventStore": "store",
@@ -143,16 +147,19 @@ _MODULES = {
     "NewEvent": "events",
     "OptimisticConcurrencyError": "errors",
     "OutcomeUnknownError": "errors",
+    "ParkedEvent": "projections.operations",
     "PayloadTooLargeError": "errors",
     "PerdureError": "errors",
     "PostgreSQLEventStore": "stores.postgres.store",
     "PostgreSQLTransaction": "stores.postgres.transaction",
+    "ProjectionAction": "projections.operations",
     "ProjectionDefinitionError": "errors",
+    "ProjectionOperations": "projections.operations",
     "ProjectionPausedError": "errors",
     "ProjectionRowError": "errors",
     "ProjectionService": "projections.service",
     "ProjectionShapeError": "errors",
-    "ProjectionStatus": "projections.service",
+    "ProjectionStatus": "projections.status",
     "ProjectionTimeoutError": "errors",
     "Repository": "repository",
     "RetryConfig": "repository",
@@ -161,6 +168,7 @@ _MODULES = {
     "SchemaLockedError": "errors",
     "SchemaOutdatedError": "errors",
     "SchemaTooNewError": "errors",
+    "SegmentStatus": "projections.status",
     "StoreClosedError": "errors",
     "StoreOverloadedError": "errors",
     "StoreUnavailableError": "errors",
@@ -234,11 +242,14 @@ __all__ = [
     "NewEvent",
     "OptimisticConcurrencyError",
     "OutcomeUnknownError",
+    "ParkedEvent",
     "PayloadTooLargeError",
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "ProjectionAction",
     "ProjectionDefinitionError",
+    "ProjectionOperations",
     "ProjectionPausedError",
     "ProjectionRowError",
     "ProjectionService",
@@ -251,6 +262,7 @@ __all__ = [
     "SchemaLockedError",
     "SchemaOutdatedError",
     "SchemaTooNewError",
+    "SegmentStatus",
     "StoreClosedError",
     "StoreOverloadedError",
     "StoreUnavailableError",

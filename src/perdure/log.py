@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -147,22 +148,29 @@ class Subscription:
             self._ready.extend((await self.next_page(self._size.limit)).events)
         return self._ready.popleft()
 
-    async def next_page(self, limit: int = PAGE_SIZE) -> Page:
+    async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
         """The next page as soon as there is one, waiting out lost connections. It may hold no event that matches.
+
+        Args:
+            limit: how many events at most.
+            patience: after how many seconds to return an empty page instead; then a lost connection is an error, too.
 
         Raises:
             LogDivergedError: the event last seen isn't in the log any more.
+            StoreUnavailableError: the database can't be reached, and `patience` was given.
             WrongContextError: another task waits for the next event, too.
         """
         if self._is_waiting:
             raise WrongContextError("a subscription is followed by one task: make another for each")
         self._is_waiting = True
         try:
-            return await self._next_page(limit)
+            return await self._next_page(limit, patience)
         finally:
             self._is_waiting = False
 
-    async def _next_page(self, limit: int) -> Page:
+    async def _next_page(self, limit: int, patience: float | None) -> Page:
+        now = asyncio.get_running_loop().time
+        end = math.inf if patience is None else now() + patience
         wait = self._SHORTEST_WAIT
         while True:
             seen = self._log.changes.count
@@ -172,6 +180,8 @@ class Subscription:
                 page = await self._log.log_page(self.position, limit, self._where)
             except StoreUnavailableError as error:
                 self._verified = self._last is None
+                if patience is not None:
+                    raise
                 wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
                 logger.warning("following the log: %s; next try in %.2f s", error, wait)
                 await asyncio.sleep(wait)
@@ -179,7 +189,9 @@ class Subscription:
             if page.position > self.position:
                 self._move_to(page)
                 return page
-            await self._log.changes.wait(seen, wait)
+            if (remaining := end - now()) <= 0:
+                return page
+            await self._log.changes.wait(seen, min(wait, remaining))
             if self._log.changes.count != seen:
                 wait = self._SHORTEST_WAIT
             else:

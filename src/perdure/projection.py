@@ -6,13 +6,15 @@ Pure: handlers do no I/O. What runs a projection is in `perdure.projections`; `p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from perdure.errors import ChildNotLoadedError, ProjectionDefinitionError
 from perdure.events import StoredEvent
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
+
+OnFailure = Literal["pause", "park"]
 
 MAX_VERSION = 32767
 
@@ -33,6 +35,10 @@ class TableProjection(Generic[Row]):
             ``<table>__v<version>``.
         key: the field, or the fields, that tell the rows apart.
         version: counted up with each change of the row class or of what handlers do.
+        on_failure: what becomes of an event that can't be taken, after all attempts. ``"pause"``: everything that comes
+            after it waits, until somebody resumes the projection. ``"park"``: it is put aside for the row that it can't
+            reach, and later events of that row wait behind it; all other rows go on. An event whose rows can't be told,
+            as when it can't be decoded, always pauses.
 
     Raises:
         ProjectionDefinitionError: the class can't work as it is written; told here, or when a service is made.
@@ -61,9 +67,17 @@ class TableProjection(Generic[Row]):
     """The fields that tell the rows apart."""
     version: ClassVar[int] = 0
     """The version of the row class and of what handlers do."""
+    on_failure: ClassVar[OnFailure] = "pause"
+    """What becomes of an event that can't be taken."""
 
     def __init_subclass__(
-        cls, *, table: str | None = None, key: str | tuple[str, ...] = (), version: int = 1, **rest: Any
+        cls,
+        *,
+        table: str | None = None,
+        key: str | tuple[str, ...] = (),
+        version: int = 1,
+        on_failure: OnFailure = "pause",
+        **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
         if table is None:
@@ -71,12 +85,15 @@ class TableProjection(Generic[Row]):
         cls.name = table
         cls.key = _names(key)
         cls.version = version
+        cls.on_failure = on_failure
         if not isinstance(table, str) or not table:
             raise ProjectionDefinitionError(cls.__qualname__, f"its table {table!r} has no name")
         if not cls.key:
             raise ProjectionDefinitionError(table, 'it has no key: name the field that tells rows apart, key="user_id"')
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
             raise ProjectionDefinitionError(table, f"{version!r} is no version: count 1, 2, 3 ...")
+        if on_failure not in get_args(OnFailure):
+            raise ProjectionDefinitionError(table, f'on_failure is {on_failure!r}: say "pause" or "park"')
 
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:  # noqa: ARG002 - for those who override it
         """The keys of the rows that an event changes: one, unless overridden; none lets the event pass by.

@@ -22,8 +22,11 @@ from perdure.errors import ProjectionPausedError
 from perdure.events import StoredEvent, event, handles
 from perdure.projection import TableProjection
 from perdure.projections.batches import Batches
-from perdure.projections.checkpoints import Checkpoint, Checkpoints
+from perdure.projections.builds import Builds
 from perdure.projections.definition import Definition
+from perdure.projections.fold import EVERYTHING
+from perdure.projections.parking import Parking
+from perdure.projections.segments import Segments
 from perdure.projections.service import ProjectionService
 from perdure.projections.storage import Storage
 from perdure.repository import RetryConfig
@@ -74,15 +77,17 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     await store.append_to_stream("x-1", ANY, drawn_events(count, seed))
     events = await store.read_all_events(since)
     definition = Definition(Pages())
-    storage, checkpoints = Storage(definition, "public"), Checkpoints(store.database, definition, "public")
-    batches = Batches(store.database, definition, checkpoints, storage)
-    await checkpoints.set_up(storage)
-    await connection.execute("update perdure.projections set global_position = $1", since)
-    checkpoint = Checkpoint(since, None)
+    storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
+    batches = Batches(
+        store.database, definition, segments, storage, Parking(store.database, definition, "a test", limit=10)
+    )
+    await Builds(store.database, definition, storage, "public").set_up(segments=1)
+    await connection.execute("update perdure.projection_segments set global_position = $1", since)
+    await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for start, end in pairwise(edges):
-        checkpoint, done, failure = await batches.take(checkpoint, events[start:end])
-        assert (done, failure) == (end - start, None)
+        taken = await batches.take(await segments.read(), events[start:end], EVERYTHING)
+        assert (taken.done, taken.failure) == (end - start, None)
 
     position, tables = await tables_in(database_url, Pages())
     assert tables == fold_tables(Pages(), events)
@@ -165,11 +170,11 @@ async def test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_
     monkeypatch.setattr(Storage, "load", load_and_stand_still)
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=1))
     async with (
-        ProjectionService(store, [Pages()], batch_size=5) as slow,
+        ProjectionService(store, [Pages()], batch_size=5, lease=0.2) as slow,
         PostgreSQLEventStore(database_url) as elsewhere,
     ):
         await loaded.wait()
-        async with ProjectionService(elsewhere, [Pages()], batch_size=5) as fast:
+        async with ProjectionService(elsewhere, [Pages()], batch_size=5, lease=0.2) as fast:
             await fast.wait_for("pages", saved, timeout=30)
         may_write.set()
         await slow.wait_for("pages", saved, timeout=30)
@@ -204,12 +209,15 @@ async def test_a_service_that_stands_still_in_its_transaction_writes_nothing_lat
 
     monkeypatch.setattr(Storage, "write", stand_still)
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=2))
-    async with ProjectionService(store, [Pages()]) as frozen, PostgreSQLEventStore(database_url) as elsewhere:
+    async with (
+        ProjectionService(store, [Pages()], lease=0.2) as frozen,
+        PostgreSQLEventStore(database_url) as elsewhere,
+    ):
         await standing.wait()
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
         )
-        async with ProjectionService(elsewhere, [Pages()]) as other:
+        async with ProjectionService(elsewhere, [Pages()], lease=0.2) as other:
             await other.wait_for("pages", saved, timeout=30)
             wake.set()
             await frozen.wait_for("pages", saved, timeout=30)
@@ -221,7 +229,7 @@ async def test_what_was_waited_for_survives_a_crash_of_the_server(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     """Regression: checkpoints stood further back after a crash than the service that runs on believed."""
-    await record_durability(connection, "perdure.projections")
+    await record_durability(connection, "perdure.projection_segments")
     async with ProjectionService(store, [Pages()]) as service:
         saved = await store.append_to_stream("x-1", ANY, drawn_events(10, seed=1))
         await service.wait_for("pages", saved, timeout=30)
@@ -314,7 +322,7 @@ from tests.projections.counting import Pages
 
 async def main():
     async with PostgreSQLEventStore(sys.argv[1]) as store:
-        service = ProjectionService(store, [Pages()], batch_size=int(sys.argv[2]))
+        service = ProjectionService(store, [Pages()], batch_size=int(sys.argv[2]), lease=0.2)
         await service.start()
         print("started", flush=True)
         await asyncio.Event().wait()
@@ -352,7 +360,7 @@ async def test_kill_9_at_random_moments_leaves_it_equal_to_a_fresh_fold(
     appending = asyncio.create_task(append())
     for batch_size in (3, 50, 500, 7, 1, 20):
         process = await started(database_url, batch_size)
-        await asyncio.sleep(drawn.uniform(0, 0.3))
+        await asyncio.sleep(drawn.uniform(0.2, 0.6))
         process.send_signal(signal.SIGKILL)
         await process.wait()
         reached.append(await check_against_fold(store, database_url, Pages()))

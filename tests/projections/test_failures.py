@@ -146,7 +146,7 @@ async def test_it_stays_paused_over_a_restart_until_it_is_resumed(store: Postgre
 async def test_another_service_pauses_and_resumes_with_it(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runner._LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
     saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
     async with (
         ProjectionService(store, [Pages(is_broken=True)], retry=AT_ONCE) as one,
@@ -159,8 +159,7 @@ async def test_another_service_pauses_and_resumes_with_it(
             projection.is_broken = False
         await one.resume("pages")
         await one.wait_for("pages", saved, timeout=30)
-        while (await other.status())[0].state == "paused" or other._runners["pages"].checkpoint.failure:
-            await other._runners["pages"]._changes.wait(other._runners["pages"]._changes.count, 30)
+        await other.wait_for("pages", saved, timeout=30)
         later = await store.append_to_stream("x-1", ANY, [a_visit()])
         await other.wait_for("pages", later, timeout=30)
 

@@ -339,7 +339,7 @@ async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
     async with ProjectionService(store, [Pages()]) as service:
         saved = await store.append_to_stream("x-1", ANY, visits(2))
         await service.wait_for("pages", saved, timeout=30)
-    await connection.execute("update perdure.projections set event_id = $1", uuid4())
+    await connection.execute("update perdure.projection_segments set event_id = $1", uuid4())
 
     with pytest.raises(LogDivergedError, match=r"projection 'pages'.*give it a new version"):
         await ProjectionService(store, [Pages()]).start()
@@ -351,7 +351,7 @@ async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
     async with ProjectionService(store, [Pages()]) as service:
         saved = await store.append_to_stream("x-1", ANY, visits(2))
         await service.wait_for("pages", saved, timeout=30)
-    await connection.execute("update perdure.projections set global_position = 1000")
+    await connection.execute("update perdure.projection_segments set global_position = 1000")
 
     with pytest.raises(LogDivergedError, match="no event stands there"):
         await ProjectionService(store, [Pages()]).start()
@@ -363,8 +363,8 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
     async with ProjectionService(store, [Pages()]) as service:
         saved = await store.append_to_stream("x-1", ANY, visits(2))
         await service.wait_for("pages", saved, timeout=30)
-        await connection.execute("update perdure.projections set event_id = $1", uuid4())
-        await connection.execute("update perdure.projections set global_position = 1")
+        await connection.execute("update perdure.projection_segments set event_id = $1", uuid4())
+        await connection.execute("update perdure.projection_segments set global_position = 1")
         behind = await store.append_to_stream("x-1", ANY, visits(1))
         with pytest.raises(LogDivergedError):
             await service.wait_for("pages", behind, timeout=30)

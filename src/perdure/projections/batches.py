@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
-from perdure.projections.checkpoints import Checkpoint, Checkpoints
 from perdure.projections.definition import Definition
-from perdure.projections.fold import Failure, fold, needed, plan
+from perdure.projections.failing import Failure
+from perdure.projections.fold import Diverted, Scope, fold, needed, plan
+from perdure.projections.parking import Parking, positions_of
+from perdure.projections.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.projections.storage import Storage
-from perdure.stores.postgres.database import Database
+from perdure.projections.tables import Key
+from perdure.stores.postgres.database import Connection, Database
 
 _REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
 """Classes of SQLSTATE by which the database refuses what is written: cardinality, data, constraints, checks of views,
 limits (as of an index entry), and what a trigger raises. Other errors are no fault of an event."""
-
-
-class CheckpointMovedError(Exception):
-    """Somebody else moved the checkpoint, or paused the projection. Nothing was written."""
 
 
 class Taken(NamedTuple):
@@ -29,53 +28,91 @@ class Taken(NamedTuple):
     """Up to where it is written."""
     done: int
     """How many of its events that is."""
+    parked: int
+    """How many of those were parked."""
     failure: Failure | None
     """The event after those, when it failed."""
 
 
 class Batches:
-    """Takes the batches of one projection.
+    """Takes the batches of one build.
 
     Args:
         database: the database of the store.
         definition: the projection.
-        checkpoints: its checkpoint.
+        segments: its checkpoints.
         storage: its tables.
+        parking: its parked events.
     """
 
-    def __init__(self, database: Database, definition: Definition, checkpoints: Checkpoints, storage: Storage) -> None:
+    def __init__(
+        self, database: Database, definition: Definition, segments: Segments, storage: Storage, parking: Parking
+    ) -> None:
         self._database = database
         self._definition = definition
-        self._checkpoints = checkpoints
+        self._segments = segments
         self._storage = storage
+        self._parking = parking
 
-    async def take(self, checkpoint: Checkpoint, events: Sequence[StoredEvent]) -> Taken:
+    async def take(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Taken:
         """Fold events that follow a checkpoint, and write what comes before the first that fails, all or nothing.
 
+        Args:
+            group: segments that stand at the same position.
+            events: those that follow it.
+            scope: which rows they concern, and what is parked.
+
         Raises:
-            CheckpointMovedError: the checkpoint isn't where it was.
+            FencedError: the checkpoint isn't where it was, or the segments are somebody else's.
+            TooManyParkedError: one would have to be parked, but there are too many.
         """
+
+        async def end(connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
+            await self._segments.advance(connection, group, checkpoint_at(done[-1]))
+            if diverted:
+                await self._parking.park(connection, diverted)
+
+        return await self._take(group[0].checkpoint, events, scope, end)
+
+    async def take_parked(self, segment: Segment, key: Key, events: Sequence[StoredEvent]) -> Taken:
+        """Take events of a key that are parked; the checkpoint of its segment stays. Raises as `take` does."""
+
+        async def end(connection: Connection, done: Sequence[StoredEvent], _: Sequence[Diverted]) -> None:
+            await self._segments.advance(connection, [segment], segment.checkpoint)
+            await self._parking.unpark(connection, key, positions_of(done))
+
+        return await self._take(segment.checkpoint, events, Scope(only=key), end)
+
+    async def _take(self, since: Checkpoint, events: Sequence[StoredEvent], scope: Scope, end: End) -> Taken:
         try:
-            return await self._take(checkpoint, events)
+            return await self._fold(since, events, scope, end)
         except DatabaseError as error:
             # The database refuses a value, as by a constraint that was added to the table: find out whose.
             if error.sqlstate[:2] not in _REFUSALS:
                 raise
             if len(events) == 1:
-                return Taken(checkpoint, 0, Failure(events[0], error))
-            return await self.take(checkpoint, events[: len(events) // 2])
+                return Taken(since, 0, 0, Failure(events[0], error, self._keys(events, scope)))
+            return await self._take(since, events[: len(events) // 2], scope, end)
 
-    async def _take(self, checkpoint: Checkpoint, events: Sequence[StoredEvent]) -> Taken:
-        batch = plan(self._definition, events)
+    async def _fold(self, since: Checkpoint, events: Sequence[StoredEvent], scope: Scope, end: End) -> Taken:
+        batch = plan(self._definition, events, scope)
         async with self._database.connection() as connection:
             rows = await self._storage.load(connection, needed(self._definition, batch.steps))
             changes, failure = fold(self._definition, batch, rows)
-            done = [one for one in events if failure is None or one.global_position < failure.stored.global_position]
+            stop = None if failure is None else failure.stored.global_position
+            done = [one for one in events if stop is None or one.global_position < stop]
+            diverted = [one for one in batch.diverted if stop is None or one.stored.global_position < stop]
             if done:
                 async with connection.transaction():
-                    # First of all, so that of two services that run the same projection one waits for the other here.
-                    if not await self._checkpoints.advance(connection, checkpoint, done[-1]):
-                        raise CheckpointMovedError
+                    # First of all the checkpoint, so that whoever runs it too waits here.
+                    await end(connection, done, diverted)
                     await self._storage.write(connection, changes)
-                checkpoint = Checkpoint(done[-1].global_position, done[-1].event_id)
-        return Taken(checkpoint, len(done), failure)
+                since = checkpoint_at(done[-1])
+        return Taken(since, len(done), len(diverted), failure)
+
+    def _keys(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
+        return tuple(key for step in plan(self._definition, events, scope).steps for key, _ in step.keys)
+
+
+End = Callable[[Connection, Sequence[StoredEvent], Sequence[Diverted]], Coroutine[Any, Any, None]]
+"""What a transaction begins with, beside the rows: the events that are done, and those that are parked."""

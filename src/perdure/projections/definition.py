@@ -12,7 +12,7 @@ import msgspec
 from perdure.errors import PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.projection import ChildTable, TableProjection
-from perdure.projections.tables import Key, Table
+from perdure.projections.tables import BuildId, Key, Table
 
 _AT: Final = "at"
 
@@ -33,16 +33,18 @@ class Definition:
         ProjectionDefinitionError: it can't work as it is written.
     """
 
-    def __init__(self, projection: TableProjection[Any]) -> None:
+    def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
             raise ProjectionDefinitionError(repr(projection), "it is no projection: give an instance, MyProjection()")
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
+        self.on_failure = projection.on_failure
+        self.build = BuildId(self.name, self.version, build)
         if not projection.name:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
-        self.table = Table(projection.name, self.version, self._row_class(cls), projection.key, self.refuse)
+        self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
         self._declared = _children_of(cls)
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
@@ -104,7 +106,7 @@ class Definition:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with {self.table.key} and add at least one field"
             )
-        table = Table(child.table, self.version, child.row, child.key, self.refuse)
+        table = Table(child.table, self.build, child.row, child.key, self.refuse)
         if table.key_types[:count] != self.table.key_types:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with fields of the types of {self.table.key}"

@@ -5,25 +5,65 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
 from perdure.projection import ChildRows
 from perdure.projections.definition import Definition, Handling
+from perdure.projections.failing import EventFailure, Failure
 from perdure.projections.tables import Key, Table
 
 Rows = dict[str, dict[Key, bytes]]
 """Rows as JSON, by table and key. A row that isn't there isn't stored."""
 
 
-class Failure(NamedTuple):
-    """An event that a projection can't take, and why."""
+class Segmented(Protocol):
+    """Something that holds rows by the hash of their keys."""
+
+    def holds(self, key_hash: int) -> bool:
+        """Whether the rows of that hash are in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which rows a fold is about, and which events must not reach them."""
+
+    segments: Sequence[Segmented] | None = None
+    """Only the rows of these; None means all."""
+    only: Key | None = None
+    """Only the row of this key; None means all."""
+    skipped: frozenset[int] = frozenset()
+    """The positions of events that pass by."""
+    blocked: frozenset[Key] = frozenset()
+    """The keys whose events wait behind one that is parked."""
+    parked: Mapping[tuple[int, Key], EventFailure] = field(default_factory=dict[tuple[int, Key], EventFailure])
+    """The events, by position, that are parked now, each for a key; the later ones of the key wait behind it."""
+
+    def holds(self, table: Table, key: Key) -> bool:
+        """Whether the fold is about the row of this key."""
+        if self.only is not None:
+            return key == self.only
+        if self.segments is None:
+            return True
+        key_hash = table.hash_of(key)
+        return any(segment.holds(key_hash) for segment in self.segments)
+
+
+EVERYTHING: Final = Scope()
+
+
+class Diverted(NamedTuple):
+    """An event that doesn't reach the row of a key: it failed, or waits behind one that did."""
 
     stored: StoredEvent
-    error: Exception
+    key: Key
+    failure: EventFailure | None
+    """Why it failed; None when it waits."""
 
 
 class Step(NamedTuple):
@@ -40,6 +80,7 @@ class Plan(NamedTuple):
     """What a batch of events will do."""
 
     steps: list[Step]
+    diverted: list[Diverted]
     failure: Failure | None
     """The event after the steps, when it has no usable key or can't be decoded."""
 
@@ -86,23 +127,35 @@ class Folded(NamedTuple):
     """The event before which it ended, and why."""
 
 
-def plan(definition: Definition, events: Sequence[StoredEvent]) -> Plan:
+def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = EVERYTHING) -> Plan:
     """Find the events that are handled and the rows that they need, up to the first that fails."""
     steps: list[Step] = []
+    diverted: list[Diverted] = []
+    blocked = set(scope.blocked)
     for stored in events:
         handling = definition.handlings.get(stored.event_type)
-        if handling is None:
+        if handling is None or stored.global_position in scope.skipped:
             continue  # never decoded: it may be of a type that has no class here
         try:
             event = stored.decode()
-            keys = [
-                (key, {child: definition.child_keys(child, event, key) for child in handling.children})
-                for key in definition.keys(event, copy(stored))
-            ]
+            keys = [key for key in definition.keys(event, copy(stored)) if scope.holds(definition.table, key)]
         except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
-            return Plan(steps, Failure(stored, error))
-        steps.append(Step(stored, event, handling, keys))
-    return Plan(steps, None)
+            return Plan(steps, diverted, Failure(stored, error))
+        reached: list[tuple[Key, dict[str, list[Key]]]] = []
+        for key in keys:
+            failure = scope.parked.get((stored.global_position, key))
+            if failure is not None or key in blocked:
+                diverted.append(Diverted(stored, key, failure))
+                blocked.add(key)
+                continue
+            try:
+                children = {child: definition.child_keys(child, event, key) for child in handling.children}
+            except Exception as error:  # noqa: BLE001 - as above
+                return Plan(steps, diverted, Failure(stored, error, (key,)))
+            reached.append((key, children))
+        if reached:
+            steps.append(Step(stored, event, handling, reached))
+    return Plan(steps, diverted, None)
 
 
 def needed(definition: Definition, steps: Sequence[Step]) -> dict[str, list[Key]]:
@@ -120,10 +173,12 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
     """Handle the events of a batch, in order, up to the first that fails. Changes `rows`."""
     changes = Changes(rows)
     for step in batch.steps:
-        try:
-            outcomes = [_handle(definition, step, number, rows) for number in range(len(step.keys))]
-        except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
-            return Folded(changes, Failure(step.stored, error))
+        outcomes: list[_Outcome] = []
+        for number, (key, _) in enumerate(step.keys):
+            try:
+                outcomes.append(_handle(definition, step, number, rows))
+            except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
+                return Folded(changes, Failure(step.stored, error, (key,)))
         for outcome in outcomes:
             _apply(definition, outcome, changes)
     return Folded(changes, batch.failure)

@@ -1,11 +1,20 @@
-"""Runs one projection: follows the log, takes it batch by batch, retries what fails, and pauses if that is no help."""
+"""Runs one build of a projection: follows the log for its share of the segments, and retries what fails.
+
+What fails for good is parked, or pauses the segment, as the projection says.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
+import secrets
+import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from perdure.errors import (
@@ -13,24 +22,44 @@ from perdure.errors import (
     LogDivergedError,
     PerdureError,
     ProjectionDefinitionError,
-    ProjectionPausedError,
     ProjectionTimeoutError,
 )
 from perdure.events import StoredEvent
 from perdure.log import Changes, verify_position
-from perdure.projections.batches import Batches, CheckpointMovedError
-from perdure.projections.checkpoints import Checkpoint, Checkpoints
+from perdure.projections.batches import Batches
+from perdure.projections.builds import Builds
 from perdure.projections.definition import Definition
-from perdure.projections.fold import Failure
+from perdure.projections.failing import EventFailure, Failure, TooManyParkedError, told
+from perdure.projections.feed import Feed
+from perdure.projections.fold import Scope
+from perdure.projections.leases import Leases
+from perdure.projections.parking import Parking, Standstill
+from perdure.projections.segments import LAST_HASH, Checkpoint, FencedError, Segment, Segments, raise_if_paused
 from perdure.projections.storage import Storage
+from perdure.projections.tables import Key
+from perdure.projections.unparking import Unparking
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 logger = logging.getLogger("perdure.projections")
 
-_LOOK_AGAIN: Final = 1.0
-"""Seconds after which a paused projection looks whether another process resumed it."""
+_BEAT: Final = 1.0
+"""Seconds between two looks at who else is there, and at what is asked."""
+_LOOK: Final = 0.02
+"""Seconds between two looks at how far others are, while somebody waits for them."""
 _TROUBLE: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """How projections are run. See `ProjectionService`."""
+
+    schema: str = "public"
+    batch_size: int = 500
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    segments: int = 1
+    lease: float = 10.0
+    max_parked: int = 1000
 
 
 class _Stopped(BaseException):
@@ -38,32 +67,41 @@ class _Stopped(BaseException):
 
 
 class Runner:
-    """One projection at work.
+    """One build of a projection at work in this process.
 
     Args:
         store: where the events are.
         definition: the projection.
-        schema: the schema that holds its tables and views.
-        batch_size: how many events make a batch, at most.
-        retry: how an event that fails is tried again before the projection is paused.
+        options: how it is run.
     """
 
-    def __init__(
-        self, store: PostgreSQLEventStore, definition: Definition, *, schema: str, batch_size: int, retry: RetryConfig
-    ) -> None:
+    def __init__(self, store: PostgreSQLEventStore, definition: Definition, options: RunnerOptions) -> None:
         self.definition = definition
-        self.checkpoint = Checkpoint(0, None)
         self.trouble: Exception | None = None
         """What keeps it from going on, other than an event: a database that is down."""
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._store = store
-        self._batch_size = batch_size
-        self._retry = retry
-        self._storage = Storage(definition, schema)
-        self._checkpoints = Checkpoints(store.database, definition, schema)
-        self._batches = Batches(store.database, definition, self._checkpoints, self._storage)
+        self._options = options
+        self._beat_every = min(_BEAT, options.lease / 4)
+        self._storage = Storage(definition, options.schema)
+        self._builds = Builds(store.database, definition, self._storage, options.schema)
+        self._segments = Segments(store.database, definition.build, self.name, options.lease)
+        self._leases = Leases(self._segments, self.name, options.segments)
+        self._parking = Parking(store.database, definition, self.name, options.max_parked)
+        self._batches = Batches(store.database, definition, self._segments, self._storage, self._parking)
+        self._unparking = Unparking(store, self._parking, self._batches, options.batch_size)
+        self._feed, self._late_feed = Feed(store), Feed(store)
+        self._all: list[Segment] = []
+        self._mine: list[Segment] = []
+        self._standstill = Standstill()
+        self._to_park: dict[tuple[int, Key], EventFailure] = {}
+        self._attempts: tuple[int, int] = (0, 0)
         self._changes = Changes()
-        # What was read before a projection was resumed must not come after it.
         self._refreshing = asyncio.Lock()
+        self._beat_due = -math.inf
+        self._taken = 0
+        self._beaten_at = -math.inf
+        self._is_late_next = True
         self._troubles = 0
         self._is_shown = True
         self._show_from = 0
@@ -76,15 +114,21 @@ class Runner:
         """The trouble in words; None when there is none."""
         return None if self.trouble is None else str(self.trouble) or type(self.trouble).__name__
 
+    @property
+    def reached(self) -> int:
+        """Up to where all segments are, those of others as they were last seen."""
+        return min([segment.global_position for segment in self._all], default=0)
+
     async def set_up(self) -> None:
-        """Make the tables, and see that the checkpoint fits the log.
+        """Make the tables, and see that the checkpoints fit the log.
 
         Raises:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of this projection.
             LogDivergedError: the log isn't the one that the rows were made from.
         """
-        self._is_shown = await self._checkpoints.set_up(self._storage)
-        await self._refresh()
+        self._is_shown = await self._builds.set_up(self._options.segments)
+        self._all = await self._segments.read()
+        await self._verify(self._all)
 
     def start(self) -> None:
         """Begin to follow the log."""
@@ -100,107 +144,180 @@ class Runner:
         await asyncio.wait((self._task,), timeout=timeout)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        # Whoever waits for a share finds it free; should this fail, when the lease ends.
+        with suppress(PerdureError, TimeoutError):
+            await asyncio.wait_for(self._segments.leave(self._mine), max(timeout, 1.0))
 
     async def wait_for(self, global_position: int, timeout: float) -> None:
         """Return once the rows show everything up to this position. Raises as `ProjectionService.wait_for` does."""
         name, loop = self.definition.name, asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while (reached := self.checkpoint.global_position) < global_position:
+        while True:
             seen = self._changes.count
-            if failure := self.checkpoint.failure:
-                raise ProjectionPausedError(name, failure.global_position, f"{failure.error_type}: {failure.message}")
+            if not self._is_all_mine():
+                await self._look_around()
+            if (reached := self.reached) >= global_position:
+                return
+            raise_if_paused(name, self._all, global_position)
             if isinstance(self.trouble, LogDivergedError):
                 raise self.trouble
             remaining = deadline - loop.time()
             if remaining <= 0:
                 raise ProjectionTimeoutError(name, global_position, reached, timeout, self.told_trouble)
-            await self._changes.wait(seen, remaining)
+            await self._changes.wait(seen, remaining if self._is_all_mine() else min(remaining, _LOOK))
 
-    async def resume(self) -> None:
-        """Go on, if it is paused."""
-        await self._checkpoints.resume()
+    def _is_all_mine(self) -> bool:
+        return len(self._mine) == len(self._all)
+
+    async def look(self) -> None:
+        """See at once what somebody changed: what was paused, and what is to be retried."""
+        await self._look_around()
+        self._beat_due = -math.inf
+        self._changes.announce()
+
+    async def _look_around(self) -> None:
+        """Take in how the segments are; those at work here are known better here."""
+        # What was read before a projection was resumed must not come after it.
         async with self._refreshing:
-            if self.checkpoint.failure:
-                self._reached(await self._read())
-
-    async def read(self) -> tuple[Checkpoint, int]:
-        """Where it stands, and where the log ends."""
-        end = await self._checkpoints.log_end()
-        return await self._checkpoints.read(), end
+            segments = await self._segments.read()
+            known = {segment.first_hash: segment for segment in self._mine if not segment.is_paused}
+            self._all = [known.get(segment.first_hash, segment) for segment in segments]
+            self._mine = self._leases.mine(self._all)
 
     async def _run(self) -> None:
         with suppress(_Stopped):
             while True:
                 try:
-                    await self._refresh()
-                    await (self._wait_for_resume() if self.checkpoint.failure else self._follow())
-                except CheckpointMovedError:
-                    logger.debug("projection %r is moved by another service too", self.definition.name)
+                    await self._step()
+                except FencedError:
+                    logger.debug("projection %r: a segment was moved by somebody else", self.definition.name)
+                    self._beat_due = -math.inf
                 except Exception as error:  # noqa: BLE001 - it must survive whatever the database does
                     await self._wait_out(error)
 
-    async def _read(self) -> Checkpoint:
-        checkpoint = await self._checkpoints.read()
-        if checkpoint.event_id is not None:
-            name = f"projection {self.definition.name!r}"
-            await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
-        return checkpoint
-
-    async def _refresh(self) -> None:
-        async with self._refreshing:
-            self._reached(await self._read())
-
-    def _reached(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
-        self.trouble = None
-        self._troubles = 0
-        self._changes.announce()
-
-    async def _wait_for_resume(self) -> None:
-        with self._interruptible():
-            await self._changes.wait(self._changes.count, _LOOK_AGAIN)
-
-    async def _follow(self) -> None:
-        """Follow the log from the checkpoint, until an event fails for good."""
-        subscription = self._store.subscribe(self.checkpoint.global_position, from_event_id=self.checkpoint.event_id)
-        waiting: Sequence[StoredEvent] = ()
-        attempts = 0
-        while not self.checkpoint.failure:
-            await self._show_when_caught_up()
+    async def _step(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._beat_due:
+            await self._beat(now)
+        patience = max(0.0, self._beat_due - now)
+        groups = _grouped([segment for segment in self._mine if not segment.is_paused])
+        if not groups:
+            self._is_well()
             with self._interruptible():
-                waiting = waiting or (await subscription.next_page(self._batch_size)).events
-            if not waiting:
-                continue
-            taken = await self._batches.take(self.checkpoint, waiting)
-            self._reached(taken.checkpoint)
-            waiting = waiting[taken.done :]
-            attempts = 0 if taken.done else attempts
-            if taken.failure is not None:
-                attempts += 1
-                await self._after_failure(taken.failure, attempts)
+                await self._changes.wait(self._changes.count, patience)
+            return
+        # Those who are behind catch up in turn with those at the head, who keep to the pace of the log meanwhile.
+        self._is_late_next = len(groups) > 1 and not self._is_late_next
+        group = groups[0] if self._is_late_next else groups[-1]
+        feed = self._late_feed if self._is_late_next else self._feed
+        upto = groups[1][0].global_position if self._is_late_next else None
+        with self._interruptible():
+            patience = patience if len(groups) == 1 else 0
+            events = await feed.after(group[0].checkpoint, self._options.batch_size, upto, patience)
+        if events:
+            await self._take(group, events)
+            await self._show_when_caught_up()
+        self._is_well()
 
-    async def _after_failure(self, failure: Failure, attempts: int) -> None:
-        stored, error = failure
+    def _is_well(self) -> None:
+        self.trouble, self._troubles = None, 0
+
+    async def _take(self, group: list[Segment], events: Sequence[StoredEvent]) -> None:
+        scope = Scope(
+            segments=None if sum(segment.width for segment in group) > LAST_HASH else group,
+            skipped=self._standstill.skipped,
+            blocked=self._standstill.blocked,
+            parked=self._to_park,
+        )
+        try:
+            taken = await self._batches.take(group, events, scope)
+        except TooManyParkedError as error:
+            await self._pause(group, Failure(events[0], error), 1)
+            return
+        if taken.done:
+            self._moved(group, taken.checkpoint, taken.done)
+        if taken.parked:
+            self._to_park = {}
+            self._standstill = await self._parking.standstill()
+        if taken.failure is not None:
+            await self._after_failure(group, taken.failure)
+
+    async def _after_failure(self, group: list[Segment], failure: Failure) -> None:
+        stored, error, keys = failure
+        position, before = self._attempts
+        attempts = before + 1 if position == stored.global_position else 1
+        self._attempts = (stored.global_position, attempts)
+        retry, name = self._options.retry, self.definition.name
         logger.warning(
             "projection %r can't take event %s (%s) at position %d, attempt %d of %d: %r",
-            self.definition.name,
+            name,
             stored.event_id,
             stored.event_type,
             stored.global_position,
             attempts,
-            self._retry.max_attempts,
+            retry.max_attempts,
             error,
         )
-        if attempts < self._retry.max_attempts:
-            await self._rest(self._retry.delay(attempts))
+        if attempts < retry.max_attempts:
+            await self._rest(retry.delay(attempts))
             return
-        await self._checkpoints.pause(self.checkpoint, failure, attempts)
-        await self._refresh()
-        logger.error("projection %r is paused; mend the cause and resume it", self.definition.name, exc_info=error)
+        self._attempts = (0, 0)
+        if keys and self.definition.on_failure == "park":
+            kept = told(failure, attempts)
+            self._to_park = self._to_park | {(stored.global_position, key): kept for key in keys}
+            logger.error("projection %r parks the event for %s", name, keys, exc_info=error)
+            return
+        # The group stands before the event now: what came before it was written.
+        mine = [segment for segment in self._mine if segment.first_hash in {one.first_hash for one in group}]
+        hashes = [self.definition.table.hash_of(key) for key in keys]
+        await self._pause([one for one in mine if not keys or any(map(one.holds, hashes))], failure, attempts)
+
+    async def _pause(self, segments: Sequence[Segment], failure: Failure, attempts: int) -> None:
+        await self._segments.pause(segments, told(failure, attempts))
+        self._beat_due = -math.inf
+        logger.error(
+            "projection %r is paused; mend the cause and resume it", self.definition.name, exc_info=failure.error
+        )
+
+    async def _beat(self, now: float) -> None:
+        """Keep the lease, see what is to do, and do what isn't the log's."""
+        rate = self._taken / (now - self._beaten_at)
+        self._taken, self._beaten_at = 0, now
+        async with self._refreshing:
+            self._all = await self._leases.beat(rate, self.told_trouble)
+            known = {(segment.first_hash, segment.epoch) for segment in self._mine}
+            mine = self._leases.mine(self._all)
+            await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
+            self._mine = mine
+        self._standstill = await self._parking.standstill()
+        if self._standstill.asked:
+            await self._unparking.retry(self._standstill.asked, mine)
+            self._standstill = await self._parking.standstill()
+        await self._show_when_caught_up()
+        self._beat_due = now + self._beat_every
+        self._changes.announce()
+
+    async def _verify(self, segments: Sequence[Segment]) -> None:
+        for checkpoint in {segment.checkpoint for segment in segments}:
+            if checkpoint.event_id is not None:
+                name = f"projection {self.definition.name!r}"
+                await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
+
+    def _moved(self, group: Sequence[Segment], to: Checkpoint, count: int) -> None:
+        firsts = {segment.first_hash for segment in group}
+        self._all = [
+            segment._replace(checkpoint=to) if segment.first_hash in firsts else segment for segment in self._all
+        ]
+        self._mine = self._leases.mine(self._all)
+        self._taken += count
+        self._changes.announce()
 
     async def _wait_out(self, error: Exception) -> None:
         self.trouble = error
         self._troubles += 1
+        self._beat_due = -math.inf
+        self._feed.forget()
+        self._late_feed.forget()
         self._changes.announce()
         delay = _TROUBLE.delay(self._troubles)
         unexpected = None if isinstance(error, PerdureError) else error
@@ -210,13 +327,13 @@ class Runner:
 
     async def _show_when_caught_up(self) -> None:
         """Let the views show a new version once nothing is missing in it that the older one has."""
-        if self._is_shown or self.checkpoint.global_position < self._show_from:
+        if self._is_shown or self.reached < self._show_from:
             return
-        self._show_from = await self._checkpoints.log_end()
-        if self.checkpoint.global_position + self._batch_size < self._show_from:
+        self._show_from = await self._builds.log_end()
+        if self.reached + self._options.batch_size < self._show_from:
             return
         try:
-            await self._checkpoints.show(self._storage)
+            await self._builds.show()
         except (DatabaseError, ProjectionDefinitionError) as error:
             logger.error("projection %r: the views still show the older version: %s", self.definition.name, error)  # noqa: TRY400 - its text says all
         self._is_shown = True
@@ -235,3 +352,9 @@ class Runner:
             yield
         finally:
             self._idle = False
+
+
+def _grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """The segments that stand at the same position, each group for itself, the hindmost first."""
+    ordered = sorted(segments, key=lambda segment: segment.global_position)
+    return [list(group) for _, group in groupby(ordered, key=lambda segment: segment.checkpoint)]

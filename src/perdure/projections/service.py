@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -18,35 +18,20 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.events import check_evolution
-from perdure.log import check_count
 from perdure.projection import TableProjection
-from perdure.projections.checkpoints import EventFailure
 from perdure.projections.definition import Definition
-from perdure.projections.runner import Runner
+from perdure.projections.operations import ProjectionOperations, position_of
+from perdure.projections.runner import Runner, RunnerOptions
+from perdure.projections.segments import MOST_SEGMENTS
+from perdure.projections.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
 from perdure.store import EventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
-
-
-class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a projection is: where it stands, and what keeps it from going on.
-
-    Attributes:
-        global_position: Its rows show everything up to here.
-        lag: How many positions of the log are still to come.
-        failure: The event that it can't take, and why, when it is paused.
-        trouble: What else keeps it from going on, as a database that is down. It goes on by itself.
-    """
-
-    name: str
-    version: int
-    state: Literal["running", "paused"]
-    global_position: int
-    lag: int
-    failure: EventFailure | None
-    trouble: str | None
+MAX_PARKED = 100_000
+MIN_LEASE = 0.1
+MAX_LEASE = 3600.0
 
 
 class ProjectionService:
@@ -56,7 +41,8 @@ class ProjectionService:
     event that fails is tried again, then its projection is paused, with the error kept in the database; it stays so,
     over restarts too, until `resume`. A database that is down is waited out.
 
-    Several processes may run the same projection: it goes on as long as one of them does.
+    Several processes may run the same projection. They share its rows by the hash of the key, and one takes over from
+    another that dies, within two leases; each row sees its events once, in order, whoever keeps it.
 
     Args:
         store: where the events are.
@@ -64,6 +50,10 @@ class ProjectionService:
         schema: the schema for tables and views; made if it isn't there.
         batch_size: how many events are taken at once, at most.
         retry: how an event that fails is tried again.
+        segments: into how many pieces a new projection is cut at least, to be shared between processes. There are never
+            fewer than processes.
+        lease: how long a process may be silent before others take over what it works on, in seconds.
+        max_parked: how many events of a projection may be parked before it is paused.
         stop_timeout: seconds that stopping waits for a batch that is under way.
 
     Raises:
@@ -84,6 +74,9 @@ class ProjectionService:
         schema: str = "public",
         batch_size: int = 500,
         retry: RetryConfig | None = None,
+        segments: int = 1,
+        lease: float = 10.0,
+        max_parked: int = 1000,
         stop_timeout: float = 10.0,
     ) -> None:
         if not isinstance(store, PostgreSQLEventStore):
@@ -91,16 +84,23 @@ class ProjectionService:
                 f"{type(store).__name__} has no database to keep tables in: use a PostgreSQLEventStore, "
                 "or perdure.testing.fold to see what rows some events make"
             )
-        if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_BATCH_SIZE:
-            raise InvalidArgumentError("batch_size", f"must be a whole number from 1 to {MAX_BATCH_SIZE}")
+        _check_range("batch_size", batch_size, MAX_BATCH_SIZE)
+        _check_range("segments", segments, MOST_SEGMENTS)
+        _check_range("max_parked", max_parked, MAX_PARKED)
+        if not isinstance(lease, int | float) or not MIN_LEASE <= lease <= MAX_LEASE:
+            raise InvalidArgumentError("lease", f"must be seconds from {MIN_LEASE:g} to {MAX_LEASE:g}, not {lease!r}")
         definitions = [Definition(projection) for projection in projections]
         _check_names(definitions)
-        self._runners = {
-            definition.name: Runner(
-                store, definition, schema=schema, batch_size=batch_size, retry=retry or RetryConfig()
-            )
-            for definition in definitions
-        }
+        options = RunnerOptions(
+            schema=schema,
+            batch_size=batch_size,
+            retry=retry or RetryConfig(),
+            segments=segments,
+            lease=lease,
+            max_parked=max_parked,
+        )
+        self._store = store
+        self._runners = {definition.name: Runner(store, definition, options) for definition in definitions}
         self._stop_timeout = stop_timeout
         self._is_started = False
 
@@ -147,14 +147,13 @@ class ProjectionService:
             UnknownProjectionError: it isn't run here.
         """
         runner = self._runner(name)
-        global_position = saved.global_position if isinstance(saved, AppendResult) else saved
+        global_position = position_of(saved)
         if global_position is not None:
-            check_count("saved", global_position)
             await runner.wait_for(global_position, timeout)
 
     async def status(self) -> list[ProjectionStatus]:
-        """How the projections are, in the order given."""
-        return [await _status(runner) for runner in self._runners.values()]
+        """How the projections are, in the order given. Other versions and builds: `ProjectionOperations.status`."""
+        return [await _status(self._store, runner) for runner in self._runners.values()]
 
     async def resume(self, name: str) -> None:
         """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
@@ -162,7 +161,9 @@ class ProjectionService:
         Raises:
             UnknownProjectionError: it isn't run here.
         """
-        await self._runner(name).resume()
+        runner = self._runner(name)
+        await ProjectionOperations(self._store).resume(name)
+        await runner.look()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -177,17 +178,16 @@ class ProjectionService:
         return self._runners[name]
 
 
-async def _status(runner: Runner) -> ProjectionStatus:
-    checkpoint, end = await runner.read()
-    return ProjectionStatus(
-        name=runner.definition.name,
-        version=runner.definition.version,
-        state="paused" if checkpoint.failure else "running",
-        global_position=checkpoint.global_position,
-        lag=max(0, end - checkpoint.global_position),
-        failure=checkpoint.failure,
-        trouble=runner.told_trouble,
-    )
+async def _status(store: PostgreSQLEventStore, runner: Runner) -> ProjectionStatus:
+    build = runner.definition.build
+    found = await read_status(store.database, build.name)
+    status = next(one for one in found if (one.name, one.version, one.build) == build)
+    return msgspec.structs.replace(status, trouble=runner.told_trouble)
+
+
+def _check_range(argument: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidArgumentError(argument, f"must be a whole number from 1 to {most}, not {value!r}")
 
 
 def _check_names(definitions: Sequence[Definition]) -> None:

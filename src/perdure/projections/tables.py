@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 from types import GenericAlias
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
+from zlib import crc32
 
 import msgspec
 
@@ -16,6 +17,14 @@ from perdure.stores.postgres.statements import quote_identifier
 
 Key = tuple[Any, ...]
 """The values of a row's key, in the order of its fields."""
+
+
+class BuildId(NamedTuple):
+    """Which tables: a projection may be built in several versions, and each version several times."""
+
+    name: str
+    version: int
+    build: int = 1
 
 
 class TableShape(msgspec.Struct, frozen=True):
@@ -32,15 +41,15 @@ class Table:
 
     Args:
         view: the name for people. The table's own bears the version: ``user_profiles__v1``.
-        version: the version of the projection.
+        build: the build of the projection that it belongs to.
         row: the class of the rows.
         key: the fields that tell them apart.
         refuse: makes the error to raise from the reason why this can't be.
     """
 
-    def __init__(self, view: str, version: int, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
+    def __init__(self, view: str, build: BuildId, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
         self.view = view
-        self.name = f"{view}__v{version}"
+        self.name = f"{view}__v{build.version}" + (f"_{build.build}" if build.build > 1 else "")
         self.row = row
         self.key = key
         self.columns = columns_of(row, refuse)
@@ -100,6 +109,18 @@ class Table:
     def encode_keys(self, keys: Iterable[Key]) -> bytes:
         """The keys as a JSON list of objects."""
         return msgspec.json.encode([self._key_row(*key) for key in keys])
+
+    def encode_key(self, key: Key) -> str:
+        """The key as a JSON object."""
+        return msgspec.json.encode(self._key_row(*key)).decode()
+
+    def decode_keys(self, keys: Iterable[str]) -> list[Key]:
+        """The keys that `encode_key` encoded."""
+        return [_values(key) for key in self._decode_keys(f"[{','.join(keys)}]")]
+
+    def hash_of(self, key: Key) -> int:
+        """Where the row of this key stands among the segments: 16 bits. Never changes: what is stored hangs on it."""
+        return crc32(msgspec.json.encode(key)) >> 16
 
     def rows_by_key(self, document: str) -> dict[Key, bytes]:
         """The rows of a JSON list, each as JSON, by their keys."""

@@ -219,6 +219,10 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         await self._snapshots.write(snapshot)
 
+    def wake(self) -> None:
+        """Let all that follow the log look at once, here and in other processes, as after an append."""
+        self._bell.ring()
+
     def subscribe(
         self,
         from_position: int = 0,

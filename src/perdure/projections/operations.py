@@ -1,0 +1,297 @@
+"""`ProjectionOperations`: what operators do with projections, from any process, with or without their code."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from perdure.commit import AppendResult
+from perdure.context import current_context
+from perdure.errors import (
+    InvalidArgumentError,
+    ProjectionTimeoutError,
+    UnknownProjectionError,
+    UnsupportedOperationError,
+)
+from perdure.log import check_count
+from perdure.projections.failing import EventFailure, FailureKind
+from perdure.projections.segments import raise_if_paused
+from perdure.projections.status import ProjectionStatus, decoded_failure, read_status
+from perdure.store import EventStore
+from perdure.stores.postgres.database import Connection
+from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+_SQL: Final = Path(__file__).parent / "sql"
+_LOOK: Final = 0.02
+"""Seconds between two looks at a projection that is waited for."""
+
+ParkedState = Literal["failed", "waiting", "skipped"]
+
+
+class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a projection doesn't show.
+
+    Attributes:
+        key: The key of the row that it didn't reach, as JSON; empty for an event that was skipped as a whole.
+        state: It failed, or waits behind one of the same key that did, or was skipped.
+        failure: Why it failed; None when it waits.
+        is_asked: Whether somebody asked for it to be retried, which its owner hasn't done yet.
+    """
+
+    name: str
+    version: int
+    build: int
+    key: str
+    global_position: int
+    event_id: UUID
+    event_type: str
+    stream_id: str
+    stream_version: int
+    state: ParkedState
+    failure: EventFailure | None
+    attempts: int
+    is_asked: bool
+    parked_at: datetime
+
+
+class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done to a projection: what, by whom, when and why."""
+
+    number: int
+    name: str
+    version: int
+    build: int
+    action: str
+    actor: str
+    reason: str | None
+    detail: Any
+    done_at: datetime
+
+
+class ProjectionOperations:
+    """What operators do with projections. Whoever runs them finds out within about a second.
+
+    Args:
+        store: where the events are.
+        actor: who does it, for the record; unless given, the `user_id` of the context, or the system's user.
+
+    Example:
+        operations = ProjectionOperations(store)
+        for parked in await operations.parked("user_profiles"):
+            print(parked.global_position, parked.failure)
+        await operations.retry("user_profiles", event_type="user.registered")
+    """
+
+    def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
+        if not isinstance(store, PostgreSQLEventStore):
+            raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
+        self._store = store
+        self._database = store.database
+        self._actor = actor
+        self._sql = Statements(_SQL / "operation", schema=store.database.quoted_schema)
+        self._record = Statements(_SQL / "action", schema=store.database.quoted_schema)["record"]
+
+    async def status(self, name: str | None = None) -> list[ProjectionStatus]:
+        """How all projections are, build by build, or those of one name.
+
+        Raises:
+            UnknownProjectionError: there is none of that name.
+        """
+        found = await read_status(self._database, name)
+        if name is not None and not found:
+            await self._unknown(name)
+        return found
+
+    async def pause(self, name: str, reason: str | None = None) -> None:
+        """Let no build of a projection go on; when it returns, nothing more is written. It stays so until `resume`.
+
+        Raises:
+            UnknownProjectionError: there is none of that name.
+        """
+        await self._switch_segments("pause", "paused", name, reason)
+
+    async def resume(self, name: str, reason: str | None = None) -> None:
+        """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
+
+        Raises:
+            UnknownProjectionError: there is none of that name.
+        """
+        await self._switch_segments("resume", "resumed", name, reason)
+
+    async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
+        await self._check(name)
+        async with self._acting() as connection:
+            changed = await connection.fetch(self._sql[statement], name)
+            for build in sorted({(row["version"], row["build"]) for row in changed}):
+                await self._keep(connection, (name, *build), action, reason)
+
+    async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
+        """Wait until the rows that a projection shows hold what was saved, whichever process keeps them.
+
+        Args:
+            name: the projection's.
+            saved: what a save or an append returned, or its global position, as it came over HTTP; None: nothing.
+            timeout: how many seconds to wait at most.
+
+        Raises:
+            ProjectionTimeoutError: it didn't get there in time; carries the lag.
+            ProjectionPausedError: it is paused before that.
+            UnknownProjectionError: there is none of that name.
+        """
+        position = position_of(saved)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while position is not None:
+            status = next(one for one in await self.status(name) if one.is_shown)
+            if status.global_position >= position:
+                return
+            raise_if_paused(name, status.segments, position)
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.trouble)
+            await asyncio.sleep(min(_LOOK, remaining))
+
+    async def parked(
+        self,
+        name: str | None = None,
+        *,
+        states: tuple[ParkedState, ...] | None = ("failed",),
+        event_type: str | None = None,
+        kind: FailureKind | None = None,
+        from_position: int = 0,
+        limit: int = 100,
+    ) -> list[ParkedEvent]:
+        """Parked events, oldest first.
+
+        Args:
+            name: of this projection only.
+            states: those that failed, unless more or others are named; None means all.
+            event_type: of this stored type only.
+            kind: that failed in this way only.
+            from_position: strictly after this position of the log, to go on.
+            limit: how many at most.
+        """
+        rows = await self._database.fetch(
+            self._sql["parked"], name, None if states is None else list(states), event_type, kind, from_position, limit
+        )
+        return [_parked(dict(row)) for row in rows]
+
+    async def retry(
+        self,
+        name: str,
+        *,
+        global_position: int | None = None,
+        event_type: str | None = None,
+        kind: FailureKind | None = None,
+        key: str | None = None,
+    ) -> int:
+        """Ask for failed events to be taken again, each with what waits behind it: all, or those that match.
+
+        Returns:
+            how many were asked for. Whether they succeed is seen in `parked` a moment later.
+
+        Raises:
+            UnknownProjectionError: there is none of that name.
+        """
+        await self._check(name)
+        async with self._acting() as connection:
+            rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
+            for row in rows:
+                detail = {"key": row["key"], "positions": [row["global_position"]]}
+                await self._keep(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
+        return len(rows)
+
+    async def skip(self, name: str, global_position: int, reason: str, *, key: str | None = None) -> int:
+        """Leave an event out of a projection for good: one that is parked, or that it is paused before.
+
+        What waited behind it is taken then; what is paused before it is resumed. The event stays in the log, and the
+        record of what was skipped stays, too.
+
+        Args:
+            name: the projection's.
+            global_position: where the event stands.
+            reason: why, for the record.
+            key: only for the row of this key, as `ParkedEvent` shows it.
+
+        Returns:
+            for how many keys, or segments that were paused, it was skipped; 0 when it is neither parked nor in the way.
+
+        Raises:
+            InvalidArgumentError: no reason is given.
+            UnknownProjectionError: there is none of that name.
+        """
+        if not isinstance(reason, str) or not reason.strip():
+            raise InvalidArgumentError("reason", "say why the event is skipped, for those who look for it later")
+        check_count("global_position", global_position)
+        await self._check(name)
+        async with self._acting() as connection:
+            rows = list(await connection.fetch(self._sql["skip"], name, global_position, key))
+            if key is None and (whole := await connection.fetch(self._sql["skip_whole"], name, global_position)):
+                rows += whole
+                await connection.fetch(self._sql["resume"], name)
+            for row in rows:
+                detail = {"key": row.get("key", ""), "positions": [global_position]}
+                await self._keep(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
+        return len(rows)
+
+    async def actions(self, name: str | None = None, limit: int = 100) -> list[ProjectionAction]:
+        """What was done to projections, newest first: paused, resumed, parked, retried, skipped, rebuilt, switched."""
+        rows = await self._database.fetch(self._sql["actions"], name, limit)
+        return [
+            msgspec.convert({**row, "detail": row["detail"] and msgspec.json.decode(row["detail"])}, ProjectionAction)
+            for row in map(dict, rows)
+        ]
+
+    @asynccontextmanager
+    async def _acting(self) -> AsyncGenerator[Connection]:
+        """A transaction; those who run projections are woken after it."""
+        async with self._database.connection() as connection, connection.transaction():
+            yield connection
+        self._store.wake()
+
+    async def _keep(
+        self, connection: Connection, build: tuple[str, int, int], action: str, reason: str | None, detail: Any = None
+    ) -> None:
+        encoded = None if detail is None else msgspec.json.encode(detail).decode()
+        await connection.execute(self._record, *build, action, self._actor or actor(), reason, encoded)
+
+    async def _check(self, name: str) -> None:
+        if name not in await self._names():
+            await self._unknown(name)
+
+    async def _unknown(self, name: str) -> None:
+        raise UnknownProjectionError(name, await self._names())
+
+    async def _names(self) -> list[str]:
+        return [row["name"] for row in await self._database.fetch(self._sql["names"])]
+
+
+def position_of(saved: AppendResult | int | None) -> int | None:
+    """The position to wait for. Raises InvalidArgumentError unless it is one."""
+    position = saved.global_position if isinstance(saved, AppendResult) else saved
+    if position is not None:
+        check_count("saved", position)
+    return position
+
+
+def actor() -> str:
+    """Who acts, for the record."""
+    if user := current_context().user_id:
+        return user
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()
+
+
+def _parked(row: dict[str, Any]) -> ParkedEvent:
+    return msgspec.convert({**row, "failure": decoded_failure(row["error"])}, ParkedEvent)

@@ -1,0 +1,11 @@
+-- Move the checkpoint of segments that one owns, from where they are known to stand; a row for each that was moved.
+-- Should this process stand still within the transaction, the server ends it with the lease.
+-- $1 name, $2 version, $3 build, $4 owner, $5 first hashes, $6 their epochs, $7 global_position so far,
+-- $8 global_position, $9 event_id, $10 lease in seconds
+update {schema}.projection_segments as s
+set global_position = $8, event_id = $9, updated_at = clock_timestamp(),
+    leased_until = clock_timestamp() + make_interval(secs => $10)
+from unnest($5::integer[], $6::bigint[]) as asked (first_hash, epoch)
+where s.name = $1 and s.version = $2 and s.build = $3 and s.owner = $4 and s.first_hash = asked.first_hash
+    and s.epoch = asked.epoch and s.global_position = $7 and s.status = 'running'
+returning set_config('idle_in_transaction_session_timeout', (1000 * $10)::integer::text, true)

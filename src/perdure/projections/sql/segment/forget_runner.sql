@@ -1,0 +1,5 @@
+-- A process stops running a build; those that were not heard of for long go with it. $1 name, $2 version, $3 build,
+-- $4 runner
+delete from {schema}.projection_runners
+where name = $1 and version = $2 and build = $3
+    and (runner = $4 or seen_until < clock_timestamp() - interval '1 hour')
