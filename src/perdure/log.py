@@ -14,6 +14,7 @@ from uuid import UUID
 
 from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, check_category, registry
+from perdure.observation import keys
 
 logger = logging.getLogger("perdure.log")
 
@@ -183,7 +184,8 @@ class Subscription:
                 if patience is not None:
                     raise
                 wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
-                logger.warning("following the log: %s; next try in %.2f s", error, wait)
+                told = keys(error, operation="follow", pause=wait, global_position=self.position)
+                logger.warning("following the log: %s; next try in %.2f s", error, wait, extra=told)
                 await asyncio.sleep(wait)
                 continue
             if page.position > self.position:

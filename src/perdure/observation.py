@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Required, Self, TypedDict, Unpack
+from uuid import UUID
 
 import msgspec
 
 from perdure.events import StoredEvent
 
 logger = logging.getLogger("perdure.observation")
+
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Observer:
@@ -55,7 +59,7 @@ def observer() -> Observer | None:
     return _Observed.by
 
 
-class Operation(msgspec.Struct, eq=False, kw_only=True):
+class Operation(msgspec.Struct, eq=False, kw_only=True, gc=False):
     """Something that takes time: what its ``with`` block holds."""
 
     name: ClassVar[str]
@@ -69,9 +73,11 @@ class Operation(msgspec.Struct, eq=False, kw_only=True):
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
-        if self._observer is not None:
+        observer, mark = self._observer, self._mark
+        if observer is not None:
+            self._observer = self._mark = None
             try:
-                self._observer.ended(self, self._mark, error)
+                observer.ended(self, mark, error)
             except Exception:
                 logger.exception("an observer failed", extra=keys(operation=self.name))
 
@@ -243,7 +249,7 @@ def tell(fact: Fact) -> None:
         try:
             observer.happened(fact)
         except Exception:
-            logger.exception("an observer failed")
+            logger.exception("an observer failed", extra=keys(operation="observe"))
 
 
 def observed_headers() -> Mapping[str, str]:
@@ -253,21 +259,34 @@ def observed_headers() -> Mapping[str, str]:
         try:
             return observer.headers()
         except Exception:
-            logger.exception("an observer failed")
-    return {}
+            logger.exception("an observer failed", extra=keys(operation="observe"))
+    return _NO_HEADERS
 
 
 class Keys(TypedDict, total=False):
-    """What log records, spans and metrics tell, under these names with ``perdure.`` before them."""
+    """What a log record tells, under these names with ``perdure.`` before them, as spans and metrics do."""
 
-    operation: str
-    category: str
+    operation: Required[str]
+    """What is being done, as an `Operation` is called, or something inside."""
     stream_id: str
+    """Its category is told with it."""
+    projection: str
+    projection_version: int
+    event_id: UUID
+    event_type: str
+    global_position: int
+    appends: int
+    """How many appends it concerns."""
+    attempts: int
+    pause: float
+    """Seconds until the next try."""
 
 
 def keys(error: BaseException | None = None, **known: Unpack[Keys]) -> dict[str, object]:
-    """The names under which spans, metrics and log records tell what is known."""
+    """The ``extra`` of a log record: the names under which spans and metrics tell the same."""
     named: dict[str, object] = {f"perdure.{name}": value for name, value in known.items()}
+    if "stream_id" in known:
+        named["perdure.category"] = known["stream_id"].partition("-")[0]
     if error is not None:
         named["error.type"] = type(error).__qualname__
     return named

@@ -29,5 +29,5 @@ async def tell_standing(look: Callable[[], Awaitable[Sequence[ProjectionStanding
                     tell(standing)
             except PerdureError as error:
                 # The database is down: what follows the log says so, too.
-                logger.debug("can't see how the projections are: %s", error, extra=keys(error))
+                logger.debug("can't see how the projections are: %s", error, extra=keys(error, operation="standing"))
         await asyncio.sleep(every)

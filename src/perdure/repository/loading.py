@@ -16,7 +16,7 @@ from perdure.aggregate import AggregateRoot
 from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent
 from perdure.log import LARGEST_COUNT, check_count
-from perdure.observation import Load
+from perdure.observation import Load, keys
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
@@ -79,7 +79,9 @@ class Loader(Generic[A]):
         try:
             codec.restore(aggregate, snapshot.state)
         except (msgspec.MsgspecError, RecursionError) as error:
-            logger.warning("the snapshot of %r can't be read, its events are: %s", aggregate.stream_id, error)
+            stream_id = aggregate.stream_id
+            told = keys(error, operation="load", stream_id=stream_id)
+            logger.warning("the snapshot of %r can't be read, its events are: %s", stream_id, error, extra=told)
             return False
         aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
         return True

@@ -8,7 +8,8 @@ from time import monotonic
 from typing import Final, Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
-from perdure.errors import InvalidArgumentError
+from perdure.errors import InvalidArgumentError, PerdureError
+from perdure.observation import keys
 from perdure.repository.loading import Loader
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
@@ -53,13 +54,15 @@ class SnapshotWriter(Generic[A]):
         try:
             async with asyncio.timeout(PATIENCE):
                 saved.snapshot_version = await self._write(saved)
-        except Exception:
+        except Exception as error:
             self._next_try = monotonic() + PAUSE_AFTER_FAILURE
             logger.warning(
-                "no snapshot of %r was taken, and none is for %g s; its events are saved",
+                "no snapshot of %r was taken, and none is for %g s; its events are saved: %s",
                 saved.stream_id,
                 PAUSE_AFTER_FAILURE,
-                exc_info=True,
+                error,
+                exc_info=not isinstance(error, PerdureError),
+                extra=keys(error, operation="snapshot", stream_id=saved.stream_id, pause=PAUSE_AFTER_FAILURE),
             )
 
     async def _write(self, saved: A) -> int:

@@ -17,6 +17,7 @@ import asyncpg
 
 from perdure.errors import PerdureError
 from perdure.log import Changes
+from perdure.observation import keys
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
 from perdure.stores.postgres.statements import Statements
@@ -88,7 +89,7 @@ class Bell:
                     await connection.execute(self._sql["notify"], self._channel)
                 except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                     # Followers elsewhere find out by looking; the next ring tries again.
-                    logger.debug("could not notify other processes: %s", error)
+                    logger.debug("could not notify other processes: %s", error, extra=keys(error, operation="notify"))
                     self._quiet.set()
                     await asyncio.sleep(_PAUSE_AFTER_FAILURE)
                 if not self._rung.is_set():
@@ -106,7 +107,8 @@ class Bell:
                 pause = INTERVAL
             except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                 pause = min(max(pause * 2, 0.1), _LONGEST_PAUSE)
-                logger.warning("not listening: %s; next try in %.1f s", error, pause)
+                told = keys(error, operation="listen", pause=pause)
+                logger.warning("not listening: %s; next try in %.1f s", error, pause, extra=told)
             await asyncio.sleep(pause)
 
     async def _listen_once(self) -> None:
@@ -120,7 +122,7 @@ class Bell:
             await gone.wait()
         finally:
             connection.terminate()
-        logger.warning("the listening connection was lost; connecting again")
+        logger.warning("the listening connection was lost; connecting again", extra=keys(operation="listen"))
         self._changes.announce()
 
     def _heard(self, *_: object) -> None:

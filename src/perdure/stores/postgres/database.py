@@ -8,11 +8,12 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
+from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.statements import quote_identifier
 
@@ -78,6 +79,11 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({_shown(self._url)}, schema={self.schema!r})"
+
+    @property
+    def name(self) -> str:
+        """The name of the database, as the URL gives it; empty where it doesn't."""
+        return unquote(urlsplit(self._url).path.removeprefix("/"))
 
     async def open(self) -> None:
         """Open the pool. Connections are made when they are needed."""
@@ -174,7 +180,7 @@ class Database:
             except _DEAD_OR_DYING as error:
                 if self._revive is None or isinstance(error, TimeoutError):
                     raise
-                logger.debug("starting the server again: %s", error)
+                logger.debug("starting the server again: %s", error, extra=keys(error, operation="connect"))
                 self._move_to(await self._revive())
             await asyncio.sleep(pause)
         return await connect()
@@ -187,7 +193,7 @@ class Database:
                 return
             await pool.release(connection)  # type: ignore[arg-type]  # the stubs want a proxy, which it is
         except Exception as error:  # noqa: BLE001 - a connection that can't be given back is of no more use
-            logger.debug("dropping a connection: %s", error)
+            logger.debug("dropping a connection: %s", error, extra=keys(error, operation="connect"))
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 connection.terminate()
 

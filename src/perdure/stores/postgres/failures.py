@@ -74,7 +74,8 @@ def translated(error: BaseException) -> PerdureError | None:
         if isinstance(error, classes):
             return translate(reason)
     if isinstance(error, asyncpg.PostgresError):
-        return DatabaseError(reason, error.sqlstate or "")
+        # Without the detail, which may quote the row: errors end up in logs.
+        return DatabaseError(error.args[0] if error.args else reason, error.sqlstate or "")
     return None
 
 

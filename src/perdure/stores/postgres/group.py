@@ -24,7 +24,7 @@ from perdure.errors import (
     StoreClosedError,
     StoreOverloadedError,
 )
-from perdure.observation import AppendBatch, tell
+from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated
@@ -92,7 +92,7 @@ class GroupAppender:
         try:
             await asyncio.wait_for(self._drained.wait(), timeout)
         except TimeoutError:
-            logger.warning("closing with appends under way after %.1f s", timeout)
+            logger.warning("closing with appends under way after %.1f s", timeout, extra=keys(operation="close"))
         finally:
             tasks, self._tasks = self._tasks, []
             for task in tasks:
@@ -173,7 +173,9 @@ class GroupAppender:
             except asyncpg.PostgresError as error:
                 if isinstance(error, CONNECTION_LOST):
                     raise
-                logger.debug("a batch of %d commits failed and is tried one by one: %s", len(batch), error)
+                # Without the error's text, in which the database may quote data of events.
+                told = keys(error, operation="append", appends=len(batch))
+                logger.debug("a batch of appends failed and is tried one by one: %s", error.sqlstate, extra=told)
                 look_up = True
             else:
                 return self._settle_all(batch, outcomes)
@@ -224,7 +226,8 @@ class GroupAppender:
         """Pause, and say what of the batch is worth another try."""
         ours = error if isinstance(error, PerdureError) else translated(error)
         if ours is None:
-            logger.error("an append failed in an unforeseen way", exc_info=error)
+            told = keys(error, operation="append", appends=len(batch))
+            logger.error("an append failed in an unforeseen way", exc_info=error, extra=told)
         is_refused = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
         now = asyncio.get_running_loop().time()
         again: list[Pending] = []
@@ -239,7 +242,8 @@ class GroupAppender:
             else:
                 _settle(pending, _given_up(pending, ours or error))
         if again:
-            logger.warning("the connection was lost with %d appends under way; they are repeated: %s", len(again), ours)
+            told = keys(ours, operation="append", appends=len(again))
+            logger.warning("the connection was lost with appends under way; they are repeated: %s", ours, extra=told)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
         return again
 

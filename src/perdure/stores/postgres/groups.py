@@ -10,6 +10,7 @@ import asyncpg
 
 from perdure.commit import AppendResult, CommitGroup
 from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, StoreUnavailableError
+from perdure.observation import keys
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
@@ -54,7 +55,11 @@ class Groups:
                 return self._settled(outcome)
             if now() >= deadline:
                 raise unknown
-            logger.warning("the connection was lost with a group of appends under way; it is repeated: %s", unknown)
+            logger.warning(
+                "the connection was lost with a group of appends under way; it is repeated: %s",
+                unknown,
+                extra=keys(unknown, operation="append_to_streams", appends=len(group.commits)),
+            )
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
 
     def _settled(self, outcome: list[AppendResult] | PerdureError) -> list[AppendResult]:

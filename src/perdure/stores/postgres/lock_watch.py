@@ -10,6 +10,7 @@ from typing import Final, Self
 import asyncpg
 
 from perdure.errors import LockHolder, PerdureError
+from perdure.observation import keys
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
 from perdure.stores.postgres.statements import Statements
@@ -55,7 +56,7 @@ class LockWatch:
                 if rows := await connection.fetch(self._sql["lock_holders"], self._pid):
                     self.holders = tuple(LockHolder(*row) for row in rows)
         except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
-            logger.debug("could not look who holds the locks: %s", error)
+            logger.debug("could not look who holds the locks: %s", error, extra=keys(error, operation="migrate"))
         finally:
             if connection is not None:
                 connection.terminate()

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from perdure.errors import InvalidArgumentError, LockHolder, SchemaLockedError, SchemaOutdatedError, SchemaTooNewError
+from perdure.observation import keys
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.lock_watch import LockWatch
@@ -162,7 +163,8 @@ class Migrator:
             for pending in state.pending:
                 await (self._apply_online if pending.migration.is_online else self._apply_in_one)(connection, pending)
         if state.pending:
-            logger.info("schema %r: applied %s", self._schema, ", ".join(state.names))
+            applied = ", ".join(state.names)
+            logger.info("schema %r: applied %s", self._schema, applied, extra=keys(operation="migrate"))
         return state.names
 
     async def _make(self, connection: asyncpg.Connection[Any]) -> None:
@@ -228,7 +230,8 @@ class Migrator:
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
                 if now() - began >= self._timeout:
                     raise SchemaLockedError(self._schema, now() - began, watch.holders) from error
-                logger.info("schema %r: a lock isn't to be had, next try soon: %s", self._schema, error)
+                told = keys(error, operation="migrate")
+                logger.info("schema %r: a lock isn't to be had, next try soon: %s", self._schema, error, extra=told)
             await asyncio.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -14,6 +14,7 @@ from asyncpg.transaction import Transaction as DriverTransaction
 
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import OutcomeUnknownError, PerdureError, TransactionError
+from perdure.observation import keys
 from perdure.store import Transaction
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
@@ -129,7 +130,8 @@ class PostgreSQLTransaction(Transaction):
             await self.connection.execute(self._sql["reset_role"])
             await self.connection.reset()
         except BaseException as error:
-            logger.debug("dropping a connection that could not be reset: %s", error)
+            told = keys(error, operation="transaction")
+            logger.debug("dropping a connection that could not be reset: %s", error, extra=told)
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 self.connection.terminate()
             if not isinstance(error, (asyncpg.PostgresError, *CONNECTION_LOST)):
@@ -158,4 +160,4 @@ async def _roll_back(transaction: DriverTransaction) -> None:
         await transaction.rollback()
     except CONNECTION_LOST as error:
         # The server rolls back what a lost connection leaves, and the caller must hear of the first error.
-        logger.debug("could not roll back: %s", error)
+        logger.debug("could not roll back: %s", error, extra=keys(error, operation="transaction"))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perdure.errors import EmbeddedServerError
+from perdure.observation import keys
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.locks import exclusively
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("perdure.embedded")
 
 _RECORD = "location.txt"
 # /var/lib first: the other two are swept, by age or at boot.
@@ -102,7 +103,8 @@ def _recorded(directory: Path) -> Path | None:
     path = Path(record.read_text(encoding="utf-8").splitlines()[0])
     if path.is_dir():
         return path
-    logger.warning("%s names %s, which is gone: the embedded PostgreSQL begins anew", record, path)
+    told = keys(operation="embedded_server")
+    logger.warning("%s names %s, which is gone: the embedded PostgreSQL begins anew", record, path, extra=told)
     return None
 
 
@@ -123,7 +125,7 @@ def _elsewhere(directory: Path, account: Account) -> Path:
     reason = f"the server runs as user {account.name!r}, who can't enter {directory}"
     record = f"{path}\nThe embedded PostgreSQL lives there: {reason}.\n"
     Account.of(directory.stat().st_uid).write(directory / _RECORD, record)
-    logger.info("the embedded PostgreSQL lives in %s: %s", path, reason)
+    logger.info("the embedded PostgreSQL lives in %s: %s", path, reason, extra=keys(operation="embedded_server"))
     return path
 
 
