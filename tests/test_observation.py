@@ -14,6 +14,7 @@ from perdure.observation import (
     Append,
     AppendBatch,
     AppendToStreams,
+    EventsParked,
     Execute,
     Load,
     Observer,
@@ -23,6 +24,7 @@ from perdure.observation import (
     tell,
 )
 from perdure.projections.standing import tell_standing
+from perdure.projections.status import ProjectionStatus
 from perdure.repository import Repository, RetryConfig, execute_all
 from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
@@ -59,7 +61,9 @@ class RivalledStore(InMemoryEventStore):
         return await super().append(commit, tx)
 
 
-STANDING = ProjectionStanding("counts", 1, running=True, lag=3)
+STATUS = ProjectionStatus(
+    name="counts", version=2, build=3, state="running", global_position=5, lag=3, lag_seconds=0.5, failed=1, waiting=2
+)
 
 
 def executed(recorder: Recorder) -> list[tuple[str | None, int]]:
@@ -229,34 +233,38 @@ async def test_an_operation_ends_with_the_observer_that_saw_it_begin() -> None:
 
 def test_nobody_observes_unless_asked_to() -> None:
     assert observer() is None
-    tell(STANDING)
+    tell(EventsParked("counts", 1, 1, 1))
 
 
 async def test_the_standing_of_projections_is_told_again_and_again(recorder: Recorder) -> None:
     looks = 0
     seen = asyncio.Event()
 
-    async def look() -> list[ProjectionStanding]:
+    async def look() -> list[ProjectionStatus]:
         nonlocal looks
         looks += 1
         if looks == 1:
             raise StoreUnavailableError("the database is down")
         if looks == 4:
             seen.set()
-        return [STANDING]
+        return [STATUS]
 
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(tell_standing(look, every=0))
         await seen.wait()
         task.cancel()
 
-    assert recorder.facts[:2] == [STANDING, STANDING]
+    told = [fact for fact in recorder.facts if isinstance(fact, ProjectionStanding)]
+    assert len(told) >= 2
+    for one in told:
+        assert (one.projection, one.projection_version, one.projection_build) == ("counts", 2, 3)
+        assert (one.running, one.lag, one.lag_seconds, one.parked) == (True, 3, 0.5, 3)
 
 
 async def test_the_standing_of_projections_is_not_asked_for_when_nobody_observes() -> None:
     turns = 0
 
-    async def look() -> list[ProjectionStanding]:
+    async def look() -> list[ProjectionStatus]:
         raise AssertionError
 
     async with asyncio.TaskGroup() as tasks:

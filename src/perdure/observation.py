@@ -159,6 +159,7 @@ class ProjectionBatch(Operation):
     Attributes:
         projection: Its name.
         projection_version: Its version.
+        projection_build: Which build of that version.
         events: What it takes.
         done: How many of them are written, from the first on.
     """
@@ -166,6 +167,7 @@ class ProjectionBatch(Operation):
     name = "projection_batch"
     projection: str
     projection_version: int
+    projection_build: int
     events: Sequence[StoredEvent]
     done: int = 0
 
@@ -193,35 +195,37 @@ class AppendBatch(Fact, eq=False, frozen=True):
 
 
 class ProjectionFailed(Fact, eq=False, frozen=True):
-    """A projection can't take an event; it is tried again, or parked, or the projection is paused.
+    """A projection can't take an event: it is tried again, or parked, or the projection is paused.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
+        projection_build: Which build of that version.
         stored: The event.
         error: What it, or the database, raised.
     """
 
     projection: str
     projection_version: int
+    projection_build: int
     stored: StoredEvent
     error: BaseException
 
 
-class EventParked(Fact, eq=False, frozen=True):
-    """A projection goes on without an event that it can't take.
+class EventsParked(Fact, eq=False, frozen=True):
+    """A projection goes on without events that it can't take, or that must wait behind such an event.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
-        stored: The event.
-        behind: Whether it was taken out only because an earlier one, on which it depends, is parked.
+        projection_build: Which build of that version.
+        count: How many events.
     """
 
     projection: str
     projection_version: int
-    stored: StoredEvent
-    behind: bool = False
+    projection_build: int
+    count: int
 
 
 class ProjectionStanding(Fact, eq=False, frozen=True):
@@ -230,16 +234,20 @@ class ProjectionStanding(Fact, eq=False, frozen=True):
     Attributes:
         projection: Its name.
         projection_version: Its version.
-        running: Whether it is; if not, it is paused.
+        projection_build: Which build of that version.
+        running: Whether it goes on; if not, it is paused at least in part.
         lag: How many positions of the log are still to come.
-        parked: How many events are parked.
+        lag_seconds: For how long the first of these has been in the log.
+        parked: How many events are parked, those included that wait behind others.
     """
 
     projection: str
     projection_version: int
+    projection_build: int
     running: bool
     lag: int
-    parked: int = 0
+    lag_seconds: float
+    parked: int
 
 
 def tell(fact: Fact) -> None:
@@ -272,6 +280,7 @@ class Keys(TypedDict, total=False):
     """Its category is told with it."""
     projection: str
     projection_version: int
+    projection_build: int
     event_id: UUID
     event_type: str
     global_position: int

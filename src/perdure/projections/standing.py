@@ -9,13 +9,14 @@ from typing import Final
 
 from perdure.errors import PerdureError
 from perdure.observation import ProjectionStanding, keys, observer, tell
+from perdure.projections.status import ProjectionStatus
 
 logger = logging.getLogger("perdure.projections")
 
 EVERY: Final = 5.0
 
 
-async def tell_standing(look: Callable[[], Awaitable[Sequence[ProjectionStanding]]], every: float = EVERY) -> None:
+async def tell_standing(look: Callable[[], Awaitable[Sequence[ProjectionStatus]]], every: float = EVERY) -> None:
     """Tell every few seconds how the projections are, as long as somebody observes. Runs until cancelled.
 
     Args:
@@ -25,9 +26,21 @@ async def tell_standing(look: Callable[[], Awaitable[Sequence[ProjectionStanding
     while True:
         if observer() is not None:
             try:
-                for standing in await look():
-                    tell(standing)
+                for status in await look():
+                    tell(_standing(status))
             except PerdureError as error:
                 # The database is down: what follows the log says so, too.
                 logger.debug("can't see how the projections are: %s", error, extra=keys(error, operation="standing"))
         await asyncio.sleep(every)
+
+
+def _standing(status: ProjectionStatus) -> ProjectionStanding:
+    return ProjectionStanding(
+        status.name,
+        status.version,
+        status.build,
+        running=status.state == "running",
+        lag=status.lag,
+        lag_seconds=status.lag_seconds,
+        parked=status.failed + status.waiting,
+    )

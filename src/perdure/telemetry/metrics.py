@@ -1,0 +1,92 @@
+"""The instruments of OpenTelemetry for our metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+
+from perdure.observation import ProjectionStanding
+from perdure.telemetry.names import METRICS, SECONDS, SIZES, Metric
+from perdure.telemetry.spans import projection_of
+
+FRESH: Final = 30.0
+"""Seconds for which a projection's standing counts: one that isn't run here any more must not stand still for ever."""
+
+Attributes = Mapping[str, str | int]
+
+
+class Metrics:
+    """Records our metrics with a meter.
+
+    Args:
+        meter: where to.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._standings: dict[tuple[str, int, int], tuple[float, ProjectionStanding]] = {}
+        self._record: dict[str, Callable[[float, Attributes], None]] = {}
+        for name, metric in METRICS.items():
+            if metric.kind == "gauge":
+                meter.create_observable_gauge(name, [self._gauge(name)], metric.unit, metric.description)
+            else:
+                self._record[name] = _instrument(meter, name, metric)
+
+    def record(self, name: str, value: float, attributes: Attributes) -> None:
+        """Record a value; of the attributes those that the metric has."""
+        known = METRICS[name].attributes
+        self._record[name](value, {key: attributes[key] for key in known if key in attributes})
+
+    def stand(self, standing: ProjectionStanding) -> None:
+        """Let the gauges show how a projection is."""
+        build = (standing.projection, standing.projection_version, standing.projection_build)
+        self._standings[build] = (time.monotonic(), standing)
+
+    def forget(self) -> None:
+        """Let the gauges show nothing."""
+        self._standings.clear()
+
+    def _gauge(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        look: Callable[[ProjectionStanding], float] = _GAUGES[name]
+
+        def observations(_: CallbackOptions) -> list[Observation]:
+            oldest = time.monotonic() - FRESH
+            # A copy, for it is read in a thread of the exporter's.
+            return [
+                Observation(look(one), projection_of(one))
+                for told, one in list(self._standings.values())
+                if told >= oldest
+            ]
+
+        return observations
+
+
+_GAUGES: Final[dict[str, Callable[[ProjectionStanding], float]]] = {
+    "perdure.projection.parked": lambda one: one.parked,
+    "perdure.projection.lag": lambda one: one.lag,
+    "perdure.projection.lag_seconds": lambda one: one.lag_seconds,
+    "perdure.projection.running": lambda one: int(one.running),
+}
+
+
+def _instrument(meter: Meter, name: str, metric: Metric) -> Callable[[float, Attributes], None]:
+    if metric.kind == "counter":
+        return meter.create_counter(name, metric.unit, metric.description).add
+    buckets = SECONDS if metric.unit == "s" else SIZES
+    histogram = meter.create_histogram(
+        name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=buckets
+    )
+    return histogram.record
+
+
+_made: WeakKeyDictionary[MeterProvider, Metrics] = WeakKeyDictionary()
+
+
+def metrics_of(provider: MeterProvider, version: str) -> Metrics:
+    """The metrics of a provider: the same each time, for a meter takes each instrument once."""
+    if provider not in _made:
+        _made[provider] = Metrics(provider.get_meter("perdure", version))
+    return _made[provider]

@@ -1,0 +1,201 @@
+"""The names of all metrics, and what they tell: the table in ``docs/telemetry.md`` is compared with these."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Where the buckets of durations end: as the conventions for databases have it."""
+SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 20_000.0)
+
+
+class Metric(NamedTuple):
+    """One metric."""
+
+    kind: Literal["counter", "histogram", "gauge"]
+    unit: str
+    attributes: tuple[str, ...]
+    description: str
+
+
+_PROJECTION: Final = ("perdure.projection", "perdure.projection_version", "perdure.projection_build")
+
+METRICS: Final = {
+    "perdure.append.duration": Metric(
+        "histogram",
+        "s",
+        ("perdure.operation", "perdure.category", "error.type"),
+        "How long appends take, with the wait for their turn",
+    ),
+    "perdure.append.events": Metric("counter", "{event}", ("perdure.category",), "Events that were appended"),
+    "perdure.append.conflicts": Metric(
+        "counter", "{conflict}", ("perdure.category",), "Appends that found another version of a stream"
+    ),
+    "perdure.append.batch.commits": Metric(
+        "histogram", "{append}", (), "How many appends shared a statement and a commit"
+    ),
+    "perdure.append.batch.events": Metric("histogram", "{event}", (), "How many events these held"),
+    "perdure.append.batch.duration": Metric("histogram", "s", (), "How long the database took for them"),
+    "perdure.append.batch.repeats": Metric(
+        "counter", "{append}", (), "Appends that were sent again: their stream was locked, or the connection was lost"
+    ),
+    "perdure.append.queue": Metric(
+        "histogram", "{event}", (), "How many events waited, or were under way, after a batch"
+    ),
+    "perdure.load.duration": Metric(
+        "histogram", "s", ("perdure.category", "error.type"), "How long loading an aggregate takes"
+    ),
+    "perdure.load.events": Metric(
+        "histogram", "{event}", ("perdure.category",), "How many events were applied to load an aggregate"
+    ),
+    "perdure.load.snapshots": Metric(
+        "counter", "{load}", ("perdure.category", "perdure.snapshot"), "Loads that looked for a snapshot"
+    ),
+    "perdure.execute.duration": Metric(
+        "histogram",
+        "s",
+        ("perdure.category", "error.type"),
+        "How long it takes to load, decide and save, with all repeats",
+    ),
+    "perdure.execute.retries": Metric("counter", "{retry}", ("perdure.category",), "Attempts to save after the first"),
+    "perdure.projection.batch.duration": Metric(
+        "histogram",
+        "s",
+        (*_PROJECTION, "error.type"),
+        "How long a projection takes for a batch",
+    ),
+    "perdure.projection.batch.events": Metric(
+        "histogram",
+        "{event}",
+        _PROJECTION,
+        "How many events of a batch were written",
+    ),
+    "perdure.projection.delay": Metric(
+        "histogram",
+        "s",
+        _PROJECTION,
+        "How long after it was recorded the last event of a batch shows in the rows",
+    ),
+    "perdure.projection.failures": Metric(
+        "counter",
+        "{failure}",
+        (*_PROJECTION, "perdure.event_type", "error.type"),
+        "How often a projection could not take an event",
+    ),
+    "perdure.projection.parkings": Metric(
+        "counter",
+        "{event}",
+        _PROJECTION,
+        "Events that a projection has parked, those included that wait behind others",
+    ),
+    "perdure.projection.parked": Metric(
+        "gauge", "{event}", _PROJECTION, "Events that are parked now, those included that wait behind others"
+    ),
+    "perdure.projection.lag": Metric(
+        "gauge",
+        "{position}",
+        _PROJECTION,
+        "How many positions of the log are still to come",
+    ),
+    "perdure.projection.lag_seconds": Metric(
+        "gauge", "s", _PROJECTION, "For how long the first event that is still to come has been in the log"
+    ),
+    "perdure.projection.running": Metric(
+        "gauge", "1", _PROJECTION, "1 when it goes on, 0 when it is paused, if only in part"
+    ),
+    "perdure.errors": Metric(
+        "counter", "{error}", ("perdure.operation", "error.type"), "Operations that ended with an error"
+    ),
+}
+
+
+class SpanName(NamedTuple):
+    """One name of spans."""
+
+    kind: Literal["client", "internal", "consumer"]
+    attributes: tuple[str, ...]
+    description: str
+
+
+_DATABASE: Final = ("db.system.name", "db.namespace", "db.operation.name")
+_STREAM: Final = ("perdure.stream_id", "perdure.category")
+_REQUEST: Final = ("perdure.correlation_id", "perdure.causation_id")
+_END: Final = ("perdure.operation", "error.type")
+
+SPANS: Final = {
+    "append {category}": SpanName(
+        "client",
+        (
+            *_DATABASE,
+            *_STREAM,
+            *_REQUEST,
+            "perdure.events",
+            "perdure.stream_version",
+            "perdure.global_position",
+            *_END,
+        ),
+        "Events are appended to a stream: by `save`, or by `append_to_stream`",
+    ),
+    "append_to_streams": SpanName(
+        "client",
+        (*_DATABASE, *_REQUEST, "perdure.streams", "perdure.events", "perdure.global_position", *_END),
+        "Events are appended to several streams: by `save_all`, or by `append_to_streams`",
+    ),
+    "load {category}": SpanName(
+        "client",
+        (*_DATABASE, *_STREAM, *_REQUEST, "perdure.events", "perdure.snapshot", *_END),
+        "An aggregate is made from its events",
+    ),
+    "execute {category}": SpanName(
+        "internal",
+        (*_STREAM, *_REQUEST, "perdure.attempts", "perdure.refusal", *_END),
+        "A command is decided and saved, again after each conflict: `execute`, `save_with_retry`, `execute_all`",
+    ),
+    "projection_batch {projection}": SpanName(
+        "consumer",
+        (
+            "messaging.system",
+            "messaging.operation.type",
+            "messaging.operation.name",
+            "messaging.consumer.group.name",
+            "messaging.batch.message_count",
+            *_PROJECTION,
+            "perdure.events",
+            "perdure.global_position",
+            *_END,
+        ),
+        "A projection takes events, and writes rows and checkpoint in one transaction",
+    ),
+}
+
+ATTRIBUTES: Final = {
+    "db.system.name": "`postgresql`; not there for other stores",
+    "db.namespace": "Database and schema: `shop|perdure`",
+    "db.operation.name": "As `perdure.operation`",
+    "messaging.system": "`perdure`",
+    "messaging.operation.type": "`process`",
+    "messaging.operation.name": "As `perdure.operation`",
+    "messaging.consumer.group.name": "As `perdure.projection`",
+    "messaging.batch.message_count": "How many events were read for the batch",
+    "error.type": "The class of the error",
+    "perdure.operation": "What is being done: `append`, `load`, …",
+    "perdure.category": "The category of the stream; in metrics it stands for the stream, of which there are many",
+    "perdure.stream_id": "The stream",
+    "perdure.correlation_id": "From the context: the request",
+    "perdure.causation_id": "From the context: the event or command that brought this about",
+    "perdure.events": "How many events: appended, applied on loading, or written by the batch",
+    "perdure.streams": "How many streams",
+    "perdure.stream_version": "The version of the stream afterwards",
+    "perdure.global_position": "The place of the last event, or of the event that it is about, in the log",
+    "perdure.snapshot": "`hit` when a snapshot was of use, `miss` when there was none that fits",
+    "perdure.attempts": "How often it was tried",
+    "perdure.refusal": "The class of the `DomainError` by which a rule said no: an answer, and no failure",
+    "perdure.projection": "The projection",
+    "perdure.projection_version": "Its version",
+    "perdure.projection_build": "Which build of that version: a rebuild makes another",
+    "perdure.event_id": "The event that it is about",
+    "perdure.event_type": "The type of that event",
+    "perdure.appends": "How many appends it is about",
+    "perdure.pause": "Seconds until the next try",
+}
+"""What spans, metrics and log records tell, under one name each."""

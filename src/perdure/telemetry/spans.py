@@ -1,0 +1,201 @@
+"""What a span tells of an operation, in the words of OpenTelemetry where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import singledispatch
+from itertools import islice
+from typing import Final, NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanContext, SpanKind, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from perdure.context import current_context
+from perdure.errors import PerdureError
+from perdure.events import StoredEvent, check_stream_id
+from perdure.observation import (
+    Append,
+    AppendToStreams,
+    EventsParked,
+    Execute,
+    Load,
+    Operation,
+    ProjectionBatch,
+    ProjectionFailed,
+    ProjectionStanding,
+)
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+MOST_LINKS: Final = 128
+"""As many as an SDK keeps, unless told otherwise."""
+
+Attributes = dict[str, str | int]
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Beginning(NamedTuple):
+    """A span that is to begin."""
+
+    target: str | None
+    """What the operation is done to, of few values."""
+    kind: SpanKind
+    attributes: Attributes
+    context: Context | None = None
+    """What it is part of; None for what is under way in the task."""
+    links: Sequence[Link] = ()
+
+
+@singledispatch
+def beginning(operation: Operation) -> Beginning:
+    """What is known of an operation that begins."""
+    raise NotImplementedError(operation.name)
+
+
+@beginning.register
+def _append(operation: Append) -> Beginning:
+    return _of_stream(operation.stream_id, SpanKind.CLIENT, _database(operation.store, operation.name))
+
+
+@beginning.register
+def _append_to_streams(operation: AppendToStreams) -> Beginning:
+    return Beginning(None, SpanKind.CLIENT, _database(operation.store, operation.name) | _request())
+
+
+@beginning.register
+def _load(operation: Load) -> Beginning:
+    return _of_stream(operation.stream_id, SpanKind.CLIENT, _database(operation.store, operation.name))
+
+
+@beginning.register
+def _execute(operation: Execute) -> Beginning:
+    return _of_stream(operation.stream_id, SpanKind.INTERNAL, {})
+
+
+@beginning.register
+def _batch(operation: ProjectionBatch) -> Beginning:
+    events = operation.events
+    attributes: Attributes = {
+        "messaging.system": "perdure",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": operation.name,
+        "messaging.consumer.group.name": operation.projection,
+        "messaging.batch.message_count": len(events),
+    }
+    attributes |= projection_of(operation)
+    # It is no part of what was under way when the service was started.
+    return Beginning(
+        operation.projection, SpanKind.CONSUMER, attributes, Context(), list(islice(_links(events), MOST_LINKS))
+    )
+
+
+def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionStanding) -> Attributes:
+    """Which projection it is."""
+    return {
+        "perdure.projection": told.projection,
+        "perdure.projection_version": told.projection_version,
+        "perdure.projection_build": told.projection_build,
+    }
+
+
+@singledispatch
+def ending(operation: Operation) -> Attributes:
+    """What is known of an operation when it has ended."""
+    raise NotImplementedError(operation.name)
+
+
+@ending.register
+def _appended(operation: Append) -> Attributes:
+    if not operation.stream_version:
+        return {"perdure.events": operation.events}
+    return {
+        "perdure.events": operation.events,
+        "perdure.stream_version": operation.stream_version,
+        "perdure.global_position": operation.global_position,
+    }
+
+
+@ending.register
+def _appended_to_streams(operation: AppendToStreams) -> Attributes:
+    known: Attributes = {"perdure.streams": len(operation.events), "perdure.events": sum(operation.events.values())}
+    return known | {"perdure.global_position": operation.global_position} if operation.global_position else known
+
+
+@ending.register
+def _loaded(operation: Load) -> Attributes:
+    known: Attributes = {"perdure.events": operation.events}
+    return known | {"perdure.snapshot": operation.snapshot} if operation.snapshot else known
+
+
+@ending.register
+def _executed(operation: Execute) -> Attributes:
+    return {"perdure.attempts": operation.attempts}
+
+
+@ending.register
+def _taken(operation: ProjectionBatch) -> Attributes:
+    if not operation.done:
+        return {"perdure.events": 0}
+    return {
+        "perdure.events": operation.done,
+        "perdure.global_position": operation.events[operation.done - 1].global_position,
+    }
+
+
+def category_of(stream_id: str | None) -> str | None:
+    """The category of a stream; None for what is no stream id: a caller may give anything."""
+    try:
+        check_stream_id(stream_id)
+    except PerdureError:
+        return None
+    return None if stream_id is None else stream_id.partition("-")[0]
+
+
+def trace_headers() -> dict[str, str]:
+    """The headers that name the span that is under way."""
+    headers: dict[str, str] = {}
+    _propagator.inject(headers)
+    return headers
+
+
+def _of_stream(stream_id: str | None, kind: SpanKind, attributes: Attributes) -> Beginning:
+    category = category_of(stream_id)
+    if stream_id is not None and category is not None:
+        attributes |= {"perdure.stream_id": stream_id, "perdure.category": category}
+    return Beginning(category, kind, attributes | _request())
+
+
+def _database(store: object, operation: str) -> Attributes:
+    if not isinstance(store, PostgreSQLEventStore):
+        return {"db.operation.name": operation}
+    database = store.database
+    return {
+        "db.system.name": "postgresql",
+        "db.namespace": "|".join(filter(None, (database.name, database.schema))),
+        "db.operation.name": operation,
+    }
+
+
+def _request() -> Attributes:
+    """Of the context what tells requests apart. Nothing of the user, and no headers: they may be anything."""
+    context = current_context()
+    known = {"perdure.correlation_id": context.correlation_id, "perdure.causation_id": context.causation_id}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _links(events: Iterable[StoredEvent]) -> Iterator[Link]:
+    """A link to each span in which some of the events were appended."""
+    seen: set[tuple[int, int]] = set()
+    for stored in events:
+        span = _appended_in(stored)
+        if span is not None and (span.trace_id, span.span_id) not in seen:
+            seen.add((span.trace_id, span.span_id))
+            yield Link(span)
+
+
+def _appended_in(stored: StoredEvent) -> SpanContext | None:
+    if '"traceparent"' not in stored.stored_metadata:
+        return None
+    span = get_current_span(_propagator.extract(stored.metadata.headers, Context())).get_span_context()
+    return span if span.is_valid else None
