@@ -108,11 +108,11 @@ class Migrator:
             missing = (await self.state(connection)).names
             if not missing:
                 return []
-            try:
-                async with self._guarded():
+            async with self._guarded():
+                try:
                     return await self._apply_missing(connection)
-            except asyncpg.InsufficientPrivilegeError as error:
-                raise SchemaOutdatedError(self._schema, missing, forbidden=str(error)) from error
+                except asyncpg.InsufficientPrivilegeError as error:
+                    raise SchemaOutdatedError(self._schema, missing, forbidden=str(error)) from error
 
     async def state(self, connection: asyncpg.Connection[Any]) -> State:
         """Which migrations are missing.
@@ -139,15 +139,16 @@ class Migrator:
         """Only one process at a time migrates a schema: by a lock of a transaction that stays open meanwhile.
 
         It is taken without waiting, each time in a new transaction: an index that is built concurrently waits for the
-        end of every transaction that was at work when it looked.
+        end of every transaction that has a snapshot.
         """
         async with self._database.session() as guard:
             now = asyncio.get_running_loop().time
             deadline = now() + self._timeout
             while True:
                 async with guard.transaction(isolation="read_committed"):
-                    await guard.execute(self._sql["stay_idle"])
                     if await guard.fetchval(self._sql["lock_migrations"], self._schema):
+                        # A plain query at last: the portal of the one before would keep its snapshot.
+                        await guard.execute(self._sql["stay_idle"])
                         yield
                         return
                 if now() >= deadline:

@@ -90,6 +90,7 @@ class _Script:
         else:
             for pending in state.pending:
                 (self._add_online if pending.migration.is_online else self._add_in_one)(pending)
+        self._add_grants()
         return "\n".join(self._lines) + "\n"
 
     def _add_new(self, state: State) -> None:
@@ -128,9 +129,12 @@ class _Script:
 
     def _end(self) -> None:
         self._run("close_to_public")
-        for sql in grant_statements(self._names.schema, self._grants):
-            self._say(sql)
         self._say("commit")
+
+    def _add_grants(self) -> None:
+        if statements := grant_statements(self._names.schema, self._grants):
+            for sql in ("begin", *statements, "commit"):
+                self._say(sql)
 
     def _run(self, name: str) -> None:
         self._say(self._sql[name])
