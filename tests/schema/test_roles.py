@@ -22,10 +22,13 @@ from perdure.errors import (
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Pages, Visited
 from tests.repository.accounts import Account
+from tests.schema.releases import NEXT, Release, release
 from tests.schema.roles import new_role
 from tests.schema.test_upkeep import run
 from tests.stores.postgres.races import notes, other_connection, texts
 from tests.stores.postgres.test_schema import HOSTILE
+
+__all__ = ["release"]  # a fixture, which is imported to be found
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ AROUND = {
     "forge a migration": "insert into perdure.migrations (number, name) values (9999, 'x')",
     "delete a snapshot": "delete from perdure.snapshots",
     "truncate snapshots": "truncate perdure.snapshots",
-    "move a checkpoint": "update perdure.projections set global_position = 0",
+    "move a checkpoint": "update perdure.projections set is_shown = false",
     "rename": "alter schema perdure rename to mine",
     "drop all": "drop schema perdure cascade",
 }
@@ -334,7 +337,7 @@ async def test_rights_add_up_and_are_taken_back_together(database_url: str, stor
         assert await schema.verify(database_url) == []
         async with perdure.connect(url) as both:
             await both.append_to_stream("note-1", ANY, notes("a"))
-            await both.database.fetch("update perdure.projections set global_position = global_position")
+            await both.database.fetch("update perdure.projections set is_shown = is_shown")
 
         await schema.revoke(database_url, role)
 
@@ -347,26 +350,15 @@ async def test_rights_add_up_and_are_taken_back_together(database_url: str, stor
 # --- The owner --------------------------------------------------------------------------------------------------------
 
 
-async def undo_last_migrations(connection: asyncpg.Connection) -> list[str]:
-    """Bring the schema back to its third migration."""
-    await connection.execute("drop index perdure.events_correlation; drop function perdure.position_before")
-    rows = await connection.fetch("delete from perdure.migrations where number > 3 returning name")
-    return sorted(row["name"] for row in rows)
-
-
 async def test_a_new_owner_keeps_up_the_schema_and_writers_go_on(
-    database_url: str, writer: str, connection: asyncpg.Connection
+    database_url: str, writer: str, connection: asyncpg.Connection, release: Release
 ) -> None:
-    missing = await undo_last_migrations(connection)
     async with new_role(database_url) as (role, url):
         await connection.execute(f"grant create on database {urlsplit(url).path.lstrip('/')} to {role}")
-        with pytest.raises(SchemaOutdatedError):
-            await schema.grant(database_url, role, "owner")
-        await schema.apply(database_url)
         await schema.grant(database_url, role, "owner")
-        await undo_last_migrations(connection)
+        release()
 
-        assert await schema.apply(url) == missing
+        assert await schema.apply(url) == [NEXT]
         assert await schema.verify(url) == []
         async with perdure.connect(writer) as store:
             await store.append_to_stream("note-1", ANY, notes("a"))
@@ -391,36 +383,55 @@ async def test_a_schema_may_be_made_for_an_owner_who_can_make_none(empty_databas
             await schema.verify(url)
 
 
-async def test_rights_are_granted_again_after_a_migration(
-    database_url: str, reader: str, connection: asyncpg.Connection
+async def test_an_outdated_schema_is_told_to_who_may_not_migrate(
+    database_url: str, writer: str, reader: str, release: Release
 ) -> None:
-    missing = await undo_last_migrations(connection)
-    with pytest.raises(SchemaOutdatedError) as outdated:
-        await PostgreSQLEventStore(reader).open()
-    assert outdated.value.missing == tuple(missing)
-    assert outdated.value.forbidden is not None
+    release()
+    for url in (writer, reader):
+        with pytest.raises(SchemaOutdatedError, match="let the schema's owner do it") as outdated:
+            await PostgreSQLEventStore(url).open()
+        assert outdated.value.missing == (NEXT,)
+        assert outdated.value.forbidden is not None
+        for call in (PostgreSQLEventStore(url, migrate=False).open(), schema.grant(url, "x", "reader")):
+            with pytest.raises(SchemaOutdatedError):
+                await call
+    async with new_role(database_url) as (_, url):
+        with pytest.raises(SchemaOutdatedError, match="let the schema's owner do it"):
+            await PostgreSQLEventStore(url, schema="other").open()
 
-    assert await schema.apply(database_url) == missing
+    assert [migration.name for migration in (await schema.plan(reader)).migrations] == [NEXT]
+
+
+async def test_rights_are_granted_again_after_a_migration(
+    database_url: str, reader: str, connection: asyncpg.Connection, release: Release
+) -> None:
+    # What a migration adds is like what was never granted.
+    await connection.execute(f"revoke select on perdure.snapshots from {urlsplit(reader).username}")
+    release()
+
+    assert await schema.apply(database_url) == [NEXT]
 
     assert await schema.verify(database_url) == []
-    async with other_connection(reader) as session:
-        assert await session.fetchval("select perdure.position_before(now())") == 0
 
 
 async def test_the_script_of_a_migration_grants_again(
-    database_url: str, reader: str, connection: asyncpg.Connection
+    database_url: str, reader: str, connection: asyncpg.Connection, release: Release
 ) -> None:
-    await undo_last_migrations(connection)
+    await connection.execute(f"revoke select on perdure.snapshots from {urlsplit(reader).username}")
+    release()
 
     await run(database_url, (await schema.plan(reader)).script)
 
     assert await schema.verify(database_url) == []
+    assert (await schema.plan(reader)).migrations == ()
 
 
-async def test_a_role_that_is_gone_is_no_hindrance(database_url: str, connection: asyncpg.Connection) -> None:
+async def test_a_role_that_is_gone_is_no_hindrance(
+    database_url: str, connection: asyncpg.Connection, release: Release
+) -> None:
     async with new_role(database_url) as (role, _):
         await schema.grant(database_url, role, "reader")
-    await undo_last_migrations(connection)
+    release()
     await schema.apply(database_url)
 
     assert await schema.verify(database_url) == []

@@ -1,2 +1,4 @@
--- Where projections stand.
-grant insert, update on {schema}.projections to {role}
+-- Where projections stand, who runs them, and what they left out.
+grant insert, update, delete on
+    {schema}.projections, {schema}.projection_segments, {schema}.projection_runners, {schema}.parked_events
+to {role}
