@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -74,13 +75,20 @@ def template(server_url: str) -> Iterator[str]:
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
-    """A database of this test's own, with an empty store in the schema `perdure`."""
+@asynccontextmanager
+async def database(server_url: str, template: str) -> AsyncIterator[str]:
+    """The URL of a database with an empty store in the schema `perdure`."""
     name = f"{template}_{next(_numbers)}"
     await _execute(server_url, f"create database {name} template {template}")
     yield _url_for(server_url, name)
     await _execute(server_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """A database of this test's own, with an empty store in the schema `perdure`."""
+    async with database(server_url, template) as url:
+        yield url
 
 
 @pytest.fixture

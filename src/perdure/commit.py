@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
+from perdure.errors.wording import shown
 from perdure.events import NewEvent, check_stream_id, encode_metadata
 from perdure.observation import observed_headers
 
@@ -156,7 +157,7 @@ def _checked(
     append: StreamAppend | tuple[str, ExpectedVersion, Sequence[object]],
 ) -> StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]:
     if not isinstance(append, tuple) or len(append) != 3:
-        raise InvalidArgumentError("appends", f"holds {append!r:.80}, not (stream_id, expected_version, events)")
+        raise InvalidArgumentError("appends", f"holds {shown(append)}, not (stream_id, expected_version, events)")
     return append
 
 
@@ -184,5 +185,5 @@ def _check_expected_version(expected: object) -> None:
         return
     if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
         raise InvalidArgumentError(
-            "expected_version", f"{expected!r} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+            "expected_version", f"{shown(expected)} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
         )

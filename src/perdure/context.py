@@ -14,7 +14,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from perdure.errors import InvalidArgumentError
+from perdure.checks import check_instance, check_text, checked_id
 
 
 class Context(NamedTuple):
@@ -69,7 +69,7 @@ def context(
         _text("correlation_id", correlation_id) or around.correlation_id,
         _text("causation_id", causation_id) or around.causation_id,
         _text("user_id", user_id) or around.user_id,
-        {**around.headers, **checked_headers(headers)} if headers else around.headers,
+        around.headers if headers is None else {**around.headers, **checked_headers(headers)},
     )
     token = _context.set(here)
     try:
@@ -112,30 +112,12 @@ def current_sources() -> Sources:
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """A copy of the headers, once each name and value is seen to be text that can be stored."""
-    return {_required("headers", name): _required("headers", value) for name, value in headers.items()}
+    check_instance("headers", headers, Mapping)
+    for name, value in headers.items():
+        check_text("headers", name)
+        check_text("headers", value)
+    return dict(headers)
 
 
 def _text(argument: str, value: UUID | str | None) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, UUID):
-        return str(value)
-    if not value:
-        raise InvalidArgumentError(argument, "is empty: leave it out instead")
-    return _required(argument, value)
-
-
-def _required(argument: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidArgumentError(argument, f"must be text, not {type(value).__name__}")
-    if "\x00" in value or not _encodable(value):
-        raise InvalidArgumentError(argument, "holds a NUL or a lone surrogate, which PostgreSQL can't store")
-    return value
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return None if value is None else checked_id(argument, value)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
+from perdure.checks import check_count, check_function
 from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent, check_category, field
 
@@ -32,7 +33,8 @@ class Decider(Generic[C, E, S]):
         state_version: of `evolve`. Count it up when that changes: snapshots that the old one made aren't used any more.
 
     Raises:
-        InvalidArgumentError: the category can't be one, or a function can't be called, or is asynchronous.
+        InvalidArgumentError: the category or the version can't be one, or a function can't be called, or is
+            asynchronous.
 
     Example:
         cart = Decider[CartCommand, CartEvent, Cart](category="cart", initial_state=Cart, decide=decide, evolve=evolve)
@@ -50,10 +52,10 @@ class Decider(Generic[C, E, S]):
         check_category(self.category)
         for name in ("initial_state", "decide", "evolve"):
             function = getattr(self, name)
-            if not callable(function):
-                raise InvalidArgumentError(name, f"must be a function, not {function!r}")
+            check_function(name, function)
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
                 raise InvalidArgumentError(name, "is asynchronous: fetch first, and pass what it needs in the command")
+        check_count("state_version", self.state_version, 1, 2**31 - 1)
         _ = self.aggregate_class  # refuses at definition what can't work
 
     @cached_property

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import msgspec
 
+from perdure.checks import check_count, check_instance, check_text
 from perdure.errors import InvalidArgumentError, UnreadableEventsError
+from perdure.errors.wording import shown
 from perdure.events import StoredEvent, check_evolution
-from perdure.log import check_count
 from perdure.store import EventStore, StoredType
 
 
@@ -80,12 +81,13 @@ async def check_stored_events(
         async with perdure.connect(migrate=False) as store:
             print(await perdure.check_stored_events(store))
     """
+    check_instance("store", store, EventStore)
     if samples is not None:
-        check_count("samples", samples)
-    if samples == 0:
-        raise InvalidArgumentError("samples", "must be at least 1, or None for all events")
-    if isinstance(ignore, str) or not isinstance(ignore, Collection):
-        raise InvalidArgumentError("ignore", f"must be a list of stored names, not {ignore!r}")
+        check_count("samples", samples, 1)
+    if isinstance(ignore, str | bytes) or not isinstance(ignore, Collection):
+        raise InvalidArgumentError("ignore", f"must be a list of stored names, not {shown(ignore)}")
+    for name in ignore:
+        check_text("ignore", name)
     check_evolution()
     stored_types = [one for one in await store.stored_types() if one.event_type not in ignore]
     found = {(one.event_type, one.event_version): _unchecked(one) for one in stored_types}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from collections import deque
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol, Self, TypedDict
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
 
+from perdure.checks import check_count as check_count  # noqa: PLC0414 - projections import it from here
+from perdure.checks import check_seconds, checked_id, checked_time
 from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, check_category, registry
 from perdure.observation import keys
@@ -19,9 +20,6 @@ from perdure.observation import keys
 logger = logging.getLogger("perdure.log")
 
 PAGE_SIZE: Final = 500
-LARGEST_COUNT: Final = 2**63 - 1
-
-_STORABLE = re.compile(r"[^\x00\ud800-\udfff]+")
 
 
 class LogFilter(NamedTuple):
@@ -157,12 +155,16 @@ class Subscription:
             patience: after how many seconds to return an empty page instead; then a lost connection is an error, too.
 
         Raises:
+            InvalidArgumentError: `limit` is no number from 1 on, or `patience` no number of seconds.
             LogDivergedError: the event last seen isn't in the log any more.
             StoreUnavailableError: the database can't be reached, and `patience` was given.
             WrongContextError: another task waits for the next event, too.
         """
         if self._is_waiting:
             raise WrongContextError("a subscription is followed by one task: make another for each")
+        check_count("limit", limit, 1)
+        if patience is not None:
+            check_seconds("patience", patience)
         self._is_waiting = True
         try:
             return await self._next_page(limit, patience)
@@ -232,9 +234,9 @@ def make_filter(
     return LogFilter(
         category,
         None if event_types is None else _checked_types(event_types),
-        None if correlation_id is None else checked_correlation(correlation_id),
-        None if recorded_from is None else _checked_time("recorded_from", recorded_from),
-        None if recorded_before is None else _checked_time("recorded_before", recorded_before),
+        None if correlation_id is None else checked_id("correlation_id", correlation_id),
+        None if recorded_from is None else checked_time("recorded_from", recorded_from),
+        None if recorded_before is None else checked_time("recorded_before", recorded_before),
     )
 
 
@@ -247,30 +249,5 @@ def _checked_types(event_types: Sequence[str | type]) -> tuple[str, ...]:
 def _stored_names(event_type: object) -> tuple[str, ...]:
     if isinstance(event_type, type):
         return registry.by_class(event_type).names
-    if isinstance(event_type, str) and _STORABLE.fullmatch(event_type):
-        return (event_type,)
-    raise InvalidArgumentError("event_types", f"holds {event_type!r}, which is no stored name and no event class")
-
-
-def checked_correlation(correlation_id: object) -> str:
-    """The correlation id as it is stored. Raises InvalidArgumentError unless it is a UUID or text."""
-    if isinstance(correlation_id, UUID):
-        return str(correlation_id)
-    if isinstance(correlation_id, str) and _STORABLE.fullmatch(correlation_id):
-        return correlation_id
-    raise InvalidArgumentError("correlation_id", f"must be a UUID or text that can be stored, not {correlation_id!r}")
-
-
-def _checked_time(argument: str, time: object) -> datetime:
-    if not isinstance(time, datetime) or time.tzinfo is None:
-        raise InvalidArgumentError(argument, f"{time!r} is no aware datetime: give it a time zone, as UTC")
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise InvalidArgumentError(argument, f"{time!r} lies beyond the years 1 to 9999 in UTC") from None
-
-
-def check_count(argument: str, value: object) -> None:
-    """Raise InvalidArgumentError unless it is a whole number from 0 on."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
-        raise InvalidArgumentError(argument, f"must be a whole number from 0 to {LARGEST_COUNT}, not {value!r}")
+    checked_id("event_types", cast("str", event_type))
+    return (cast("str", event_type),)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from perdure.checks import check_count, check_instance, check_text
 from perdure.errors import InvalidArgumentError
 from perdure.events import check_stream_id
 
@@ -35,3 +36,8 @@ def check_snapshot(snapshot: object) -> None:
     if not isinstance(snapshot, Snapshot):
         raise InvalidArgumentError("snapshot", f"must be a Snapshot, not {type(snapshot).__name__}")
     check_stream_id(snapshot.stream_id)
+    check_count("stream_version", snapshot.stream_version, 0, 2**31 - 1)
+    check_instance("event_id", snapshot.event_id, UUID)
+    check_count("state_version", snapshot.state_version, 0, 2**31 - 1)
+    check_text("state_shape", snapshot.state_shape)
+    check_text("state", snapshot.state)

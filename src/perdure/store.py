@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from perdure.causation import CausedEvent, caused_events
+from perdure.checks import LARGEST_COUNT, check_count, check_function, check_instance, checked_id
 from perdure.commit import (
     PAYLOAD_LIMIT,
     AppendResult,
@@ -20,10 +21,9 @@ from perdure.commit import (
     encode_commit,
     encode_group,
 )
-from perdure.errors import InvalidArgumentError, UnsupportedOperationError
+from perdure.errors import UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.log import (
-    LARGEST_COUNT,
     PAGE_SIZE,
     Changes,
     LogFilter,
@@ -31,8 +31,6 @@ from perdure.log import (
     PageSize,
     Selection,
     Subscription,
-    check_count,
-    checked_correlation,
     make_filter,
 )
 from perdure.observation import Append, AppendToStreams, observer
@@ -65,6 +63,7 @@ class Transaction:
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call this once the transaction is committed; never when it is rolled back."""
+        check_function("callback", callback)
         self._after_commit.append(callback)
 
     async def __aenter__(self) -> Self:
@@ -85,8 +84,7 @@ class EventStore(ABC):
     """
 
     def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
-        if payload_limit < 1:
-            raise InvalidArgumentError("payload_limit", f"must be at least 1 byte, not {payload_limit}")
+        check_count("payload_limit", payload_limit, 1)
         self.payload_limit = payload_limit
         self.changes = Changes()
 
@@ -258,7 +256,7 @@ class EventStore(ABC):
 
     async def causation_tree(self, correlation_id: UUID | str) -> list[CausedEvent]:
         """All that one request set in motion: each event beneath the one that caused it, in the order of the log."""
-        return caused_events(await self.read_all_events(correlation_id=checked_correlation(correlation_id)))
+        return caused_events(await self.read_all_events(correlation_id=checked_id("correlation_id", correlation_id)))
 
     async def iterate_all_events(
         self, from_position: int = 0, **where: Unpack[Selection]
@@ -296,11 +294,13 @@ class EventStore(ABC):
                 print(stored.global_position, stored.event)
         """
         check_count("from_position", from_position)
+        if from_event_id is not None:
+            check_instance("from_event_id", from_event_id, UUID)
         return Subscription(self, from_position, from_event_id, make_filter(category, event_types))
 
     def transaction(self, connection: Any = None) -> Transaction:  # noqa: ARG002 - for stores that have one
         """A transaction in which appends take part. Only stores on a database have one."""
-        raise UnsupportedOperationError(f"{type(self).__name__} has no transactions")
+        raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
 
     def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
         """Check and encode what is to be appended, in the caller's task, before it meets anybody else's."""
@@ -372,12 +372,6 @@ class EventStore(ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-
-def check_event_id(event_id: object) -> None:
-    """Raise InvalidArgumentError unless it is a UUID."""
-    if not isinstance(event_id, UUID):
-        raise InvalidArgumentError("event_id", f"must be a UUID, not {type(event_id).__name__}")
 
 
 def _checked_end(argument: str, value: int | None) -> int:

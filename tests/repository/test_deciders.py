@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from perdure import (
-    AggregateDefinitionError,
     AggregateNotFoundError,
     AppendResult,
     Decider,
@@ -157,12 +156,6 @@ def test_what_cant_be_a_decider_is_refused(name: str, value: Any, reason: str) -
 def test_a_category_that_cant_be_one_is_refused(category: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="category"):
         made(category=category)
-
-
-@pytest.mark.parametrize("version", [0, True, "2", 2**31])
-def test_a_version_of_the_state_that_cant_be_one_is_refused(version: Any) -> None:
-    with pytest.raises(AggregateDefinitionError, match="is no state_version"):
-        made(state_version=version)
 
 
 @pytest.mark.parametrize("decider", [None, Cart, "cart"])

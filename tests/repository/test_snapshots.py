@@ -203,12 +203,6 @@ async def test_one_that_somebody_else_took_meanwhile_is_not_taken_again(store: F
     assert (await accounts.get("1")).snapshot_version == 3
 
 
-@pytest.mark.parametrize("every", [0, -1, True, "3", 2.5])
-def test_what_is_no_number_of_events_is_refused(store: FaultyStore, every: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="snapshot_every must be a whole number from 1 on"):
-        Repository(Account, store, snapshot_every=every)
-
-
 # --- What a snapshot tells is what the events tell --------------------------------------------------------------------
 
 

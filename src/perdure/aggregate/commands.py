@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from perdure.aggregate.definition import COMMAND_MARK
 from perdure.aggregate.root import AggregateRoot
 from perdure.aggregate.uncommitted import RecordedCommand, Undo
+from perdure.checks import check_function
 from perdure.context import current_context, restored
 from perdure.errors import AggregateBusyError, InvalidArgumentError
 
@@ -28,7 +29,7 @@ def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P
 
     Raises:
         AggregateDefinitionError: at class creation, when it is asynchronous.
-        InvalidArgumentError: at a call, when an argument can't be copied.
+        InvalidArgumentError: it is no method; or, at a call, when an argument can't be copied.
 
     Example:
         >>> from perdure import AggregateRoot, DomainError, command
@@ -38,6 +39,9 @@ def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P
         ...         if not reason:
         ...             raise DomainError("say why")
     """
+    check_function("method", method)
+    if isinstance(method, type | staticmethod):
+        raise InvalidArgumentError("method", "must take the aggregate: a class or a static method doesn't")
 
     @wraps(method)
     def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, get_origin
 import msgspec
 
 from perdure.errors import AggregateDefinitionError, InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.events import Handler, check_category, handlers_of, registry
 
 COMMAND_MARK: Final = "__perdure_command__"
@@ -74,7 +75,7 @@ def checked_category(cls: type, category: str) -> str:
 def checked_state_version(cls: type, version: object) -> int:
     """The version of the state, if it can be one."""
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**31:
-        raise AggregateDefinitionError(cls, f"{version!r} is no state_version: count 1, 2, 3 ...")
+        raise AggregateDefinitionError(cls, f"{shown(version)} is no state_version: count 1, 2, 3 ...")
     return version
 
 

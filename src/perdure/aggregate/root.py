@@ -17,6 +17,7 @@ from perdure.aggregate.definition import (
     state_of,
 )
 from perdure.aggregate.uncommitted import Uncommitted
+from perdure.checks import check_count, check_instance
 from perdure.errors import (
     AggregateBusyError,
     AggregateDefinitionError,
@@ -170,6 +171,7 @@ class AggregateRoot:
             UnknownEventTypeError: its type has no class here.
             EventDecodingError: its data doesn't fit its class.
         """
+        check_instance("stored", stored, StoredEvent)
         kind = registry.by_name(stored.event_type)
         if kind is None:
             raise UnknownEventTypeError(stored.event_type, stored.stream_id, stored.stream_version)
@@ -180,6 +182,8 @@ class AggregateRoot:
 
     def mark_events_as_committed(self, through: int | None = None) -> None:
         """Forget the uncommitted events: they are stored. `through` is the version of the last one, if not all are."""
+        if through is not None:
+            check_count("through", through)
         version = self.stream_version if through is None else through
         self.uncommitted.drop(max(0, version - self.committed_version), version)
 

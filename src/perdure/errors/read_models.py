@@ -12,7 +12,7 @@ class ProjectionDefinitionError(PerdureError, TypeError):
     """A projection can't work as it is written. Raised where it is defined, or when the service starts."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"projection {name!r} can't run: {reason}")
+        super().__init__(f"projection {shown(name)} can't run: {reason}")
         self.name = name
         self.reason = reason
 
@@ -45,7 +45,7 @@ class UnknownProjectionError(PerdureError, LookupError):
     """No projection of that name is run here."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"there is no projection {name!r} here; there are: {', '.join(known) or 'none'}")
+        super().__init__(f"there is no projection {shown(name)} here; there are: {', '.join(known) or 'none'}")
         self.name = name
         self.known = tuple(known)
 

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 import msgspec
 
+from perdure.checks import check_function
 from perdure.errors import EventDefinitionError, InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.events.codec import is_pydantic
 from perdure.events.registry import EventType, registry
 
@@ -35,6 +37,9 @@ def field(*, default_factory: Callable[[], T]) -> T: ...
 def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET) -> Any:
     """Give a field of an event or of an aggregate its default, or what makes a fresh one each time.
 
+    Raises:
+        InvalidArgumentError: there is neither or both, or `default_factory` is no function.
+
     Example:
         >>> @event("cart.opened")
         ... class CartOpened:
@@ -43,7 +48,10 @@ def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET)
         []
     """
     if default is not msgspec.UNSET:
+        if default_factory is not msgspec.UNSET:
+            raise InvalidArgumentError("default_factory", "is given beside a default: give one of them")
         return msgspec.field(default=default)
+    check_function("default_factory", default_factory)
     return msgspec.field(default_factory=default_factory)
 
 
@@ -77,7 +85,7 @@ def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callab
 
     def decorate(cls: type[E]) -> type[E]:
         if not isinstance(cls, type):
-            raise InvalidArgumentError("event", f"decorates classes, and {cls!r} is none")
+            raise InvalidArgumentError("event", f"decorates classes, and {shown(cls)} is none")
         stored = cls if _is_structured(cls) else cast("type[E]", _as_struct(cls))
         event_type = EventType(name, version, stored, earlier)
         # A NameError means a class that is defined further down: it is looked at again at first use.
@@ -92,22 +100,24 @@ def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callab
 def check_event_type(argument: str, name: object) -> None:
     """Raise InvalidArgumentError unless it can be the stored name of a type."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidArgumentError(argument, f"{name!r} is no event type: use 1 to 200 characters without white space")
+        raise InvalidArgumentError(
+            argument, f"{shown(name)} is no event type: use 1 to 200 characters without white space"
+        )
 
 
 def check_event_version(argument: str, version: object) -> None:
     """Raise InvalidArgumentError unless it can be the version of a schema."""
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= 32767:
-        raise InvalidArgumentError(argument, f"{version!r} is no schema version: count 1, 2, 3 ... up to 32767")
+        raise InvalidArgumentError(argument, f"{shown(version)} is no schema version: count 1, 2, 3 ... up to 32767")
 
 
 def _checked_aliases(name: str, aliases: Sequence[str]) -> tuple[str, ...]:
     if isinstance(aliases, str) or not isinstance(aliases, Sequence):
-        raise InvalidArgumentError("aliases", f"must be a tuple of names, not {aliases!r}")
+        raise InvalidArgumentError("aliases", f"must be a tuple of names, not {shown(aliases)}")
     for alias in aliases:
         check_event_type("aliases", alias)
     if len({name, *aliases}) <= len(aliases):
-        raise InvalidArgumentError("aliases", f"{aliases!r} holds a name twice, or the present name {name!r}")
+        raise InvalidArgumentError("aliases", f"{shown(aliases)} holds a name twice, or the present name {name!r}")
     return tuple(aliases)
 
 

@@ -8,7 +8,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
-from perdure.errors import PerdureError
+from perdure.errors import InvalidArgumentError, PerdureError
+from perdure.errors.wording import shown
 from perdure.events.registry import registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,6 +42,11 @@ def handles(*args: Any) -> Any:
     if len(args) == 1 and inspect.isfunction(args[0]):
         setattr(args[0], _MARK, ())
         return args[0]
+    for one in args:
+        if not isinstance(one, type):
+            raise InvalidArgumentError(
+                "event_classes", f"must be classes of events, or a method alone: {shown(one)} is neither"
+            )
 
     def decorate(method: F) -> F:
         setattr(method, _MARK, args)

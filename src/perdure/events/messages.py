@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
+from perdure.checks import check_instance, checked_time
 from perdure.context import checked_headers, current_context, current_sources
 from perdure.errors import (
     EventDecodingError,
-    InvalidArgumentError,
     UnknownEventTypeError,
     UnknownEventVersionError,
 )
@@ -50,32 +50,23 @@ class NewEvent:
         kind = registry.by_class(type(event))
         sources = current_sources()
         correlation_id, causation_id, user_id, around = current_context()
-        if event_id is not None and not isinstance(event_id, UUID):
-            raise InvalidArgumentError("event_id", f"must be a UUID, not {type(event_id).__name__}")
-        if timestamp is not None and (not isinstance(timestamp, datetime) or timestamp.tzinfo is None):
-            raise InvalidArgumentError("timestamp", f"{timestamp!r} is no aware datetime: give it a time zone, as UTC")
+        if event_id is not None:
+            check_instance("event_id", event_id, UUID)
         self.event = event
         self.event_kind: EventType = kind
         self.metadata = EventMetadata(
             event_id=event_id or sources.new_id(),
             event_type=kind.name,
             event_version=kind.version,
-            timestamp=_in_utc(timestamp) if timestamp else sources.now(),
+            timestamp=sources.now() if timestamp is None else checked_time("timestamp", timestamp),
             correlation_id=correlation_id,
             causation_id=causation_id,
             user_id=user_id,
-            headers={**around, **checked_headers(headers)} if headers else around,
+            headers=around if headers is None else {**around, **checked_headers(headers)},
         )
 
     def __repr__(self) -> str:
         return f"NewEvent({self.event!r}, event_id={self.metadata.event_id})"
-
-
-def _in_utc(timestamp: datetime) -> datetime:
-    try:
-        return timestamp.astimezone(UTC)
-    except OverflowError:
-        raise InvalidArgumentError("timestamp", f"{timestamp!r} lies beyond the years 1 to 9999 in UTC") from None
 
 
 class StoredEvent(msgspec.Struct, eq=False):

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from perdure.errors import InvalidArgumentError, InvalidStreamIdError
+from perdure.errors.wording import shown
 
 LONGEST_STREAM_ID: Final = 512
 """In characters."""
@@ -17,7 +18,9 @@ _STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-
 def check_category(category: object) -> None:
     """Raise InvalidArgumentError unless it can be the first part of a stream id."""
     if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
-        raise InvalidArgumentError("category", f"{category!r} is none: it is the part of a stream id before the hyphen")
+        raise InvalidArgumentError(
+            "category", f"{shown(category)} is none: it is the part of a stream id before the hyphen"
+        )
 
 
 def check_stream_id(stream_id: object) -> None:

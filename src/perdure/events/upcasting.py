@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from perdure.errors import EvolutionError, UpcasterDefinitionError
+from perdure.errors.wording import shown
 from perdure.events.definition import check_event_type, check_event_version
 from perdure.events.metadata import EventMetadata
 from perdure.events.registry import Upcaster, registry
@@ -52,7 +53,7 @@ def upcast(event_type: str, *, from_version: int) -> Callable[[U], U]:
             return UpcasterDefinitionError(event_type, from_version, reason)
 
         if not callable(function) or isinstance(function, type):
-            raise refuse(f"{function!r} is no function")
+            raise refuse(f"{shown(function)} is no function")
         kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
         if any(kind(function) for kind in kinds):
             raise refuse(f"{function.__name__}() is asynchronous or a generator, but upcasters must be plain functions")

@@ -10,14 +10,16 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
+from perdure.checks import check_count, check_function, check_instance
 from perdure.commit import AppendResult
 from perdure.context import context, current_context
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
 from perdure.repository.command_id import CommandId
 from perdure.repository.loading import Loader
-from perdure.repository.retry import RetryConfig
+from perdure.repository.retry import RetryConfig, checked_retry
 from perdure.repository.saving import Saver
 from perdure.repository.snapshots import SnapshotWriter
 from perdure.repository.state import StateCodec
@@ -54,14 +56,19 @@ class Repository(Generic[A]):
         snapshot_every: int | None = None,
     ) -> None:
         if not isinstance(aggregate_class, type) or not issubclass(aggregate_class, AggregateRoot):
-            raise InvalidArgumentError("aggregate_class", f"must be a class of aggregates, not {aggregate_class!r}")
+            raise InvalidArgumentError(
+                "aggregate_class", f"must be a class of aggregates, not {shown(aggregate_class)}"
+            )
+        check_instance("store", store, EventStore)
         self.aggregate_class = aggregate_class
         self.store = store
-        self.retry = retry or RetryConfig()
+        self.retry = checked_retry(retry)
+        if snapshot_every is not None:
+            check_count("snapshot_every", snapshot_every, 1)
         codec = None if snapshot_every is None else StateCodec(aggregate_class)
         self._loader = Loader(aggregate_class, store, codec)
-        snapshots = None if codec is None else SnapshotWriter(snapshot_every, self._loader, codec, store)
-        self._saver = Saver(store, snapshots)
+        snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
+        self._saver = Saver(store, snapshots or None)
 
     @property
     def conflicts_retried(self) -> int:
@@ -119,10 +126,7 @@ class Repository(Generic[A]):
             EventEncodingError, PayloadTooLargeError: nothing was written.
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
-        if type(aggregate) is not self.aggregate_class:
-            raise InvalidArgumentError(
-                "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
-            )
+        self._check_class(aggregate)
         return await self._saver.save(aggregate, tx)
 
     async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
@@ -138,6 +142,8 @@ class Repository(Generic[A]):
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats: save it again.
             AggregateBusyError: another task does the same to this aggregate.
         """
+        self._check_class(aggregate)
+        retry = checked_retry(retry, self.retry)
         current = aggregate
 
         async def decide() -> A:
@@ -151,7 +157,7 @@ class Repository(Generic[A]):
             again = decide if aggregate.uncommitted.decided_by_commands else None
             try:
                 with Execute(aggregate.stream_id) as observed:
-                    result = await self._saver.save_or_decide(aggregate, again, retry or self.retry, observed)
+                    result = await self._saver.save_or_decide(aggregate, again, retry, observed)
             finally:
                 # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
                 if current is not aggregate and (not current.uncommitted.events or current.uncommitted.sent):
@@ -186,20 +192,28 @@ class Repository(Generic[A]):
             InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
             Whatever `action` raises; then nothing was written.
         """
+        check_function("action", action)
         if inspect.iscoroutinefunction(action):
             raise _asynchronous()
+        retry = checked_retry(retry, self.retry)
         stream_id = self.aggregate_class(aggregate_id).stream_id
         with Execute(stream_id) as observed:
             if command_id is not None:
                 command = CommandId(command_id, stream_id)
-                return await self._execute_once(aggregate_id, action, command, retry or self.retry, observed)
+                return await self._execute_once(aggregate_id, action, command, retry, observed)
 
             async def decide() -> A:
                 aggregate = await self._loader.load(aggregate_id)
                 _act(action, aggregate)
                 return aggregate
 
-            return await self._saver.save_or_decide(await decide(), decide, retry or self.retry, observed)
+            return await self._saver.save_or_decide(await decide(), decide, retry, observed)
+
+    def _check_class(self, aggregate: object) -> None:
+        if type(aggregate) is not self.aggregate_class:
+            raise InvalidArgumentError(
+                "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
+            )
 
     async def _execute_once(
         self,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from contextlib import aclosing, suppress
 from uuid import UUID
 
 import msgspec
 
 from perdure.aggregate import AggregateRoot
+from perdure.checks import checked_id
 from perdure.commit import AppendResult
-from perdure.errors import InvalidArgumentError
 from perdure.store import EventStore
-
-_STORABLE = re.compile(r"[^\x00\ud800-\udfff]+")
 
 
 class CommandId:
@@ -32,12 +29,9 @@ class CommandId:
     """
 
     def __init__(self, command_id: UUID | str, stream_id: str) -> None:
-        text = str(command_id) if isinstance(command_id, UUID) else command_id
-        if not isinstance(text, str) or not _STORABLE.fullmatch(text):
-            raise InvalidArgumentError("command_id", f"must be a UUID or text that can be stored, not {command_id!r}")
-        self.text = text
+        self.text = checked_id("command_id", command_id)
         self._stream_id = stream_id
-        self._time = _time_of(text)
+        self._time = _time_of(self.text)
 
     def event_id(self, number: int) -> UUID:
         """The id of the command's event with that number: 0, 1, 2 ..."""

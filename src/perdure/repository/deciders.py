@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from perdure.checks import check_instance
 from perdure.commit import AppendResult
 from perdure.decider import Decided, Decider
-from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent
 from perdure.repository.aggregates import Repository
 from perdure.repository.retry import RetryConfig
@@ -47,8 +47,7 @@ class DeciderRepository(Generic[C, S]):
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
     ) -> None:
-        if not isinstance(decider, Decider):
-            raise InvalidArgumentError("decider", f"must be a Decider, not {decider!r}")
+        check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
             decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every
         )

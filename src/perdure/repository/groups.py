@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from perdure.aggregate import AggregateRoot
+from perdure.checks import check_function, check_instance
 from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
 from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError, OutcomeUnknownError, PerdureError
+from perdure.errors.wording import shown
 from perdure.observation import Execute
-from perdure.repository.retry import RetryConfig
+from perdure.repository.retry import RetryConfig, checked_retry
 from perdure.repository.saving import saved_with_retry, sent_together
 from perdure.store import EventStore, Transaction
 
@@ -50,6 +52,7 @@ async def save_all(
         bob.deposit(30)
         await save_all(store, [ann, bob])
     """
+    check_instance("store", store, EventStore)
     further: Mapping[str, ExpectedVersion] = {} if conditions is None else conditions
     _check(aggregates, further)
     earlier: list[_Part] = []
@@ -91,6 +94,9 @@ async def execute_all(
 
         await execute_all(store, transfer)
     """
+    check_instance("store", store, EventStore)
+    check_function("decide", decide)
+    retry = checked_retry(retry)
     current: Sequence[AggregateRoot] = ()
 
     async def save() -> list[AppendResult | None]:
@@ -98,11 +104,18 @@ async def execute_all(
 
     async def decide_again() -> None:
         nonlocal current
-        current = await decide()
+        current = await _decided(decide)
 
     with Execute(None) as observed:
         await decide_again()
-        return await saved_with_retry(save, decide_again, retry or RetryConfig(), observed)
+        return await saved_with_retry(save, decide_again, retry, observed)
+
+
+async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:
+    answer = decide()
+    if not isinstance(answer, Awaitable):
+        raise InvalidArgumentError("decide", f"must be an asynchronous function, but it returned {shown(answer)}")
+    return await answer
 
 
 class _Part:
@@ -130,8 +143,6 @@ async def _append(
     """Append the parts at once. Returns them with their results."""
     written = [part for part in parts if part.start < part.end]
     looked_at = {part.aggregate.stream_id: part.start for part in parts if part.start == part.end}
-    if twice := looked_at.keys() & conditions.keys():
-        raise InvalidArgumentError("conditions", f"names {min(twice)!r}, which is among the aggregates already")
     together = frozenset([part.aggregate.stream_id for part in parts] + list(conditions))
     streams: frozenset[str] = together if tx is None and len(together) > 1 else frozenset()
     appends = [StreamAppend(part.aggregate.stream_id, part.start, part.events()) for part in written]
@@ -171,6 +182,8 @@ def _check(aggregates: Sequence[AggregateRoot], conditions: Mapping[str, Expecte
         raise InvalidArgumentError(
             "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
         )
+    if twice := streams & conditions.keys():
+        raise InvalidArgumentError("conditions", f"names {min(twice)!r}, which is among the aggregates already")
     for one in aggregates:
         if not one.uncommitted.sent_with <= streams | conditions.keys():
             raise InvalidArgumentError("aggregates", sent_together(one))

@@ -13,9 +13,8 @@ from uuid import UUID
 import msgspec
 
 from perdure.aggregate import AggregateRoot
-from perdure.errors import InvalidArgumentError
+from perdure.checks import LARGEST_COUNT, check_count, checked_time
 from perdure.events import StoredEvent
-from perdure.log import LARGEST_COUNT, check_count
 from perdure.observation import Load, keys
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
@@ -104,6 +103,4 @@ def _checked_version(at_version: int | None) -> int:
 def _checked_time(at_time: datetime | None) -> datetime:
     if at_time is None:
         return _END_OF_TIME
-    if not isinstance(at_time, datetime) or at_time.tzinfo is None:
-        raise InvalidArgumentError("at_time", f"{at_time!r} is no aware datetime: give it a time zone, as UTC")
-    return at_time
+    return checked_time("at_time", at_time)

@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
+from perdure.checks import check_count, check_instance, check_seconds
 from perdure.errors import InvalidArgumentError
 
 
@@ -34,14 +35,21 @@ class RetryConfig:
     max_delay: float = 5.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
-            raise InvalidArgumentError("max_attempts", f"must be a whole number from 1 on, not {self.max_attempts!r}")
-        for name, delay in (("base_delay", self.base_delay), ("max_delay", self.max_delay)):
-            if not isinstance(delay, int | float) or not math.isfinite(delay) or delay < 0:
-                raise InvalidArgumentError(name, f"must be a number of seconds from 0 on, not {delay!r}")
+        check_count("max_attempts", self.max_attempts, 1)
+        check_seconds("base_delay", self.base_delay)
+        check_seconds("max_delay", self.max_delay)
         if self.max_delay < self.base_delay:
             raise InvalidArgumentError("max_delay", f"({self.max_delay}) is less than base_delay ({self.base_delay})")
 
     def delay(self, attempt: int) -> float:
         """Seconds to pause after that many failed attempts, drawn anew each time."""
+        check_count("attempt", attempt, 1)
         return random.uniform(0, min(self.max_delay, math.ldexp(self.base_delay, min(attempt, 64) - 1)))
+
+
+def checked_retry(retry: RetryConfig | None, otherwise: RetryConfig | None = None) -> RetryConfig:
+    """How to try again, where a call may say it. Raises InvalidArgumentError unless it is a RetryConfig."""
+    if retry is None:
+        return otherwise or RetryConfig()
+    check_instance("retry", retry, RetryConfig)
+    return retry

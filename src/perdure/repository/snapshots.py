@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final, Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
-from perdure.errors import InvalidArgumentError, PerdureError
+from perdure.errors import PerdureError
 from perdure.observation import keys
 from perdure.repository.loading import Loader
 from perdure.repository.state import StateCodec
@@ -38,9 +38,7 @@ class SnapshotWriter(Generic[A]):
         store: where to.
     """
 
-    def __init__(self, every: int | None, loader: Loader[A], codec: StateCodec[A], store: EventStore) -> None:
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise InvalidArgumentError("snapshot_every", f"must be a whole number from 1 on, not {every!r}")
+    def __init__(self, every: int, loader: Loader[A], codec: StateCodec[A], store: EventStore) -> None:
         self._every = every
         self._loader = loader
         self._codec = codec

@@ -7,8 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
+from perdure.errors import InvalidArgumentError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.statements import quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 
@@ -35,6 +38,7 @@ async def connect(
         directory: where the embedded server keeps its data, instead of ``./.perdure``.
 
     Raises:
+        InvalidArgumentError: an argument can't be used; nothing was started.
         ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
         SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
         MissingExtraError, EmbeddedServerError: the embedded server can't be used.
@@ -43,6 +47,10 @@ async def connect(
         async with perdure.connect() as store:
             await store.append_to_stream("user-123", NO_STREAM, [UserRegistered(...)])
     """
+    # Before a server is started for nothing.
+    quoted_schema(schema)
+    check_flag("migrate", migrate)
+    check_count("payload_limit", payload_limit, 1)
     async with (
         located_database(url, directory) as (located, revive),
         PostgreSQLEventStore(
@@ -57,8 +65,11 @@ async def located_database(
     url: str | None, directory: Path | str | None = None
 ) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
     """The URL of the database that `connect` would use, and what revives it if it is an embedded one."""
-    url = url or os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    if url and directory is None:
+    if url is not None and directory is not None:
+        raise InvalidArgumentError("directory", "is the embedded server's, but url names another server: give one only")
+    if url is None and directory is None:
+        url = os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL") or None
+    if url is not None:
         yield url, None
         return
     async with EmbeddedPostgreSQL(directory) as server:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
+from perdure.checks import check_count, check_instance
 from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, check_count
+from perdure.log import LogFilter, Page
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType, Transaction, check_event_id
+from perdure.store import EventStore, StoredType, Transaction
 
 
 class InMemoryEventStore(EventStore):
@@ -126,7 +127,7 @@ class InMemoryEventStore(EventStore):
 
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """The event with that id, or None."""
-        check_event_id(event_id)
+        check_instance("event_id", event_id, UUID)
         self._check_open()
         return copy(self._by_id.get(event_id))
 
@@ -140,6 +141,7 @@ class InMemoryEventStore(EventStore):
 
     async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
         """The oldest and the newest events of a type and version, at most `limit` of each, in log order."""
+        check_instance("stored_type", stored_type, StoredType)
         check_count("limit", limit)
         self._check_open()
         kind = (stored_type.event_type, stored_type.event_version)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
 
+from perdure.checks import check_count, check_function, check_instance, checked_time
 from perdure.context import sources
-from perdure.errors import InvalidArgumentError
 
 _FIRST_ID = UUID("00000000-0000-7000-8000-000000000000").int
 
@@ -27,8 +27,7 @@ class FixedClock:
     """
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
-        self._now = start
-        self.set(start)
+        self._now = checked_time("start", start)
 
     def now(self) -> datetime:
         """What the clock shows."""
@@ -36,12 +35,11 @@ class FixedClock:
 
     def set(self, now: datetime) -> None:
         """Let it show another time, also an earlier one. Raises InvalidArgumentError when that is naive."""
-        if now.tzinfo is None:
-            raise InvalidArgumentError("now", f"{now!r} is no aware datetime: give it a time zone, as UTC")
-        self._now = now.astimezone(UTC)
+        self._now = checked_time("now", now)
 
     def advance(self, by: timedelta) -> datetime:
         """Move it, and return what it shows then."""
+        check_instance("by", by, timedelta)
         self._now += by
         return self._now
 
@@ -54,6 +52,7 @@ def sequential_ids(first: int = 1) -> Callable[[], UUID]:
         >>> print(next_id(), next_id())
         00000000-0000-7000-8000-000000000001 00000000-0000-7000-8000-000000000002
     """
+    check_count("first", first)
     numbers = count(first)
     return lambda: UUID(int=_FIRST_ID + next(numbers))
 
@@ -74,6 +73,8 @@ def controlled(
         '2031-05-02T00:00:00+00:00'
     """
     if not isinstance(clock, FixedClock):
-        clock = FixedClock() if clock is None else FixedClock(clock)
+        clock = FixedClock() if clock is None else FixedClock(checked_time("clock", clock))
+    if new_id is not None:
+        check_function("new_id", new_id)
     with sources(new_id or sequential_ids(), clock.now):
         yield clock

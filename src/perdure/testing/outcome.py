@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, Self, TypeVar
 
 from perdure.aggregate import AggregateRoot
+from perdure.errors import InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.events import registry
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -41,12 +43,15 @@ class Raised:
 
     def then_raises(self, error: type[BaseException], match: str | None = None) -> Self:
         """An error of that class came out of it. `match` is a regular expression that its text must hold."""
+        if not isinstance(error, type) or not issubclass(error, BaseException):
+            raise InvalidArgumentError("error", f"must be a class of errors, not {shown(error)}")
+        pattern = _pattern(match)
         if self.error is None:
             found = "\n".join(_lines_of_events(self.events)) or "nothing"
             raise AssertionError(f"{error.__name__} was expected, but it raised:\n{found}")
         if not isinstance(self.error, error):
             raise AssertionError(f"{error.__name__} was expected, but it raised {self.error!r}") from self.error  # noqa: TRY004 - a test failed
-        if match is not None and not re.search(match, str(self.error)):
+        if pattern is not None and not pattern.search(str(self.error)):
             raise AssertionError(f"{match!r} isn't found in {str(self.error)!r}") from self.error
         return self
 
@@ -97,6 +102,17 @@ class DeciderOutcome(Raised, Generic[S]):
             shown = _difference([repr(expected)], [repr(self.state)])
             raise AssertionError(f"the state is another one:\n{shown}")
         return self
+
+
+def _pattern(match: object) -> re.Pattern[str] | None:
+    if match is None:
+        return None
+    if not isinstance(match, str):
+        raise InvalidArgumentError("match", f"must be a regular expression, not {shown(match)}")
+    try:
+        return re.compile(match)
+    except re.error as error:
+        raise InvalidArgumentError("match", f"{shown(match)} is no regular expression: {error}") from None
 
 
 def as_stored(event: object) -> object:

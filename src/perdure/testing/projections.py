@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from perdure.errors import InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.events import NewEvent, StoredEvent, encode_metadata
 from perdure.projection import TableProjection
 from perdure.projections.definition import Definition
@@ -23,6 +25,7 @@ def fold(projection: TableProjection[Row], events: Iterable[object]) -> dict[Any
         events: payloads, `NewEvent` where timestamp or headers matter, or `StoredEvent` as a store reads them.
 
     Raises:
+        InvalidArgumentError: `events` can't be iterated over.
         ProjectionDefinitionError: the projection can't work as it is written.
         Exception: whatever the first failing handler raises.
 
@@ -36,6 +39,8 @@ def fold(projection: TableProjection[Row], events: Iterable[object]) -> dict[Any
 def fold_tables(projection: TableProjection[Any], events: Iterable[object]) -> dict[str, dict[Any, Any]]:
     """The same as `fold`, with the rows of all tables, child tables too, by the name of the table and by key."""
     definition = Definition(projection)
+    if not isinstance(events, Iterable):
+        raise InvalidArgumentError("events", f"must be a list of events, not {shown(events)}")
     rows: Rows = {table.name: {} for table in definition.tables}
     for stored in _stored(events):
         _, failure = fold_batch(definition, plan(definition, [stored]), rows)

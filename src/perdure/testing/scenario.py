@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, overload
 
 from perdure.aggregate import AggregateRoot
+from perdure.checks import check_function, check_instance
 from perdure.decider import Decided, Decider
 from perdure.errors import InvalidArgumentError
 from perdure.testing.outcome import DeciderOutcome, Outcome, as_stored
@@ -25,6 +26,7 @@ def given(subject: AggregateRoot | Decider[Any, Any, Any], *events: object) -> A
     """An aggregate or a decider that has a history. The events are written and read back first, as a store would.
 
     Raises:
+        InvalidArgumentError: `subject` is neither of them.
         UnregisteredEventError: the class of an event bears no ``@event``.
         EventEncodingError: an event can't be stored.
 
@@ -43,6 +45,7 @@ def given(subject: AggregateRoot | Decider[Any, Any, Any], *events: object) -> A
     """
     if isinstance(subject, Decider):
         return DeciderScenario(_after(events, subject.aggregate_class("given")))
+    check_instance("subject", subject, AggregateRoot, Decider)
     return Scenario(_after(events, subject))
 
 
@@ -56,9 +59,10 @@ class Scenario(Generic[A]):
         """Call `action` with the aggregate: it calls a command, or several. What it raises is kept for `then_raises`.
 
         Raises:
-            InvalidArgumentError: `action` is asynchronous.
+            InvalidArgumentError: `action` is no function, or asynchronous.
             EventEncodingError: it raised an event that can't be stored.
         """
+        check_function("action", action)
         before = len(self.aggregate.uncommitted_events)
         try:
             answer = action(self.aggregate)

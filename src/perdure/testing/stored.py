@@ -8,8 +8,11 @@ from typing import Any
 
 import msgspec
 
+from perdure.checks import check_count, check_instance, checked_time
 from perdure.context import current_context, current_sources
+from perdure.errors import InvalidArgumentError
 from perdure.events import EventMetadata, StoredEvent, check_stream_id, encode_metadata
+from perdure.events.definition import check_event_type, check_event_version
 
 
 def stored_event(
@@ -40,14 +43,18 @@ def stored_event(
         >>> stored_event("bulb.changed", {"watts": 60}).event
         BulbChanged(watts=60, color='white')
     """
+    check_event_type("event_type", event_type)
+    check_instance("data", data, Mapping)
+    check_event_version("version", version)
     check_stream_id(stream_id)
+    check_count("stream_version", stream_version, 1)
     sources = current_sources()
     correlation_id, causation_id, user_id, headers = current_context()
     metadata = EventMetadata(
         event_id=sources.new_id(),
         event_type=event_type,
         event_version=version,
-        timestamp=timestamp or sources.now(),
+        timestamp=sources.now() if timestamp is None else checked_time("timestamp", timestamp),
         correlation_id=correlation_id,
         causation_id=causation_id,
         user_id=user_id,
@@ -60,7 +67,14 @@ def stored_event(
         event_id=metadata.event_id,
         event_type=event_type,
         event_version=version,
-        event_data=msgspec.json.encode(data).decode(),
+        event_data=_encoded(data),
         stored_metadata=encode_metadata(metadata),
         recorded_at=metadata.timestamp,
     )
+
+
+def _encoded(data: Mapping[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(data).decode()
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgumentError("data", f"can't be written as JSON: {error}") from error

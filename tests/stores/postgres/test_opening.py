@@ -16,7 +16,6 @@ from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     AuthenticationError,
     ConfigurationError,
-    InvalidArgumentError,
     OutcomeUnknownError,
     PerdureError,
     StoreClosedError,
@@ -143,12 +142,6 @@ async def test_a_server_that_does_not_do_is_refused(
     monkeypatch.setattr(asyncpg.Connection, "fetchrow", fetchrow)
     with pytest.raises(ConfigurationError, match=told):
         await PostgreSQLEventStore(database_url).open()
-
-
-@pytest.mark.parametrize("setting", [{"append_lanes": 0}, {"batch_commits": 0}, {"pool_size": 0}, {"payload_limit": 0}])
-def test_a_limit_below_one_is_refused(setting: dict[str, int]) -> None:
-    with pytest.raises(InvalidArgumentError, match="at least 1"):
-        PostgreSQLEventStore("postgresql://localhost/db", **setting)  # type: ignore[arg-type]  # one of them
 
 
 async def test_a_store_is_opened_once_closed_for_good_and_may_be_opened_again(database_url: str) -> None:

@@ -12,10 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
+from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
-from perdure.stores.postgres.statements import quote_identifier
+from perdure.stores.postgres.statements import quoted_schema
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -66,10 +67,15 @@ class Database:
         revive: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         _check_url(url)
-        if pool_size < 1:
-            raise InvalidArgumentError("pool_size", f"must be at least 1, not {pool_size}")
+        check_count("pool_size", pool_size, 1)
+        for name, seconds in (("connect_timeout", connect_timeout), ("command_timeout", command_timeout)):
+            check_seconds(name, seconds)
+            if not seconds:
+                raise InvalidArgumentError(name, "is 0, in which nothing can be done")
+        if revive is not None:
+            check_function("revive", revive)
         self.schema = schema
-        self.quoted_schema = quote_identifier(schema)
+        self.quoted_schema = quoted_schema(schema)
         self._url = url
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from perdure.errors import InvalidArgumentError
+from perdure.errors.wording import shown
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -43,18 +44,34 @@ def fill_in(sql: str, **names: str) -> str:
     return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), sql)
 
 
-def quote_identifier(name: str) -> str:
+def quote_identifier(name: str, argument: str = "name") -> str:
     """The name of a schema, table or column as SQL takes it, whatever characters it holds.
 
     Raises:
-        InvalidArgumentError: it is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL keeps.
+        InvalidArgumentError: it is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL keeps. It names
+            the argument.
     """
     if not isinstance(name, str) or not name or "\x00" in name:
-        raise InvalidArgumentError("name", f"{name!r} is no name for a schema, table or column")
+        raise InvalidArgumentError(argument, f"{shown(name)} is no name for a schema, table or column")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidArgumentError("name", f"{name!r} holds a lone surrogate") from None
+        raise InvalidArgumentError(argument, f"{shown(name)} holds a lone surrogate") from None
     if size > 63:
-        raise InvalidArgumentError("name", f"{name!r} takes {size} bytes; PostgreSQL keeps 63")
+        raise InvalidArgumentError(argument, f"{shown(name)} takes {size} bytes; PostgreSQL keeps 63")
     return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_schema(schema: str) -> str:
+    """The name of a schema that holds a store, quoted.
+
+    Raises:
+        InvalidArgumentError: it can't be a name, is one of PostgreSQL's own, or holds ``$$``, which would end the body
+            of a function.
+    """
+    quoted = quote_identifier(schema, "schema")
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise InvalidArgumentError("schema", f"{schema!r} is PostgreSQL's own: choose another name")
+    if "$$" in schema:
+        raise InvalidArgumentError("schema", f"{schema!r} holds $$, which ends the body of a function")
+    return quoted

@@ -10,19 +10,20 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
+from perdure.checks import check_count, check_flag, check_instance, check_seconds
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
-    InvalidArgumentError,
     StoreClosedError,
     TransactionError,
     WrongContextError,
 )
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Subscription, check_count
+from perdure.log import LogFilter, Page, Subscription
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType, Transaction, check_event_id
+from perdure.store import EventStore, StoredType, Transaction
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
@@ -79,9 +80,13 @@ class PostgreSQLEventStore(EventStore):
         revive: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         super().__init__(payload_limit=payload_limit)
-        for name, value in (("append_lanes", append_lanes), ("batch_commits", batch_commits)):
-            if value < 1:
-                raise InvalidArgumentError(name, f"must be at least 1, not {value}")
+        check_flag("migrate", migrate)
+        check_count("append_lanes", append_lanes, 1)
+        check_count("batch_commits", batch_commits, 1)
+        check_count("queue_events", queue_events, 1)
+        check_count("queue_bytes", queue_bytes, 1)
+        check_seconds("append_timeout", append_timeout)
+        check_seconds("close_timeout", close_timeout)
         self.database = Database(
             url,
             schema=schema,
@@ -192,7 +197,7 @@ class PostgreSQLEventStore(EventStore):
 
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """The event with that id, or None."""
-        check_event_id(event_id)
+        check_instance("event_id", event_id, UUID)
         self._check_context()
         return await self._reader.read_event(event_id)
 
@@ -203,6 +208,7 @@ class PostgreSQLEventStore(EventStore):
 
     async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
         """Some of the oldest and of the newest events of a type and version. See `EventStore.sample_events`."""
+        check_instance("stored_type", stored_type, StoredType)
         check_count("limit", limit)
         self._check_context()
         return await self._reader.sample_events(stored_type, limit)
@@ -233,8 +239,11 @@ class PostgreSQLEventStore(EventStore):
     ) -> Subscription:
         """Follow the log from a position. See `EventStore.subscribe`; other processes wake it by NOTIFY."""
         self._check_context()
+        subscription = super().subscribe(
+            from_position, from_event_id=from_event_id, category=category, event_types=event_types
+        )
         self._bell.listen()
-        return super().subscribe(from_position, from_event_id=from_event_id, category=category, event_types=event_types)
+        return subscription
 
     def transaction(self, connection: Connection | None = None) -> PostgreSQLTransaction:
         """A transaction in which appends take part, on a connection of the caller's or of the pool.
@@ -246,6 +255,8 @@ class PostgreSQLEventStore(EventStore):
                 await tx.connection.execute("insert into outbox ...")
                 await users.save(user, tx=tx)
         """
+        if connection is not None:
+            check_instance("connection", connection, asyncpg.Connection, PoolConnectionProxy)
         self._check_context()
         return PostgreSQLTransaction(self.database, connection, self._bell.ring)
 

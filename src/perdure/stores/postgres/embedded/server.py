@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from perdure.errors import EmbeddedServerError
+from perdure.checks import check_instance
+from perdure.errors import EmbeddedServerError, InvalidArgumentError
+from perdure.errors.wording import shown
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import check_version, checked_settings
 from perdure.stores.postgres.embedded.launch import Launch
@@ -47,6 +49,10 @@ class EmbeddedPostgreSQL:
         settings: Mapping[str, str] | None = None,
         tcp: bool = False,
     ) -> None:
+        if directory is not None:
+            check_instance("directory", directory, str, Path)
+            if not str(directory) or "\0" in str(directory):
+                raise InvalidArgumentError("directory", f"{shown(directory)} is no path of a folder")
         chosen = directory or os.environ.get(_DIRECTORY_VARIABLE) or _DIRECTORY
         self.directory = Path(chosen).expanduser().resolve()
         self.major = major
