@@ -23,6 +23,7 @@ MADE_BY_PERDURE: Final = {
     "EventMetadata",
     "EventStore",
     "EvolutionReport",
+    "LockHolder",
     "Outcome",
     "PostgreSQLTransaction",
     "ProjectionStatus",
