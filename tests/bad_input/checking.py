@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-from perdure import ANY, EventStore, NewEvent, PerdureError, StoreUnavailableError, UnsupportedOperationError
+from perdure import (
+    ANY,
+    EventStore,
+    NewEvent,
+    PerdureError,
+    StoreUnavailableError,
+    UnknownProjectionError,
+    UnsupportedOperationError,
+)
 from tests.bad_input.table import Call, Refused
 from tests.bad_input.world import Noted, World, performed
 
 PATIENCE: Final = 10
 LONGEST_MESSAGE: Final = 500
-REACHED: Final = (type(None), UnsupportedOperationError, StoreUnavailableError)
-"""What a call may come to whose arguments are fine: there may be no transactions, or no server."""
+REACHED: Final = (type(None), UnsupportedOperationError, StoreUnavailableError, UnknownProjectionError)
+"""What a call may come to whose arguments are fine: there may be no transactions, no server, or no projection."""
 NOTHING: Final[Mapping[str, object]] = {}
 
 

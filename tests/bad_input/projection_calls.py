@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any, Final
 
 from perdure import (
     ChildNotLoadedError,
     ChildRows,
+    InvalidArgumentError,
     ProjectionDefinitionError,
+    ProjectionOperations,
     ProjectionRowError,
     ProjectionService,
     UnknownProjectionError,
@@ -16,7 +19,7 @@ from perdure import (
 )
 from perdure.projections.definition import Definition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
-from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, refused
+from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
     HUGE_TEXT,
     NOT_A_CLASS,
@@ -67,6 +70,7 @@ DEFINED: Final[Table] = {
             "table": [refused(but(NOT_A_TABLE, None), ProjectionDefinitionError)],
             "key": [refused(NOT_A_KEY, ProjectionDefinitionError)],
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
+            "on_failure": [refused([*NOT_TEXT, "", "Park", HUGE_TEXT], ProjectionDefinitionError)],
         },
         lambda _: define,
     ),
@@ -103,6 +107,20 @@ DEFINED: Final[Table] = {
     ),
 }
 
+
+def operations(method: str) -> Callable[[World], Callable[..., Any]]:
+    return lambda world: getattr(ProjectionOperations(world.store), method)
+
+
+def _pages(_: World) -> dict[str, Any]:
+    return {"name": "bad_input_pages"}
+
+
+NAME: Final = [refused(NOT_A_NAME, (UnknownProjectionError, InvalidArgumentError), "projection")]
+OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, InvalidArgumentError), "projection")]
+OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
+KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
+
 RUN: Final[Table] = {
     "ProjectionService": Call(
         lambda world: {"store": world.store, "projections": [PROJECTION]},
@@ -118,6 +136,9 @@ RUN: Final[Table] = {
             "schema": [refused(but(NOT_A_SCHEMA, "a$$b"))],
             "batch_size": [refused([*NOT_A_COUNT, 0, 1001])],
             "retry": RETRY,
+            "segments": [refused([*NOT_A_COUNT, 0])],
+            "lease": [refused([*NOT_SECONDS, 0])],
+            "max_parked": [refused([*NOT_A_COUNT, 0])],
             "stop_timeout": [refused(NOT_SECONDS)],
         },
     ),
@@ -134,6 +155,53 @@ RUN: Final[Table] = {
         lambda _: {"name": "bad_input_pages"},
         {"name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")]},
         lambda world: service(world).resume,
+    ),
+    "ProjectionOperations": Call(
+        lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}
+    ),
+    "ProjectionOperations.status": Call(_pages, {"name": OPTIONAL_NAME}, operations("status")),
+    "ProjectionOperations.pause": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("pause")),
+    "ProjectionOperations.resume": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("resume")),
+    "ProjectionOperations.wait_for": Call(
+        lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
+        {"name": NAME, "saved": [refused(but(NOT_A_COUNT, None))], "timeout": [refused(NOT_SECONDS)]},
+        operations("wait_for"),
+    ),
+    "ProjectionOperations.parked": Call(
+        none,
+        {
+            "name": OPTIONAL_TEXT,
+            "states": [refused([5, True, "failed", b"failed", ("lost",), (5,), [None], Nameless()])],
+            "event_type": OPTIONAL_TEXT,
+            "kind": KIND,
+            "from_position": [refused(NOT_A_COUNT)],
+            "limit": [refused(NOT_A_COUNT)],
+        },
+        operations("parked"),
+    ),
+    "ProjectionOperations.retry": Call(
+        _pages,
+        {
+            "name": NAME,
+            "global_position": [refused(but(NOT_A_COUNT, None))],
+            "event_type": OPTIONAL_TEXT,
+            "kind": KIND,
+            "key": OPTIONAL_TEXT,
+        },
+        operations("retry"),
+    ),
+    "ProjectionOperations.skip": Call(
+        lambda _: {"name": "bad_input_pages", "global_position": 1, "reason": "a test"},
+        {
+            "name": NAME,
+            "global_position": [refused(NOT_A_COUNT)],
+            "reason": [refused([*NOT_TEXT, "", " ", *UNSTORABLE_TEXT])],
+            "key": OPTIONAL_TEXT,
+        },
+        operations("skip"),
+    ),
+    "ProjectionOperations.actions": Call(
+        none, {"name": OPTIONAL_TEXT, "limit": [refused(NOT_A_COUNT)]}, operations("actions")
     ),
     "ProjectionService.status": NO_ARGUMENTS,
     "ProjectionService.start": NO_ARGUMENTS,

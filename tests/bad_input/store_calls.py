@@ -29,6 +29,7 @@ from tests.bad_input.values import (
     NOT_A_UUID,
     NOT_A_VERSION_TO_EXPECT,
     NOT_AN_EVENT,
+    NOT_SECONDS,
     NOT_TEXT,
     UNSTORABLE_TEXT,
     Nameless,
@@ -140,7 +141,9 @@ STORE: Final[Table] = {
             "event_types": WHERE["event_types"],
         },
     ),
-    "Subscription.next_page": Call(lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])]}),
+    "Subscription.next_page": Call(
+        lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])], "patience": [refused(but(NOT_SECONDS, None))]}
+    ),
     "EventStore.transaction": Call(
         lambda _: {},
         {
