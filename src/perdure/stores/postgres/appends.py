@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -59,21 +60,10 @@ class Appends:
         self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
     ) -> list[Outcome]:
         """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
-        numbers, ids, types, versions, data, metadata = _columns(commits)
-        counts = [len(commit.events) for commit in commits]
         row = await connection.fetchrow(
             self._sql["append_commits"],
-            [commit.stream_id for commit in commits],
-            [_expected(commit.expected_version) for commit in commits],
-            _firsts(counts),
-            counts,
-            [number for number, count in enumerate(counts, 1) for _ in range(count)],
-            numbers,
-            ids,
-            types,
-            versions,
-            data,
-            metadata,
+            *_columns_of_commits(commits),
+            *_columns_of_events(commits),
             look_up,
             lock_timeout,
         )
@@ -93,23 +83,12 @@ class Appends:
     ) -> list[AppendResult] | PerdureError:
         """Append to several streams, all or nothing, waiting for them in the order of their locks."""
         commits = group.commits
-        numbers, ids, types, versions, data, metadata = _columns(commits)
-        counts = [len(commit.events) for commit in commits]
         row = await connection.fetchrow(
             self._sql["append_group"],
-            [commit.stream_id for commit in commits],
-            [_expected(commit.expected_version) for commit in commits],
-            _firsts(counts),
-            counts,
+            *_columns_of_commits(commits),
             list(group.conditions),
             [_expected(version) for version in group.conditions.values()],
-            [number for number, count in enumerate(counts, 1) for _ in range(count)],
-            numbers,
-            ids,
-            types,
-            versions,
-            data,
-            metadata,
+            *_columns_of_events(commits),
             look_up,
             lock_timeout,
         )
@@ -138,29 +117,22 @@ def _expected(expected: ExpectedVersion) -> int:
     return _STATES[expected] if isinstance(expected, StreamState) else expected
 
 
-def _firsts(counts: Sequence[int]) -> list[int]:
-    firsts: list[int] = []
-    first = 1
-    for count in counts:
-        firsts.append(first)
-        first += count
-    return firsts
+def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
+    """The commits, column by column: stream, expected version, number of the first event, and how many there are."""
+    counts = [len(commit.events) for commit in commits]
+    return (
+        [commit.stream_id for commit in commits],
+        [_expected(commit.expected_version) for commit in commits],
+        [*accumulate(counts[:-1], initial=1)],
+        [*counts],
+    )
 
 
-def _columns(commits: Sequence[Commit]) -> tuple[list[object], ...]:
-    """The events of all commits, column by column, as one statement takes them."""
-    numbers: list[object] = []
-    ids: list[object] = []
-    types: list[object] = []
-    versions: list[object] = []
-    data: list[object] = []
-    metadata: list[object] = []
-    for commit in commits:
-        for number, event in enumerate(commit.events, 1):
-            numbers.append(number)
-            ids.append(event.event_id)
-            types.append(event.event_type)
-            versions.append(event.event_version)
-            data.append(event.event_data)
-            metadata.append(event.metadata)
-    return numbers, ids, types, versions, data, metadata
+def _columns_of_events(commits: Sequence[Commit]) -> Iterator[list[object]]:
+    """The events of all commits, column by column: number of the commit, number in it, and what is stored."""
+    events = [
+        (commit_number, number, *event)
+        for commit_number, commit in enumerate(commits, 1)
+        for number, event in enumerate(commit.events, 1)
+    ]
+    return map(list, zip(*events, strict=True))
