@@ -28,8 +28,7 @@ NOTHING: Final[Mapping[str, object]] = {}
 
 async def holes(name: str, call: Call, store: EventStore, only: str | None = None) -> list[str]:
     """What is wrong with a call, value by value: nothing, if all is well."""
-    for number, stream_id in enumerate(("note-1", "memo-1")):
-        await store.append_to_stream(stream_id, ANY, [NewEvent(Noted(), event_id=UUID(int=number))])
+    await seed(store)
     world = World(store)
     found = []
     if not isinstance(trouble := await outcome(name, call, world), REACHED):
@@ -44,6 +43,12 @@ async def holes(name: str, call: Call, store: EventStore, only: str | None = Non
     if await content(store) != before:
         found.append("something was written")
     return found
+
+
+async def seed(store: EventStore) -> None:
+    """Append what the calls read; a repeat changes nothing."""
+    for number, stream_id in enumerate(("note-1", "memo-1")):
+        await store.append_to_stream(stream_id, ANY, [NewEvent(Noted(), event_id=UUID(int=number))])
 
 
 async def outcome(name: str, call: Call, world: World, changed: Mapping[str, object] = NOTHING) -> BaseException | None:

@@ -49,6 +49,10 @@ async def _act_later(note: Note) -> None:
     note.write("later")
 
 
+async def _write() -> list[Note]:
+    return [written()]
+
+
 def _deciding(aggregates: Any) -> Callable[[], Awaitable[Any]]:
     async def decide() -> Any:
         return aggregates
@@ -121,7 +125,7 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "execute_all": Call(
-        lambda world: {"store": world.store, "decide": _deciding([Note("unchanged")])},
+        lambda world: {"store": world.store, "decide": _write},
         {
             "store": STORE,
             "decide": [
