@@ -6,13 +6,14 @@ from tests.bad_input.definition_calls import DEFINITIONS
 from tests.bad_input.opening_calls import OPENING
 from tests.bad_input.projection_calls import DEFINED, RUN
 from tests.bad_input.repository_calls import REPOSITORIES
+from tests.bad_input.schema_calls import UPKEEP
 from tests.bad_input.store_calls import STORE
 from tests.bad_input.table import Table
 from tests.bad_input.testing_calls import TESTING
 
 ON_A_STORE: Final[Table] = {**STORE, **REPOSITORIES}
 """Calls that a store answers: made with each of our stores, in every state."""
-ALONE: Final[Table] = {**DEFINITIONS, **OPENING, **TESTING}
+ALONE: Final[Table] = {**DEFINITIONS, **OPENING, **TESTING, **UPKEEP}
 """Calls that need no database."""
 PROJECTIONS: Final[Table] = {**DEFINED, **RUN}
 ALL: Final[Table] = {**ON_A_STORE, **ALONE, **PROJECTIONS}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import perdure
+import perdure.schema
 import perdure.testing
 from perdure.log import Selection
 from tests.bad_input.all_calls import ALL
@@ -59,6 +60,9 @@ def public_calls() -> dict[str, set[str]]:
                 calls[name] = parameters(thing)
             elif not issubclass(thing, BaseException):
                 calls |= calls_of(thing)
+    for name, thing in vars(perdure.schema).items():
+        if inspect.isfunction(thing):
+            calls[f"schema.{name}"] = parameters(thing)
     return calls
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import perdure
+import perdure.schema
 import perdure.testing
 from perdure import (
     AggregateRoot,
@@ -125,6 +126,8 @@ class World:
     def function(self, name: str) -> Callable[..., Any]:
         """The public call of that name: a function, a class, or a method of an instance."""
         owner, _, method = name.partition(".")
+        if owner == "schema":
+            return cast("Callable[..., Any]", getattr(perdure.schema, method))
         if method:
             return cast("Callable[..., Any]", getattr(self._instances[owner](), method))
         module = perdure if owner in perdure.__all__ else perdure.testing

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from perdure.stores.connect import located_database
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.drift import Drift, find_drift
-from perdure.stores.postgres.migrator import LOCK_TIMEOUT, PATIENCE, Migrator
+from perdure.stores.postgres.migrator import LOCK_TIMEOUT, PATIENCE, Migrator, check_wait
 from perdure.stores.postgres.plan import Plan, new_schema, plan_of
 from perdure.stores.postgres.roles import Grant, RoleKind, Roles, grant_statements, revoke_statements
 
@@ -47,6 +47,8 @@ async def apply(
         SchemaTooNewError: the schema was made by a newer version of Perdure.
         ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
     """
+    check_wait("lock_timeout", lock_timeout)
+    check_wait("timeout", timeout)
     async with _database(url, schema) as database, database.session() as connection:
         return await Migrator(database, lock_timeout=lock_timeout, timeout=timeout).apply(connection)
 
@@ -94,6 +96,7 @@ async def grant(url: str | None, role: str, kind: RoleKind, *, schema: str = "pe
         ConfigurationError: there is no such role, or no grant can limit it, or the database's user may not grant.
         SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
     """
+    grant_statements(schema, [Grant(role, kind)])  # refuses what can't be one
     async with _database(url, schema) as database, database.session() as connection:
         await Migrator(database).check(connection)
         await Roles(schema).grant(connection, Grant(role, kind))
@@ -106,6 +109,7 @@ async def revoke(url: str | None, role: str, *, schema: str = "perdure") -> None
         ConfigurationError: there is no such role, or it may act as the schema's owner.
         SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
     """
+    revoke_statements(schema, role)  # refuses what can't be one
     async with _database(url, schema) as database, database.session() as connection:
         await Migrator(database).check(connection)
         await Roles(schema).revoke(connection, role)

@@ -12,8 +12,8 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from perdure.errors import InvalidArgumentError
-from perdure.stores.postgres.statements import fill_in, quote_identifier
+from perdure.checks import check_count
+from perdure.stores.postgres.statements import fill_in, quoted_schema
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -52,12 +52,10 @@ class Names:
     """
 
     def __init__(self, schema: str, namespace: int | None = None) -> None:
-        if "$$" in schema:
-            raise InvalidArgumentError("schema", f"{schema!r} holds $$, which ends the body of a function")
         self.schema = schema
-        self.quoted = quote_identifier(schema)
-        if namespace is not None and (type(namespace) is not int or not 1 <= namespace < 2**15):
-            raise InvalidArgumentError("namespace", f"must be a number from 1 to 32767, not {namespace!r}")
+        self.quoted = quoted_schema(schema)
+        if namespace is not None:
+            check_count("namespace", namespace, 1, 2**15 - 1)
         # Fifteen bits, not zero: the upper part of a positive bigint, beside 48 bits of position.
         self._namespace = secrets.randbelow(2**15 - 1) + 1 if namespace is None else namespace
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from perdure.checks import check_seconds
 from perdure.errors import InvalidArgumentError, LockHolder, SchemaLockedError, SchemaOutdatedError, SchemaTooNewError
 from perdure.observation import keys
 from perdure.stores.postgres.database import Database
@@ -76,9 +77,8 @@ class Migrator:
         lock_timeout: float = LOCK_TIMEOUT,
         timeout: float = PATIENCE,
     ) -> None:
-        for name, value in (("lock_timeout", lock_timeout), ("timeout", timeout)):
-            if value < 0.001:
-                raise InvalidArgumentError(name, f"must be at least a millisecond, not {value}")
+        check_wait("lock_timeout", lock_timeout)
+        check_wait("timeout", timeout)
         self._database = database
         self._schema = database.schema
         self._names = Names(database.schema)
@@ -252,3 +252,10 @@ def record(sql: str, migration: Migration, steps: int | None = None) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{max(1, round(seconds * 1000))}ms"
+
+
+def check_wait(argument: str, seconds: float) -> None:
+    """Raise InvalidArgumentError unless PostgreSQL can wait for that long: 0 would be for ever."""
+    check_seconds(argument, seconds)
+    if seconds < 0.001:
+        raise InvalidArgumentError(argument, f"must be at least a millisecond, not {seconds}")

@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import asyncpg
 
 from perdure.errors import ConfigurationError, InvalidArgumentError
-from perdure.stores.postgres.statements import Statements, quote_identifier
+from perdure.errors.wording import shown
+from perdure.stores.postgres.statements import Statements, quote_identifier, quoted_schema
 
 _FOLDER: Final = Path(__file__).parent / "sql" / "roles"
 
@@ -43,7 +44,7 @@ def revoke_statements(schema: str, role: str) -> list[str]:
 
 def _statements_of(schema: str, grant: Grant) -> list[str]:
     if grant.kind not in get_args(RoleKind):
-        raise InvalidArgumentError("kind", f"{grant.kind!r} is none of {', '.join(get_args(RoleKind))}")
+        raise InvalidArgumentError("kind", f"{shown(grant.kind)} is none of {', '.join(get_args(RoleKind))}")
     names = _names(schema, grant.role)
     if grant.kind == "owner":
         if "$transfer$" in schema + grant.role:
@@ -56,7 +57,7 @@ def _statements_of(schema: str, grant: Grant) -> list[str]:
 
 
 def _names(schema: str, role: str) -> dict[str, str]:
-    quoted, quoted_role = quote_identifier(schema), quote_identifier(role)
+    quoted, quoted_role = quoted_schema(schema), quote_identifier(role, "role")
     return {
         "schema": quoted,
         "schema_literal": _within_quotes(quoted),
