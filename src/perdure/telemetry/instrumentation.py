@@ -32,9 +32,9 @@ def instrument(
         MissingExtraError: opentelemetry-api isn't installed.
 
     Example:
-        from perdure import telemetry
+        from perdure.telemetry import instrument
 
-        telemetry.instrument()
+        instrument()
     """
     try:
         from perdure.telemetry.observer import Telemetry

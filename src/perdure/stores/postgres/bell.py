@@ -48,6 +48,12 @@ class Bell:
         self._quiet.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
+        self._is_connected = False
+
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether the other processes are heard; None when nobody wants to hear them."""
+        return None if self._listener is None else self._is_connected
 
     def start(self) -> None:
         """Get ready to ring. The connection is made when there is something to tell."""
@@ -118,9 +124,11 @@ class Bell:
         try:
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(self._channel, self._heard)
+            self._is_connected = True
             self._changes.announce()  # what was appended before we listened
             await gone.wait()
         finally:
+            self._is_connected = False
             connection.terminate()
         logger.warning("the listening connection was lost; connecting again", extra=keys(operation="listen"))
         self._changes.announce()

@@ -69,6 +69,12 @@ class GroupAppender:
         """Start the lanes. They connect when there is something to append."""
         self._tasks = [asyncio.create_task(self._lane(), name=f"perdure append lane {i}") for i in range(self._lanes)]
 
+    def check_alive(self) -> None:
+        """Raise StoreClosedError if a lane has ended, as by a fault of ours: what is queued might wait for ever."""
+        for task in self._tasks:
+            if task.done():
+                raise StoreClosedError(f"{task.get_name()!r} has ended")
+
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit together with those of other callers. Raises as `EventStore.append_to_stream` does.
 

@@ -20,7 +20,7 @@ import asyncpg
 from perdure.checks import check_seconds
 from perdure.errors import InvalidArgumentError, LockHolder, SchemaLockedError, SchemaOutdatedError, SchemaTooNewError
 from perdure.observation import keys
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.lock_watch import LockWatch
 from perdure.stores.postgres.migrations import MIGRATIONS, Migration, Names, Statement, known_migrations
@@ -90,7 +90,7 @@ class Migrator:
             Path(__file__).parent / "sql", schema=self._names.quoted, lock_timeout=_milliseconds(lock_timeout)
         )
 
-    async def check(self, connection: asyncpg.Connection[Any]) -> None:
+    async def check(self, connection: Connection) -> None:
         """Raise SchemaOutdatedError or SchemaTooNewError unless the schema is as this version of Perdure needs it."""
         with translated_errors():
             if missing := (await self.state(connection)).names:
@@ -114,7 +114,7 @@ class Migrator:
                 except asyncpg.InsufficientPrivilegeError as error:
                     raise SchemaOutdatedError(self._schema, missing, forbidden=str(error)) from error
 
-    async def state(self, connection: asyncpg.Connection[Any]) -> State:
+    async def state(self, connection: Connection) -> State:
         """Which migrations are missing.
 
         Raises:

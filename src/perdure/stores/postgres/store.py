@@ -155,6 +155,35 @@ class PostgreSQLEventStore(EventStore):
             finally:
                 await self.database.close()
 
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether other processes can wake those who follow the log here; None when nobody has begun to."""
+        self._check_context()
+        return self._bell.is_listening
+
+    def check_alive(self) -> None:
+        """Raise unless the store is open, in this event loop and process, and writes what is queued."""
+        self._check_context()
+        self._group.check_alive()
+
+    async def check_writable(self) -> None:
+        """Raise unless the database can be reached, and takes appends."""
+        self._check_context()
+        sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
+        [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
+        if in_recovery:
+            raise ConfigurationError("the server is a standby, which takes no appends: give the primary's URL")
+        if read_only:
+            raise ConfigurationError(
+                "default_transaction_read_only is on, so the server takes no appends: use another user, or turn it off"
+            )
+
+    async def check_schema(self) -> None:
+        """Raise SchemaOutdatedError or SchemaTooNewError unless the schema is as this version of Perdure needs it."""
+        self._check_context()
+        async with self.database.connection() as connection:
+            await self._migrator.check(connection)
+
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""
         self._check_context()

@@ -1,0 +1,192 @@
+"""Whether a process is alive and ready, for those who restart it and who send it requests: `live` and `ready`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from perdure.errors import PerdureError
+from perdure.projections.status import ProjectionStatus
+from perdure.store import EventStore
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+State = Literal["ok", "degraded", "failed"]
+"""Degraded: it works, but somebody should look."""
+
+_ORDER: Final[tuple[State, ...]] = ("ok", "degraded", "failed")
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was looked at, and how it is.
+
+    Attributes:
+        name: ``store``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
+            ``projections``, when they can't be seen.
+        state: How it is.
+        reason: Why it isn't ok.
+        lag: How many positions a projection is behind.
+    """
+
+    name: str
+    state: State
+    reason: str | None = None
+    lag: int | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a process is. Made by `live` and `ready`.
+
+    Attributes:
+        state: The worst of the checks.
+        checks: What was looked at.
+    """
+
+    state: State
+    checks: tuple[Check, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing has failed."""
+        return self.state != "failed"
+
+    @property
+    def http_status(self) -> int:
+        """What an HTTP handler answers: 200, or 503 when something has failed."""
+        return 200 if self.is_ok else 503
+
+    def to_json(self) -> str:
+        """The same as JSON, for the body of the answer."""
+        return msgspec.json.encode(self).decode()
+
+
+class Projections(Protocol):
+    """What tells how projections are: a `ProjectionService`."""
+
+    async def status(self) -> Sequence[ProjectionStatus]:
+        """How the projections are."""
+        ...
+
+
+async def live(store: EventStore) -> Health:
+    """Whether the process works. If not, it should be restarted; a database that is down is no reason for that.
+
+    It never raises, and doesn't ask the database.
+
+    Args:
+        store: an open store.
+    """
+    try:
+        if isinstance(store, PostgreSQLEventStore):
+            store.check_alive()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
+        return _health([_failed("store", error)])
+    return _health([Check("store", "ok")])
+
+
+async def ready(
+    store: EventStore, service: Projections | None = None, *, max_lag: int | None = None, timeout: float = 2.0
+) -> Health:
+    """Whether the process can take requests. If not, they should go elsewhere until it can.
+
+    It never raises, and returns within `timeout`, whatever the database does.
+
+    Args:
+        store: an open store.
+        service: the projections that requests rely on. All processes that run one share its fate: if it is paused, none
+            of them is ready. Leave it out where requests can do without.
+        max_lag: how many positions a projection may be behind; None for any number.
+        timeout: how many seconds it may take.
+
+    Example:
+        health = await ready(store, service, max_lag=1000)
+        answer = Response(health.to_json(), status=health.http_status)
+    """
+    looks: dict[str, Coroutine[object, object, list[Check]]] = {}
+    if isinstance(store, PostgreSQLEventStore):
+        looks["database"] = _passed("database", store.check_writable)
+        looks["schema"] = _passed("schema", store.check_schema)
+        looks["listener"] = _listener(store)
+    else:
+        looks["store"] = _passed("store", lambda: store.stream_version("perdure-health"))
+    if service is not None:
+        looks["projections"] = _projections(service, max_lag)
+    return _health(await _all(looks, timeout))
+
+
+async def _all(looks: dict[str, Coroutine[object, object, list[Check]]], timeout: float) -> list[Check]:
+    tasks = {name: asyncio.create_task(look, name=f"perdure health {name}") for name, look in looks.items()}
+    try:
+        await asyncio.wait(tasks.values(), timeout=timeout)
+        return [check for name, task in tasks.items() for check in _checks(name, task, timeout)]
+    finally:
+        for task in tasks.values():
+            # Not waited for: a connection that hangs may take its time to be cancelled, too.
+            if task.cancel():
+                _ending.add(task)
+                task.add_done_callback(_ended)
+
+
+def _checks(name: str, task: asyncio.Task[list[Check]], timeout: float) -> list[Check]:
+    if not task.done():
+        return [Check(name, "failed", f"no answer within {timeout:g} s")]
+    if task.cancelled():
+        return [Check(name, "failed", "it was cancelled")]
+    error = task.exception()
+    return task.result() if error is None else [_failed(name, error)]
+
+
+async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Check]:
+    await look()
+    return [Check(name, "ok")]
+
+
+async def _listener(store: PostgreSQLEventStore) -> list[Check]:
+    if store.is_listening is False:
+        return [Check("listener", "degraded", "not connected: what others append is seen a moment later")]
+    return [Check("listener", "ok")]
+
+
+async def _projections(service: Projections, max_lag: int | None) -> list[Check]:
+    return [_projection(status, max_lag) for status in await service.status()]
+
+
+def _projection(status: ProjectionStatus, max_lag: int | None) -> Check:
+    state, reason = _judged(status, max_lag)
+    return Check(f"projection {status.name}", state, reason, status.lag)
+
+
+def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str | None]:
+    if status.state != "running":
+        failure = status.failure
+        why = f" before position {failure.global_position}: {failure.error_type}" if failure else ""
+        return "failed", f"{status.state}{why}"
+    if max_lag is not None and status.lag > max_lag:
+        return "failed", f"{status.lag} positions behind, {max_lag} are allowed"
+    if status.trouble is not None:
+        return "degraded", status.trouble
+    if parked := status.failed + status.waiting:
+        return "degraded", f"{parked} events are parked"
+    return "ok", None
+
+
+def _failed(name: str, error: BaseException) -> Check:
+    # Of our own errors the text, which says what to do; of others the class, for their text may say anything.
+    return Check(name, "failed", str(error) if isinstance(error, PerdureError) else type(error).__qualname__)
+
+
+def _health(checks: Sequence[Check]) -> Health:
+    worst: State = max([check.state for check in checks], key=_ORDER.index)
+    return Health(worst, tuple(checks))
+
+
+def _ended(task: asyncio.Task[list[Check]]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        task.exception()  # looked at, lest asyncio complain
+
+
+_ending: set[asyncio.Task[list[Check]]] = set()
+"""Tasks that are being cancelled: the event loop itself keeps no reference to them."""
