@@ -23,6 +23,7 @@ from perdure.stores.postgres.statements import Statements
 _FOLDER: Final = Path(__file__).parent / "sql"
 _HARMLESS: Final = frozenset({"select", "usage", "execute"})
 """What a role may be given by hand. Public may not."""
+_NAMESPACE: Final = re.compile(r"RETURN (\d+)\b")
 
 
 class Drift(NamedTuple):
@@ -67,8 +68,8 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     await transaction.start()
     try:
         found = await _inventory(connection, schema, (schema, scratch))
-        behind = await connection.fetchval(_statements(schema)["sequence_is_behind"])
-        await _make(connection, schema, scratch)
+        behind = await _is_behind(connection, schema, found)
+        await _make(connection, schema, scratch, found)
         expected = await _inventory(connection, scratch, (schema, scratch))
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
@@ -80,10 +81,10 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     return [*_differences(expected, found), *([_sequence_behind()] if behind else [])]
 
 
-async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str) -> None:
+async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, found: _Inventory) -> None:
     """All that the migrations and grants make, in another schema."""
-    namespace = await connection.fetchval(_statements(schema)["store_namespace"])
-    names = Names(scratch, namespace)
+    number = _NAMESPACE.search(found.parts.get(_Part("function", None, "store_namespace()"), ""))
+    names = Names(scratch, int(number[1]) if number else None)
     sql = _statements(scratch)
     await connection.execute(sql["create_schema"])
     await connection.execute(sql["create_migrations"])
@@ -91,8 +92,17 @@ async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str) 
         for statement in migration.statements:
             await connection.execute(names.fill(statement))
     await connection.execute(sql["close_to_public"])
-    for grant in grant_statements(scratch, await Roles(schema).granted(connection)):
-        await connection.execute(grant)
+    if _Part("table", None, "roles") in found.parts:
+        for grant in grant_statements(scratch, await Roles(schema).granted(connection)):
+            await connection.execute(grant)
+
+
+async def _is_behind(connection: asyncpg.Connection[Any], schema: str, found: _Inventory) -> bool:
+    """Whether positions would be drawn that events have already."""
+    if not {_Part("table", None, "events"), _Part("sequence", None, "global_position")} <= found.parts.keys():
+        return False
+    behind: bool = await connection.fetchval(_statements(schema)["sequence_is_behind"])
+    return behind
 
 
 async def _inventory(connection: asyncpg.Connection[Any], schema: str, both: tuple[str, str]) -> _Inventory:
