@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -26,7 +27,9 @@ def missing_names(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
             module = importlib.import_module(node.module or "")
-            missing += [alias.name for alias in node.names if not has(module, alias.name)]
+            missing += [
+                alias.name for alias in node.names if not has(module, alias.name) and not within(module, alias.name)
+            ]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "perdure":
             missing += [] if has(perdure, node.attr) else [node.attr]
     return missing
@@ -40,6 +43,11 @@ def has(module: ModuleType, path: str) -> bool:
             return False
         thing = getattr(thing, name)
     return True
+
+
+def within(module: ModuleType, name: str) -> bool:
+    """Whether the module is a package that holds a module of that name, imported so far or not."""
+    return hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{name}") is not None
 
 
 def anchor(heading: str) -> str:
