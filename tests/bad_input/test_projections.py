@@ -29,7 +29,6 @@ OPEN = {
     "ProjectionService.wait_for": {"name", "timeout"},
     "ProjectionService.resume": {"name"},
 }
-OPEN |= {name: set(call.bad) for name, call in RUN.items() if name.startswith("ProjectionOperations")}
 """Cells that don't hold yet. One that holds loses its place here."""
 
 

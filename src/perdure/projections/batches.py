@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
 from perdure.projections.definition import Definition
-from perdure.projections.failing import Failure
+from perdure.projections.failing import Failure, TooManyParkedError
 from perdure.projections.fold import Diverted, Scope, fold, needed, plan
 from perdure.projections.parking import Parking, positions_of
 from perdure.projections.segments import Checkpoint, Segment, Segments, checkpoint_at
@@ -28,8 +28,8 @@ class Taken(NamedTuple):
     """Up to where it is written."""
     done: int
     """How many of its events that is."""
-    parked: int
-    """How many of those were parked."""
+    parked: Sequence[Diverted]
+    """What of those was parked."""
     failure: Failure | None
     """The event after those, when it failed."""
 
@@ -64,7 +64,6 @@ class Batches:
 
         Raises:
             FencedError: the checkpoint isn't where it was, or the segments are somebody else's.
-            TooManyParkedError: one would have to be parked, but there are too many.
         """
 
         async def end(connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
@@ -86,12 +85,18 @@ class Batches:
     async def _take(self, since: Checkpoint, events: Sequence[StoredEvent], scope: Scope, end: End) -> Taken:
         try:
             return await self._fold(since, events, scope, end)
+        except TooManyParkedError as error:
+            before = [one for one in events if one.global_position < error.stored.global_position]
+            taken = await self._take(since, before, scope, end) if before else Taken(since, 0, [], None)
+            if len(before) > taken.done:
+                return taken
+            return taken._replace(failure=Failure(error.stored, error, (error.key,)))
         except DatabaseError as error:
             # The database refuses a value, as by a constraint that was added to the table: find out whose.
             if error.sqlstate[:2] not in _REFUSALS:
                 raise
             if len(events) == 1:
-                return Taken(since, 0, 0, Failure(events[0], error, self._keys(events, scope)))
+                return Taken(since, 0, [], Failure(events[0], error, await self._refused(events, scope)))
             return await self._take(since, events[: len(events) // 2], scope, end)
 
     async def _fold(self, since: Checkpoint, events: Sequence[StoredEvent], scope: Scope, end: End) -> Taken:
@@ -108,10 +113,32 @@ class Batches:
                     await end(connection, done, diverted)
                     await self._storage.write(connection, changes)
                 since = checkpoint_at(done[-1])
-        return Taken(since, len(done), len(diverted), failure)
+        return Taken(since, len(done), diverted, failure)
 
-    def _keys(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
-        return tuple(key for step in plan(self._definition, events, scope).steps for key, _ in step.keys)
+    async def _refused(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
+        """The keys for which the database refuses an event; all of them, when it refuses them only together."""
+        keys = tuple(key for step in plan(self._definition, events, scope).steps for key, _ in step.keys)
+        if len(keys) == 1:
+            return keys
+        return tuple([key for key in keys if await self._is_refused(events, key)]) or keys
+
+    async def _is_refused(self, events: Sequence[StoredEvent], key: Key) -> bool:
+        batch = plan(self._definition, events, Scope(only=key))
+        try:
+            async with self._database.connection() as connection:
+                rows = await self._storage.load(connection, needed(self._definition, batch.steps))
+                changes, _ = fold(self._definition, batch, rows)
+                trial = connection.transaction()
+                await trial.start()
+                try:
+                    await self._storage.write(connection, changes)
+                finally:
+                    await trial.rollback()
+        except DatabaseError as error:
+            if error.sqlstate[:2] not in _REFUSALS:
+                raise
+            return True
+        return False
 
 
 End = Callable[[Connection, Sequence[StoredEvent], Sequence[Diverted]], Coroutine[Any, Any, None]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from traceback import format_exception
 from typing import Final, Literal, NamedTuple
@@ -16,6 +17,10 @@ from perdure.projections.tables import Key
 FailureKind = Literal["handler", "decoding", "unknown_type", "database", "timeout", "too_many_parked"]
 """Where it went wrong: in the user's code, in decoding or upcasting, in a type that has no class here, in the database
 that refused a value, in a handler that took too long, or in that there are too many parked events already."""
+
+
+_LONGEST_TEXT: Final = 20_000
+"""Characters: an error may quote the value that it is about, of any size."""
 
 
 class Failure(NamedTuple):
@@ -43,15 +48,29 @@ class EventFailure(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     """How often it was tried."""
     failed_at: datetime
+    keys: tuple[str, ...] = ()
+    """The keys of the rows for which it failed, as JSON; none when that can't be told."""
 
 
 class TooManyParkedError(Exception):
-    """An event would have to be parked, but there are as many parked as there may be."""
+    """An event would have to be parked, but there are as many parked as there may be.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: how many there may be.
+        stored: the event.
+        key: the key for which it would have to be parked.
+        failure: why it failed; None when it would wait behind another.
+    """
+
+    def __init__(self, limit: int, stored: StoredEvent, key: Key, failure: EventFailure | None) -> None:
+        why = f"it failed: {failure.error_type}: {failure.message}" if failure else "it waits behind one that failed"
         super().__init__(
-            f"{limit} events are parked, which is as many as there may be: retry or skip them, then resume"
+            f"{limit} events are parked, which is as many as there may be: retry or skip some, then resume. "
+            f"The next one can't be parked, and {why}"
         )
+        self.stored = stored
+        self.key = key
+        self.attempts = failure.attempts if failure else 0
 
 
 _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind], ...]] = (
@@ -63,8 +82,8 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind], ...]] = (
 )
 
 
-def told(failure: Failure, attempts: int) -> EventFailure:
-    """A failure as it is kept."""
+def told(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFailure:
+    """A failure as it is kept, with the keys of its rows as JSON."""
     stored, error, _ = failure
     return EventFailure(
         global_position=stored.global_position,
@@ -78,6 +97,7 @@ def told(failure: Failure, attempts: int) -> EventFailure:
         traceback=_storable("".join(format_exception(error))),
         attempts=attempts,
         failed_at=datetime.now(UTC),
+        keys=tuple(keys),
     )
 
 
@@ -97,5 +117,8 @@ def _message(error: Exception) -> str:
 
 
 def _storable(text: str) -> str:
-    """The text without what PostgreSQL, or JSON, can't hold: an error must never fail to be kept."""
+    """The text without what can't be kept: an error must never fail to be. Of a huge one, the middle is left out."""
+    if len(text) > _LONGEST_TEXT:
+        half = _LONGEST_TEXT // 2
+        text = f"{text[:half]} ... {text[-half:]}"
     return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

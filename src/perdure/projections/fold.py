@@ -6,6 +6,7 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -37,9 +38,9 @@ class Scope:
     """Only the rows of these; None means all."""
     only: Key | None = None
     """Only the row of this key; None means all."""
-    skipped: frozenset[int] = frozenset()
-    """The positions of events that pass by."""
-    blocked: frozenset[Key] = frozenset()
+    skipped: AbstractSet[tuple[int, Key | None]] = frozenset()
+    """The events, by position, that pass by, each for a key; None means for all."""
+    blocked: AbstractSet[Key] = frozenset()
     """The keys whose events wait behind one that is parked."""
     parked: Mapping[tuple[int, Key], EventFailure] = field(default_factory=dict[tuple[int, Key], EventFailure])
     """The events, by position, that are parked now, each for a key; the later ones of the key wait behind it."""
@@ -134,7 +135,8 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
     blocked = set(scope.blocked)
     for stored in events:
         handling = definition.handlings.get(stored.event_type)
-        if handling is None or stored.global_position in scope.skipped:
+        position = stored.global_position
+        if handling is None or (position, None) in scope.skipped:
             continue  # never decoded: it may be of a type that has no class here
         try:
             event = stored.decode()
@@ -143,7 +145,9 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
             return Plan(steps, diverted, Failure(stored, error))
         reached: list[tuple[Key, dict[str, list[Key]]]] = []
         for key in keys:
-            failure = scope.parked.get((stored.global_position, key))
+            if (position, key) in scope.skipped:
+                continue
+            failure = scope.parked.get((position, key))
             if failure is not None or key in blocked:
                 diverted.append(Diverted(stored, key, failure))
                 blocked.add(key)

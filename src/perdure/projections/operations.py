@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import getpass
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
 
+from perdure.checks import check_count, check_instance, check_seconds, check_text, checked_id
 from perdure.commit import AppendResult
 from perdure.context import current_context
 from perdure.errors import (
@@ -22,7 +23,7 @@ from perdure.errors import (
     UnknownProjectionError,
     UnsupportedOperationError,
 )
-from perdure.log import check_count
+from perdure.errors.wording import shown
 from perdure.projections.failing import EventFailure, FailureKind
 from perdure.projections.segments import raise_if_paused
 from perdure.projections.status import ProjectionStatus, decoded_failure, read_status
@@ -93,8 +94,11 @@ class ProjectionOperations:
     """
 
     def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
+        check_instance("store", store, EventStore)
         if not isinstance(store, PostgreSQLEventStore):
             raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
+        if actor is not None:
+            checked_id("actor", actor)
         self._store = store
         self._database = store.database
         self._actor = actor
@@ -107,10 +111,9 @@ class ProjectionOperations:
         Raises:
             UnknownProjectionError: there is none of that name.
         """
-        found = await read_status(self._database, name)
-        if name is not None and not found:
-            await self._unknown(name)
-        return found
+        if name is not None:
+            await self._check(name)
+        return await read_status(self._database, name)
 
     async def pause(self, name: str, reason: str | None = None) -> None:
         """Let no build of a projection go on; when it returns, nothing more is written. It stays so until `resume`.
@@ -129,6 +132,8 @@ class ProjectionOperations:
         await self._switch_segments("resume", "resumed", name, reason)
 
     async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
+        if reason is not None:
+            check_text("reason", reason)
         await self._check(name)
         async with self._acting() as connection:
             changed = await connection.fetch(self._sql[statement], name)
@@ -149,9 +154,11 @@ class ProjectionOperations:
             UnknownProjectionError: there is none of that name.
         """
         position = position_of(saved)
+        check_seconds("timeout", timeout)
+        await self._check(name)
         deadline = asyncio.get_running_loop().time() + timeout
         while position is not None:
-            status = next(one for one in await self.status(name) if one.is_shown)
+            status = _shown(await read_status(self._database, name))
             if status.global_position >= position:
                 return
             raise_if_paused(name, status.segments, position)
@@ -172,18 +179,28 @@ class ProjectionOperations:
     ) -> list[ParkedEvent]:
         """Parked events, oldest first.
 
+        An event that is parked for several keys, or in several builds, comes once for each, and a page never ends
+        within an event.
+
         Args:
             name: of this projection only.
             states: those that failed, unless more or others are named; None means all.
             event_type: of this stored type only.
             kind: that failed in this way only.
             from_position: strictly after this position of the log, to go on.
-            limit: how many at most.
+            limit: how many at most, and the rest of the last event.
         """
+        _check_filter(name=name, event_type=event_type)
+        _check_kind(kind)
+        if states is not None and (not isinstance(states, tuple) or not set(states) <= set(get_args(ParkedState))):
+            raise InvalidArgumentError("states", f"must be some of {get_args(ParkedState)}, not {shown(states)}")
+        check_count("from_position", from_position)
+        check_count("limit", limit)
         rows = await self._database.fetch(
             self._sql["parked"], name, None if states is None else list(states), event_type, kind, from_position, limit
         )
-        return [_parked(dict(row)) for row in rows]
+        found = [_parked(dict(row)) for row in rows]
+        return sorted(found, key=lambda one: (one.global_position, one.name, one.version, one.build, one.key))
 
     async def retry(
         self,
@@ -202,6 +219,10 @@ class ProjectionOperations:
         Raises:
             UnknownProjectionError: there is none of that name.
         """
+        if global_position is not None:
+            check_count("global_position", global_position)
+        _check_filter(event_type=event_type, key=key)
+        _check_kind(kind)
         await self._check(name)
         async with self._acting() as connection:
             rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
@@ -213,8 +234,10 @@ class ProjectionOperations:
     async def skip(self, name: str, global_position: int, reason: str, *, key: str | None = None) -> int:
         """Leave an event out of a projection for good: one that is parked, or that it is paused before.
 
-        What waited behind it is taken then; what is paused before it is resumed. The event stays in the log, and the
-        record of what was skipped stays, too.
+        It is left out of the rows for which it failed; where that can't be told, as when it can't be decoded, of all
+        that haven't had it yet. What waited behind it is taken then, and what is paused before it goes on. The event
+        stays in the log, and the record of what was skipped stays, too. A new version, or a rebuild, meets the event
+        again.
 
         Args:
             name: the projection's.
@@ -223,28 +246,32 @@ class ProjectionOperations:
             key: only for the row of this key, as `ParkedEvent` shows it.
 
         Returns:
-            for how many keys, or segments that were paused, it was skipped; 0 when it is neither parked nor in the way.
+            for how many keys it was skipped, one that can't be told included; 0 when it is neither parked nor in the
+            way.
 
         Raises:
             InvalidArgumentError: no reason is given.
             UnknownProjectionError: there is none of that name.
         """
-        if not isinstance(reason, str) or not reason.strip():
+        check_text("reason", reason)
+        if not reason.strip():
             raise InvalidArgumentError("reason", "say why the event is skipped, for those who look for it later")
         check_count("global_position", global_position)
+        _check_filter(key=key)
         await self._check(name)
         async with self._acting() as connection:
-            rows = list(await connection.fetch(self._sql["skip"], name, global_position, key))
-            if key is None and (whole := await connection.fetch(self._sql["skip_whole"], name, global_position)):
-                rows += whole
-                await connection.fetch(self._sql["resume"], name)
+            # In the order in which those who run it take these locks: the segments first.
+            rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, key)
+            rows += await connection.fetch(self._sql["skip"], name, global_position, key)
             for row in rows:
-                detail = {"key": row.get("key", ""), "positions": [global_position]}
+                detail = {"key": row["key"], "positions": [global_position]}
                 await self._keep(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
         return len(rows)
 
     async def actions(self, name: str | None = None, limit: int = 100) -> list[ProjectionAction]:
         """What was done to projections, newest first: paused, resumed, parked, retried, skipped, rebuilt, switched."""
+        _check_filter(name=name)
+        check_count("limit", limit)
         rows = await self._database.fetch(self._sql["actions"], name, limit)
         return [
             msgspec.convert({**row, "detail": row["detail"] and msgspec.json.decode(row["detail"])}, ProjectionAction)
@@ -265,14 +292,9 @@ class ProjectionOperations:
         await connection.execute(self._record, *build, action, self._actor or actor(), reason, encoded)
 
     async def _check(self, name: str) -> None:
-        if name not in await self._names():
-            await self._unknown(name)
-
-    async def _unknown(self, name: str) -> None:
-        raise UnknownProjectionError(name, await self._names())
-
-    async def _names(self) -> list[str]:
-        return [row["name"] for row in await self._database.fetch(self._sql["names"])]
+        names = [row["name"] for row in await self._database.fetch(self._sql["names"])]
+        if name not in names:
+            raise UnknownProjectionError(name, names)
 
 
 def position_of(saved: AppendResult | int | None) -> int | None:
@@ -281,6 +303,22 @@ def position_of(saved: AppendResult | int | None) -> int | None:
     if position is not None:
         check_count("saved", position)
     return position
+
+
+def _check_filter(**texts: str | None) -> None:
+    for argument, text in texts.items():
+        if text is not None:
+            check_text(argument, text)
+
+
+def _check_kind(kind: str | None) -> None:
+    if kind is not None and kind not in get_args(FailureKind):
+        raise InvalidArgumentError("kind", f"must be one of {get_args(FailureKind)}, not {shown(kind)}")
+
+
+def _shown(builds: Sequence[ProjectionStatus]) -> ProjectionStatus:
+    """The build that the views show; the last one, as long as they show none."""
+    return next((build for build in builds if build.is_shown), builds[-1])
 
 
 def actor() -> str:

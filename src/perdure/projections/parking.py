@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
 from perdure.projections.definition import Definition
 from perdure.projections.failing import EventFailure, TooManyParkedError
@@ -18,17 +21,28 @@ from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
 
 _SQL: Final = Path(__file__).parent / "sql"
+_LONGEST_KEY: Final = 2000
+"""Bytes: parked events are found by their key, and an index takes 2704 for an entry, the projection's name included."""
 
 
-class Standstill(NamedTuple):
+@dataclass
+class Standstill:
     """What doesn't reach the rows of a build."""
 
-    blocked: frozenset[Key] = frozenset()
+    blocked: set[Key] = field(default_factory=set[Key])
     """The keys whose events wait behind one that is parked."""
-    skipped: frozenset[int] = frozenset()
-    """The positions of events that were skipped as a whole."""
-    asked: tuple[tuple[Key, int], ...] = ()
-    """The keys to be tried again, with their hashes."""
+    skipped: frozenset[tuple[int, Key | None]] = frozenset()
+    """The events, by position, that somebody skipped before they were taken, each for a key; None means for all."""
+    asked: deque[tuple[Key, int]] = field(default_factory=deque[tuple[Key, int]])
+    """The keys to be looked at again, with their hashes."""
+
+
+class Parked(NamedTuple):
+    """An event that failed, or waits."""
+
+    stored: StoredEvent
+    attempts: int
+    """How often it was tried."""
 
 
 class Parking:
@@ -50,23 +64,36 @@ class Parking:
         self._sql = Statements(_SQL / "parking", schema=database.quoted_schema)
         self._record = Statements(_SQL / "action", schema=database.quoted_schema)["record"]
 
+    def names_of(self, keys: Sequence[Key]) -> list[str]:
+        """The keys as they are kept; none when one of them is too long for that."""
+        names = [self._table.encode_key(key) for key in keys]
+        return names if all(len(name.encode()) <= _LONGEST_KEY for name in names) else []
+
     async def standstill(self) -> Standstill:
         """What doesn't reach the rows now."""
-        rows = await self._database.fetch(self._sql["standstill"], *self._build)
-        keyed = [row for row in rows if row["skipped_position"] is None]
-        keys = self._table.decode_keys(row["key"] for row in keyed)
+        async with self._database.connection() as connection:
+            # In this order: who resumes a projection that he skipped an event of does both at once.
+            heads = await connection.fetch(self._sql["heads"], *self._build)
+            skipped = await connection.fetch(self._sql["skipped"], *self._build)
+        keys = self._table.decode_keys(row["key"] for row in heads)
+        whole = {(row["global_position"], None) for row in skipped if not row["key"]}
+        keyed = [row for row in skipped if row["key"]]
+        positions = [row["global_position"] for row in keyed]
         return Standstill(
-            frozenset(keys),
-            frozenset(row["skipped_position"] for row in rows if row["skipped_position"] is not None),
-            tuple((key, row["hash"]) for key, row in zip(keys, keyed, strict=True) if row["is_asked"]),
+            set(keys),
+            frozenset(whole.union(zip(positions, self._table.decode_keys(row["key"] for row in keyed), strict=True))),
+            deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_asked"]),
         )
 
     async def park(self, connection: Connection, diverted: Sequence[Diverted]) -> None:
         """Park events, within the caller's transaction.
 
         Raises:
-            TooManyParkedError: there are too many already.
+            TooManyParkedError: there isn't room for all; carries the first for which there is none.
         """
+        room: int = self._limit - await connection.fetchval(self._sql["count"], *self._build, self._limit)
+        if len(diverted) > room:
+            raise TooManyParkedError(self._limit, *diverted[room])
         rows = [
             {
                 "key": self._table.encode_key(key),
@@ -83,16 +110,22 @@ class Parking:
             for stored, key, failure in diverted
         ]
         await connection.execute(self._sql["park"], *self._build, msgspec.json.encode(rows).decode())
-        if await connection.fetchval(self._sql["count"], *self._build) > self._limit:
-            raise TooManyParkedError(self._limit)
         for stored, key, failure in diverted:
             if failure is not None:
                 await self._keep(connection, "parked", failure.message, key, [stored.global_position])
 
-    async def queue(self, key: Key, limit: int) -> dict[int, int]:
-        """The positions of the key's events that failed or wait, oldest first, with the number of attempts."""
+    async def queue(self, key: Key, limit: int) -> list[Parked]:
+        """The key's events that failed or wait, oldest first.
+
+        Raises:
+            LogDivergedError: the log holds something else where they stood.
+        """
         rows = await self._database.fetch(self._sql["queue"], *self._build, self._table.encode_key(key), limit)
-        return {row["global_position"]: row["attempts"] for row in rows}
+        for row in rows:
+            if row["event_id"] != row["parked_id"]:
+                name = f"projection {self._build.name!r}"
+                raise LogDivergedError(name, row["parked_position"], row["parked_id"], row["event_id"])
+        return [Parked(StoredEvent(*stored), attempts) for _, _, attempts, *stored in rows]
 
     async def unpark(self, connection: Connection, key: Key, positions: Sequence[int]) -> None:
         """Events of a key were taken at last: within the caller's transaction, forget that they were parked.
@@ -108,8 +141,10 @@ class Parking:
     async def fail(self, key: Key, failure: EventFailure) -> None:
         """An event of a key failed once more."""
         error = msgspec.json.encode(failure).decode()
-        encoded = self._table.encode_key(key)
-        await self._database.fetch(self._sql["fail"], *self._build, encoded, failure.global_position, error)
+        arguments = *self._build, self._table.encode_key(key), failure.global_position, error
+        async with self._database.connection() as connection, connection.transaction():
+            if await connection.fetch(self._sql["fail"], *arguments):
+                await self._keep(connection, "retry failed", failure.message, key, [failure.global_position])
 
     async def _keep(
         self, connection: Connection, action: str, reason: str | None, key: Key, positions: Sequence[int]

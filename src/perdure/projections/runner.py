@@ -34,6 +34,7 @@ from perdure.projections.feed import Feed
 from perdure.projections.fold import Scope
 from perdure.projections.leases import Leases
 from perdure.projections.parking import Parking, Standstill
+from perdure.projections.retries import Retries
 from perdure.projections.segments import LAST_HASH, Checkpoint, FencedError, Segment, Segments, raise_if_paused
 from perdure.projections.storage import Storage
 from perdure.projections.tables import Key
@@ -89,13 +90,13 @@ class Runner:
         self._leases = Leases(self._segments, self.name, options.segments)
         self._parking = Parking(store.database, definition, self.name, options.max_parked)
         self._batches = Batches(store.database, definition, self._segments, self._storage, self._parking)
-        self._unparking = Unparking(store, self._parking, self._batches, options.batch_size)
+        self._unparking = Unparking(self._parking, self._batches, options.batch_size)
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
         self._mine: list[Segment] = []
         self._standstill = Standstill()
         self._to_park: dict[tuple[int, Key], EventFailure] = {}
-        self._attempts: tuple[int, int] = (0, 0)
+        self._retries = Retries(options.retry)
         self._changes = Changes()
         self._refreshing = asyncio.Lock()
         self._beat_due = -math.inf
@@ -154,7 +155,7 @@ class Runner:
         deadline = loop.time() + timeout
         while True:
             seen = self._changes.count
-            if not self._is_all_mine():
+            if not self._is_all_mine() or any(segment.is_paused for segment in self._all):
                 await self._look_around()
             if (reached := self.reached) >= global_position:
                 return
@@ -182,7 +183,11 @@ class Runner:
             segments = await self._segments.read()
             known = {segment.first_hash: segment for segment in self._mine if not segment.is_paused}
             self._all = [known.get(segment.first_hash, segment) for segment in segments]
-            self._mine = self._leases.mine(self._all)
+            mine = self._leases.mine(self._all)
+            if mine != self._mine:
+                # Whoever resumed it may have skipped an event.
+                self._beat_due = -math.inf
+            self._mine = mine
 
     async def _run(self) -> None:
         with suppress(_Stopped):
@@ -199,8 +204,11 @@ class Runner:
         now = asyncio.get_running_loop().time()
         if now >= self._beat_due:
             await self._beat(now)
-        patience = max(0.0, self._beat_due - now)
-        groups = _grouped([segment for segment in self._mine if not segment.is_paused])
+            if self._beat_due == -math.inf:
+                return  # somebody changed something meanwhile
+        groups, patience = self._ready(now)
+        if self._standstill.asked:
+            await self._unparking.retry_next(self._standstill, self._mine)
         if not groups:
             self._is_well()
             with self._interruptible():
@@ -219,6 +227,18 @@ class Runner:
             await self._show_when_caught_up()
         self._is_well()
 
+    def _ready(self, now: float) -> tuple[list[list[Segment]], float]:
+        """The groups of segments that may go on, and for how long there is nothing else to do."""
+        until, ready = self._beat_due, list[Segment]()
+        for segment in self._mine:
+            if not segment.is_paused:
+                due = self._retries.due(segment)
+                if due <= now:
+                    ready.append(segment)
+                else:
+                    until = min(until, due)
+        return _grouped(ready), 0.0 if self._standstill.asked else max(0.0, until - now)
+
     def _is_well(self) -> None:
         self.trouble, self._troubles = None, 0
 
@@ -229,25 +249,23 @@ class Runner:
             blocked=self._standstill.blocked,
             parked=self._to_park,
         )
-        try:
-            taken = await self._batches.take(group, events, scope)
-        except TooManyParkedError as error:
-            await self._pause(group, Failure(events[0], error), 1)
-            return
+        taken = await self._batches.take(group, events, scope)
         if taken.done:
             self._moved(group, taken.checkpoint, taken.done)
-        if taken.parked:
-            self._to_park = {}
-            self._standstill = await self._parking.standstill()
+        for stored, key, _ in taken.parked:
+            self._to_park.pop((stored.global_position, key), None)
+            self._standstill.blocked.add(key)
         if taken.failure is not None:
             await self._after_failure(group, taken.failure)
 
     async def _after_failure(self, group: list[Segment], failure: Failure) -> None:
+        segments = self._concerned(group, failure.keys)
+        if isinstance(failure.error, TooManyParkedError):
+            await self._pause(segments, failure, failure.error.attempts)
+            return
         stored, error, keys = failure
-        position, before = self._attempts
-        attempts = before + 1 if position == stored.global_position else 1
-        self._attempts = (stored.global_position, attempts)
         retry, name = self._options.retry, self.definition.name
+        attempts = self._retries.failed(segments, stored.global_position, asyncio.get_running_loop().time())
         logger.warning(
             "projection %r can't take event %s (%s) at position %d, attempt %d of %d: %r",
             name,
@@ -259,21 +277,31 @@ class Runner:
             error,
         )
         if attempts < retry.max_attempts:
-            await self._rest(retry.delay(attempts))
             return
-        self._attempts = (0, 0)
-        if keys and self.definition.on_failure == "park":
-            kept = told(failure, attempts)
-            self._to_park = self._to_park | {(stored.global_position, key): kept for key in keys}
-            logger.error("projection %r parks the event for %s", name, keys, exc_info=error)
+        if self.definition.on_failure == "park" and (names := self._parking.names_of(keys)):
+            kept = told(failure, attempts, names)
+            self._to_park.update({(stored.global_position, key): kept for key in keys})
+            self._retries.forget(segments)
+            logger.error("projection %r parks the event for %s", name, names, exc_info=error)
             return
-        # The group stands before the event now: what came before it was written.
-        mine = [segment for segment in self._mine if segment.first_hash in {one.first_hash for one in group}]
+        await self._pause(segments, failure, attempts)
+
+    def _concerned(self, group: list[Segment], keys: Sequence[Key]) -> list[Segment]:
+        """Those of a group for whose rows an event failed, as they stand now: before it, for the rest was written."""
+        firsts = {segment.first_hash for segment in group}
         hashes = [self.definition.table.hash_of(key) for key in keys]
-        await self._pause([one for one in mine if not keys or any(map(one.holds, hashes))], failure, attempts)
+        segments = [segment for segment in self._mine if segment.first_hash in firsts]
+        segments = [segment for segment in segments if not keys or any(map(segment.holds, hashes))]
+        if not segments:
+            raise FencedError  # they were given away meanwhile
+        return segments
 
     async def _pause(self, segments: Sequence[Segment], failure: Failure, attempts: int) -> None:
-        await self._segments.pause(segments, told(failure, attempts))
+        await self._segments.pause(segments, told(failure, attempts, self._parking.names_of(failure.keys)))
+        self._retries.forget(segments)
+        for key in failure.keys:
+            # Whoever resumes it wants it tried.
+            self._to_park.pop((failure.stored.global_position, key), None)
         self._beat_due = -math.inf
         logger.error(
             "projection %r is paused; mend the cause and resume it", self.definition.name, exc_info=failure.error
@@ -283,6 +311,7 @@ class Runner:
         """Keep the lease, see what is to do, and do what isn't the log's."""
         rate = self._taken / (now - self._beaten_at)
         self._taken, self._beaten_at = 0, now
+        self._beat_due = now + self._beat_every
         async with self._refreshing:
             self._all = await self._leases.beat(rate, self.told_trouble)
             known = {(segment.first_hash, segment.epoch) for segment in self._mine}
@@ -290,11 +319,7 @@ class Runner:
             await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
             self._mine = mine
         self._standstill = await self._parking.standstill()
-        if self._standstill.asked:
-            await self._unparking.retry(self._standstill.asked, mine)
-            self._standstill = await self._parking.standstill()
         await self._show_when_caught_up()
-        self._beat_due = now + self._beat_every
         self._changes.announce()
 
     async def _verify(self, segments: Sequence[Segment]) -> None:

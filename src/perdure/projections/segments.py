@@ -165,6 +165,8 @@ class Segments:
             [segment.epoch for segment in segments],
             segments[0].global_position,
             msgspec.json.encode(failure).decode(),
+            f"{failure.error_type}: {failure.message}",
+            msgspec.json.encode({"positions": [failure.global_position], "keys": failure.keys}).decode(),
         )
 
 

@@ -4,51 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.log import LogFilter
 from perdure.projections.batches import Batches
 from perdure.projections.failing import told
-from perdure.projections.parking import Parking
+from perdure.projections.parking import Parking, Standstill
 from perdure.projections.segments import Segment
 from perdure.projections.tables import Key
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 
 class Unparking:
     """Takes parked events again, when it is asked to.
 
     Args:
-        store: where the events are.
         parking: the parked events.
         batches: takes them.
         batch_size: how many at once.
     """
 
-    def __init__(self, store: PostgreSQLEventStore, parking: Parking, batches: Batches, batch_size: int) -> None:
-        self._store = store
+    def __init__(self, parking: Parking, batches: Batches, batch_size: int) -> None:
         self._parking = parking
         self._batches = batches
         self._batch_size = batch_size
 
-    async def retry(self, asked: Sequence[tuple[Key, int]], segments: Sequence[Segment]) -> None:
-        """Retry the events of these keys, each with its hash, as far as these segments hold them.
+    async def retry_next(self, standstill: Standstill, segments: Sequence[Segment]) -> None:
+        """Take a batch of what is parked for the first key that is asked for, if one of these segments holds it.
+
+        No more at once, so that the log goes on meanwhile, and the leases are kept.
 
         Raises:
-            FencedError: a segment is somebody else's by now.
+            FencedError: the segment is somebody else's by now, or somebody skipped one of the events.
+            LogDivergedError: the log holds something else where the events stood.
         """
-        for key, key_hash in asked:
-            for segment in segments:
-                if segment.holds(key_hash) and not segment.is_paused:
-                    await self._retry(key, segment)
-
-    async def _retry(self, key: Key, segment: Segment) -> None:
-        while queue := await self._parking.queue(key, self._batch_size):
-            events = [
-                stored
-                for position in queue
-                for stored in (await self._store.log_page(position - 1, 1, LogFilter())).events
-            ]
-            taken = await self._batches.take_parked(segment, key, events)
-            if taken.failure is not None:
-                attempts = queue[taken.failure.stored.global_position] + 1
-                await self._parking.fail(key, told(taken.failure, attempts))
+        key, key_hash = standstill.asked[0]
+        for segment in segments:
+            if segment.holds(key_hash) and not segment.is_paused and await self._retry(key, segment, standstill):
                 return
+        standstill.asked.popleft()
+
+    async def _retry(self, key: Key, segment: Segment, standstill: Standstill) -> bool:
+        """Take a batch of a key's parked events. Returns whether more of them may go on."""
+        queue = await self._parking.queue(key, self._batch_size)
+        if queue:
+            taken = await self._batches.take_parked(segment, key, [parked.stored for parked in queue])
+            if taken.failure is not None:
+                attempts = queue[taken.done].attempts + 1
+                names = self._parking.names_of([key])
+                await self._parking.fail(key, told(taken.failure, attempts, names))
+                return False
+            if taken.done < len(queue) or len(queue) == self._batch_size:
+                return True
+        standstill.blocked.discard(key)
+        return False
