@@ -17,6 +17,7 @@ from perdure.context import context as context
 if TYPE_CHECKING:
     from perdure.aggregate import AggregateRoot as AggregateRoot
     from perdure.aggregate import command as command
+    from perdure.application import Application as Application
     from perdure.causation import CausedEvent as CausedEvent
     from perdure.commit import ANY as ANY
     from perdure.commit import NO_STREAM as NO_STREAM
@@ -114,6 +115,7 @@ _MODULES = {
     "AggregateNotFoundError": "errors",
     "AggregateRoot": "aggregate",
     "AppendResult": "commit",
+    "Application": "application",
     "AuthenticationError": "errors",
     "CausedEvent": "causation",
     "CheckedType": "evolution",
@@ -210,6 +212,7 @@ __all__ = [
     "AggregateNotFoundError",
     "AggregateRoot",
     "AppendResult",
+    "Application",
     "AuthenticationError",
     "CausedEvent",
     "CheckedType",

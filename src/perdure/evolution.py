@@ -81,6 +81,20 @@ async def check_stored_events(
         async with perdure.connect(migrate=False) as store:
             print(await perdure.check_stored_events(store))
     """
+    report = await examine_stored_events(store, samples=samples, ignore=ignore)
+    if report.problems:
+        raise UnreadableEventsError([str(one) for one in report.problems])
+    return report
+
+
+async def examine_stored_events(
+    store: EventStore, *, samples: int | None = 100, ignore: Collection[str] = ()
+) -> EvolutionReport:
+    """The same as `check_stored_events`, with what can't be read in the report instead of an error.
+
+    Raises:
+        EvolutionError: the code alone shows that upcasters are missing.
+    """
     check_instance("store", store, EventStore)
     if samples is not None:
         check_count("samples", samples, 1)
@@ -95,10 +109,7 @@ async def check_stored_events(
         kind = (stored.event_type, stored.event_version)
         if kind in found:
             found[kind] = _checked(found[kind], stored)
-    report = EvolutionReport(tuple(found.values()))
-    if report.problems:
-        raise UnreadableEventsError([str(one) for one in report.problems])
-    return report
+    return EvolutionReport(tuple(found.values()))
 
 
 async def _events(store: EventStore, types: Sequence[StoredType], samples: int | None) -> AsyncIterator[StoredEvent]:

@@ -357,6 +357,11 @@ class EventStore(ABC):
     async def write_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
 
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether it takes work: it was opened, and isn't closed."""
+
     @abstractmethod
     async def open(self) -> None:
         """Make the store ready. Called by ``async with``."""

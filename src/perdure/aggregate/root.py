@@ -99,6 +99,15 @@ class AggregateRoot:
         types = get_type_hints(cls, include_extras=True)
         return {name: types[name] for name in cls._state}
 
+    @classmethod
+    def stream_category(cls) -> str:
+        """The first part of its streams' ids. Raises AggregateDefinitionError where the class has no category."""
+        if cls._category is None:
+            raise AggregateDefinitionError(
+                cls, f'it has no category: write class {cls.__name__}(AggregateRoot, category="...")'
+            )
+        return cls._category
+
     def __init_subclass__(cls, *, category: str | None = None, state_version: int | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if category is not None:
@@ -194,11 +203,7 @@ class AggregateRoot:
         return f"<{type(self).__name__} {self.stream_id!r} at version {version}{': ' if state else ''}{state}>"
 
     def _checked_stream_id(self, aggregate_id: object) -> str:
-        category = self._category
-        if category is None:
-            raise AggregateDefinitionError(
-                type(self), f'it has no category: write class {type(self).__name__}(AggregateRoot, category="...")'
-            )
+        category = self.stream_category()
         if not isinstance(aggregate_id, str):
             raise InvalidArgumentError("aggregate_id", f"must be text or a UUID, not {type(aggregate_id).__name__}")
         if aggregate_id.startswith(f"{category}-"):

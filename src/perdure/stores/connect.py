@@ -6,13 +6,53 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final, NamedTuple, TypedDict
 
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
-from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
 from perdure.stores.postgres.statements import quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
+
+URL_VARIABLES: Final = ("PERDURE_DATABASE_URL", "DATABASE_URL")
+
+
+class ConnectSettings(TypedDict, total=False):
+    """The arguments of `connect`, to be kept until they are needed."""
+
+    url: str | None
+    schema: str
+    migrate: bool
+    payload_limit: int
+    directory: Path | str | None
+
+
+class ChosenDatabase(NamedTuple):
+    """Which database `connect` would use, and what says so."""
+
+    database: str | EmbeddedPostgreSQL
+    """Its URL, or the server to start or to join."""
+    source: str
+    """``url``, ``directory``, the name of a variable, or ``default``."""
+
+
+def choose_database(url: str | None = None, directory: Path | str | None = None) -> ChosenDatabase:
+    """The database that these arguments and the environment choose. See `connect` for the order.
+
+    Raises:
+        InvalidArgumentError: both are given, or the directory can't be one.
+    """
+    if url is not None and directory is not None:
+        raise InvalidArgumentError("directory", "is the embedded server's, but url names another server: give one only")
+    if directory is not None:
+        return ChosenDatabase(EmbeddedPostgreSQL(directory), "directory")
+    if url is not None:
+        return ChosenDatabase(url, "url")
+    for variable in URL_VARIABLES:
+        if found := os.environ.get(variable):
+            return ChosenDatabase(found, variable)
+    return ChosenDatabase(EmbeddedPostgreSQL(), DIRECTORY_VARIABLE if DIRECTORY_VARIABLE in os.environ else "default")
 
 
 @asynccontextmanager
@@ -65,14 +105,11 @@ async def located_database(
     url: str | None, directory: Path | str | None = None
 ) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
     """The URL of the database that `connect` would use, and what revives it if it is an embedded one."""
-    if url is not None and directory is not None:
-        raise InvalidArgumentError("directory", "is the embedded server's, but url names another server: give one only")
-    if url is None and directory is None:
-        url = os.environ.get("PERDURE_DATABASE_URL") or os.environ.get("DATABASE_URL") or None
-    if url is not None:
-        yield url, None
+    database, _ = choose_database(url, directory)
+    if not isinstance(database, EmbeddedPostgreSQL):
+        yield database, None
         return
-    async with EmbeddedPostgreSQL(directory) as server:
+    async with database as server:
 
         async def revived() -> str:
             await server.ensure_running()

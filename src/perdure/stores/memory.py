@@ -33,6 +33,11 @@ class InMemoryEventStore(EventStore):
         self._snapshots: dict[str, Snapshot] = {}
         self._closed = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes work."""
+        return not self._closed
+
     async def open(self) -> None:
         """Make the store ready; what it held is still there."""
         self._closed = False

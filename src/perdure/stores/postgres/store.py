@@ -114,6 +114,11 @@ class PostgreSQLEventStore(EventStore):
     def __repr__(self) -> str:
         return f"PostgreSQLEventStore({self.database!r})"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes work."""
+        return self._loop is not None and not self._loop.is_closed()
+
     async def open(self) -> None:
         """Connect, check the server and the schema, and apply missing migrations.
 
@@ -121,7 +126,7 @@ class PostgreSQLEventStore(EventStore):
             ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
             SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
         """
-        if self._loop is not None and not self._loop.is_closed():
+        if self.is_open:
             raise WrongContextError("the store is open already")
         async with self.database.session() as connection:
             await self._check_server(connection)

@@ -20,7 +20,7 @@ from perdure.stores.postgres.embedded.place import find_place
 from perdure.stores.postgres.embedded.postmaster import Postmaster
 
 _DIRECTORY = ".perdure"
-_DIRECTORY_VARIABLE = "PERDURE_EMBEDDED_DIRECTORY"
+DIRECTORY_VARIABLE = "PERDURE_EMBEDDED_DIRECTORY"
 _START_LOCK = "start.lock"
 _USERS_LOCK = "users.lock"
 
@@ -53,7 +53,7 @@ class EmbeddedPostgreSQL:
             check_instance("directory", directory, str, Path)
             if not str(directory) or "\0" in str(directory):
                 raise InvalidArgumentError("directory", f"{shown(directory)} is no path of a folder")
-        chosen = directory or os.environ.get(_DIRECTORY_VARIABLE) or _DIRECTORY
+        chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or _DIRECTORY
         self.directory = Path(chosen).expanduser().resolve()
         self.major = major
         self._settings = checked_settings(settings or {})

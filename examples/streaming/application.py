@@ -1,0 +1,8 @@
+"""The application: what the command line and the dashboard look at, ``perdure --app examples.streaming:app``."""
+
+from examples.streaming.popularity import ContentPopularity
+from examples.streaming.profiles import UserProfiles
+from examples.streaming.user import User
+from perdure import Application
+
+app = Application(aggregates=[User], projections=[UserProfiles(), ContentPopularity()])

@@ -1,0 +1,1 @@
+"""The command line, ``perdure``. An edge: nothing imports it. Its libraries come with the extra ``cli``."""

@@ -1,0 +1,110 @@
+"""Finds the application: ``--app module:name``, the variable PERDURE_APP, or ``[tool.perdure]`` in pyproject.toml."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tomllib
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Final, NamedTuple, cast
+
+from perdure.application import Application
+from perdure.cli.failures import USAGE, CommandError
+
+VARIABLE: Final = "PERDURE_APP"
+_FILE: Final = "pyproject.toml"
+_DEFAULT_NAME: Final = "app"
+_OURS: Final = str(Path(__file__).parents[1])
+
+
+class Named(NamedTuple):
+    """What says which application it is."""
+
+    name: str
+    """``module:name``."""
+    source: str
+    """``--app``, ``PERDURE_APP``, or the path of a pyproject.toml."""
+    folder: Path
+    """Where modules are looked for first."""
+
+
+def named_application(option: str | None) -> Named | None:
+    """Which application to use; None when nothing says so. The first of the option, the variable, and the file."""
+    here = Path.cwd()
+    if option:
+        return Named(option, "--app", here)
+    if name := os.environ.get(VARIABLE):
+        return Named(name, VARIABLE, here)
+    for folder in (here, *here.parents):
+        if (file := folder / _FILE).is_file():
+            name = _name_in(file)
+            return Named(name, str(file), folder) if name else None
+    return None
+
+
+def load_application(named: Named) -> Application:
+    """Import the application.
+
+    Raises:
+        CommandError: there is no such module or name, it is no application, or importing it failed.
+    """
+    module_name, _, attribute = named.name.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise CommandError(
+            f"{named.name!r} (named by {named.source}) names no application: write module:name, as shop.main:app",
+            "perdure --app module:name doctor",
+            status=USAGE,
+        )
+    for folder in (named.folder, Path.cwd()):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    module = _imported(module_name, named)
+    found = getattr(module, attribute or _DEFAULT_NAME, None)
+    if isinstance(found, Application):
+        return found
+    others = [name for name, value in vars(module).items() if isinstance(value, Application)]
+    advice = f"perdure --app {module_name}:{others[0]} doctor" if others else "perdure --help"
+    what = "isn't there" if found is None else f"is a {type(found).__name__}, no Application"
+    raise CommandError(f"{attribute or _DEFAULT_NAME!r} in module {module_name!r} {what}", advice, status=USAGE)
+
+
+def _imported(module_name: str, named: Named) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise _broken(module_name, error) from error
+        raise CommandError(
+            f"there is no module {error.name!r} (named by {named.source} as {named.name!r}): "
+            f"it is looked for in {named.folder} and on Python's path",
+            f"cd the/folder/of/{module_name.partition('.')[0]} && perdure --app {named.name} doctor",
+            status=USAGE,
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise _broken(module_name, error) from error
+
+
+def _broken(module_name: str, error: BaseException) -> CommandError:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame.filename)]
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return CommandError(
+        f"importing {module_name!r} failed{place}: {type(error).__name__}: {error}", f"python -m {module_name}"
+    )
+
+
+def _is_theirs(filename: str) -> bool:
+    return not filename.startswith((_OURS, "<")) and filename != importlib.__file__
+
+
+def _name_in(file: Path) -> str | None:
+    try:
+        settings = tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CommandError(f"{file} can't be read: {error}", "perdure --app module:name doctor") from error
+    ours = cast("object", settings.get("tool", {}).get("perdure", {}).get("app"))
+    if ours is None or isinstance(ours, str):
+        return ours
+    raise CommandError(f"app in [tool.perdure] of {file} must be text", "perdure --app module:name doctor")

@@ -1,0 +1,199 @@
+"""``perdure doctor``: settings and where they come from; whether all is well."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Final, Literal
+
+import click
+import msgspec
+
+from perdure.cli.answering import Command, answering
+from perdure.cli.failures import OK, PROBLEM, CommandError, message_of, next_command
+from perdure.cli.options import without_password
+from perdure.cli.report import Report
+from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
+from perdure.cli.session import Session
+from perdure.cli.table import Cell, Column
+from perdure.commit import PAYLOAD_LIMIT
+from perdure.errors import PerdureError, SchemaError
+from perdure.store import EventStore
+from perdure.stores.postgres.inspection import Fence, FenceHolder, Inspection
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+_DEFAULTS: Final = {"schema": "perdure", "migrate": True, "payload_limit": PAYLOAD_LIMIT}
+_SETTING_COLUMNS: Final = tuple(Column(title, whole=True) for title in ("setting", "value", "source"))
+_HOLDER_COLUMNS: Final = (
+    Column("floor", right=True),
+    Column("pid", right=True),
+    *[Column(title) for title in ("user", "application", "from", "state")],
+    Column("begun at", whole=True),
+)
+_LONG: Final = timedelta(seconds=10)
+_CLOCKS_APART: Final = 1.0
+_HEARD_WITHIN: Final = 2.0
+_MARKS: Final = {
+    "ok": Cell("ok       ", GOOD),
+    "attention": Cell("attention", ATTENTION),
+    "problem": Cell("problem  ", BAD),
+}
+
+
+class Setting(msgspec.Struct):
+    """A setting, and where it comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+class Finding(msgspec.Struct):
+    """Something that was looked at."""
+
+    name: str
+    state: Literal["ok", "attention", "problem"]
+    message: str
+    next: str | None = None
+
+
+class Diagnosis(msgspec.Struct):
+    """What ``doctor`` finds."""
+
+    settings: list[Setting]
+    findings: list[Finding]
+    fence: Fence | None = None
+
+
+@click.command(cls=Command)
+@answering
+async def doctor(session: Session) -> Report:
+    """Settings and where they come from; whether all is well."""
+    diagnosis = Diagnosis(_versions(), [])
+    try:
+        diagnosis.settings += _settings(session)
+        async with session.store() as store:
+            await _examine(diagnosis, store)
+    except PerdureError as error:
+        diagnosis.findings.append(_failed(error))
+    return _report(diagnosis)
+
+
+def _versions() -> list[Setting]:
+    return [Setting("perdure", version("perdure"), f"Python {platform.python_version()}")]
+
+
+def _settings(session: Session) -> list[Setting]:
+    named = session.named
+    found = [Setting("application", named.name, named.source) if named else Setting("application", "none", "default")]
+    settings = session.store_source
+    if isinstance(settings, EventStore):
+        return [*found, Setting("store", repr(settings), "the application")]
+    database, source = session.chosen_database(settings)
+    place = without_password(database) if isinstance(database, str) else f"embedded PostgreSQL in {database.directory}"
+    found.append(Setting("database", place, source))
+    for name, default in _DEFAULTS.items():
+        source = "the application" if name in settings else "default"
+        if name == "schema" and session.options.schema:
+            source = "--schema"
+        found.append(Setting(name, str(settings.get(name, default)), source))
+    return found
+
+
+async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
+    inspection = Inspection(store.database)
+    found = await inspection.session()
+    diagnosis.findings.append(
+        Finding(
+            "connection",
+            "ok",
+            f"PostgreSQL {found.server_version}, database {found.database_name!r}, user {found.user_name!r}",
+        )
+    )
+    diagnosis.findings.append(Finding("schema", "ok", f"{store.database.schema!r} is as this version needs it"))
+    diagnosis.fence = await inspection.fence()
+    diagnosis.findings.append(_fence(diagnosis.fence, found.clock))
+    diagnosis.findings.append(_listener(await inspection.seconds_until_heard(_HEARD_WITHIN)))
+    diagnosis.findings.append(await _clock(inspection))
+
+
+def _fence(fence: Fence, now: datetime) -> Finding:
+    behind = fence.last_drawn - fence.safe_position
+    reach = f"the log can be read up to position {fence.safe_position:,}"
+    if not fence.holders:
+        return Finding("fence", "ok", f"{reach}, the last one drawn; nobody appends")
+    message = f"{reach}, {behind:,} short of the last one drawn; {count(len(fence.holders), 'append')} under way"
+    begun = [holder.begun_at for holder in fence.holders if holder.begun_at is not None]
+    oldest = now - min(begun, default=now)
+    if oldest < _LONG and all(holder.pid for holder in fence.holders):
+        return Finding("fence", "ok", message)
+    return Finding(
+        "fence",
+        "attention",
+        f"{message}, the oldest for {oldest.total_seconds():,.0f} s: readers wait for it",
+        "perdure doctor",
+    )
+
+
+def _listener(seconds: float | None) -> Finding:
+    if seconds is not None:
+        return Finding("listener", "ok", f"a NOTIFY is heard after {seconds * 1000:.1f} ms")
+    return Finding(
+        "listener",
+        "attention",
+        f"no NOTIFY is heard within {_HEARD_WITHIN:g} s, as behind a pooler of transactions: "
+        "other processes find new events by looking, a quarter of a second later at most",
+    )
+
+
+async def _clock(inspection: Inspection) -> Finding:
+    before = datetime.now(UTC)
+    server = (await inspection.session()).clock
+    after = datetime.now(UTC)
+    ahead = (server - before - (after - before) / 2).total_seconds()
+    message = f"the server is {abs(ahead) * 1000:,.0f} ms {'ahead of' if ahead > 0 else 'behind'} this machine"
+    if abs(ahead) < _CLOCKS_APART:
+        return Finding("clock", "ok", message)
+    return Finding("clock", "attention", f"{message}: recorded_at and timestamp don't compare", "timedatectl")
+
+
+def _failed(error: PerdureError) -> Finding:
+    name = "application" if isinstance(error, CommandError) else "database"
+    if isinstance(error, SchemaError):
+        name = "schema"
+    return Finding(name, "problem", message_of(error), next_command(error, "perdure doctor"))
+
+
+def _report(diagnosis: Diagnosis) -> Report:
+    problems = [finding for finding in diagnosis.findings if finding.state == "problem"]
+    advice = [finding.next for finding in (*problems, *diagnosis.findings) if finding.next is not None]
+
+    def show(screen: Screen) -> None:
+        screen.table(_SETTING_COLUMNS, [(one.name, one.value, Cell(one.source, QUIET)) for one in diagnosis.settings])
+        screen.line()
+        for finding in diagnosis.findings:
+            screen.cells([_MARKS[finding.state], Cell(f"  {finding.name}: ", STRONG), Cell(finding.message)])
+        if diagnosis.fence is not None and diagnosis.fence.holders:
+            _show_holders(screen, diagnosis.fence)
+
+    return Report(diagnosis, show, PROBLEM if problems else OK, advice[0] if advice else None)
+
+
+def _show_holders(screen: Screen, fence: Fence) -> None:
+    screen.line()
+    screen.table(_HOLDER_COLUMNS, map(_holder_row, fence.holders))
+
+
+def _holder_row(one: FenceHolder) -> tuple[str | Cell, ...]:
+    pid = "prepared" if one.pid is None else str(one.pid)
+    place = one.client_address or "local"
+    return (
+        str(one.floor),
+        pid,
+        one.user_name or "-",
+        one.application_name or "-",
+        place,
+        one.state or "-",
+        second(one.begun_at),
+    )

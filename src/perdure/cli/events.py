@@ -1,0 +1,218 @@
+"""``perdure events``: read the log, follow it, look at one event."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import click
+import msgspec
+
+from perdure.causation import CausedEvent
+from perdure.checks import LARGEST_COUNT
+from perdure.cli.answering import Family, answering, answering_on_and_on
+from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.report import Report
+from perdure.cli.screen import BAD, STRONG, Screen, moment
+from perdure.cli.session import Session
+from perdure.cli.signals import stop_asked
+from perdure.cli.views import EVENT_COLUMNS, CausedView, EventView, Reading, event_row, show_tree
+from perdure.events import StoredEvent
+from perdure.log import Subscription
+from perdure.store import EventStore
+
+_PAGE: Final = 50
+
+
+class Moment(click.ParamType[datetime]):
+    """A time: ``2026-05-01``, or with the time of day; in UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time as an aware datetime."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: write 2026-05-01, or 2026-05-01T12:30:00+02:00", param, ctx)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class EventPage(msgspec.Struct):
+    """What ``events read`` finds."""
+
+    events: list[EventView]
+    more: bool
+
+
+class EventDetail(msgspec.Struct):
+    """What ``events show`` finds."""
+
+    event: EventView
+    reading: Reading
+    causation_tree: list[CausedView]
+
+
+@click.group(cls=Family)
+def events() -> None:
+    """Events: read the log, follow it, look at one."""
+
+
+_CATEGORY = click.option("--category", metavar="NAME", help="Only streams of this category.")
+_TYPES = click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type; may be given again.")
+
+
+@events.command()
+@click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Begin after it.")
+@click.option("--backwards", is_flag=True, help="The newest first.")
+@click.option("--before", metavar="POSITION", type=click.IntRange(0), help="Backwards, begin before it.")
+@_CATEGORY
+@_TYPES
+@click.option("--correlation-id", metavar="ID", help="Only what this request set in motion.")
+@click.option("--recorded-from", type=Moment(), help="Only what was recorded at this time or later.")
+@click.option("--recorded-before", type=Moment(), help="Only what was recorded before this time.")
+@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@answering
+async def read(session: Session, types: tuple[str, ...], **given: Any) -> Report:
+    """Read the log, a page at a time."""
+    backwards, limit = given["backwards"] or given["before"] is not None, given["limit"]
+    if backwards and given["from_position"] is not None:
+        raise CommandError("--from reads forwards: backwards, say --before", "perdure events read --help", status=USAGE)
+    names = ("category", "correlation_id", "recorded_from", "recorded_before")
+    where: Any = {"event_types": list(types) or None} | {name: given[name] for name in names}
+    async with session.store() as store:
+        if backwards:
+            found = await store.read_all_events_backwards(given["before"], limit + 1, **where)
+        else:
+            found = await store.read_all_events(given["from_position"] or 0, limit + 1, **where)
+    kept = found[:limit]
+    page = EventPage([EventView.of(stored) for stored in kept], len(found) > limit)
+
+    def show(screen: Screen) -> None:
+        if kept:
+            screen.table(EVENT_COLUMNS, map(event_row, kept))
+        else:
+            screen.line("No events.")
+
+    return Report(page, show, next_command=_next_page(session, given, types, kept) if page.more else None)
+
+
+def _next_page(session: Session, given: dict[str, Any], types: tuple[str, ...], kept: list[StoredEvent]) -> str:
+    backwards = given["backwards"] or given["before"] is not None
+    changed = {"before" if backwards else "from": kept[-1].global_position}
+    limit = given["limit"] if given["limit"] != _PAGE else None
+    rest = {name: given[name] for name in ("category", "correlation_id", "recorded_from", "recorded_before")}
+    return session.again("events read", **rest, type=types, limit=limit, **changed)
+
+
+@events.command()
+@click.option("--last", default=10, show_default=True, type=click.IntRange(0, 100_000), help="Begin with so many.")
+@click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Begin after it instead.")
+@_CATEGORY
+@_TYPES
+@click.option("--limit", default=LARGEST_COUNT, metavar="N", type=click.IntRange(1), help="End after so many.")
+@answering_on_and_on
+async def tail(session: Session, last: int, from_position: int | None, limit: int, **which: Any) -> None:
+    """Follow the log: the last events, then each as it is appended, until Ctrl-C."""
+    where: Any = {"category": which["category"], "event_types": list(which["types"]) or None}
+    async with session.store() as store, stop_asked() as asked:
+        earlier: list[StoredEvent] = []
+        if from_position is None:
+            end = await store.read_all_events_backwards(max_count=1)
+            from_position = end[0].global_position if end else 0
+            earlier = await store.read_all_events_backwards(from_position + 1, min(last, limit), **where)
+        for stored in reversed(earlier):
+            _tell(session, stored)
+        left = limit - len(earlier)
+        subscription = store.subscribe(from_position, **where)
+        while left and (following := await _next_or_none(subscription, asked)):
+            _tell(session, following)
+            left -= 1
+
+
+async def _next_or_none(subscription: Subscription, asked: asyncio.Event) -> StoredEvent | None:
+    """The next event; None when it is asked to stop."""
+    tasks = (asyncio.ensure_future(anext(subscription)), asyncio.ensure_future(asked.wait()))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].result() if tasks[0].done() and not asked.is_set() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell(session: Session, stored: StoredEvent) -> None:
+    session.answer(Report(EventView.of(stored), lambda screen: screen.row(event_row(stored))))
+
+
+@events.command()
+@click.argument("event")
+@click.option("--full", is_flag=True, help="Show all of the data, however much it is.")
+@answering
+async def show(session: Session, event: str, *, full: bool) -> Report:
+    """Show an EVENT, by its id or its position: all that is known, how this code reads it, and what caused what."""
+    async with session.store() as store:
+        stored = await _found(store, event)
+        if stored is None:
+            raise CommandError(f"there is no event {event!r}", "perdure events read --backwards")
+        correlation_id = stored.metadata.correlation_id
+        trees = await store.causation_tree(correlation_id) if correlation_id else []
+    reading = Reading.of(stored)
+    detail = EventDetail(EventView.of(stored), reading, [CausedView.of(tree) for tree in trees])
+
+    def show(screen: Screen) -> None:
+        _show_detail(screen, stored, reading, full=full)
+        if trees:
+            _show_trees(screen, trees, stored)
+
+    return Report(detail, show, next_command=session.again("streams show", stored.stream_id))
+
+
+async def _found(store: EventStore, event: str) -> StoredEvent | None:
+    if event.isdecimal() and event.isascii():
+        position = min(int(event), LARGEST_COUNT)
+        page = await store.read_all_events(max(0, position - 1), 1)
+        return page[0] if page and page[0].global_position == position else None
+    try:
+        return await store.read_event(UUID(event))
+    except ValueError:
+        raise CommandError(
+            f"{event!r} is no event id and no position", "perdure events read --backwards", status=USAGE
+        ) from None
+
+
+def _show_detail(screen: Screen, stored: StoredEvent, reading: Reading, *, full: bool) -> None:
+    metadata = stored.metadata
+    screen.fields(
+        [
+            ("event", f"{stored.event_type}, version {stored.event_version}"),
+            ("event id", stored.event_id),
+            ("stream", f"{stored.stream_id}, version {stored.stream_version}"),
+            ("position", stored.global_position),
+            ("happened at", moment(stored.timestamp)),
+            ("recorded at", moment(stored.recorded_at)),
+            ("correlation id", metadata.correlation_id),
+            ("causation id", metadata.causation_id),
+            ("user id", metadata.user_id),
+            *((f"header {name}", value) for name, value in metadata.headers.items()),
+            ("class", reading.event_class or "none here"),
+        ]
+    )
+    screen.line("\nData", STRONG)
+    screen.json(EventView.of(stored).data, in_full=full)
+    if reading.problem is not None:
+        screen.line("\nThis code can't read it", f"{STRONG} {BAD}")
+        screen.line(reading.problem)
+    if reading.data is not None and reading.current_version != stored.event_version:
+        screen.line(f"\nData as version {reading.current_version}", STRONG)
+        screen.json(reading.data, in_full=full)
+
+
+def _show_trees(screen: Screen, trees: list[CausedEvent], stored: StoredEvent) -> None:
+    screen.line("\nWhat the request set in motion", STRONG)
+    show_tree(screen, trees, stored.event_id)

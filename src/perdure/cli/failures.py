@@ -1,0 +1,87 @@
+"""What went wrong, in the terms of the command line: a message, an exit status, and the next command to type."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+import click
+
+from perdure.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    EmbeddedServerError,
+    EventDecodingError,
+    EvolutionError,
+    InvalidArgumentError,
+    MissingExtraError,
+    PerdureError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    StoreUnavailableError,
+    UnknownEventTypeError,
+    UnknownEventVersionError,
+    UnknownProjectionError,
+    UnreadableEventsError,
+)
+
+OK: Final = 0
+PROBLEM: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+NOBODY_READS: Final = 141
+
+_ADVICE: Final[tuple[tuple[tuple[type[PerdureError], ...], str], ...]] = (
+    ((SchemaOutdatedError,), "perdure db apply"),
+    ((SchemaTooNewError,), "pip install --upgrade perdure"),
+    ((UnknownProjectionError,), "perdure projections list"),
+    (
+        (UnknownEventTypeError, UnknownEventVersionError, EventDecodingError, EvolutionError, UnreadableEventsError),
+        "perdure check",
+    ),
+    ((AuthenticationError, ConfigurationError, StoreUnavailableError, EmbeddedServerError), "perdure doctor"),
+)
+_USAGE_ERRORS: Final = (InvalidArgumentError, UnknownProjectionError)
+
+
+class CommandError(PerdureError):
+    """A command can't do what it was asked for.
+
+    Args:
+        message: what went wrong.
+        next_command: what to type next, as ``perdure streams list``.
+        status: the exit status.
+    """
+
+    def __init__(self, message: str, next_command: str, *, status: int = PROBLEM) -> None:
+        super().__init__(message)
+        self.next_command = next_command
+        self.status = status
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status that an error leads to."""
+    if isinstance(error, CommandError):
+        return error.status
+    if isinstance(error, click.ClickException):
+        return error.exit_code
+    return USAGE if isinstance(error, _USAGE_ERRORS) else PROBLEM
+
+
+def message_of(error: BaseException) -> str:
+    """What to say of an error."""
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    return str(error) or type(error).__name__
+
+
+def next_command(error: BaseException, command: str) -> str:
+    """What to type after an error of the command ``perdure streams list``, say."""
+    if isinstance(error, CommandError):
+        return error.next_command
+    if isinstance(error, MissingExtraError):
+        return f"pip install {shlex.quote(f'perdure[{error.extra}]')}"
+    for errors, advice in _ADVICE:
+        if isinstance(error, errors):
+            return advice if advice != command else "perdure --help"
+    return f"{command} --help" if status_of(error) == USAGE else "perdure doctor"

@@ -1,0 +1,31 @@
+"""What stands before every command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Options(NamedTuple):
+    """The options of the program."""
+
+    app: str | None = None
+    database: str | None = None
+    schema: str | None = None
+    json: bool = False
+
+    def repeated(self) -> str:
+        """Those that choose what to look at, as they were typed, to be typed again; a password is left out."""
+        given = {"--app": self.app, "--database": self.database and without_password(self.database)}
+        given["--schema"] = self.schema
+        return "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if value)
+
+
+def without_password(url: str) -> str:
+    """The URL with dots instead of a password."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return "..."
+    return url if password is None else url.replace(f":{password}@", ":...@", 1)

@@ -1,0 +1,168 @@
+"""What the commands share: the application, its store, and where the answer goes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import cast
+
+from perdure.application import Application
+from perdure.cli.discovery import Named, load_application, named_application
+from perdure.cli.failures import USAGE, CommandError, message_of, next_command, status_of
+from perdure.cli.options import Options
+from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
+from perdure.cli.screen import BAD, QUIET, STRONG, Screen
+from perdure.cli.table import Cell
+from perdure.errors import ConfigurationError
+from perdure.store import EventStore
+from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+
+class Session:
+    """One call of the command line.
+
+    Args:
+        options: those that stand before the command.
+        command: the command, as ``events read``.
+        json: whether answers are printed as JSON.
+        goes_on: whether it answers more than once: then each answer is a line.
+    """
+
+    def __init__(self, options: Options, command: str, *, json: bool, goes_on: bool = False) -> None:
+        self.options = options
+        self.command = command
+        self.json = json
+        self.goes_on = goes_on
+        self.screen = Screen()
+
+    @cached_property
+    def named(self) -> Named | None:
+        """Which application was named, and by what."""
+        return named_application(self.options.app)
+
+    @cached_property
+    def application(self) -> Application:
+        """The application; without one, there are no aggregates and no projections."""
+        return Application() if self.named is None else load_application(self.named)
+
+    def require_application(self) -> Application:
+        """The application. Raises CommandError when none was named."""
+        if self.named is None:
+            raise CommandError(
+                f"{self.command!r} needs the application: name it by --app, the variable PERDURE_APP, "
+                "or app in [tool.perdure] of pyproject.toml",
+                f"perdure --app module:name {self.command}",
+                status=USAGE,
+            )
+        return self.application
+
+    @property
+    def store_source(self) -> EventStore | ConnectSettings:
+        """The store that the application names, or the arguments for `connect`, with what the options change."""
+        source = self.application.store_source
+        if isinstance(source, EventStore) and not self.options.database:
+            return source
+        settings = ConnectSettings(url=source) if isinstance(source, str) else ConnectSettings()
+        if isinstance(source, dict):
+            settings = source.copy()
+        if self.options.database:
+            settings["url"], settings["directory"] = self.options.database, None
+        if self.options.schema:
+            settings["schema"] = self.options.schema
+        return settings
+
+    def chosen_database(self, settings: ConnectSettings) -> ChosenDatabase:
+        """Which database these settings of the store and the environment choose."""
+        chosen = choose_database(settings.get("url"), settings.get("directory"))
+        if chosen.source in {"url", "directory"}:
+            return chosen._replace(source="--database" if self.options.database else "the application")
+        return chosen
+
+    @asynccontextmanager
+    async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[PostgreSQLEventStore]:
+        """The application's store, open.
+
+        Args:
+            migrate: whether to apply missing migrations; None as the application says. If not, a missing embedded
+                server isn't made, either.
+
+        Raises:
+            CommandError: there is no database.
+            PerdureError: it can't be used.
+        """
+        source = self.store_source
+        if not isinstance(source, EventStore) and migrate is not None:
+            source["migrate"] = migrate
+            if not migrate:
+                self._check_there(source)
+        async with self.application.connect(source) as store:
+            if not isinstance(store, PostgreSQLEventStore):
+                raise CommandError(
+                    f"{type(store).__name__} keeps nothing that another process could see",
+                    f"perdure --database postgresql://user@host/database {self.command}",
+                )
+            yield store
+
+    def next_command(self, command: str) -> str:
+        """A command to type, with the options that stand before it, unless it has some."""
+        begin, _, rest = command.partition(" ")
+        return command if begin != "perdure" or rest.startswith("--") else f"perdure{self.options.repeated()} {rest}"
+
+    def again(self, command: str, *arguments: str, **options: object) -> str:
+        """A command of this program with arguments and options; those that are None or empty are left out."""
+        words = [command, *map(shlex.quote, arguments)]
+        for name, value in options.items():
+            values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+            for one in values:
+                if one is not None:
+                    text = one.isoformat() if isinstance(one, datetime) else str(one)
+                    words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+        return f"perdure {' '.join(words)}"
+
+    def answer(self, report: Report) -> None:
+        """Print what a command found."""
+        suggested = self.next_command(report.next_command) if report.next_command else None
+        if self.json:
+            self._print(Envelope(ENVELOPE_VERSION, self.command, report.status, report.data, None, suggested))
+            return
+        report.show(self.screen)
+        if suggested:
+            _suggest(Screen(sys.stderr), suggested)
+
+    def fail(self, error: BaseException) -> int:
+        """Print why a command found nothing, and what to type next. Returns the exit status."""
+        status, message = status_of(error), message_of(error)
+        suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
+        if self.json:
+            failure = Failure(type(error).__name__, message)
+            self._print(Envelope(ENVELOPE_VERSION, self.command, status, None, failure, suggested))
+            return status
+        screen = Screen(sys.stderr)
+        begin, *more = message.split("\n")
+        screen.cells([Cell("Error: ", f"{STRONG} {BAD}"), Cell(begin)])
+        for line in more:
+            screen.line(line)
+        _suggest(screen, suggested)
+        return status
+
+    def _print(self, envelope: Envelope) -> None:
+        print(encode(envelope, in_one_line=self.goes_on), flush=True)  # noqa: T201 - JSON is meant for programs
+
+    def _check_there(self, source: ConnectSettings) -> None:
+        database = self.chosen_database(source).database
+        if isinstance(database, EmbeddedPostgreSQL) and not database.directory.exists():
+            raise ConfigurationError(
+                f"there is no database: neither --database nor {' nor '.join(URL_VARIABLES)} names one, "
+                f"and no embedded one is in {database.directory}"
+            )
+
+
+def _suggest(screen: Screen, command: str) -> None:
+    """What to type next isn't part of the answer, which may go to a file: it is told beside it."""
+    screen.cells([Cell("Next: ", QUIET), Cell(command)])

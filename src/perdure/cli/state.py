@@ -1,0 +1,149 @@
+"""``perdure state``: an aggregate as its events make it, now or after an event, and two such states compared."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, cast
+
+import click
+import msgspec
+
+from perdure.aggregate import AggregateRoot
+from perdure.cli.answering import Command, answering
+from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.report import Report
+from perdure.cli.screen import BAD, GOOD, QUIET, Screen
+from perdure.cli.session import Session
+from perdure.cli.streams import no_stream
+from perdure.cli.table import Cell
+from perdure.cli.views import EVENT_COLUMNS, EventView, event_row
+from perdure.decider import Decided
+from perdure.events import check_stream_id
+from perdure.repository import Repository
+from perdure.store import EventStore
+
+_STYLES = {"+": GOOD, "-": BAD, "@": QUIET}
+
+
+class StateView(msgspec.Struct):
+    """The state of an aggregate after so many events."""
+
+    stream_id: str
+    stream_version: int
+    aggregate: str
+    state: Any
+
+
+class Change(msgspec.Struct):
+    """A field of the state that differs."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class StateDifference(msgspec.Struct):
+    """What differs between two states of an aggregate, and the events between them."""
+
+    before: StateView
+    after: StateView
+    changes: list[Change]
+    events: list[EventView]
+
+
+@click.command(cls=Command)
+@click.argument("stream")
+@click.option("--at", "version", metavar="N", type=click.IntRange(0), help="After so many events; else as it is now.")
+@click.option("--diff", nargs=2, metavar="A B", type=click.IntRange(0), help="What differs between two versions.")
+@click.option("--full", is_flag=True, help="Show all of the state, however much it is.")
+@answering
+async def state(
+    session: Session, stream: str, version: int | None, diff: tuple[int, int] | None, *, full: bool
+) -> Report:
+    """The state of an aggregate, now or after an event; two of them compared.
+
+    The aggregate is named by its STREAM, as user-123.
+    """
+    check_stream_id(stream)
+    if version is not None and diff is not None:
+        raise CommandError("--at and --diff don't go together", "perdure state --help", status=USAGE)
+    cls = _aggregate_of(session, stream)
+    async with session.store() as store:
+        last = await store.stream_version(stream)
+        if not last:
+            raise no_stream(stream)
+        for one in (version, *(diff or ())):
+            if one is not None and one > last:
+                raise CommandError(f"{stream!r} has only {last:,} events", f"perdure state {stream}", status=USAGE)
+        if diff is None:
+            return _state_report(session, await _state(store, cls, stream, last if version is None else version), full)
+        before, after = [await _state(store, cls, stream, one) for one in diff]
+        between = await store.read_stream(stream, min(diff), abs(diff[1] - diff[0]))
+    difference = StateDifference(before, after, _changes(before, after), [EventView.of(one) for one in between])
+
+    def show(screen: Screen) -> None:
+        screen.table(EVENT_COLUMNS, map(event_row, between))
+        screen.line()
+        _show_difference(screen, before, after)
+
+    return Report(difference, show)
+
+
+def _aggregate_of(session: Session, stream: str) -> type[AggregateRoot]:
+    application = session.require_application()
+    cls = application.aggregate_of(stream)
+    if cls is None:
+        known = ", ".join(application.categories) or "none"
+        raise CommandError(
+            f"the application has no aggregate for {stream!r}; the categories of its aggregates are: {known}",
+            session.again("streams show", stream),
+            status=USAGE,
+        )
+    return cls
+
+
+async def _state(store: EventStore, cls: type[AggregateRoot], stream: str, version: int) -> StateView:
+    aggregate_id = stream.partition("-")[2]
+    aggregate = (await Repository(cls, store).load(aggregate_id, at_version=version) if version else None) or cls(
+        aggregate_id
+    )
+    found: Any = vars(aggregate)["state"] if isinstance(aggregate, Decided) else vars(aggregate)
+    plain = msgspec.to_builtins(found, str_keys=True, enc_hook=repr)
+    return StateView(stream, aggregate.stream_version, f"{cls.__module__}.{cls.__qualname__}", plain)
+
+
+def _state_report(session: Session, view: StateView, full: bool) -> Report:  # noqa: FBT001 - handed through
+    def show(screen: Screen) -> None:
+        fields = (("stream", view.stream_id), ("version", view.stream_version), ("aggregate", view.aggregate))
+        screen.fields(fields)
+        screen.line()
+        screen.json(view.state, in_full=full)
+
+    previous = view.stream_version - 1
+    suggested = session.again("state", view.stream_id) + f" --diff {previous} {previous + 1}" if previous >= 0 else None
+    return Report(view, show, next_command=suggested)
+
+
+def _changes(before: StateView, after: StateView) -> list[Change]:
+    one, other = _fields(before.state), _fields(after.state)
+    return [
+        Change(name, one.get(name), other.get(name))
+        for name in dict.fromkeys((*one, *other))
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", state) if isinstance(state, dict) else {"state": state}
+
+
+def _show_difference(screen: Screen, before: StateView, after: StateView) -> None:
+    one, other = (
+        msgspec.json.format(msgspec.json.encode(view.state)).decode().splitlines() for view in (before, after)
+    )
+    from_name, to_name = (f"after event {view.stream_version}" for view in (before, after))
+    lines = list(difflib.unified_diff(one, other, from_name, to_name, n=2, lineterm=""))
+    for line in lines:
+        screen.cells([Cell(line, _STYLES.get(line[:1], ""))])
+    if not lines:
+        screen.line("The state is the same.")

@@ -1,0 +1,131 @@
+"""What people want to know of a store: which streams there are, who holds the fence, whether bells are heard."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from perdure.events import check_category
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.statements import Statements
+
+_FOLDER: Final = Path(__file__).parent / "sql"
+
+
+class StreamSummary(msgspec.Struct, frozen=True):
+    """A stream, and its last event."""
+
+    stream_id: str
+    stream_version: int
+    event_type: str
+    global_position: int
+    recorded_at: datetime
+
+
+class FenceHolder(msgspec.Struct, frozen=True):
+    """A transaction that has appended and isn't ended. Readers go no further than the lowest floor.
+
+    Attributes:
+        floor: Every position that it may have drawn lies above.
+        pid: Its process in the database; None for a prepared transaction, which has none.
+        user_name: The database's user.
+        application_name: What its connection calls itself.
+        client_address: Where it comes from; None for a socket of the same machine.
+        state: As in pg_stat_activity: ``active``, ``idle in transaction`` ...
+        begun_at: When the transaction began.
+    """
+
+    floor: int
+    pid: int | None
+    user_name: str | None
+    application_name: str | None
+    client_address: str | None
+    state: str | None
+    begun_at: datetime | None
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """How far the log can be read.
+
+    Attributes:
+        safe_position: Readers go up to here.
+        last_drawn: The last position that anybody has drawn; what lies between may still be committed.
+        holders: Who may still commit there, the lowest floor first.
+    """
+
+    safe_position: int
+    last_drawn: int
+    holders: tuple[FenceHolder, ...]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A connection, as the server sees it."""
+
+    server_version: str
+    user_name: str
+    database_name: str
+    clock: datetime
+
+
+class Inspection:
+    """Looks at a store's database, and changes nothing.
+
+    Args:
+        database: the open database of a store.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = Statements(_FOLDER / "inspection", schema=database.quoted_schema)
+
+    async def streams(self, category: str | None = None, *, after: str = "", limit: int = 50) -> list[StreamSummary]:
+        """A page of streams in the order of their ids. Its cost doesn't grow with the log."""
+        begin, end = after, None
+        if category is not None:
+            check_category(category)
+            # The hyphen's successor: ids are compared byte by byte.
+            begin, end = max(after, f"{category}-"), f"{category}."
+        rows = await self._database.fetch(self._sql["streams"], begin, end, limit)
+        return [StreamSummary(*row) for row in rows]
+
+    async def fence(self) -> Fence:
+        """How far the log can be read, and who keeps it from going further."""
+        shared = Statements(_FOLDER, schema=self._database.quoted_schema)
+        holders = [FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])]
+        [(safe_position, last_drawn)] = await self._database.fetch(shared["safe_position"])
+        return Fence(safe_position, last_drawn, tuple(holders))
+
+    async def session(self) -> Session:
+        """What the server says of a connection of ours."""
+        [row] = await self._database.fetch(self._sql["session"])
+        return Session(*row)
+
+    async def seconds_until_heard(self, timeout: float) -> float | None:
+        """How long a NOTIFY takes from one connection to another; None when it wasn't heard, as behind some poolers."""
+        channel = f"perdure:inspection:{uuid4().hex}"
+        notify = Statements(_FOLDER, schema=self._database.quoted_schema)["notify"]
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[float] = loop.create_future()
+
+        def hear(*_: object) -> None:
+            if not heard.done():
+                heard.set_result(loop.time())
+
+        listener: Any = await self._database.connect()
+        try:
+            with translated_errors():
+                await listener.add_listener(channel, hear)
+            rung_at = loop.time()
+            await self._database.fetch(notify, channel)
+            async with asyncio.timeout(timeout):
+                return await heard - rung_at
+        except TimeoutError:
+            return None
+        finally:
+            listener.terminate()
