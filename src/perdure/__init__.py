@@ -2,8 +2,8 @@
 
 Begin with `connect`, which opens an event store, and `event`, which makes a class an event. An `AggregateRoot` decides
 by ``@command`` and changes by ``@handles``; a `Repository` loads and saves it. A `Decider` does the same in functions.
-A `TableProjection` folds events into rows of a table, and a `ProjectionService` keeps them up to date. What goes wrong
-stands under `PerdureError`.
+A `TableProjection` folds events into rows of a table, a `SQLProjection` or a `Projection` writes by itself, and a
+`ProjectionService` keeps them up to date. What goes wrong stands under `PerdureError`.
 
 Everything that users need is here. A name is loaded when it is first used, so that ``import perdure`` stays light.
 """
@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from perdure.log import Subscription as Subscription
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
+    from perdure.projection import Projection as Projection
+    from perdure.projection import ProjectionTransaction as ProjectionTransaction
+    from perdure.projection import SQLProjection as SQLProjection
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
     from perdure.projections.failing import EventFailure as EventFailure
@@ -154,6 +157,7 @@ _MODULES = {
     "PerdureError": "errors",
     "PostgreSQLEventStore": "stores.postgres.store",
     "PostgreSQLTransaction": "stores.postgres.transaction",
+    "Projection": "projection",
     "ProjectionAction": "projections.operations",
     "ProjectionDefinitionError": "errors",
     "ProjectionOperations": "projections.operations",
@@ -163,7 +167,9 @@ _MODULES = {
     "ProjectionShapeError": "errors",
     "ProjectionStatus": "projections.status",
     "ProjectionTimeoutError": "errors",
+    "ProjectionTransaction": "projection",
     "Repository": "repository",
+    "SQLProjection": "projection",
     "RetryConfig": "repository",
     "STREAM_EXISTS": "commit",
     "SchemaError": "errors",
@@ -250,6 +256,7 @@ __all__ = [
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "Projection",
     "ProjectionAction",
     "ProjectionDefinitionError",
     "ProjectionOperations",
@@ -259,8 +266,10 @@ __all__ = [
     "ProjectionShapeError",
     "ProjectionStatus",
     "ProjectionTimeoutError",
+    "ProjectionTransaction",
     "Repository",
     "RetryConfig",
+    "SQLProjection",
     "SchemaError",
     "SchemaLockedError",
     "SchemaOutdatedError",

@@ -1,14 +1,18 @@
 """What a user writes to keep a read model: a `TableProjection`, whose handlers fold events into the rows of a table.
 
-Pure: handlers do no I/O. What runs a projection is in `perdure.projections`; `perdure.testing.fold` runs it in memory.
+Its handlers do no I/O. Where they must, a `SQLProjection` issues SQL of its own, and a `Projection` writes anywhere.
+What runs a projection is in `perdure.projections`; `perdure.testing.fold` runs a `TableProjection` in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
-from perdure.errors import ChildNotLoadedError, ProjectionDefinitionError
+from perdure.checks import check_text
+from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError
+from perdure.errors.wording import shown
 from perdure.events import StoredEvent
 
 Row = TypeVar("Row")
@@ -17,6 +21,7 @@ Child = TypeVar("Child")
 OnFailure = Literal["pause", "park"]
 
 MAX_VERSION = 32767
+LONGEST_NAME = 200
 
 
 class TableProjection(Generic[Row]):
@@ -90,8 +95,7 @@ class TableProjection(Generic[Row]):
             raise ProjectionDefinitionError(cls.__qualname__, f"its table {table!r} has no name")
         if not cls.key:
             raise ProjectionDefinitionError(table, 'it has no key: name the field that tells rows apart, key="user_id"')
-        if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-            raise ProjectionDefinitionError(table, f"{version!r} is no version: count 1, 2, 3 ...")
+        _check_version(table, version)
         if on_failure not in get_args(OnFailure):
             raise ProjectionDefinitionError(table, f'on_failure is {on_failure!r}: say "pause" or "park"')
 
@@ -206,6 +210,148 @@ class ChildRows(Generic[Child]):
             return self._loaded[key]
         except (KeyError, TypeError):
             raise ChildNotLoadedError(self._name, key) from None
+
+
+class ProjectionTransaction(Protocol):
+    """The transaction in which a `Projection` takes events: its checkpoint moves with what is written here.
+
+    SQL names the projection's tables as ``{views_per_day}``, and its values as ``$1``, ``$2`` and so on.
+    """
+
+    def execute(self, sql: str, *arguments: object) -> None:
+        """Have a statement run: later, together with others, but before anything is read and before the commit."""
+        ...
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
+        """The rows of a query, which sees everything that was executed before it."""
+        ...
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Any:
+        """The first row of a query, or None. Otherwise as `fetch`."""
+        ...
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row of a query, or None. Otherwise as `fetch`."""
+        ...
+
+
+class Projection:
+    """Takes events to wherever you like: a search index, a file, another service.
+
+    `handle` gets them one by one, in the order of the log. The checkpoint moves in the transaction `tx`, and with it
+    what is written there: each event counts exactly once. What is written elsewhere isn't part of it: after a crash,
+    and after an error, events come again, so **elsewhere it is at least once**. Write so that a repeat does nothing:
+    under the event's id, or with its ``global_position`` beside it, ignoring what isn't above the one that is there.
+
+    One process at a time runs it; others stand by. An event that fails is tried again, then the projection is paused.
+
+    Args:
+        name: the projection's name.
+        version: counted up when it is to be built anew, from the beginning of the log.
+        on_failure: ``"pause"``: no rows are known that could go on without the event.
+
+    Attributes:
+        tables: the SQL that makes tables of its own, if it has any, by the name under which people query them; in it,
+            ``{name}`` stands for the table, here as in all its statements. It may hold several statements, as for an
+            index.
+        event_types: only these types of events, by class or stored name; None means all.
+
+    Example:
+        class SearchIndex(Projection, name="search_index"):
+            event_types = (TitleAdded, TitleRenamed)
+
+            async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
+                await self.client.index(event.event.title_id, event.event.name, version=event.global_position)
+    """
+
+    name: ClassVar[str] = ""
+    """The name of the projection."""
+    version: ClassVar[int] = 0
+    """The version of its tables and of what it does."""
+    on_failure: ClassVar[OnFailure] = "pause"
+    """What becomes of an event that can't be taken."""
+    tables: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The SQL that makes each table, by name."""
+    event_types: ClassVar[Sequence[str | type] | None] = None
+    """Which events it takes."""
+
+    def __init_subclass__(
+        cls, *, name: str | None = None, version: int = 1, on_failure: Literal["pause"] = "pause", **rest: Any
+    ) -> None:
+        super().__init_subclass__(**rest)
+        if name is None:
+            return  # a class that others inherit from
+        _check_name(cls.__qualname__, name)
+        _check_version(name, version)
+        if on_failure != "pause":
+            raise ProjectionDefinitionError(
+                name,
+                f"on_failure is {shown(on_failure)}, but no key of its rows is known, to park an event for: "
+                'say "pause"',
+            )
+        cls.name = name
+        cls.version = version
+
+    async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
+        """Take an event. `event.event` is its payload."""
+        raise NotImplementedError
+
+    async def handle_batch(self, events: Sequence[StoredEvent], tx: ProjectionTransaction) -> None:
+        """Take several events at once, in order; override it where that is cheaper. Unless overridden, one by one.
+
+        When it fails, the events are handed over again, each for itself, to find the one that can't be taken.
+        """
+        for event in events:
+            await self.handle(event, tx)
+
+
+class SQLProjection(Projection):
+    """Keeps tables by SQL of its own, for what one row per key can't express.
+
+    Handlers bear ``@handles``, take the event and the `ProjectionTransaction`, and if wanted ``at``, the `StoredEvent`;
+    they may be ``async``. What they execute is sent in batches, and committed together with the checkpoint, so that
+    each event counts exactly once. A query sees what was executed before it.
+
+    One process at a time runs it; others stand by. An event that fails is tried again, then the projection is paused.
+    Handlers get nothing but the event and these tables: what they read elsewhere may be another when a version is
+    built anew.
+
+    Args:
+        name: the projection's name.
+        version: counted up with each change of the tables or of what handlers do. A new version is built anew, beside
+            the old tables.
+        on_failure: ``"pause"``: no rows are known that could go on without the event.
+
+    Attributes:
+        tables: the SQL that makes each table, by the name under which people query it; see `Projection`.
+
+    Example:
+        COUNT = (
+            "insert into {views_per_day} as d values ($1, 1) "
+            "on conflict (day) do update set views = d.views + 1"
+        )
+
+        class ViewsPerDay(SQLProjection, name="views_per_day"):
+            tables = {"views_per_day": "create table {views_per_day} (day date primary key, views bigint not null)"}
+
+            @handles
+            def watched(self, event: Watched, tx: ProjectionTransaction, at: StoredEvent) -> None:
+                tx.execute(COUNT, at.timestamp.date())
+    """
+
+
+def _check_name(cls: str, name: object) -> None:
+    try:
+        check_text("name", name)
+    except InvalidArgumentError as error:
+        raise ProjectionDefinitionError(cls, str(error)) from error
+    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
+        raise ProjectionDefinitionError(cls, f"its name {shown(name)} must have 1 to {LONGEST_NAME} characters")
+
+
+def _check_version(name: str, version: object) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+        raise ProjectionDefinitionError(name, f"{shown(version)} is no version: count 1, 2, 3 ...")
 
 
 def _names(key: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from perdure import (
     ChildNotLoadedError,
     ChildRows,
     InvalidArgumentError,
+    Projection,
     ProjectionDefinitionError,
     ProjectionOperations,
     ProjectionRowError,
@@ -18,6 +19,7 @@ from perdure import (
     child_table,
 )
 from perdure.projections.definition import Definition
+from perdure.projections.handled.definition import HandledDefinition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
@@ -55,6 +57,15 @@ def define_child(**settings: Any) -> Definition:
     return Definition(cls())
 
 
+def define_sink(**settings: Any) -> HandledDefinition:
+    """Define a class of projections that write by themselves."""
+
+    async def handle(self: object, event: object, tx: object) -> None: ...
+
+    cls: Any = types.new_class("Defined", (Projection,), settings, lambda body: body.update(handle=handle))
+    return HandledDefinition(cls())
+
+
 def rows() -> ChildRows[Visitor]:
     return ChildRows("visitors", {"ann": None}, lambda stored: stored, lambda row: row.name)
 
@@ -75,6 +86,23 @@ DEFINED: Final[Table] = {
         lambda _: define,
     ),
     "TableProjection.keys": Call(lambda _: {}, {"event": USERS_OWN, "at": USERS_OWN}, lambda _: lambda: None),
+    "Projection.__init_subclass__": Call(
+        lambda _: {"name": "defined", "version": 1},
+        {
+            "name": [refused([*but(NOT_TEXT, None), "", *UNSTORABLE_TEXT, HUGE_TEXT], ProjectionDefinitionError)],
+            "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
+            "on_failure": [refused([*NOT_TEXT, "", "park", HUGE_TEXT], ProjectionDefinitionError)],
+        },
+        lambda _: define_sink,
+    ),
+    "Projection.handle": Call(lambda _: {}, {"event": USERS_OWN, "tx": USERS_OWN}, lambda _: lambda: None),
+    "Projection.handle_batch": Call(lambda _: {}, {"events": USERS_OWN, "tx": USERS_OWN}, lambda _: lambda: None),
+    **{
+        f"ProjectionTransaction.{name}": Call(
+            lambda _: {}, {"sql": USERS_OWN, "arguments": USERS_OWN}, lambda _: lambda: None
+        )
+        for name in ("execute", "fetch", "fetchrow", "fetchval")
+    },
     "child_table": Call(
         lambda _: {"row": Visitor, "table": "defined_visitors", "key": ("page", "name"), "keys": lambda event: ["ann"]},
         {
@@ -139,6 +167,7 @@ RUN: Final[Table] = {
             "segments": [refused([*NOT_A_COUNT, 0])],
             "lease": [refused([*NOT_SECONDS, 0])],
             "max_parked": [refused([*NOT_A_COUNT, 0])],
+            "handler_timeout": [refused([*NOT_SECONDS, 0])],
             "stop_timeout": [refused(NOT_SECONDS)],
         },
     ),

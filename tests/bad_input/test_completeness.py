@@ -30,6 +30,7 @@ MADE_BY_PERDURE: Final = {
     "PostgreSQLTransaction",
     "ProjectionAction",
     "ProjectionStatus",
+    "ProjectionTransaction",
     "Scenario",
     "SegmentStatus",
     "StoredEvent",

@@ -155,8 +155,8 @@ async def test_another_service_pauses_and_resumes_with_it(
         await paused(one, "pages", saved.global_position)
         await paused(other, "pages", saved.global_position)
         for runner in (one._runners["pages"], other._runners["pages"]):
-            projection: Any = runner.definition.projection
-            projection.is_broken = False
+            definition: Any = runner.definition
+            definition.projection.is_broken = False
         await one.resume("pages")
         await one.wait_for("pages", saved, timeout=30)
         await other.wait_for("pages", saved, timeout=30)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
 from perdure.projections.definition import Definition
 from perdure.projections.failing import Failure, TooManyParkedError
 from perdure.projections.fold import Diverted, Scope, fold, needed, plan
+from perdure.projections.kind import Taken
 from perdure.projections.parking import Parking, positions_of
 from perdure.projections.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.projections.storage import Storage
@@ -19,19 +20,6 @@ from perdure.stores.postgres.database import Connection, Database
 _REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
 """Classes of SQLSTATE by which the database refuses what is written: cardinality, data, constraints, checks of views,
 limits (as of an index entry), and what a trigger raises. Other errors are no fault of an event."""
-
-
-class Taken(NamedTuple):
-    """What became of a batch."""
-
-    checkpoint: Checkpoint
-    """Up to where it is written."""
-    done: int
-    """How many of its events that is."""
-    parked: Sequence[Diverted]
-    """What of those was parked."""
-    failure: Failure | None
-    """The event after those, when it failed."""
 
 
 class Batches:

@@ -8,8 +8,7 @@ from typing import Final
 import msgspec
 
 from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
-from perdure.projections.definition import Definition
-from perdure.projections.storage import Storage
+from perdure.projections.kind import BuildTables, Described
 from perdure.projections.tables import BuildId, TableShape
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
@@ -27,7 +26,7 @@ class Builds:
         schema: the schema that holds its tables and views.
     """
 
-    def __init__(self, database: Database, definition: Definition, storage: Storage, schema: str) -> None:
+    def __init__(self, database: Database, definition: Described, storage: BuildTables, schema: str) -> None:
         self._database = database
         self._definition = definition
         self._storage = storage

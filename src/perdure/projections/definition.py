@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.errors import PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
-from perdure.projection import ChildTable, TableProjection
+from perdure.projection import ChildTable, OnFailure, TableProjection
 from perdure.projections.tables import BuildId, Key, Table
 
 _AT: Final = "at"
@@ -39,7 +39,7 @@ class Definition:
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
-        self.on_failure = projection.on_failure
+        self.on_failure: OnFailure = projection.on_failure
         self.build = BuildId(self.name, self.version, build)
         if not projection.name:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
@@ -48,6 +48,8 @@ class Definition:
         self._declared = _children_of(cls)
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
+        self.key_codec = self.table
+        self.is_divisible = True
         handlers = handlers_of(cls, self.refuse)
         if not handlers:
             raise self.refuse("it handles no event: mark a method with @handles")

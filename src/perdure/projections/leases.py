@@ -19,12 +19,14 @@ class Leases:
         segments: the segments of the build.
         runner: the name of this process's run of it.
         least: how many segments there should be at least.
+        most: how many there may be; one where the build can't be cut.
     """
 
-    def __init__(self, segments: Segments, runner: str, least: int) -> None:
+    def __init__(self, segments: Segments, runner: str, least: int, most: int = MOST_SEGMENTS) -> None:
         self._segments = segments
         self._runner = runner
         self._least = least
+        self._most = most
 
     async def beat(self, rate: float, trouble: str | None) -> list[Segment]:
         """Keep the share, or come closer to it. Returns all segments of the build. Between two batches only."""
@@ -47,7 +49,7 @@ class Leases:
         if len(mine) < share and not all(segment.is_leased for segment in segments):
             await self._segments.acquire(share - len(mine))
             return True
-        if mine and len(segments) < min(max(self._least, len(runners)), MOST_SEGMENTS):
+        if mine and len(segments) < min(max(self._least, len(runners)), self._most):
             await self._segments.split(max(mine, key=lambda segment: segment.width))
             return True
         return False

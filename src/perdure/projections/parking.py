@@ -12,9 +12,9 @@ import msgspec
 
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
-from perdure.projections.definition import Definition
 from perdure.projections.failing import EventFailure, TooManyParkedError
 from perdure.projections.fold import Diverted
+from perdure.projections.kind import Described
 from perdure.projections.segments import FencedError
 from perdure.projections.tables import Key
 from perdure.stores.postgres.database import Connection, Database
@@ -55,10 +55,10 @@ class Parking:
         limit: how many may be parked at most, those that wait included.
     """
 
-    def __init__(self, database: Database, definition: Definition, runner: str, limit: int) -> None:
+    def __init__(self, database: Database, definition: Described, runner: str, limit: int) -> None:
         self._database = database
         self._build = definition.build
-        self._table = definition.table
+        self._keys = definition.key_codec
         self._runner = runner
         self._limit = limit
         self._sql = Statements(_SQL / "parking", schema=database.quoted_schema)
@@ -66,7 +66,7 @@ class Parking:
 
     def names_of(self, keys: Sequence[Key]) -> list[str]:
         """The keys as they are kept; none when one of them is too long for that."""
-        names = [self._table.encode_key(key) for key in keys]
+        names = [self._keys.encode_key(key) for key in keys]
         return names if all(len(name.encode()) <= _LONGEST_KEY for name in names) else []
 
     async def standstill(self) -> Standstill:
@@ -75,13 +75,13 @@ class Parking:
             # In this order: who resumes a projection that he skipped an event of does both at once.
             heads = await connection.fetch(self._sql["heads"], *self._build)
             skipped = await connection.fetch(self._sql["skipped"], *self._build)
-        keys = self._table.decode_keys(row["key"] for row in heads)
+        keys = self._keys.decode_keys(row["key"] for row in heads)
         whole = {(row["global_position"], None) for row in skipped if not row["key"]}
         keyed = [row for row in skipped if row["key"]]
         positions = [row["global_position"] for row in keyed]
         return Standstill(
             set(keys),
-            frozenset(whole.union(zip(positions, self._table.decode_keys(row["key"] for row in keyed), strict=True))),
+            frozenset(whole.union(zip(positions, self._keys.decode_keys(row["key"] for row in keyed), strict=True))),
             deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_asked"]),
         )
 
@@ -96,8 +96,8 @@ class Parking:
             raise TooManyParkedError(self._limit, *diverted[room])
         rows = [
             {
-                "key": self._table.encode_key(key),
-                "hash": self._table.hash_of(key),
+                "key": self._keys.encode_key(key),
+                "hash": self._keys.hash_of(key),
                 "global_position": stored.global_position,
                 "event_id": stored.event_id,
                 "event_type": stored.event_type,
@@ -120,7 +120,7 @@ class Parking:
         Raises:
             LogDivergedError: the log holds something else where they stood.
         """
-        rows = await self._database.fetch(self._sql["queue"], *self._build, self._table.encode_key(key), limit)
+        rows = await self._database.fetch(self._sql["queue"], *self._build, self._keys.encode_key(key), limit)
         for row in rows:
             if row["event_id"] != row["parked_id"]:
                 name = f"projection {self._build.name!r}"
@@ -133,7 +133,7 @@ class Parking:
         Raises:
             FencedError: one of them isn't parked any more; somebody skipped it.
         """
-        gone = await connection.fetch(self._sql["unpark"], *self._build, self._table.encode_key(key), positions)
+        gone = await connection.fetch(self._sql["unpark"], *self._build, self._keys.encode_key(key), positions)
         if len(gone) != len(positions):
             raise FencedError
         await self._keep(connection, "retried", None, key, positions)
@@ -141,7 +141,7 @@ class Parking:
     async def fail(self, key: Key, failure: EventFailure) -> None:
         """An event of a key failed once more."""
         error = msgspec.json.encode(failure).decode()
-        arguments = *self._build, self._table.encode_key(key), failure.global_position, error
+        arguments = *self._build, self._keys.encode_key(key), failure.global_position, error
         async with self._database.connection() as connection, connection.transaction():
             if await connection.fetch(self._sql["fail"], *arguments):
                 await self._keep(connection, "retry failed", failure.message, key, [failure.global_position])
@@ -149,7 +149,7 @@ class Parking:
     async def _keep(
         self, connection: Connection, action: str, reason: str | None, key: Key, positions: Sequence[int]
     ) -> None:
-        detail = msgspec.json.encode({"key": self._table.encode_key(key), "positions": positions}).decode()
+        detail = msgspec.json.encode({"key": self._keys.encode_key(key), "positions": positions}).decode()
         await connection.execute(self._record, *self._build, action, self._runner, reason, detail)
 
 

@@ -13,7 +13,6 @@ import secrets
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -26,19 +25,26 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent
 from perdure.log import Changes, verify_position
-from perdure.projections.batches import Batches
 from perdure.projections.builds import Builds
-from perdure.projections.definition import Definition
 from perdure.projections.failing import EventFailure, Failure, TooManyParkedError, told
 from perdure.projections.feed import Feed
 from perdure.projections.fold import Scope
+from perdure.projections.kind import Described
+from perdure.projections.kinds import equip
 from perdure.projections.leases import Leases
+from perdure.projections.options import RunnerOptions
 from perdure.projections.parking import Parking, Standstill
 from perdure.projections.retries import Retries
-from perdure.projections.segments import LAST_HASH, Checkpoint, FencedError, Segment, Segments, raise_if_paused
-from perdure.projections.storage import Storage
+from perdure.projections.segments import (
+    LAST_HASH,
+    MOST_SEGMENTS,
+    Checkpoint,
+    FencedError,
+    Segment,
+    Segments,
+    raise_if_paused,
+)
 from perdure.projections.tables import Key
-from perdure.projections.unparking import Unparking
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
@@ -49,18 +55,6 @@ _BEAT: Final = 1.0
 _LOOK: Final = 0.02
 """Seconds between two looks at how far others are, while somebody waits for them."""
 _TROUBLE: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunnerOptions:
-    """How projections are run. See `ProjectionService`."""
-
-    schema: str = "public"
-    batch_size: int = 500
-    retry: RetryConfig = field(default_factory=RetryConfig)
-    segments: int = 1
-    lease: float = 10.0
-    max_parked: int = 1000
 
 
 class _Stopped(BaseException):
@@ -76,7 +70,7 @@ class Runner:
         options: how it is run.
     """
 
-    def __init__(self, store: PostgreSQLEventStore, definition: Definition, options: RunnerOptions) -> None:
+    def __init__(self, store: PostgreSQLEventStore, definition: Described, options: RunnerOptions) -> None:
         self.definition = definition
         self.trouble: Exception | None = None
         """What keeps it from going on, other than an event: a database that is down."""
@@ -84,13 +78,13 @@ class Runner:
         self._store = store
         self._options = options
         self._beat_every = min(_BEAT, options.lease / 4)
-        self._storage = Storage(definition, options.schema)
-        self._builds = Builds(store.database, definition, self._storage, options.schema)
         self._segments = Segments(store.database, definition.build, self.name, options.lease)
-        self._leases = Leases(self._segments, self.name, options.segments)
+        most = MOST_SEGMENTS if definition.is_divisible else 1
+        self._leases = Leases(self._segments, self.name, options.segments, most)
         self._parking = Parking(store.database, definition, self.name, options.max_parked)
-        self._batches = Batches(store.database, definition, self._segments, self._storage, self._parking)
-        self._unparking = Unparking(self._parking, self._batches, options.batch_size)
+        equipment = equip(store, definition, self._segments, self._parking, options)
+        self._builds = Builds(store.database, definition, equipment.tables, options.schema)
+        self._batches, self._unparking = equipment.batches, equipment.unparking
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
         self._mine: list[Segment] = []
@@ -127,7 +121,7 @@ class Runner:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of this projection.
             LogDivergedError: the log isn't the one that the rows were made from.
         """
-        self._is_shown = await self._builds.set_up(self._options.segments)
+        self._is_shown = await self._builds.set_up(self._options.segments if self.definition.is_divisible else 1)
         self._all = await self._segments.read()
         await self._verify(self._all)
 
@@ -207,7 +201,7 @@ class Runner:
             if self._beat_due == -math.inf:
                 return  # somebody changed something meanwhile
         groups, patience = self._ready(now)
-        if self._standstill.asked:
+        if self._unparking and self._standstill.asked:
             await self._unparking.retry_next(self._standstill, self._mine)
         if not groups:
             self._is_well()
@@ -289,7 +283,7 @@ class Runner:
     def _concerned(self, group: list[Segment], keys: Sequence[Key]) -> list[Segment]:
         """Those of a group for whose rows an event failed, as they stand now: before it, for the rest was written."""
         firsts = {segment.first_hash for segment in group}
-        hashes = [self.definition.table.hash_of(key) for key in keys]
+        hashes = [self.definition.key_codec.hash_of(key) for key in keys]
         segments = [segment for segment in self._mine if segment.first_hash in firsts]
         segments = [segment for segment in segments if not keys or any(map(segment.holds, hashes))]
         if not segments:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
+from perdure.checks import check_seconds
 from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
@@ -18,10 +19,11 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.events import check_evolution
-from perdure.projection import TableProjection
-from perdure.projections.definition import Definition
+from perdure.projections.kind import Described
+from perdure.projections.kinds import AnyProjection, describe
 from perdure.projections.operations import ProjectionOperations, position_of
-from perdure.projections.runner import Runner, RunnerOptions
+from perdure.projections.options import RunnerOptions
+from perdure.projections.runner import Runner
 from perdure.projections.segments import MOST_SEGMENTS
 from perdure.projections.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
@@ -54,6 +56,7 @@ class ProjectionService:
             fewer than processes.
         lease: how long a process may be silent before others take over what it works on, in seconds.
         max_parked: how many events of a projection may be parked before it is paused.
+        handler_timeout: how long a `Projection` or `SQLProjection` may take to handle an event, in seconds.
         stop_timeout: seconds that stopping waits for a batch that is under way.
 
     Raises:
@@ -69,7 +72,7 @@ class ProjectionService:
     def __init__(
         self,
         store: EventStore,
-        projections: Sequence[TableProjection[Any]],
+        projections: Sequence[AnyProjection],
         *,
         schema: str = "public",
         batch_size: int = 500,
@@ -77,6 +80,7 @@ class ProjectionService:
         segments: int = 1,
         lease: float = 10.0,
         max_parked: int = 1000,
+        handler_timeout: float = 30.0,
         stop_timeout: float = 10.0,
     ) -> None:
         if not isinstance(store, PostgreSQLEventStore):
@@ -89,7 +93,10 @@ class ProjectionService:
         _check_range("max_parked", max_parked, MAX_PARKED)
         if not isinstance(lease, int | float) or not MIN_LEASE <= lease <= MAX_LEASE:
             raise InvalidArgumentError("lease", f"must be seconds from {MIN_LEASE:g} to {MAX_LEASE:g}, not {lease!r}")
-        definitions = [Definition(projection) for projection in projections]
+        check_seconds("handler_timeout", handler_timeout)
+        if not handler_timeout:
+            raise InvalidArgumentError("handler_timeout", "must be above 0, or nothing is ever handled in time")
+        definitions = [describe(projection) for projection in projections]
         _check_names(definitions)
         options = RunnerOptions(
             schema=schema,
@@ -98,6 +105,7 @@ class ProjectionService:
             segments=segments,
             lease=lease,
             max_parked=max_parked,
+            handler_timeout=handler_timeout,
         )
         self._store = store
         self._runners = {definition.name: Runner(store, definition, options) for definition in definitions}
@@ -190,7 +198,8 @@ def _check_range(argument: str, value: object, most: int) -> None:
         raise InvalidArgumentError(argument, f"must be a whole number from 1 to {most}, not {value!r}")
 
 
-def _check_names(definitions: Sequence[Definition]) -> None:
+def _check_names(definitions: Sequence[Described]) -> None:
+    projections = Counter(definition.name for definition in definitions)
     names = Counter(
         name for definition in definitions for table in definition.tables for name in (table.name, table.view)
     )
@@ -199,3 +208,5 @@ def _check_names(definitions: Sequence[Definition]) -> None:
             for name in (table.view, table.name):
                 if names[name] > 1:
                     raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
+        if projections[definition.name] > 1:
+            raise ProjectionDefinitionError(definition.name, "more than one projection has this name")

@@ -27,6 +27,11 @@ class BuildId(NamedTuple):
     build: int = 1
 
 
+def table_name(view: str, build: BuildId) -> str:
+    """The name of a build's own table: ``user_profiles__v1``, of its second build ``user_profiles__v1_2``."""
+    return f"{view}__v{build.version}" + (f"_{build.build}" if build.build > 1 else "")
+
+
 class TableShape(msgspec.Struct, frozen=True):
     """What must not change of a table without a new version."""
 
@@ -49,12 +54,12 @@ class Table:
 
     def __init__(self, view: str, build: BuildId, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
         self.view = view
-        self.name = f"{view}__v{build.version}" + (f"_{build.build}" if build.build > 1 else "")
+        self.name = table_name(view, build)
         self.row = row
         self.key = key
         self.columns = columns_of(row, refuse)
         for name in (self.name, *[column.name for column in self.columns]):
-            _check_name(name, refuse)
+            check_name(name, refuse)
         self.codec = RowCodec(view, row, self.columns)
         hints = get_type_hints(row, include_extras=True)
         self._key_row: Any = msgspec.defstruct(
@@ -134,7 +139,8 @@ _values = msgspec.structs.astuple
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def _check_name(name: str, refuse: Refuse) -> None:
+def check_name(name: str, refuse: Refuse) -> None:
+    """Refuse what can be no name of a table or column."""
     try:
         quote_identifier(name)
     except InvalidArgumentError as error:

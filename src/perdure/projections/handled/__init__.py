@@ -1,0 +1,1 @@
+"""Projections that write by themselves: `Projection`, `SQLProjection`. Their checkpoint moves with what they write."""

@@ -1,0 +1,175 @@
+"""Batches of events that handlers take within a transaction, and the checkpoint that moves in it.
+
+A batch that fails is rolled back and taken again with care, each event in a savepoint of its own: so the event that
+can't be taken is known, and what comes before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from perdure.events import StoredEvent
+from perdure.projections.failing import Failure
+from perdure.projections.fold import Scope
+from perdure.projections.handled.definition import HandledDefinition
+from perdure.projections.handled.storage import SQLTables
+from perdure.projections.handled.transaction import QueueingTransaction
+from perdure.projections.kind import Taken
+from perdure.projections.segments import Segment, Segments, checkpoint_at
+from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.statements import Statements
+
+_SQL: Final = Path(__file__).parents[1] / "sql" / "handled"
+_MOST_QUEUED: Final = 5000
+"""Statements, before they are sent though nothing was asked yet."""
+
+
+class HandledBatches:
+    """Takes the batches of one build.
+
+    Args:
+        database: the database of the store.
+        definition: the projection.
+        segments: its checkpoint.
+        tables: its tables.
+        lease: how long the transaction may stand still, in seconds; a batch ends early after half of it.
+        timeout: how long the handling of an event, or of a batch where one is taken as a whole, may take, in seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        definition: HandledDefinition,
+        segments: Segments,
+        tables: SQLTables,
+        *,
+        lease: float,
+        timeout: float,
+    ) -> None:
+        self._database = database
+        self._definition = definition
+        self._segments = segments
+        self._tables = tables
+        self._lease = lease
+        self._timeout = timeout
+        self._sql = Statements(_SQL)
+        self._suspect = 0
+        """The position of the event that failed last: with care from the start, so that it is tried once, not twice."""
+
+    async def take(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Taken:
+        """Have events handled that follow a checkpoint. See `TakesEvents`."""
+        if events[0].global_position != self._suspect:
+            try:
+                return await self._take(group, events, scope, with_care=False)
+            except _BatchFailedError:
+                pass
+        taken = await self._take(group, events, scope, with_care=True)
+        self._suspect = taken.failure.stored.global_position if taken.failure else 0
+        return taken
+
+    async def _take(
+        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, *, with_care: bool
+    ) -> Taken:
+        since = group[0].checkpoint
+        wanted = [
+            stored
+            for stored in events
+            if self._definition.wants(stored) and (stored.global_position, None) not in scope.skipped
+        ]
+        async with self._database.connection() as connection, connection.transaction():
+            # First of all the checkpoint, so that whoever runs it too waits here.
+            await self._segments.advance(connection, group, since)
+            tx = QueueingTransaction(connection, self._tables, self._sql)
+            async with tx.kept_alive(self._lease / 4):
+                ended = await (self._with_care(tx, wanted) if with_care else self._all(tx, wanted))
+            done = [stored for stored in events if ended.before is None or stored.global_position < ended.before]
+            if done:
+                since = checkpoint_at(done[-1])
+                await self._segments.advance(connection, group, since)
+        return Taken(since, len(done), [], ended.failure)
+
+    async def _all(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
+        """Everything at once, or as much as there is time for. Raises _BatchFailedError when anything fails."""
+        is_late = self._clock()
+        pieces = [wanted] if wanted and self._definition.takes_batches else [[stored] for stored in wanted]
+        late: int | None = None
+        async with _failing(tx):
+            for piece in pieces:
+                if is_late():
+                    late = piece[0].global_position
+                    break
+                await self._handle(tx, piece)
+                if tx.queued > _MOST_QUEUED:
+                    await tx.send()
+            await tx.check()
+        return _Ended(late, None)
+
+    async def _with_care(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
+        """One by one, up to the first that fails, or as much as there is time for."""
+        is_late = self._clock()
+        for stored in wanted:
+            if is_late():
+                return _Ended(stored.global_position, None)
+            try:
+                async with tx.savepoint():
+                    await self._handle(tx, [stored])
+            except Exception as error:
+                if tx.trouble is not None:
+                    raise tx.trouble from error
+                return _Ended(stored.global_position, Failure(stored, error))
+        return _Ended(None, None)
+
+    async def _handle(self, tx: QueueingTransaction, events: Sequence[StoredEvent]) -> None:
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                await self._definition.handle(events, tx)
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(f"it took longer than {self._timeout:g} s to be handled") from error
+            raise
+
+    def _clock(self) -> _Clock:
+        return _Clock(asyncio.get_running_loop().time() + self._lease / 2)
+
+
+class _Ended(NamedTuple):
+    """How far the handlers came."""
+
+    before: int | None
+    """Before the event at this position; None when all was taken."""
+    failure: Failure | None
+    """That event, when it failed."""
+
+
+class _Clock:
+    """Tells when a batch has taken long enough: others want to see that it goes on. It takes one event at least."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._is_first = True
+
+    def __call__(self) -> bool:
+        if self._is_first:
+            self._is_first = False
+            return False
+        return asyncio.get_running_loop().time() > self._deadline
+
+
+class _BatchFailedError(Exception):
+    """Something in a batch failed. It isn't known yet which event."""
+
+
+@asynccontextmanager
+async def _failing(tx: QueueingTransaction) -> AsyncGenerator[None]:
+    """Raise _BatchFailedError instead of whatever the user's code raises, and what is no fault of it as it is."""
+    try:
+        yield
+    except Exception as error:
+        if tx.trouble is not None:
+            raise tx.trouble from error
+        raise _BatchFailedError from error

@@ -1,0 +1,87 @@
+"""The kinds of projections, each with what describes it and what takes its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from perdure.projection import Projection, TableProjection
+from perdure.projections.batches import Batches
+from perdure.projections.definition import Definition
+from perdure.projections.handled.batches import HandledBatches
+from perdure.projections.handled.definition import HandledDefinition
+from perdure.projections.handled.storage import SQLTables
+from perdure.projections.kind import BuildTables, Described, TakesEvents
+from perdure.projections.options import RunnerOptions
+from perdure.projections.parking import Parking
+from perdure.projections.segments import Segments
+from perdure.projections.storage import Storage
+from perdure.projections.unparking import Unparking
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+AnyProjection = TableProjection[Any] | Projection
+"""A projection of any kind."""
+
+
+class Equipment(NamedTuple):
+    """What a build of a projection is run with."""
+
+    tables: BuildTables
+    batches: TakesEvents
+    unparking: Unparking | None
+    """None where nothing is parked."""
+
+
+def describe(projection: AnyProjection, build: int = 1) -> Described:
+    """A projection, and all that follows from its class.
+
+    Raises:
+        ProjectionDefinitionError: it can't work as it is written, or is none.
+    """
+    if isinstance(projection, Projection):
+        return HandledDefinition(projection, build)
+    return Definition(projection, build)
+
+
+def equip(
+    store: PostgreSQLEventStore,
+    definition: Described,
+    segments: Segments,
+    parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    """What a build of a projection is run with.
+
+    Args:
+        store: where the events are.
+        definition: the projection.
+        segments: the segments of its build.
+        parking: the parked events of its build.
+        options: how it is run.
+    """
+    return _EQUIPPING[type(definition)](store, definition, segments, parking, options)
+
+
+def _fold(
+    store: PostgreSQLEventStore, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
+) -> Equipment:
+    storage = Storage(definition, options.schema)
+    batches = Batches(store.database, definition, segments, storage, parking)
+    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size))
+
+
+def _handle(
+    store: PostgreSQLEventStore,
+    definition: HandledDefinition,
+    segments: Segments,
+    _parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    tables = SQLTables(definition, options.schema)
+    batches = HandledBatches(
+        store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
+    )
+    return Equipment(tables, batches, None)
+
+
+_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {Definition: _fold, HandledDefinition: _handle}

@@ -1,0 +1,2 @@
+-- Before an event is handled.
+savepoint perdure_event

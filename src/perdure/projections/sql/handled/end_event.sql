@@ -1,0 +1,2 @@
+-- An event was handled.
+release savepoint perdure_event
