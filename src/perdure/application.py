@@ -11,7 +11,7 @@ from perdure.decider import Decider
 from perdure.errors import InvalidArgumentError, UnknownProjectionError, WrongContextError
 from perdure.errors.wording import shown
 from perdure.events import check_stream_id
-from perdure.projection import TableProjection
+from perdure.projection import AnyProjection, Projection, TableProjection
 from perdure.projections.service import ProjectionService
 from perdure.repository import DeciderRepository, Repository, RetryConfig
 from perdure.store import EventStore
@@ -67,7 +67,7 @@ class Application:
         store: StoreSource = None,
         *,
         aggregates: Sequence[type[AggregateRoot] | Decider[Any, Any, Any]] = (),
-        projections: Sequence[TableProjection[Any]] = (),
+        projections: Sequence[AnyProjection] = (),
     ) -> None:
         self.store_source: StoreSource = _checked_source(store)
         """Where the events are, as it was given."""
@@ -159,7 +159,7 @@ class Application:
         chosen = self.projections if names is None else [self.projection(name) for name in _listed("names", names)]
         return ProjectionService(self.store, chosen, **settings)
 
-    def projection(self, name: str) -> TableProjection[Any]:
+    def projection(self, name: str) -> AnyProjection:
         """The projection of that name. Raises UnknownProjectionError."""
         found = self._by_name.get(name) if isinstance(name, str) else None
         if found is None:
@@ -219,10 +219,10 @@ def _by_category(
     return found
 
 
-def _by_name(projections: Sequence[TableProjection[Any]]) -> dict[str, TableProjection[Any]]:
-    found: dict[str, TableProjection[Any]] = {}
+def _by_name(projections: Sequence[AnyProjection]) -> dict[str, AnyProjection]:
+    found: dict[str, AnyProjection] = {}
     for one in projections:
-        if not isinstance(one, TableProjection):
+        if not isinstance(one, TableProjection | Projection):
             raise InvalidArgumentError("projections", f"holds {shown(one)}: give instances, as in [MyProjection()]")
         if one.name in found:
             raise InvalidArgumentError("projections", f"holds two of the name {one.name!r}")

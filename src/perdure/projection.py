@@ -340,6 +340,10 @@ class SQLProjection(Projection):
     """
 
 
+AnyProjection = TableProjection[Any] | Projection
+"""A projection of any kind."""
+
+
 def _check_name(cls: str, name: object) -> None:
     try:
         check_text("name", name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from perdure.projection import Projection, TableProjection
+from perdure.projection import AnyProjection, Projection
 from perdure.projections.batches import Batches
 from perdure.projections.definition import Definition
 from perdure.projections.handled.batches import HandledBatches
@@ -18,9 +18,6 @@ from perdure.projections.segments import Segments
 from perdure.projections.storage import Storage
 from perdure.projections.unparking import Unparking
 from perdure.stores.postgres.store import PostgreSQLEventStore
-
-AnyProjection = TableProjection[Any] | Projection
-"""A projection of any kind."""
 
 
 class Equipment(NamedTuple):

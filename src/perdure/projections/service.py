@@ -19,8 +19,9 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.events import check_evolution
+from perdure.projection import AnyProjection
 from perdure.projections.kind import Described
-from perdure.projections.kinds import AnyProjection, describe
+from perdure.projections.kinds import describe
 from perdure.projections.operations import ProjectionOperations, position_of
 from perdure.projections.options import RunnerOptions
 from perdure.projections.runner import Runner
