@@ -1,0 +1,466 @@
+"""What operators do with projections: retry, skip, pause, resume, wait; and the record of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from string import ascii_letters
+from typing import Any
+
+import asyncpg
+import pytest
+
+from perdure.commit import ANY
+from perdure.context import context
+from perdure.errors import (
+    ProjectionPausedError,
+    ProjectionTimeoutError,
+    UnknownProjectionError,
+    UnsupportedOperationError,
+)
+from perdure.projection import TableProjection
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.service import ProjectionService
+from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold, tables_in
+from tests.projections.counting import Broken, Moved
+from tests.projections.parking_lot import (
+    AT_ONCE,
+    FAILED,
+    SKIPPED,
+    Guarded,
+    Pausing,
+    page,
+    parked,
+    paused,
+    rows_of,
+    runner_of,
+    until,
+    until_parked,
+    visit,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
+
+
+@pytest.fixture
+async def elsewhere(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
+    """The store as another process has it."""
+    async with PostgreSQLEventStore(database_url) as store:
+        yield store
+
+
+def guarded(store: PostgreSQLEventStore, projection: TableProjection[Any], **options: Any) -> ProjectionService:
+    return ProjectionService(store, [projection], retry=AT_ONCE, **options)
+
+
+# --- Retrying ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        ({}, []),
+        ({"global_position": 3}, [1, 2, 4]),
+        ({"event_type": "test.projections.visited"}, [1, 2, 3]),
+        ({"event_type": "test.projections.broken", "key": page("b")}, [1, 3, 4]),
+        ({"kind": "handler"}, [4]),
+        ({"kind": "database"}, [1, 2, 3]),
+        ({"kind": "timeout"}, [1, 2, 3, 4]),
+        ({"key": page("c")}, [1, 2, 4]),
+        ({"key": "no key"}, [1, 2, 3, 4]),
+        ({"global_position": 99}, [1, 2, 3, 4]),
+        ({"event_type": "test.nothing"}, [1, 2, 3, 4]),
+    ],
+)
+async def test_what_is_retried_can_be_said(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, which: dict[str, Any], left: list[int]
+) -> None:
+    projection = Guarded("a", "b", "c")
+    async with guarded(store, projection) as service:
+        await connection.execute("alter table guarded__v1 add constraint no_d check (page <> 'd')")
+        events = [Broken(page="a"), Broken(page="b"), Broken(page="c"), visit("d")]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        await service.wait_for("guarded", saved, timeout=30)
+        projection.bad.clear()
+        await connection.execute("alter table guarded__v1 drop constraint no_d")
+
+        assert await ProjectionOperations(store).retry("guarded", **which) == 4 - len(left)
+        await until_parked(service, store, *[(position, page(" abcd"[position]), FAILED) for position in left])
+
+
+async def test_what_is_asked_of_nobody_is_done_by_the_next_who_runs_it(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    """The process that has the segment ends between the request and the retry."""
+    async with guarded(store, Guarded("a")) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+    operations = ProjectionOperations(elsewhere)
+    assert await operations.retry("guarded") == 1
+    (asked,) = await operations.parked("guarded")
+    assert asked.is_asked
+    async with guarded(store, Guarded()) as service:
+        await until_parked(service, store)
+    await check_against_fold(store, database_url, Guarded())
+
+
+async def test_the_one_who_has_the_segment_retries_whoever_asks(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    projections = Guarded(*ascii_letters), Guarded(*ascii_letters)
+    async with (
+        guarded(store, projections[0], segments=4) as one,
+        guarded(elsewhere, projections[1], segments=4) as other,
+    ):
+
+        async def both_work() -> bool:
+            return len((await one.status())[0].owners) == 2
+
+        await until(one, both_work)
+        events = [event for name in ascii_letters for event in (Broken(page=name), visit(name))]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        await one.wait_for("guarded", saved, timeout=60)
+        assert all(projection.tried for projection in projections)
+        for projection in projections:
+            projection.bad.clear()
+        assert await ProjectionOperations(elsewhere).retry("guarded") == len(ascii_letters)
+        await until_parked(one, store)
+        await until_parked(other, store)
+    assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
+
+
+async def test_what_is_parked_is_listed_by_page_state_type_and_kind(store: PostgreSQLEventStore) -> None:
+    operations = ProjectionOperations(store)
+    async with guarded(store, Guarded("a", "b")) as service:
+        both = Moved(source="a", target="b")
+        saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), both, both, visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+
+    async def positions(**filters: Any) -> list[int]:
+        return [one.global_position for one in await operations.parked(**filters)]
+
+    assert await positions() == [3, 3]
+    assert await positions(states=None) == [3, 3, 4, 4, 5]
+    assert await positions(states=("waiting",)) == [4, 4, 5]
+    assert await positions(states=("skipped",)) == []
+    assert await positions(states=None, event_type="test.projections.visited") == [5]
+    assert await positions(kind="handler") == [3, 3]
+    assert await positions(kind="database") == []
+    assert await positions(name="guarded") == [3, 3]
+    assert await positions(name="another") == []
+    # An event over two keys is never cut in two by a page.
+    assert await positions(states=None, limit=1) == [3, 3]
+    assert await positions(states=None, from_position=3, limit=1) == [4, 4]
+    assert await positions(states=None, from_position=4, limit=1) == [5]
+    assert await positions(states=None, from_position=5, limit=1) == []
+
+
+# --- Skipping ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_behind_a_skipped_event_goes_on_by_itself(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    async with guarded(store, Guarded("a")) as service:
+        events = [visit("a"), Broken(page="a"), visit("a"), visit("a"), visit("b")]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        await service.wait_for("guarded", saved, timeout=30)
+        assert await ProjectionOperations(elsewhere).skip("guarded", 2, "was a test") == 1
+        await until_parked(service, store, (2, page("a"), SKIPPED))
+        _, tables = await tables_in(database_url, Guarded())
+        assert (tables["guarded"]["a"].visits, tables["guarded"]["a"].path) == (3, [])
+        assert (await service.status())[0].skipped == 1
+        await check_against_fold(store, database_url, Guarded())
+        assert await ProjectionOperations(elsewhere).skip("guarded", 2, "again") == 0
+
+
+async def test_an_event_that_waits_can_be_skipped_too(store: PostgreSQLEventStore, database_url: str) -> None:
+    projection = Guarded("a")
+    async with guarded(store, projection) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a"), visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+        assert await ProjectionOperations(store).skip("guarded", 2, "no") == 1
+        projection.bad.clear()
+        await ProjectionOperations(store).retry("guarded")
+        await until_parked(service, store, (2, page("a"), SKIPPED))
+        await check_against_fold(store, database_url, Guarded())
+
+
+async def test_an_event_parked_for_two_keys_can_be_skipped_for_one(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    async with guarded(store, Guarded("a", "b")) as service:
+        saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), Moved(source="a", target="b")])
+        await service.wait_for("guarded", saved, timeout=30)
+        assert await ProjectionOperations(store).skip("guarded", 3, "no", key=page("b")) == 1
+        assert await parked(store) == [(3, page("a"), FAILED), (3, page("b"), SKIPPED)]
+        await check_against_fold(store, database_url, Guarded())
+
+
+@pytest.mark.parametrize("segments", [1, 8])
+async def test_an_event_that_it_is_paused_before_can_be_skipped_for_the_row_it_fails_for(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str, segments: int
+) -> None:
+    """The row of the other key gets it, whether its segment was there already or is still to come."""
+    async with guarded(store, Pausing("a"), segments=segments) as service:
+        events = [visit("a"), visit("b"), Moved(source="a", target="b"), visit("a")]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        assert (await paused(service, saved.global_position)).global_position == 3
+        assert await ProjectionOperations(elsewhere).skip("pausing", 3, "was a test") == 1
+        await service.wait_for("pausing", saved, timeout=30)
+
+        assert await parked(store) == [(3, page("a"), SKIPPED)]
+        _, tables = await tables_in(database_url, Pausing())
+        assert rows_of(tables, "pausing") == {"a": [], "b": ["a>b"]}
+        assert tables["pausing"]["a"].visits == 2
+        await check_against_fold(store, database_url, Pausing())
+
+
+async def test_skipping_resumes_only_what_was_paused_before_that_event(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    """Not what an operator paused, nor what is paused before another event."""
+    operations = ProjectionOperations(elsewhere)
+    async with guarded(store, Pausing("a", "b"), segments=8) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), Broken(page="b"), visit("c")])
+
+        async def both_are_paused() -> bool:
+            return sum(one.is_paused for one in (await service.status())[0].segments) == 2
+
+        await until(service, both_are_paused)
+        await operations.pause("pausing", "maintenance")
+        assert await operations.skip("pausing", 1, "no") == 1
+        segments = (await service.status())[0].segments
+        assert sum(one.is_paused for one in segments) == 7
+        assert [one.failure.global_position for one in segments if one.failure] == [2]
+
+        assert await operations.skip("pausing", 2, "no", key=page("z")) == 0
+        assert await operations.skip("pausing", 2, "no", key=page("b")) == 1
+        await operations.resume("pausing")
+        await service.wait_for("pausing", saved, timeout=30)
+        await check_against_fold(store, database_url, Pausing())
+
+
+async def test_a_skipped_event_is_not_tried_once_more_however_fast_the_projection_is_resumed(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: whoever waits sees that it goes on before it is known why."""
+    monkeypatch.setattr("perdure.projections.runner._BEAT", 3600)
+    projection = Pausing("a")
+    async with guarded(store, projection) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("b")])
+        await paused(service, saved.global_position)
+        await ProjectionOperations(elsewhere).skip("pausing", 1, "no")
+        await runner_of(service)._look_around()
+        await service.wait_for("pausing", saved, timeout=30)
+    assert projection.tried == ["a", "a"]
+
+
+async def test_several_builds_skip_each_for_itself(store: PostgreSQLEventStore, database_url: str) -> None:
+    class Later(Pausing, table="pausing", key="page", version=2):
+        pass
+
+    saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
+    async with guarded(store, Pausing("a")) as one, guarded(store, Later("a")) as other:
+        await paused(one, saved.global_position)
+        await paused(other, saved.global_position)
+        operations = ProjectionOperations(store)
+        assert await operations.skip("pausing", 2, "no") == 2
+        await one.wait_for("pausing", saved, timeout=30)
+        await other.wait_for("pausing", saved, timeout=30)
+        skipped = await operations.parked(states=("skipped",))
+        assert [(one.version, one.global_position) for one in skipped] == [(1, 2), (2, 2)]
+        await check_against_fold(store, database_url, Pausing())
+        await check_against_fold(store, database_url, Later())
+
+
+async def test_an_event_that_can_not_be_decoded_is_skipped_as_a_whole(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
+) -> None:
+    saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("a"), visit("b")])
+    await connection.execute("alter table perdure.events disable trigger user")
+    await connection.execute("update perdure.events set event_data = '{\"page\":5}' where global_position = 2")
+    async with guarded(store, Guarded(), segments=4) as service:
+        await paused(service, saved.global_position)
+
+        async def all_are() -> bool:
+            return all(one.is_paused for one in (await service.status())[0].segments)
+
+        await until(service, all_are)
+        assert await ProjectionOperations(store).skip("guarded", 2, "garbage") == 1
+        await service.wait_for("guarded", saved, timeout=30)
+        assert await parked(store) == [(2, "", SKIPPED)]
+        await check_against_fold(store, database_url, Guarded())
+
+
+async def test_what_was_skipped_long_ago_is_not_loaded_again(store: PostgreSQLEventStore) -> None:
+    projection = Pausing("a")
+    async with guarded(store, projection) as service:
+        for _ in range(3):
+            saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
+            await paused(service, saved.global_position)
+            await ProjectionOperations(store).skip("pausing", saved.global_position, "no")
+            await service.wait_for("pausing", saved, timeout=30)
+        standstill = await runner_of(service)._parking.standstill()
+    assert (standstill.skipped, len(await parked(store))) == (frozenset(), 3)
+
+
+# --- Pausing, resuming, waiting ---------------------------------------------------------------------------------------
+
+
+async def test_an_operator_pauses_and_resumes_from_anywhere(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    operations = ProjectionOperations(elsewhere)
+    async with guarded(store, Guarded(), segments=4) as service:
+        saved = await store.append_to_stream("x-1", ANY, [visit("a")])
+        await operations.wait_for("guarded", saved, timeout=30)
+        await operations.pause("guarded", "a migration")
+        saved = await store.append_to_stream("x-1", ANY, [visit("a")])
+        with pytest.raises(ProjectionPausedError, match="somebody paused it"):
+            await operations.wait_for("guarded", saved, timeout=30)
+        (status,) = await operations.status("guarded")
+        assert (status.state, status.failure, status.lag) == ("paused", None, 1)
+        assert await check_against_fold(store, database_url, Guarded()) == 1
+        await operations.resume("guarded", "done")
+        await operations.wait_for("guarded", saved.global_position, timeout=30)
+        await service.wait_for("guarded", saved, timeout=30)
+        await operations.wait_for("guarded", None, timeout=0)
+
+
+async def test_nothing_is_retried_while_it_is_paused(store: PostgreSQLEventStore) -> None:
+    operations = ProjectionOperations(store)
+    projection = Guarded("a")
+    async with guarded(store, projection) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
+        await service.wait_for("guarded", saved, timeout=30)
+        await operations.pause("guarded")
+        tried = len(projection.tried)
+        await operations.retry("guarded")
+        changes = runner_of(service)._changes
+        for _ in range(5):
+            await changes.wait(changes.count, 30)
+        assert len(projection.tried) == tried
+        projection.bad.clear()
+        await operations.resume("guarded")
+        await until_parked(service, store)
+
+
+async def test_waiting_elsewhere_in_vain_ends_with_the_lag(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with guarded(store, Guarded()):
+        pass
+    await connection.execute("update perdure.projections set is_shown = false")
+    saved = await store.append_to_stream("x-1", ANY, [visit("a")])
+    with pytest.raises(ProjectionTimeoutError) as late:
+        await ProjectionOperations(elsewhere).wait_for("guarded", saved, timeout=0.05)
+    assert (late.value.reached, late.value.global_position) == (0, 1)
+
+
+async def test_unknown_names_and_stores_without_projections_are_told(store: PostgreSQLEventStore) -> None:
+    operations = ProjectionOperations(store)
+    async with guarded(store, Guarded()):
+        for call in (
+            operations.status("guardd"),
+            operations.pause("guardd"),
+            operations.resume("guardd"),
+            operations.retry("guardd"),
+            operations.skip("guardd", 1, "no"),
+            operations.wait_for("guardd", 1),
+        ):
+            with pytest.raises(UnknownProjectionError, match="guarded"):
+                await call
+        assert await operations.skip("guarded", 1, "nothing is parked") == 0
+        assert await operations.retry("guarded") == 0
+    with pytest.raises(UnsupportedOperationError, match="InMemoryEventStore"):
+        ProjectionOperations(InMemoryEventStore())
+
+
+# --- The record -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_record_tells_all_that_was_done_by_whom_and_why(store: PostgreSQLEventStore) -> None:
+    operations = ProjectionOperations(store, actor="ann")
+    projection = Guarded("a")
+    async with guarded(store, projection, max_parked=2) as service:
+        events = [Broken(page="a"), visit("a"), visit("a")]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        await paused(service, saved.global_position)
+        await operations.retry("guarded")
+        with context(user_id="bob"):
+            await ProjectionOperations(store).resume("guarded", "try again")
+
+        async def failed_again() -> bool:
+            return (await operations.parked())[0].attempts == 3 and (await service.status())[0].state == "paused"
+
+        await until(service, failed_again)
+        await operations.skip("guarded", 1, "a mistake")
+        await operations.resume("guarded")
+        await service.wait_for("guarded", saved, timeout=30)
+        await until_parked(service, store, (1, page("a"), SKIPPED))
+        await operations.pause("guarded", "night")
+        name = runner_of(service).name
+
+    record = await operations.actions("guarded")
+    assert [one.number for one in record] == sorted((one.number for one in record), reverse=True)
+    assert {(one.name, one.version, one.build) for one in record} == {("guarded", 1, 1)}
+    told = [(one.action, one.actor, one.reason, one.detail) for one in reversed(record)]
+    a = page("a")
+    full = told[1][2]
+    assert full is not None
+    assert "2 events are parked" in full
+    assert told[:4] == [
+        ("parked", name, "a is bad", {"key": a, "positions": [1]}),
+        ("paused", name, full, {"positions": [3], "keys": [a]}),
+        ("retry asked", "ann", None, {"key": a, "positions": [1]}),
+        ("resumed", "bob", "try again", None),
+    ]
+    assert sorted(told[4:6], key=lambda one: one[0]) == [
+        ("paused", name, full, {"positions": [3], "keys": [a]}),
+        ("retry failed", name, "a is bad", {"key": a, "positions": [1]}),
+    ]
+    assert told[6:8] == [
+        ("skipped", "ann", "a mistake", {"key": a, "positions": [1]}),
+        ("resumed", "ann", None, None),
+    ]
+    retried = [one for one in told[8:] if one[0] == "retried"]
+    assert sorted(position for one in retried for position in one[3]["positions"]) in ([2], [2, 3])
+    assert told[-1] == ("paused", "ann", "night", None)
+    assert await operations.actions("another") == []
+    assert len(await operations.actions(limit=3)) == 3
+
+
+async def test_without_a_name_the_systems_user_is_kept(store: PostgreSQLEventStore) -> None:
+    async with guarded(store, Guarded()):
+        await ProjectionOperations(store).pause("guarded")
+        (action,) = await ProjectionOperations(store).actions()
+    assert "@" in action.actor
+
+
+async def test_operators_who_act_at_once_do_not_lock_each_other_out(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    projection = Guarded(*"abcdef")
+    operations = ProjectionOperations(store)
+    async with guarded(store, projection, segments=8) as service:
+        events = [event for name in "abcdef" for event in (Broken(page=name), visit(name))]
+        saved = await store.append_to_stream("x-1", ANY, events)
+        await service.wait_for("guarded", saved, timeout=60)
+        for _ in range(5):
+            await asyncio.gather(
+                operations.pause("guarded"),
+                operations.retry("guarded"),
+                operations.skip("guarded", 1, "no"),
+                operations.resume("guarded"),
+                operations.skip("guarded", 3, "no"),
+                operations.retry("guarded", key=page("c")),
+            )
+        projection.bad.clear()
+        await operations.resume("guarded")
+        await operations.retry("guarded")
+        await until_parked(service, store, (1, page("a"), SKIPPED), (3, page("b"), SKIPPED))
+        await check_against_fold(store, database_url, Guarded())
