@@ -331,12 +331,12 @@ asyncio.run(main())
 """
 
 
-async def started(url: str, batch_size: int) -> asyncio.subprocess.Process:
+async def started(url: str, batch_size: int, program: str = PROGRAM) -> asyncio.subprocess.Process:
     sources = f"{Path(perdure.__file__).parents[1]}{os.pathsep}{ROOT}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        PROGRAM,
+        program,
         url,
         str(batch_size),
         stdout=asyncio.subprocess.PIPE,

@@ -129,7 +129,6 @@ class TakesEvents(Protocol):
 
         Raises:
             FencedError: the checkpoint isn't where it was, or the segments are somebody else's.
-            TooManyParkedError: one would have to be parked, but there are too many.
         """
         ...
 

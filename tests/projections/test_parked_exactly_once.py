@@ -1,0 +1,392 @@
+"""Parked events count exactly once, too: whatever is cut, killed or taken over, and whoever asks for what meanwhile."""
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from string import ascii_letters
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from perdure.commit import ANY
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.service import ProjectionService
+from perdure.projections.storage import Storage
+from perdure.repository import RetryConfig
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold, stored_in
+from tests.projections.counting import Broken, Closed, Moved
+from tests.projections.parking_lot import (
+    AT_ONCE,
+    FAILED,
+    SKIPPED,
+    WAITING,
+    Guarded,
+    page,
+    parked,
+    runner_of,
+    until,
+    until_parked,
+    visit,
+)
+from tests.projections.test_exactly_once import Saboteur, start_anew, started
+
+
+@pytest.fixture(autouse=True)
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
+
+
+@pytest.fixture
+async def elsewhere(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
+    async with PostgreSQLEventStore(database_url) as store:
+        yield store
+
+
+# --- Whatever is cut where --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats_nothing(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str, after: bool
+) -> None:
+    events = [
+        visit("a"),
+        visit("b"),
+        Broken(page="a"),
+        Moved(source="a", target="b"),
+        visit("a"),
+        visit("c"),
+        visit("a"),
+    ]
+    saved = await store.append_to_stream("x-1", ANY, events)
+    at = 0
+    while True:
+        at += 1
+        await start_anew(connection)
+        saboteur = Saboteur(at, after=after)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            saboteur.install(monkeypatch)
+            async with ProjectionService(store, [Guarded("a")], batch_size=3, retry=AT_ONCE) as service:
+                await service.wait_for("guarded", saved, timeout=60)
+        expected = [(3, page("a"), FAILED), *[(n, page("a"), WAITING) for n in (4, 5, 7)]]
+        assert await parked(store) == expected
+        assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
+        if saboteur.count < at or at > 60:
+            break
+
+    assert at > 25, "there are three batches of six statements or more"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeats_nothing(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str, after: bool
+) -> None:
+    events = [visit("a"), Broken(page="a"), Moved(source="a", target="b"), visit("a"), visit("c"), visit("a")]
+    saved = await store.append_to_stream("x-1", ANY, events)
+    at = 0
+    while True:
+        at += 1
+        await start_anew(connection)
+        async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
+            await service.wait_for("guarded", saved, timeout=60)
+        await ProjectionOperations(store).retry("guarded")
+        saboteur = Saboteur(at, after=after)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            saboteur.install(monkeypatch)
+            async with ProjectionService(store, [Guarded()], batch_size=2) as service:
+                await until_parked(service, store)
+        assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
+        if saboteur.count < at or at > 60:
+            break
+
+    assert at > 20, "there are two batches of six statements or more"
+
+
+# --- Whoever takes over -----------------------------------------------------------------------------------------------
+
+
+async def test_one_who_stands_still_while_retrying_writes_nothing_once_another_took_over(
+    store: PostgreSQLEventStore,
+    elsewhere: PostgreSQLEventStore,
+    connection: asyncpg.Connection,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = Storage.load
+    standing, wake = asyncio.Event(), asyncio.Event()
+    async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
+        saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+    await ProjectionOperations(store).retry("guarded")
+
+    async def load_and_stand_still(self: Storage, *arguments: Any) -> Any:
+        rows = await load(self, *arguments)
+        if not standing.is_set():
+            standing.set()
+            await wake.wait()
+        return rows
+
+    monkeypatch.setattr(Storage, "load", load_and_stand_still)
+    async with ProjectionService(store, [Guarded()], lease=0.2) as frozen:
+        await standing.wait()
+        async with ProjectionService(elsewhere, [Guarded()], lease=0.2) as other:
+            await until_parked(other, store)
+            assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
+            wake.set()
+            later = await store.append_to_stream("x-1", ANY, [visit("a")])
+            await other.wait_for("guarded", later, timeout=30)
+            await frozen.wait_for("guarded", later, timeout=30)
+    assert await check_against_fold(store, database_url, Guarded()) == later.global_position
+    actions = await ProjectionOperations(store).actions("guarded")
+    assert [one.action for one in actions if one.action == "retried"] == ["retried"]
+
+
+async def test_an_event_that_is_skipped_while_it_is_retried_counts_as_one_of_both(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Storage.load
+    loaded, skipped = asyncio.Event(), asyncio.Event()
+    projection = Guarded("a")
+    async with ProjectionService(store, [projection], retry=AT_ONCE) as service:
+        saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+
+        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+            rows = await load(self, *arguments)
+            loaded.set()
+            await skipped.wait()
+            return rows
+
+        monkeypatch.setattr(Storage, "load", load_and_wait)
+        projection.bad.clear()
+        await ProjectionOperations(elsewhere).retry("guarded")
+        await loaded.wait()
+        assert await ProjectionOperations(elsewhere).skip("guarded", 2, "no") == 1
+        skipped.set()
+        await until_parked(service, store, (2, page("a"), SKIPPED))
+        await check_against_fold(store, database_url, Guarded())
+
+
+async def test_what_was_parked_by_one_who_died_waits_with_the_next(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
+) -> None:
+    """It dies without giving its segments back: another has them when the lease is over, and keeps the key's events."""
+    dying = ProjectionService(store, [Guarded("a")], retry=AT_ONCE, lease=0.2)
+    await dying.start()
+    saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a")])
+    await dying.wait_for("guarded", saved, timeout=30)
+    task = runner_of(dying)._task
+    assert task is not None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b")])
+    async with ProjectionService(elsewhere, [Guarded()], lease=0.2) as other:
+        await other.wait_for("guarded", saved, timeout=30)
+        assert await parked(store) == [(2, page("a"), FAILED), (3, page("a"), WAITING)]
+        await check_against_fold(store, database_url, Guarded())
+        await ProjectionOperations(store).retry("guarded")
+        await until_parked(other, store)
+    await check_against_fold(store, database_url, Guarded())
+    await dying.stop()
+
+
+# --- Killed without warning -------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys
+from perdure.projections import runner
+from perdure.projections.service import ProjectionService
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.parking_lot import AT_ONCE, Guarded
+
+runner._BEAT = 0.01
+
+class Flaky(Guarded, table="guarded", key="page", on_failure="park"):
+    def _check(self, page):
+        self.tries += 1
+        if self.tries % 3:
+            raise RuntimeError("flaky")
+
+async def main():
+    async with PostgreSQLEventStore(sys.argv[1]) as store:
+        service = ProjectionService(
+            store, [Flaky()], batch_size=int(sys.argv[2]), lease=0.2, retry=AT_ONCE, segments=4, max_parked=100000
+        )
+        await service.start()
+        print("started", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_kill_9_while_parking_and_retrying_leaves_it_equal_to_a_fresh_fold(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    drawn = random.Random(737)
+    operations = ProjectionOperations(store)
+
+    def some_events() -> list[object]:
+        pages = list(ascii_letters[:6])
+        return [
+            drawn.choice(
+                [
+                    visit(drawn.choice(pages)),
+                    Broken(page=drawn.choice(pages)),
+                    Moved(source=drawn.choice(pages), target=drawn.choice(pages)),
+                ]
+            )
+            for _ in range(20)
+        ]
+
+    async def act() -> None:
+        for _ in range(60):
+            saved = await store.append_to_stream("x-1", ANY, some_events())
+            if (await operations.status())[0:1]:
+                await operations.retry("guarded")
+                await operations.skip("guarded", drawn.randint(1, saved.global_position), "no")
+            await asyncio.sleep(0)
+
+    async with ProjectionService(store, [Guarded()], segments=4):
+        pass
+    acting = asyncio.create_task(act())
+    for batch_size in (3, 50, 500, 7, 1, 20):
+        process = await started(database_url, batch_size, PROGRAM)
+        await asyncio.sleep(drawn.uniform(0.2, 0.6))
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        await check_against_fold(store, database_url, Guarded())
+    await acting
+    async with ProjectionService(store, [Guarded()], lease=0.2) as service:
+        await service.wait_for("guarded", 1200, timeout=60)
+        await operations.retry("guarded")
+
+        async def only_skipped() -> bool:
+            return await parked(store, FAILED, WAITING) == []
+
+        await until(service, only_skipped)
+    assert await check_against_fold(store, database_url, Guarded()) == 1200
+
+
+# --- Whatever happens in whatever order -------------------------------------------------------------------------------
+
+PAGES = "abcd"
+steps = st.one_of(
+    st.tuples(
+        st.just("append"), st.lists(st.sampled_from(["visit", "broken", "moved", "closed"]), min_size=1, max_size=8)
+    ),
+    st.tuples(st.just("spoil"), st.sets(st.sampled_from(PAGES))),
+    st.tuples(st.just("retry"), st.none() | st.sampled_from(PAGES)),
+    st.tuples(st.just("skip"), st.integers(0, 40)),
+    st.tuples(st.just("pause"), st.none()),
+    st.tuples(st.just("resume"), st.none()),
+    st.tuples(st.just("restart"), st.integers(1, 9)),
+    st.tuples(st.just("settle"), st.none()),
+)
+
+
+class World:
+    """A service, and all that may happen to it."""
+
+    def __init__(
+        self, store: PostgreSQLEventStore, drawn: random.Random, since: int, on_failure: Any, **options: Any
+    ) -> None:
+        bad = self.bad = set[str]()
+
+        class Drawn(Guarded, table="guarded", key="page", on_failure=on_failure):
+            def _check(self, page: str) -> None:
+                if page in bad:
+                    raise RuntimeError(f"{page} is bad")
+
+        self.projection = Drawn
+        self.store, self.drawn, self.since, self.saved = store, drawn, since, since
+        self.options = options
+        self.operations = ProjectionOperations(store)
+        self.stack = AsyncExitStack()
+
+    async def restart(self, batch_size: int) -> None:
+        await self.stack.aclose()
+        service = ProjectionService(
+            self.store, [self.projection()], retry=AT_ONCE, batch_size=batch_size, **self.options
+        )
+        self.service = await self.stack.enter_async_context(service)
+
+    async def append(self, kinds: list[str]) -> None:
+        events = []
+        for kind in kinds:
+            one, other = self.drawn.choice(PAGES), self.drawn.choice(PAGES)
+            made = {"visit": visit(one), "broken": Broken(page=one), "closed": Closed(page=one)}
+            events.append(made.get(kind) or Moved(source=one, target=other))
+        self.saved = (await self.store.append_to_stream("x-1", ANY, events)).global_position
+
+    async def spoil(self, pages: set[str]) -> None:
+        self.bad.clear()
+        self.bad.update(pages)
+
+    async def retry(self, name: str | None) -> None:
+        await self.operations.retry("guarded", key=name and page(name))
+
+    async def skip(self, position: int) -> None:
+        await self.operations.skip("guarded", self.since + position, "drawn")
+
+    async def pause(self, _: None) -> None:
+        await self.operations.pause("guarded")
+
+    async def resume(self, _: None) -> None:
+        await self.operations.resume("guarded")
+
+    async def settle(self, _: None) -> None:
+        async def is_settled() -> bool:
+            (status,) = await self.service.status()
+            return all(one.is_paused or one.global_position >= self.saved for one in status.segments)
+
+        await until(self.service, is_settled)
+
+    async def is_done(self) -> bool:
+        (status,) = await self.service.status()
+        return (status.failed, status.waiting) == (0, 0) and status.global_position >= self.saved
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@given(
+    seed=st.integers(0, 2**32),
+    plan=st.lists(steps, min_size=3, max_size=14),
+    segments=st.sampled_from([1, 2, 5]),
+    on_failure=st.sampled_from(["park", "pause"]),
+    max_parked=st.sampled_from([3, 1000]),
+)
+async def test_whatever_is_done_in_whatever_order_the_rows_are_those_of_a_fresh_fold(
+    store: PostgreSQLEventStore,
+    connection: asyncpg.Connection,
+    database_url: str,
+    seed: int,
+    plan: list[tuple[str, Any]],
+    segments: int,
+    on_failure: str,
+    max_parked: int,
+) -> None:
+    """And in the end, with nothing bad any more, everything is taken but what was skipped."""
+    await start_anew(connection)
+    since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
+    world = World(store, random.Random(seed), since, on_failure, segments=segments, max_parked=max_parked)
+    async with world.stack:
+        await world.restart(3)
+        for action, detail in plan:
+            await getattr(world, action)(detail)
+            await check_against_fold(store, database_url, Guarded())
+        await world.spoil(set())
+        async with asyncio.timeout(60):
+            while not await world.is_done():
+                await world.retry(None)
+                await world.resume(None)
+                await world.settle(None)
+        await check_against_fold(store, database_url, Guarded())
+    assert {row["state"] for row in (await stored_in(database_url, Guarded())).parked} <= {SKIPPED}
