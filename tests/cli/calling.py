@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 STREAMING = "examples.streaming:app"
 COMMAND = [sys.executable, "-m", "perdure"]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Call = Callable[..., Awaitable["Answer"]]
 
@@ -80,12 +82,19 @@ def start(*arguments: str, database_url: str, **more: Any) -> subprocess.Popen[s
 
 
 def on_terminal(
-    *arguments: str, database_url: str | None, columns: int = 80, variables: Mapping[str, str] | None = None
+    *arguments: str,
+    database_url: str | None,
+    columns: int = 80,
+    variables: Mapping[str, str] | None = None,
+    ended_by: signal.Signals | None = None,
 ) -> tuple[int, str]:
-    """Run the command line on a terminal of that width, and return the exit status and all that it printed."""
+    """Run the command line on a terminal of that width, and return the exit status and all that it printed.
+
+    One that goes on is sent the signal `ended_by` once it has printed something.
+    """
+    wanted = {"TERM": "xterm-256color"} | dict(variables or {})
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    variables = {"TERM": "xterm-256color"} | dict(variables or {})
     try:
         process = subprocess.Popen(
             [*COMMAND, *arguments],
@@ -94,8 +103,8 @@ def on_terminal(
             stderr=theirs,
             env={
                 name: value
-                for name, value in environment(database_url, **variables).items()
-                if name not in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"} or name in variables
+                for name, value in environment(database_url, **wanted).items()
+                if name not in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"} or name in wanted
             },
         )
         os.close(theirs)
@@ -103,14 +112,17 @@ def on_terminal(
         with contextlib.suppress(OSError):  # how a terminal tells that nobody writes to it any more
             while piece := os.read(ours, 65536):
                 printed += piece
+                if ended_by is not None and b"\n" in printed:
+                    process.send_signal(ended_by)
+                    ended_by = None
         return process.wait(), printed.decode().replace("\r\n", "\n")
     finally:
         os.close(ours)
 
 
 def plain(printed: str) -> str:
-    """What was printed, without its colours."""
-    return COLOUR.sub("", printed)
+    """What was printed, without its colours and movements."""
+    return CONTROL.sub("", printed).replace("\r", "\n")
 
 
 async def fill(database_url: str) -> None:

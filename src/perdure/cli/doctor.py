@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from perdure.cli.answering import Command, answering
-from perdure.cli.failures import OK, PROBLEM, CommandError, message_of, next_command
+from perdure.cli.failures import OK, PROBLEM, message_of, next_command
 from perdure.cli.options import without_password
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
@@ -71,12 +71,14 @@ class Diagnosis(msgspec.Struct):
 async def doctor(session: Session) -> Report:
     """Settings and where they come from; whether all is well."""
     diagnosis = Diagnosis(_versions(), [])
+    name = "application"
     try:
         diagnosis.settings += _settings(session)
+        name = "database"
         async with session.store() as store:
             await _examine(diagnosis, store)
     except PerdureError as error:
-        diagnosis.findings.append(_failed(error))
+        diagnosis.findings.append(_failed("schema" if isinstance(error, SchemaError) else name, error))
     return _report(diagnosis)
 
 
@@ -158,10 +160,7 @@ async def _clock(inspection: Inspection) -> Finding:
     return Finding("clock", "attention", f"{message}: recorded_at and timestamp don't compare", "timedatectl")
 
 
-def _failed(error: PerdureError) -> Finding:
-    name = "application" if isinstance(error, CommandError) else "database"
-    if isinstance(error, SchemaError):
-        name = "schema"
+def _failed(name: str, error: PerdureError) -> Finding:
     return Finding(name, "problem", message_of(error), next_command(error, "perdure doctor"))
 
 

@@ -16,6 +16,8 @@ from perdure.errors import (
     InvalidArgumentError,
     MissingExtraError,
     PerdureError,
+    ProjectionPausedError,
+    ProjectionTimeoutError,
     SchemaOutdatedError,
     SchemaTooNewError,
     StoreUnavailableError,
@@ -79,6 +81,8 @@ def next_command(error: BaseException, command: str) -> str:
     """What to type after an error of the command ``perdure streams list``, say."""
     if isinstance(error, CommandError):
         return error.next_command
+    if isinstance(error, ProjectionPausedError | ProjectionTimeoutError):
+        return f"perdure projections status {shlex.quote(error.name)}"
     if isinstance(error, MissingExtraError):
         return f"pip install {shlex.quote(f'perdure[{error.extra}]')}"
     for errors, advice in _ADVICE:

@@ -47,6 +47,16 @@ def second(at: datetime | None) -> Cell:
     return Cell("-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z", QUIET)
 
 
+def span(seconds: float | None) -> str:
+    """A length of time: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def count(number: int, noun: str) -> str:
     """A number of things: ``1 event``, ``1,200 events``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -85,10 +95,15 @@ class Screen:
 
     def cells(self, cells: Iterable[Cell]) -> None:
         """Print a line of several styles."""
-        line = Text()
-        for cell in cells:
-            line.append(in_one_line(cell.text), style=cell.style)
-        self.console.print(line)
+        self.console.print(self.made_of(cells))
+
+    def text(self, text: str) -> None:
+        """Print a text of many lines, which ends with a line break itself."""
+        self.console.print(Text(shown(text)), end="")
+
+    def made_of(self, cells: Iterable[Cell]) -> Text:
+        """A line of several styles."""
+        return _line(map(_cell, cells))
 
     def fields(self, fields: Iterable[tuple[str, object]]) -> None:
         """Print names and values, a line each; what has no value is left out."""
@@ -99,10 +114,14 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
         """Print a table, as wide as the terminal at most; elsewhere nothing is cut."""
+        for line in self.table_lines(columns, rows):
+            self.console.print(line)
+
+    def table_lines(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> list[Text]:
+        """The lines of a table."""
         body = [[_cell(one) for one in row] for row in rows]
         titles = [Cell(column.title, QUIET) for column in columns]
-        for row in laid_out(columns, [titles, *body], self.width):
-            self.cells(row)
+        return [_line(row) for row in laid_out(columns, [titles, *body], self.width)]
 
     def row(self, cells: Sequence[str | Cell]) -> None:
         """Print a row that stands for itself; on a terminal it is cut at the edge."""
@@ -121,6 +140,13 @@ class Screen:
             self.line(line if in_full or self.width is None else _cut(line, self.width))
         if len(kept) < len(lines):
             self.line(f"… {len(lines) - len(kept):,} more lines: --full shows them", QUIET)
+
+
+def _line(cells: Iterable[Cell]) -> Text:
+    line = Text(no_wrap=True)
+    for cell in cells:
+        line.append(cell.text, style=cell.style)
+    return line
 
 
 def _cell(one: str | Cell) -> Cell:

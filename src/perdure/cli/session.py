@@ -10,6 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import cast
 
+import click
+
 from perdure.application import Application
 from perdure.cli.discovery import Named, load_application, named_application
 from perdure.cli.failures import USAGE, CommandError, message_of, next_command, status_of
@@ -17,9 +19,8 @@ from perdure.cli.options import Options
 from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
-from perdure.errors import ConfigurationError
 from perdure.store import EventStore
-from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database
+from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database, located_database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
@@ -77,6 +78,12 @@ class Session:
             settings["schema"] = self.options.schema
         return settings
 
+    @property
+    def schema(self) -> str:
+        """The name of the schema that holds the store."""
+        source = self.store_source
+        return source.get("schema", "perdure") if isinstance(source, dict) else "perdure"
+
     def chosen_database(self, settings: ConnectSettings) -> ChosenDatabase:
         """Which database these settings of the store and the environment choose."""
         chosen = choose_database(settings.get("url"), settings.get("directory"))
@@ -108,6 +115,42 @@ class Session:
                     f"perdure --database postgresql://user@host/database {self.command}",
                 )
             yield store
+
+    @asynccontextmanager
+    async def database(self, *, make: bool = False) -> AsyncGenerator[tuple[str, str]]:
+        """The URL of the database and the name of the schema, whatever state they are in.
+
+        Args:
+            make: whether an embedded server is made where there is none.
+
+        Raises:
+            CommandError: the application made its store itself, so that they aren't known.
+            PerdureError: the database can't be used.
+        """
+        settings = self.store_source
+        if isinstance(settings, EventStore):
+            raise CommandError(
+                f"the application made its store itself: {settings!r}; name its database here",
+                f"perdure --app {self.options.app} --database postgresql://user@host/database {self.command}",
+                status=USAGE,
+            )
+        if not make:
+            self._check_there(settings)
+        async with located_database(settings.get("url"), settings.get("directory")) as (url, _):
+            yield url, self.schema
+
+    def confirm(self, question: str, *, yes: bool, command: str) -> None:
+        """Ask on a terminal before something is destroyed.
+
+        Raises:
+            CommandError: the answer is no; or there is nobody to ask, and ``--yes`` isn't given.
+        """
+        if yes:
+            return
+        if self.json or not (sys.stdin.isatty() and self.screen.is_terminal):
+            raise CommandError(f"{question} Nobody can be asked here", f"{command} --yes", status=USAGE)
+        if not click.confirm(question):
+            raise CommandError("nothing was done", f"perdure {self.command} --help")
 
     def next_command(self, command: str) -> str:
         """A command to type, with the options that stand before it, unless it has some."""
@@ -157,9 +200,10 @@ class Session:
     def _check_there(self, source: ConnectSettings) -> None:
         database = self.chosen_database(source).database
         if isinstance(database, EmbeddedPostgreSQL) and not database.directory.exists():
-            raise ConfigurationError(
+            raise CommandError(
                 f"there is no database: neither --database nor {' nor '.join(URL_VARIABLES)} names one, "
-                f"and no embedded one is in {database.directory}"
+                f"and no embedded one is in {database.directory}",
+                "perdure db apply",
             )
 
 

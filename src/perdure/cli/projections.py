@@ -1,0 +1,318 @@
+"""``perdure projections``: how they are, and what operators do with them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from functools import partial
+from typing import Final
+
+import click
+import msgspec
+
+from perdure.cli.answering import Family, answering, answering_on_and_on
+from perdure.cli.failures import OK, PROBLEM
+from perdure.cli.report import Report
+from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, moment, span
+from perdure.cli.session import Session
+from perdure.cli.signals import stop_asked
+from perdure.cli.table import Cell, Column
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.status import ProjectionStatus
+
+_STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
+_LIST_COLUMNS: Final = (
+    Column("projection"),
+    Column("version", right=True),
+    Column("build", right=True),
+    Column("shown"),
+    Column("state"),
+    Column("position", right=True),
+)
+_STATUS_COLUMNS: Final = (
+    Column("projection", whole=True),
+    Column("state", whole=True),
+    Column("position", right=True),
+    *[Column(title, right=True) for title in ("lag", "behind", "rate", "left", "parked")],
+    Column("owner"),
+)
+_BAR: Final = 8
+
+
+class ListedProjection(msgspec.Struct, kw_only=True):
+    """A build of a projection, or one of the application's that was never run."""
+
+    name: str
+    version: int
+    state: str
+    build: int | None = None
+    is_shown: bool = False
+    global_position: int | None = None
+
+
+class ProjectionList(msgspec.Struct):
+    """What ``projections list`` and ``projections status`` find."""
+
+    projections: list[ListedProjection] | list[ProjectionStatus]
+
+
+class Done(msgspec.Struct):
+    """What was done to a projection."""
+
+    name: str
+    done: str
+
+
+_REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")
+
+
+@click.group(cls=Family)
+def projections() -> None:
+    """Projections: how they are, pause, resume, wait."""
+
+
+@projections.command("list")
+@answering
+async def list_projections(session: Session) -> Report:
+    """The application's projections, and whatever else the database keeps."""
+    async with session.store() as store:
+        kept = await ProjectionOperations(store).status()
+    found = [
+        ListedProjection(
+            name=one.name,
+            version=one.version,
+            build=one.build,
+            is_shown=one.is_shown,
+            state=one.state,
+            global_position=one.global_position,
+        )
+        for one in kept
+    ]
+    known = {(one.name, one.version) for one in kept}
+    found += [
+        ListedProjection(name=one.name, version=one.version, state="never run")
+        for one in session.application.projections
+        if (one.name, one.version) not in known
+    ]
+
+    def show(screen: Screen) -> None:
+        if found:
+            screen.table(_LIST_COLUMNS, map(_list_row, found))
+        else:
+            screen.line("No projections.")
+
+    return Report(ProjectionList(found), show)
+
+
+@projections.command()
+@click.argument("name", required=False)
+@click.option("--full", is_flag=True, help="With the traceback of the last error.")
+@answering
+async def status(session: Session, name: str | None, *, full: bool) -> Report:
+    """How projections are: position, lag, rate, time left, owner, last error."""
+    async with session.store() as store:
+        found = await ProjectionOperations(store).status(name)
+    failing = [one for one in found if one.failure is not None or one.failed]
+
+    def show(screen: Screen) -> None:
+        if not found:
+            screen.line("No projections.")
+        elif name is None:
+            _print_status(found, screen)
+        else:
+            for one in found:
+                _show_one(screen, one, full=full)
+
+    return Report(ProjectionList(found), show, PROBLEM if failing else OK, _advice(session, failing, name))
+
+
+@projections.command()
+@click.argument("name", required=False)
+@click.option(
+    "--interval",
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.1),
+    help="How often to look.",
+)
+@answering_on_and_on
+async def watch(session: Session, name: str | None, interval: float) -> None:
+    """How projections are, again and again, until Ctrl-C."""
+    live = _Live(session.screen) if session.screen.is_terminal and not session.json else None
+    async with session.store() as store, stop_asked() as asked:
+        operations = ProjectionOperations(store)
+        with live or nullcontext():
+            while not asked.is_set():
+                found = await operations.status(name)
+                if live is not None:
+                    live.update(found)
+                else:
+                    session.answer(Report(ProjectionList(found), partial(_print_status, found)))
+                await _pause(asked, interval)
+
+
+@projections.command()
+@click.argument("name")
+@_REASON
+@answering
+async def pause(session: Session, name: str, reason: str | None) -> Report:
+    """Let a projection stop where it stands, until it is resumed."""
+    async with session.store() as store:
+        await ProjectionOperations(store).pause(name, reason)
+    resume = session.again("projections resume", name)
+    return Report(Done(name, "paused"), lambda screen: screen.line(f"{name} is paused."), next_command=resume)
+
+
+@projections.command()
+@click.argument("name")
+@_REASON
+@answering
+async def resume(session: Session, name: str, reason: str | None) -> Report:
+    """Let a paused projection go on, with the event that failed."""
+    async with session.store() as store:
+        await ProjectionOperations(store).resume(name, reason)
+    follow = session.again("projections status", name)
+    return Report(Done(name, "resumed"), lambda screen: screen.line(f"{name} is resumed."), next_command=follow)
+
+
+@projections.command()
+@click.argument("name")
+@click.option("--position", metavar="N", type=click.IntRange(0), help="Up to here; unless given, the end of the log.")
+@click.option(
+    "--timeout", default=60.0, show_default=True, metavar="SECONDS", type=click.FloatRange(0), help="How long at most."
+)
+@answering
+async def wait(session: Session, name: str, position: int | None, timeout: float) -> Report:
+    """Wait until a projection shows everything up to a position."""
+    async with session.store() as store:
+        if position is None:
+            last = await store.read_all_events_backwards(max_count=1)
+            position = last[0].global_position if last else 0
+        await ProjectionOperations(store).wait_for(name, position, timeout)
+    reached = f"{name} shows everything up to position {position}."
+    return Report(Done(name, "reached"), lambda screen: screen.line(reached, GOOD))
+
+
+async def _pause(asked: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await asked.wait()
+    except TimeoutError:
+        pass
+
+
+class _Live:
+    """The status on a terminal, drawn over and over in the same place, with bars."""
+
+    def __init__(self, screen: Screen) -> None:
+        from rich.live import Live
+
+        self._screen = screen
+        self._live = Live(console=screen.console, auto_refresh=False)
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def update(self, found: list[ProjectionStatus]) -> None:
+        """Draw it anew."""
+        from rich.console import Group
+
+        columns = (*_STATUS_COLUMNS[:2], Column("progress", whole=True), *_STATUS_COLUMNS[3:])
+        rows = [[*row[:2], _bar(one), *row[3:]] for one in found for row in [_status_row(one)]]
+        troubles = [self._screen.made_of(cells) for cells in _troubles(found)]
+        self._live.update(Group(*self._screen.table_lines(columns, rows), *troubles), refresh=True)
+
+
+def _bar(one: ProjectionStatus) -> Cell:
+    end = one.global_position + one.lag
+    done = _BAR if not end else one.global_position * _BAR // end
+    return Cell("━" * done + "╌" * (_BAR - done), GOOD if done == _BAR else ATTENTION)
+
+
+def _print_status(found: list[ProjectionStatus], screen: Screen) -> None:
+    screen.table(_STATUS_COLUMNS, map(_status_row, found))
+    for cells in _troubles(found):
+        screen.cells(cells)
+
+
+def _troubles(found: list[ProjectionStatus]) -> list[list[Cell]]:
+    """The last errors, a line each."""
+    errors = [(_title(one), _last_error(one)) for one in found]
+    return [[Cell(f"{title}: ", BAD), Cell(error)] for title, error in errors if error is not None]
+
+
+def _list_row(one: ListedProjection) -> tuple[str | Cell, ...]:
+    build = "-" if one.build is None else str(one.build)
+    position = "-" if one.global_position is None else str(one.global_position)
+    state = Cell(one.state, _STYLES[one.state])
+    return one.name, str(one.version), build, "yes" if one.is_shown else "no", state, position
+
+
+def _status_row(one: ProjectionStatus) -> list[str | Cell]:
+    return [
+        _title(one),
+        Cell(one.state, _STYLES[one.state]),
+        str(one.global_position),
+        Cell(f"{one.lag:,}", ATTENTION if one.lag else ""),
+        span(one.lag_seconds) if one.lag else "-",
+        f"{one.rate:,.0f}/s",
+        span(one.time_left) if one.lag else "-",
+        Cell(str(one.failed + one.waiting), BAD if one.failed else ""),
+        ", ".join(one.owners) or "-",
+    ]
+
+
+def _title(one: ProjectionStatus) -> str:
+    return one.name if one.is_shown else f"{one.name} v{one.version} build {one.build}"
+
+
+def _last_error(one: ProjectionStatus) -> str | None:
+    if one.failure is not None:
+        return f"{one.failure.error_type} at position {one.failure.global_position}: {one.failure.message}"
+    return one.trouble
+
+
+def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
+    row = [cell.text if isinstance(cell, Cell) else cell for cell in _status_row(one)]
+    screen.fields(
+        [
+            ("projection", one.name),
+            ("version", f"{one.version}, build {one.build}{', shown' if one.is_shown else ', not shown'}"),
+            ("state", one.state),
+            ("position", one.global_position),
+            ("lag", f"{one.lag:,} events, {row[4]}"),
+            ("rate", row[5]),
+            ("time left", row[6]),
+            ("owner", row[8]),
+            ("parked", f"{one.failed:,} failed, {one.waiting:,} waiting behind them, {one.skipped:,} skipped"),
+            ("segments", f"{len(one.segments)}, {sum(segment.is_paused for segment in one.segments)} paused"),
+            ("trouble", one.trouble),
+        ]
+    )
+    if one.failure is not None:
+        screen.line(f"\nPaused before position {one.failure.global_position}", f"{STRONG} {BAD}")
+        screen.fields(
+            [
+                ("event", f"{one.failure.event_type}, {one.failure.stream_id} version {one.failure.stream_version}"),
+                ("error", f"{one.failure.error_type}: {one.failure.message}"),
+                ("tried", f"{one.failure.attempts} times, the last time at {moment(one.failure.failed_at)}"),
+            ]
+        )
+        if full:
+            screen.line(one.failure.traceback, QUIET)
+    screen.line()
+
+
+def _advice(session: Session, failing: list[ProjectionStatus], name: str | None) -> str | None:
+    if not failing:
+        return None
+    first = failing[0]
+    if name is None:
+        return session.again("projections status", first.name)
+    if first.failure is not None:
+        return session.again("events show", str(first.failure.global_position))
+    return session.again("parked list", first.name)
