@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
     from perdure.projections.failing import EventFailure as EventFailure
+    from perdure.projections.live import LiveProjection as LiveProjection
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
@@ -145,6 +146,7 @@ _MODULES = {
     "InMemoryEventStore": "stores.memory",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
+    "LiveProjection": "projections.live",
     "LockHolder": "errors",
     "LogDivergedError": "errors",
     "MissingExtraError": "errors",
@@ -245,6 +247,7 @@ __all__ = [
     "InMemoryEventStore",
     "InvalidArgumentError",
     "InvalidStreamIdError",
+    "LiveProjection",
     "LockHolder",
     "LogDivergedError",
     "MissingExtraError",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 from perdure.checks import check_text
 from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.wording import shown
-from perdure.events import StoredEvent
+from perdure.events import StoredEvent, check_category
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
@@ -44,6 +44,8 @@ class TableProjection(Generic[Row]):
             after it waits, until somebody resumes the projection. ``"park"``: it is put aside for the row that it can't
             reach, and later events of that row wait behind it; all other rows go on. An event whose rows can't be told,
             as when it can't be decoded, always pauses.
+        by_stream: the category of streams, as ``"user"``, where there is a row for each: its key is the stream's id,
+            ``123`` of ``user-123``. Events of other categories pass by.
 
     Raises:
         ProjectionDefinitionError: the class can't work as it is written; told here, or when a service is made.
@@ -74,6 +76,8 @@ class TableProjection(Generic[Row]):
     """The version of the row class and of what handlers do."""
     on_failure: ClassVar[OnFailure] = "pause"
     """What becomes of an event that can't be taken."""
+    by_stream: ClassVar[str | None] = None
+    """The category of streams for each of which there is a row."""
 
     def __init_subclass__(
         cls,
@@ -82,6 +86,7 @@ class TableProjection(Generic[Row]):
         key: str | tuple[str, ...] = (),
         version: int = 1,
         on_failure: OnFailure = "pause",
+        by_stream: str | None = None,
         **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
@@ -91,6 +96,7 @@ class TableProjection(Generic[Row]):
         cls.key = _names(key)
         cls.version = version
         cls.on_failure = on_failure
+        cls.by_stream = by_stream
         if not isinstance(table, str) or not table:
             raise ProjectionDefinitionError(cls.__qualname__, f"its table {table!r} has no name")
         if not cls.key:
@@ -98,12 +104,21 @@ class TableProjection(Generic[Row]):
         _check_version(table, version)
         if on_failure not in get_args(OnFailure):
             raise ProjectionDefinitionError(table, f'on_failure is {on_failure!r}: say "pause" or "park"')
+        if by_stream is not None:
+            try:
+                check_category(by_stream)
+            except InvalidArgumentError as error:
+                raise ProjectionDefinitionError(table, f"by_stream names no category of streams: {error}") from error
 
-    def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:  # noqa: ARG002 - for those who override it
+    def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
         """The keys of the rows that an event changes: one, unless overridden; none lets the event pass by.
 
-        Without override, it is the event's attributes of the names of the key. A key of several fields is a tuple.
+        Without override, it is the event's attributes of the names of the key, or with `by_stream`, the id of its
+        stream. A key of several fields is a tuple.
         """
+        if self.by_stream is not None:
+            category, _, stream_key = at.stream_id.partition("-")
+            return (stream_key,) if category == self.by_stream else ()
         if len(self.key) == 1:
             return (getattr(event, self.key[0]),)
         return (tuple([getattr(event, name) for name in self.key]),)

@@ -10,6 +10,7 @@ from perdure import (
     ChildNotLoadedError,
     ChildRows,
     InvalidArgumentError,
+    LiveProjection,
     Projection,
     ProjectionDefinitionError,
     ProjectionOperations,
@@ -24,11 +25,13 @@ from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
     HUGE_TEXT,
+    NOT_A_CATEGORY,
     NOT_A_CLASS,
     NOT_A_COUNT,
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_SCHEMA,
+    NOT_A_TIME,
     NOT_SECONDS,
     NOT_TEXT,
     UNSTORABLE_TEXT,
@@ -82,6 +85,7 @@ DEFINED: Final[Table] = {
             "key": [refused(NOT_A_KEY, ProjectionDefinitionError)],
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
             "on_failure": [refused([*NOT_TEXT, "", "Park", HUGE_TEXT], ProjectionDefinitionError)],
+            "by_stream": [refused(but(NOT_A_CATEGORY, None), ProjectionDefinitionError)],
         },
         lambda _: define,
     ),
@@ -149,7 +153,37 @@ OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, 
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
 
+PAST: Final = {
+    "at_position": [refused(but(NOT_A_COUNT, None))],
+    "at_time": [refused(but(NOT_A_TIME, None))],
+}
+OF_A_KEY: Final = {
+    "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
+    "at_version": [refused([*but(NOT_A_COUNT, None), 1])],
+    **PAST,
+}
+
+
+def live(method: str) -> Callable[[World], Callable[..., Any]]:
+    return lambda world: getattr(LiveProjection(world.store, PROJECTION), method)
+
+
 RUN: Final[Table] = {
+    "LiveProjection": Call(
+        lambda world: {"store": world.store, "projection": PROJECTION},
+        {
+            "store": [refused(NOT_A_STORE)],
+            "projection": [refused([None, 5, "pages", Pages, Nameless()], ProjectionDefinitionError)],
+            "timeout": [refused(NOT_SECONDS)],
+        },
+    ),
+    "LiveProjection.get": Call(lambda _: {"key": "a"}, OF_A_KEY, live("get")),
+    "LiveProjection.query": Call(none, {"where": [refused(but(NOT_A_FUNCTION, None))], **PAST}, live("query")),
+    "LiveProjection.child_rows": Call(
+        lambda _: {"child": Pages.visitors, "key": "a"},
+        {"child": [refused([*NOT_TEXT, Pages])], **OF_A_KEY},
+        live("child_rows"),
+    ),
     "ProjectionService": Call(
         lambda world: {"store": world.store, "projections": [PROJECTION]},
         {

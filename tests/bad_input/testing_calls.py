@@ -26,6 +26,7 @@ EVENTS: Final = [refused([[bad] for bad in NOT_AN_EVENT], UnregisteredEventError
 FOLDED: Final = {
     "projection": [refused([None, 5, "visits", Visits], ProjectionDefinitionError)],
     "events": [refused([None, 5, True, HUGE_NUMBER, Nameless()]), *EVENTS],
+    "stream_id": [refused(but(NOT_A_STREAM_ID, None), InvalidStreamIdError)],
 }
 
 TESTING: Final[Table] = {

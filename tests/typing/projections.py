@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from perdure import (
     ChildRows,
+    LiveProjection,
     PostgreSQLEventStore,
     Projection,
     ProjectionService,
@@ -90,3 +92,13 @@ async def run(store: PostgreSQLEventStore) -> None:
     async with ProjectionService(store, [Popularity(), ViewsPerDay(), SearchIndex()], handler_timeout=5) as service:
         await service.wait_for("popularity", 1)
     ProjectionService(store, [Watched(title_id="a", user_id="b")])  # type: ignore[list-item] # pyright: ignore[reportArgumentType] - the point
+
+
+async def look(store: PostgreSQLEventStore) -> None:
+    live = LiveProjection(store, Popularity(), timeout=5)
+    assert_type(live, LiveProjection[Title])
+    assert_type(await live.get("a", at_version=3, at_time=datetime(2026, 1, 1, tzinfo=UTC)), Title | None)
+    assert_type(await live.query(lambda row: row.views > 3, at_position=7), list[Title])
+    assert_type(await live.child_rows(Popularity.viewers, "a"), list[Viewer])
+    await live.query(lambda row: row.clicks > 3)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType] - the point
+    LiveProjection(store, ViewsPerDay())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point

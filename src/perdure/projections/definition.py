@@ -9,7 +9,8 @@ from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, 
 
 import msgspec
 
-from perdure.errors import PerdureError, ProjectionDefinitionError, ProjectionRowError
+from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
+from perdure.errors.wording import shown
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.projection import ChildTable, OnFailure, TableProjection
 from perdure.projections.tables import BuildId, Key, Table
@@ -35,7 +36,7 @@ class Definition:
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
-            raise ProjectionDefinitionError(repr(projection), "it is no projection: give an instance, MyProjection()")
+            raise ProjectionDefinitionError(shown(projection), "it is no projection: give an instance, MyProjection()")
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
@@ -45,6 +46,8 @@ class Definition:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
         self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
+        if projection.by_stream is not None:
+            self._check_stream_key(cls)
         self._declared = _children_of(cls)
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
@@ -73,6 +76,13 @@ class Definition:
         given = _listed(self.table, self.projection.keys(event, stored))
         return list(dict.fromkeys([self.table.to_key(key) for key in given]))
 
+    def child_name(self, child: object) -> str:
+        """The name that a child table has in the class. Raises InvalidArgumentError when it is none of its."""
+        for name, declared in self._declared.items():
+            if declared is child:
+                return name
+        raise InvalidArgumentError("child", f"is no child table of {self.name!r}: name one, as in MyProjection.viewers")
+
     def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
         """The keys of the child rows that are loaded for an event, of the parent's row of that key."""
         table, declared = self.children[child], self._declared[child]
@@ -81,6 +91,15 @@ class Definition:
             return [table.to_key((*parent, *[getattr(event, field) for field in fields]))]
         parts = _listed(table, declared.keys(event))
         return [table.to_key((*parent, *(part if isinstance(part, tuple) else (part,)))) for part in parts]
+
+    def _check_stream_key(self, cls: type) -> None:
+        """A row for each stream: nothing else may say which rows an event changes."""
+        if _says_keys(cls):
+            raise self.refuse(
+                "by_stream says that the key is the stream's id: leave keys() out, or leave out by_stream"
+            )
+        if self.table.key_types != ("text",):
+            raise self.refuse("by_stream says that the key is the stream's id: let it be one field of type str")
 
     def _row_class(self, cls: type) -> Any:
         for owner in cls.__mro__:
@@ -118,8 +137,7 @@ class Definition:
     def _handling(self, event_class: type, handler: Handler) -> Handling:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
-        cls = type(self.projection)
-        if not any("keys" in vars(owner) for owner in cls.__mro__[: cls.__mro__.index(TableProjection)]):
+        if self.projection.by_stream is None and not _says_keys(type(self.projection)):
             self._check_fields(event_class, self.table.key, "override keys()")
         for name in children:
             if self._declared[name].keys is None:
@@ -153,6 +171,11 @@ class Definition:
         for name in names:
             if name not in known:
                 raise self.refuse(f"{event_class.__qualname__} has no {name!r}, which is in the key: {fix}")
+
+
+def _says_keys(cls: type) -> bool:
+    """Whether a class has keys() of its own."""
+    return any("keys" in vars(owner) for owner in cls.__mro__[: cls.__mro__.index(TableProjection)])
 
 
 def _children_of(cls: type) -> dict[str, ChildTable[Any]]:

@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 
 from perdure.errors import InvalidArgumentError, ProjectionRowError
+from perdure.errors.wording import shown
 from perdure.projections.columns import Column, Refuse, columns_of
 from perdure.projections.rows import RowCodec
 from perdure.stores.postgres.statements import quote_identifier
@@ -104,12 +105,14 @@ class Table:
         """
         values = (value,) if len(self.key) == 1 else value
         if not isinstance(values, tuple):
-            raise ProjectionRowError(self.view, f"{value!r} is no key ({', '.join(self.key)}): give a tuple")
+            raise ProjectionRowError(self.view, f"{shown(value)} is no key ({', '.join(self.key)}): give a tuple")
         try:
             return _values(self._key_codec.decode(self._key_codec.encode(self._key_row(*values))))
         except (ProjectionRowError, TypeError) as error:
             reason = error.reason if isinstance(error, ProjectionRowError) else str(error)
-            raise ProjectionRowError(self.view, f"{value!r} is no key ({', '.join(self.key)}): {reason}") from error
+            raise ProjectionRowError(
+                self.view, f"{shown(value)} is no key ({', '.join(self.key)}): {reason}"
+            ) from error
 
     def encode_keys(self, keys: Iterable[Key]) -> bytes:
         """The keys as a JSON list of objects."""

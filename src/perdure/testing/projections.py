@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from perdure.errors import InvalidArgumentError
 from perdure.errors.wording import shown
-from perdure.events import NewEvent, StoredEvent, encode_metadata
+from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.projection import TableProjection
 from perdure.projections.definition import Definition
 from perdure.projections.fold import Rows, plan
@@ -17,12 +17,14 @@ from perdure.projections.fold import fold as fold_batch
 Row = TypeVar("Row")
 
 
-def fold(projection: TableProjection[Row], events: Iterable[object]) -> dict[Any, Row]:
+def fold(projection: TableProjection[Row], events: Iterable[object], *, stream_id: str | None = None) -> dict[Any, Row]:
     """The rows that a projection makes of these events, by key.
 
     Args:
         projection: the projection.
         events: payloads, `NewEvent` where timestamp or headers matter, or `StoredEvent` as a store reads them.
+        stream_id: the stream of the events that say none; unless given, ``test-1``, or one of the projection's
+            category where it has one (`by_stream`).
 
     Raises:
         InvalidArgumentError: `events` can't be iterated over.
@@ -33,16 +35,21 @@ def fold(projection: TableProjection[Row], events: Iterable[object]) -> dict[Any
         rows = fold(UserProfiles(), [UserRegistered(user_id="123", email="john@example.com")])
         assert rows["123"].email == "john@example.com"
     """
-    return fold_tables(projection, events)[projection.name]
+    return fold_tables(projection, events, stream_id=stream_id)[projection.name]
 
 
-def fold_tables(projection: TableProjection[Any], events: Iterable[object]) -> dict[str, dict[Any, Any]]:
+def fold_tables(
+    projection: TableProjection[Any], events: Iterable[object], *, stream_id: str | None = None
+) -> dict[str, dict[Any, Any]]:
     """The same as `fold`, with the rows of all tables, child tables too, by the name of the table and by key."""
     definition = Definition(projection)
     if not isinstance(events, Iterable):
         raise InvalidArgumentError("events", f"must be a list of events, not {shown(events)}")
+    if stream_id is None:
+        stream_id = f"{projection.by_stream or 'test'}-1"
+    check_stream_id(stream_id)
     rows: Rows = {table.name: {} for table in definition.tables}
-    for stored in _stored(events):
+    for stored in _stored(events, stream_id):
         _, failure = fold_batch(definition, plan(definition, [stored]), rows)
         if failure is not None:
             raise failure.error
@@ -52,14 +59,14 @@ def fold_tables(projection: TableProjection[Any], events: Iterable[object]) -> d
     }
 
 
-def _stored(events: Iterable[object]) -> Iterator[StoredEvent]:
+def _stored(events: Iterable[object], stream_id: str) -> Iterator[StoredEvent]:
     for position, one in enumerate(events, start=1):
         if isinstance(one, StoredEvent):
             yield one
             continue
         new = one if isinstance(one, NewEvent) else NewEvent(one)
         yield StoredEvent(
-            stream_id="test-1",
+            stream_id=stream_id,
             stream_version=position,
             global_position=position,
             event_id=new.metadata.event_id,
