@@ -36,6 +36,7 @@ from perdure.testing.projections import fold_tables
 from tests.projections.checking import check_against_fold, tables_in
 from tests.projections.counting import Closed, Ignored, Moved, Pages, Visited
 from tests.stores.postgres.races import durability, record_durability
+from tests.stress.segments import advance_naively
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,6 +181,17 @@ async def test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_
         await slow.wait_for("pages", saved, timeout=30)
 
     assert await check_against_fold(store, database_url, Pages()) == saved.global_position
+
+
+async def test_without_the_fence_a_late_writer_would_spoil_the_rows(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test before this one can fail: it does when nobody looks at epochs and positions."""
+    monkeypatch.setattr(Segments, "advance", advance_naively)
+    with pytest.raises(AssertionError):
+        await test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
+            store, database_url, monkeypatch
+        )
 
 
 async def test_two_services_share_the_work_in_any_order(store: PostgreSQLEventStore, database_url: str) -> None:

@@ -30,7 +30,9 @@ class Leases:
 
     async def beat(self, rate: float, trouble: str | None) -> list[Segment]:
         """Keep the share, or come closer to it. Returns all segments of the build. Between two batches only."""
-        runners, segments = await self._segments.beat(rate, trouble)
+        heard, segments = await self._segments.beat(rate, trouble)
+        # One that stood still since it said that it is there isn't among those who are heard of.
+        runners = sorted({*heard, self._runner})
         if await self._balance(runners, segments):
             return await self._segments.read()
         return segments
