@@ -6,7 +6,7 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError
-from perdure.observation import EventParked, Fact, ProjectionBatch, ProjectionFailed, ProjectionStanding
+from perdure.observation import EventsParked, Fact, ProjectionBatch, ProjectionFailed, ProjectionStanding
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -54,11 +54,8 @@ async def test_parked_events_are_told_and_those_that_wait_behind_them(store: Pos
         async with ProjectionService(store, [ParkingPages(is_broken=True)], retry=retry) as service:
             await service.wait_for("parking_pages", saved, timeout=30)
 
-    parked = [one for one in recorder.facts if isinstance(one, EventParked)]
-    assert [(one.projection, one.stored.global_position, one.behind) for one in parked] == [
-        ("parking_pages", 1, False),
-        ("parking_pages", 2, True),
-    ]
+    parked = [one for one in recorder.facts if isinstance(one, EventsParked)]
+    assert [(one.projection, one.count) for one in parked] == [("parking_pages", 2)]
 
 
 async def test_the_standing_is_told_by_itself(store: PostgreSQLEventStore) -> None:

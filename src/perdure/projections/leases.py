@@ -51,8 +51,9 @@ class Leases:
         if len(mine) < share and not all(segment.is_leased for segment in segments):
             await self._segments.acquire(share - len(mine))
             return True
-        if mine and len(segments) < min(max(self._least, len(runners)), self._most):
-            await self._segments.split(max(mine, key=lambda segment: segment.width))
+        widest = max(segments, key=lambda segment: segment.width)
+        if widest in mine and len(segments) < min(max(self._least, len(runners)), self._most):
+            await self._segments.split(widest)
             return True
         return False
 

@@ -6,7 +6,6 @@ What fails for good is parked, or pauses the segment, as the projection says.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import secrets
@@ -25,6 +24,7 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent
 from perdure.log import Changes, verify_position
+from perdure.observation import ProjectionBatch
 from perdure.projections.builds import Builds
 from perdure.projections.failing import EventFailure, Failure, TooManyParkedError, told
 from perdure.projections.feed import Feed
@@ -45,10 +45,9 @@ from perdure.projections.segments import (
     raise_if_paused,
 )
 from perdure.projections.tables import Key
+from perdure.projections.telling import Telling
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
-
-logger = logging.getLogger("perdure.projections")
 
 _BEAT: Final = 1.0
 """Seconds between two looks at who else is there, and at what is asked."""
@@ -85,6 +84,7 @@ class Runner:
         equipment = equip(store, definition, self._segments, self._parking, options)
         self._builds = Builds(store.database, definition, equipment.tables, options.schema)
         self._batches, self._unparking = equipment.batches, equipment.unparking
+        self._telling = Telling(definition.build)
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
         self._mine: list[Segment] = []
@@ -189,7 +189,7 @@ class Runner:
                 try:
                     await self._step()
                 except FencedError:
-                    logger.debug("projection %r: a segment was moved by somebody else", self.definition.name)
+                    self._telling.fenced()
                     self._beat_due = -math.inf
                 except Exception as error:  # noqa: BLE001 - it must survive whatever the database does
                     await self._wait_out(error)
@@ -243,7 +243,10 @@ class Runner:
             blocked=self._standstill.blocked,
             parked=self._to_park,
         )
-        taken = await self._batches.take(group, events, scope)
+        with ProjectionBatch(*self.definition.build, events) as observed:
+            taken = await self._batches.take(group, events, scope)
+            observed.done = taken.done
+        self._telling.parked(taken.parked)
         if taken.done:
             self._moved(group, taken.checkpoint, taken.done)
         for stored, key, _ in taken.parked:
@@ -257,26 +260,17 @@ class Runner:
         if isinstance(failure.error, TooManyParkedError):
             await self._pause(segments, failure, failure.error.attempts)
             return
-        stored, error, keys = failure
-        retry, name = self._options.retry, self.definition.name
+        stored, _, keys = failure
+        retry = self._options.retry
         attempts = self._retries.failed(segments, stored.global_position, asyncio.get_running_loop().time())
-        logger.warning(
-            "projection %r can't take event %s (%s) at position %d, attempt %d of %d: %r",
-            name,
-            stored.event_id,
-            stored.event_type,
-            stored.global_position,
-            attempts,
-            retry.max_attempts,
-            error,
-        )
+        self._telling.failed(failure, attempts, retry.max_attempts)
         if attempts < retry.max_attempts:
             return
         if self.definition.on_failure == "park" and (names := self._parking.names_of(keys)):
             kept = told(failure, attempts, names)
             self._to_park.update({(stored.global_position, key): kept for key in keys})
             self._retries.forget(segments)
-            logger.error("projection %r parks the event for %s", name, names, exc_info=error)
+            self._telling.parks(failure, attempts)
             return
         await self._pause(segments, failure, attempts)
 
@@ -297,9 +291,7 @@ class Runner:
             # Whoever resumes it wants it tried.
             self._to_park.pop((failure.stored.global_position, key), None)
         self._beat_due = -math.inf
-        logger.error(
-            "projection %r is paused; mend the cause and resume it", self.definition.name, exc_info=failure.error
-        )
+        self._telling.paused(failure, attempts)
 
     async def _beat(self, now: float) -> None:
         """Keep the lease, see what is to do, and do what isn't the log's."""
@@ -339,9 +331,7 @@ class Runner:
         self._late_feed.forget()
         self._changes.announce()
         delay = _TROUBLE.delay(self._troubles)
-        unexpected = None if isinstance(error, PerdureError) else error
-        name = self.definition.name
-        logger.warning("projection %r: %s; next try in %.2f s", name, error, delay, exc_info=unexpected)
+        self._telling.troubled(error, delay)
         await self._rest(delay)
 
     async def _show_when_caught_up(self) -> None:
@@ -354,7 +344,7 @@ class Runner:
         try:
             await self._builds.show()
         except (DatabaseError, ProjectionDefinitionError) as error:
-            logger.error("projection %r: the views still show the older version: %s", self.definition.name, error)  # noqa: TRY400 - its text says all
+            self._telling.not_shown(error)
         self._is_shown = True
 
     async def _rest(self, seconds: float) -> None:

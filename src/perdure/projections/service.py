@@ -26,6 +26,7 @@ from perdure.projections.operations import ProjectionOperations, position_of
 from perdure.projections.options import RunnerOptions
 from perdure.projections.runner import Runner
 from perdure.projections.segments import MOST_SEGMENTS
+from perdure.projections.standing import tell_standing
 from perdure.projections.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
 from perdure.store import EventStore
@@ -112,6 +113,7 @@ class ProjectionService:
         self._runners = {definition.name: Runner(store, definition, options) for definition in definitions}
         self._stop_timeout = stop_timeout
         self._is_started = False
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make the tables that are missing, and begin to follow the log. Called by ``async with``.
@@ -130,9 +132,13 @@ class ProjectionService:
             await runner.set_up()
         for runner in self._runners.values():
             runner.start()
+        self._telling = asyncio.create_task(tell_standing(self.status), name="perdure standing of projections")
 
     async def stop(self) -> None:
         """Finish the batches under way, at most for `stop_timeout` seconds, and stop. Called by ``async with``."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         await asyncio.gather(*[runner.stop(self._stop_timeout) for runner in self._runners.values()])
 
     async def run(self) -> None:

@@ -4,8 +4,8 @@
 -- $8 global_position, $9 event_id, $10 lease in seconds
 update {schema}.projection_segments as s
 set global_position = $8, event_id = $9, updated_at = clock_timestamp(),
-    leased_until = clock_timestamp() + make_interval(secs => $10)
+    leased_until = clock_timestamp() + make_interval(secs => $10::float8)
 from unnest($5::integer[], $6::bigint[]) as asked (first_hash, epoch)
 where s.name = $1 and s.version = $2 and s.build = $3 and s.owner = $4 and s.first_hash = asked.first_hash
     and s.epoch = asked.epoch and s.global_position = $7 and s.status = 'running'
-returning set_config('idle_in_transaction_session_timeout', (1000 * $10)::integer::text, true)
+returning set_config('idle_in_transaction_session_timeout', (1000 * $10::float8)::integer::text, true)

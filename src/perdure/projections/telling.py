@@ -1,0 +1,118 @@
+"""What a runner tells the log and the observer of what befalls it. Never a key or a value: they may be personal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from perdure.errors import DatabaseError, PerdureError
+from perdure.observation import EventsParked, Keys, ProjectionFailed, keys, tell
+from perdure.projections.failing import Failure
+from perdure.projections.fold import Diverted
+from perdure.projections.tables import BuildId
+
+logger = logging.getLogger("perdure.projections")
+
+
+class Telling:
+    """Tells of one build.
+
+    Args:
+        build: which.
+    """
+
+    def __init__(self, build: BuildId) -> None:
+        self._build = build
+
+    def fenced(self) -> None:
+        """A batch wasn't written, for a segment is somebody else's by now, or paused."""
+        logger.debug(
+            "projection %r: a segment was moved by somebody else",
+            self._build.name,
+            extra=keys(**self._which()),
+        )
+
+    def failed(self, failure: Failure, attempts: int, most: int) -> None:
+        """An event can't be taken; it is tried again unless that was the last attempt."""
+        stored, error, _ = failure
+        tell(ProjectionFailed(*self._build, stored, error))
+        logger.warning(
+            "projection %r can't take event %s (%s) at position %d, attempt %d of %d: %s",
+            self._build.name,
+            stored.event_id,
+            stored.event_type,
+            stored.global_position,
+            attempts,
+            most,
+            type(error).__qualname__,
+            extra=keys(failure.error, **self._about(failure, attempts)),
+        )
+
+    def parks(self, failure: Failure, attempts: int) -> None:
+        """An event is put aside."""
+        logger.error(
+            "projection %r parks event %s, and what comes after it for the same row; mend the cause and retry it",
+            self._build.name,
+            failure.stored.event_id,
+            exc_info=_showable(failure.error),
+            extra=keys(failure.error, **self._about(failure, attempts)),
+        )
+
+    def parked(self, diverted: Sequence[Diverted]) -> None:
+        """Events were put aside."""
+        if diverted:
+            tell(EventsParked(*self._build, len(diverted)))
+
+    def paused(self, failure: Failure, attempts: int) -> None:
+        """Nothing more is taken, in one segment at least."""
+        logger.error(
+            "projection %r is paused; mend the cause and resume it",
+            self._build.name,
+            exc_info=_showable(failure.error),
+            extra=keys(failure.error, **self._about(failure, attempts)),
+        )
+
+    def troubled(self, error: Exception, pause: float) -> None:
+        """Something is wrong that isn't an event's fault; it is waited out."""
+        about: Keys = {**self._which(), "pause": pause}
+        logger.warning(
+            "projection %r: %s; next try in %.2f s",
+            self._build.name,
+            error,
+            pause,
+            exc_info=None if isinstance(error, PerdureError) else error,
+            extra=keys(error, **about),
+        )
+
+    def not_shown(self, error: Exception) -> None:
+        """The views can't be made to show this build."""
+        logger.error(
+            "projection %r: the views still show the older version: %s",
+            self._build.name,
+            error,
+            extra=keys(error, **self._which("switch")),
+        )
+
+    def _about(self, failure: Failure, attempts: int) -> Keys:
+        stored = failure.stored
+        return {
+            **self._which(),
+            "event_id": stored.event_id,
+            "event_type": stored.event_type,
+            "global_position": stored.global_position,
+            "attempts": attempts,
+        }
+
+    def _which(self, operation: str = "projection_batch") -> Keys:
+        name, version, build = self._build
+        return {
+            "operation": operation,
+            "projection": name,
+            "projection_version": version,
+            "projection_build": build,
+        }
+
+
+def _showable(error: Exception) -> Exception | None:
+    """The error, unless it quotes a row of the database; the record of the failure has it in any case."""
+    return None if isinstance(error, DatabaseError) else error
