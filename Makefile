@@ -20,8 +20,8 @@ $(INSTALLED): pyproject.toml
 
 install: $(INSTALLED) ## Create .venv and install Perdure with all that it takes to develop it
 
-demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write)
-	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)')
+demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write, KEEP=1 to look into it)
+	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest $(ARGS)

@@ -32,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         source = read_movielens(options.data) if options.data else generate(options.seed)
-        outcome = asyncio.run(_run(source, console, options.concurrency))
+        with _kept() if options.keep else _folder() as folder:
+            outcome = asyncio.run(_run(source, console, options.concurrency, folder))
         print_report(console, outcome)
         if options.json:
             write_document(options.json, outcome)
+        if options.keep:
+            console.print("Look into it: perdure --app examples.streaming:app doctor", highlight=False)
     except KeyboardInterrupt:
-        console.print("Stopped. The server is stopped too, and its data is gone.")
+        console.print(f"Stopped. The server is stopped too{'' if options.keep else ', and its data is gone'}.")
         return INTERRUPTED
     except (SourceError, perdure.PerdureError, OSError) as error:
         print(error, file=sys.stderr)
@@ -45,13 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return PASSED if outcome.verified else DIFFERENT
 
 
-async def _run(source: Source, console: Console, concurrency: int) -> Outcome:
+async def _run(source: Source, console: Console, concurrency: int, folder: Path) -> Outcome:
     begin = time.perf_counter()
-    with _folder() as folder:
-        async with perdure.connect(directory=folder) as store:
-            started = time.perf_counter() - begin
-            console.print(f"PostgreSQL started in {started:.1f} s, for this run alone.", highlight=False)
-            return await Demo(source, store, console, concurrency=concurrency).run()
+    async with perdure.connect(directory=folder) as store:
+        started = time.perf_counter() - begin
+        console.print(f"PostgreSQL started in {started:.1f} s, for this run alone.", highlight=False)
+        return await Demo(source, store, console, concurrency=concurrency).run()
+
+
+@contextmanager
+def _kept() -> Iterator[Path]:
+    """The place where the command line looks for the database, which must be a new one."""
+    folder = Path(".perdure")
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already: delete it, or leave --keep out")
+    yield folder
 
 
 @contextmanager
@@ -70,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of MovieLens files, instead of made-up data")
     parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the figures and all rows to this file")
+    parser.add_argument("--keep", action="store_true", help="keep the database in ./.perdure, to look into it")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the made-up data (default: 1)")
     parser.add_argument(
         "--concurrency", type=_positive, default=64, metavar="N", help="how much happens at a time (default: 64)"

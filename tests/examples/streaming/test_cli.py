@@ -75,6 +75,26 @@ def test_it_reads_the_files_of_movielens(place: Path, tmp_path: Path, capsys: py
     assert document["profiles"][0]["last_active"] == "2000-07-30T18:45:03Z"
 
 
+def test_a_database_that_is_kept_can_be_looked_into(place: Path, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "DATABASE_URL"))}
+    environment = kept | {"PYTHONPATH": str(ROOT)}
+    demo = [*COMMAND, "--data", str(tmp_path), "--keep"]
+    look = [sys.executable, "-m", "perdure", "--app", "examples.streaming:app", "projections", "list", "--json"]
+
+    first = subprocess.run(demo, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    again = subprocess.run(demo, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    found = subprocess.run(look, cwd=place, env=environment, capture_output=True, text=True, check=False)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.splitlines()[-1] == "Look into it: perdure --app examples.streaming:app doctor"
+    assert (again.returncode, again.stderr) == (2, ".perdure is there already: delete it, or leave --keep out\n")
+    assert [one["name"] for one in json.loads(found.stdout)["data"]["projections"]] == [
+        "content_popularity",
+        "user_profiles",
+    ]
+
+
 def test_a_wrong_row_fails_the_check(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
