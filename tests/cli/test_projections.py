@@ -50,7 +50,7 @@ async def test_the_status_shows_what_keeps_a_projection_from_going_on(failing: C
     assert pausing.split()[:4] == ["pausing", "paused", "2", "4"]
     assert error == "pausing: ArithmeticError at position 3: can't count to two"
     assert answer.status == 1
-    assert answer.err.startswith(f"Next: perdure --app {APP} projections status ")
+    assert answer.err == f"Next: perdure --app {APP} projections status pausing\n"
 
 
 async def test_the_status_of_one_projection_is_shown_in_full(failing: Call) -> None:

@@ -24,7 +24,6 @@ _COLUMNS: Final = (
     Column("type"),
     Column("key"),
     Column("state", whole=True),
-    Column("tried", right=True),
     Column("parked at", whole=True),
     Column("error"),
 )
@@ -153,7 +152,6 @@ def _row(one: ParkedEvent) -> tuple[str | Cell, ...]:
         one.event_type,
         one.key or "-",
         state,
-        str(one.attempts),
         second(one.parked_at),
         error,
     )
@@ -168,7 +166,7 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
             ("stream", f"{one.stream_id}, version {one.stream_version}"),
             ("key", one.key or None),
             ("state", one.state),
-            ("tried", f"{one.attempts} times{', asked to be taken again' if one.is_asked else ''}"),
+            ("tried", f"{count(one.attempts, 'time')}{', asked to be taken again' if one.is_asked else ''}"),
             ("parked at", moment(one.parked_at)),
         ]
     )

@@ -13,7 +13,7 @@ import msgspec
 from perdure.cli.answering import Family, answering, answering_on_and_on
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import Report
-from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, moment, span
+from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
 from perdure.cli.session import Session
 from perdure.cli.signals import stop_asked
 from perdure.cli.table import Cell, Column
@@ -299,7 +299,7 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
             [
                 ("event", f"{one.failure.event_type}, {one.failure.stream_id} version {one.failure.stream_version}"),
                 ("error", f"{one.failure.error_type}: {one.failure.message}"),
-                ("tried", f"{one.failure.attempts} times, the last time at {moment(one.failure.failed_at)}"),
+                ("tried", f"{count(one.failure.attempts, 'time')}, the last time at {moment(one.failure.failed_at)}"),
             ]
         )
         if full:
@@ -310,7 +310,7 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
 def _advice(session: Session, failing: list[ProjectionStatus], name: str | None) -> str | None:
     if not failing:
         return None
-    first = failing[0]
+    first = min(failing, key=lambda one: one.failure is None)  # what stands still comes first
     if name is None:
         return session.again("projections status", first.name)
     if first.failure is not None:
