@@ -350,10 +350,10 @@ def refused(projection: Any) -> str:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"table": ""}, "has no name"),
-        ({"table": 7, "key": "note_id"}, "has no name"),
-        ({"table": "notes"}, "has no key"),
-        ({"table": "notes", "key": ()}, "has no key"),
+        ({"table": ""}, "is no name"),
+        ({"table": 7, "key": "note_id"}, "is no name"),
+        ({"table": "notes"}, r"its key is \(\)"),
+        ({"table": "notes", "key": ()}, r"its key is \(\)"),
         ({"table": "notes", "key": "note_id", "version": 0}, "0 is no version"),
         ({"table": "notes", "key": "note_id", "version": "1"}, "'1' is no version"),
     ],

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
 from perdure.checks import check_text
-from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError
+from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.wording import shown
 from perdure.events import StoredEvent, check_category
 
@@ -92,18 +92,15 @@ class TableProjection(Generic[Row]):
         super().__init_subclass__(**rest)
         if table is None:
             return  # a class that others inherit handlers from
+        _check_table(cls.__qualname__, table)
         cls.name = table
-        cls.key = _names(key)
+        cls.key = _checked_key(table, key)
         cls.version = version
         cls.on_failure = on_failure
         cls.by_stream = by_stream
-        if not isinstance(table, str) or not table:
-            raise ProjectionDefinitionError(cls.__qualname__, f"its table {table!r} has no name")
-        if not cls.key:
-            raise ProjectionDefinitionError(table, 'it has no key: name the field that tells rows apart, key="user_id"')
         _check_version(table, version)
-        if on_failure not in get_args(OnFailure):
-            raise ProjectionDefinitionError(table, f'on_failure is {on_failure!r}: say "pause" or "park"')
+        if not isinstance(on_failure, str) or on_failure not in get_args(OnFailure):
+            raise ProjectionDefinitionError(table, f'on_failure is {shown(on_failure)}: say "pause" or "park"')
         if by_stream is not None:
             try:
                 check_category(by_stream)
@@ -163,7 +160,10 @@ def child_table(
                     row.unique_viewers += 1
                 return row
     """
-    return ChildTable(row, table, _names(key), keys)
+    _check_table("child_table", table)
+    if keys is not None and not callable(keys):
+        raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function of the event")
+    return ChildTable(row, table, _checked_key(table, key), keys)
 
 
 class ChildRows(Generic[Child]):
@@ -210,8 +210,16 @@ class ChildRows(Generic[Child]):
         return None if stored is None else self._decode(stored)
 
     def put(self, row: Child) -> None:
-        """Add a row, or replace the one of the same key. Raises ChildNotLoadedError as `get` does."""
-        key = self._part_of(row)
+        """Add a row, or replace the one of the same key.
+
+        Raises:
+            ChildNotLoadedError: as `get` does.
+            ProjectionRowError: it is no row of this table.
+        """
+        try:
+            key = self._part_of(row)
+        except AttributeError as error:
+            raise ProjectionRowError(self._name, f"{shown(row)} has no key: put a row of its class") from error
         self._stored(key)
         self.changes[key] = row
 
@@ -373,5 +381,16 @@ def _check_version(name: str, version: object) -> None:
         raise ProjectionDefinitionError(name, f"{shown(version)} is no version: count 1, 2, 3 ...")
 
 
-def _names(key: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (key,) if isinstance(key, str) else tuple(key)
+def _check_table(name: str, table: object) -> None:
+    if not isinstance(table, str) or not table:
+        raise ProjectionDefinitionError(name, f"its table is called {shown(table)}, which is no name")
+
+
+def _checked_key(table: str, key: object) -> tuple[str, ...]:
+    fields: tuple[object, ...] = (key,) if isinstance(key, str) else cast("tuple[object, ...]", key)
+    if not isinstance(fields, tuple) or not fields or not all(isinstance(field, str) and field for field in fields):
+        fix = 'name the field that tells rows apart, key="user_id", or several as a tuple'
+        raise ProjectionDefinitionError(table, f"its key is {shown(key)}: {fix}")
+    if len(set(fields)) < len(fields):
+        raise ProjectionDefinitionError(table, f"its key names a field twice: {shown(key)}")
+    return cast("tuple[str, ...]", fields)

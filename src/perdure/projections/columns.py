@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
 
 from perdure.errors import PerdureError
+from perdure.errors.wording import shown
 
 
 class Column(NamedTuple):
@@ -60,7 +61,7 @@ def columns_of(row: Any, refuse: Refuse) -> tuple[Column, ...]:
         refuse: makes the error to raise from the reason why the class can't be used.
     """
     if not isinstance(row, type) or not (dataclasses.is_dataclass(row) or issubclass(row, msgspec.Struct)):
-        raise refuse(f"{row!r} is no class of rows: use a dataclass or a msgspec Struct")
+        raise refuse(f"{shown(cast('object', row))} is no class of rows: use a dataclass or a msgspec Struct")
     try:
         info = inspect.type_info(row)
     except (TypeError, NameError) as error:

@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from perdure.checks import check_seconds
+from perdure.checks import check_count, check_instance, check_seconds
 from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
@@ -18,6 +18,7 @@ from perdure.errors import (
     UnsupportedOperationError,
     WrongContextError,
 )
+from perdure.errors.wording import shown
 from perdure.events import check_evolution
 from perdure.projection import AnyProjection
 from perdure.projections.kind import Described
@@ -29,7 +30,9 @@ from perdure.projections.segments import MOST_SEGMENTS
 from perdure.projections.standing import tell_standing
 from perdure.projections.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
+from perdure.repository.retry import checked_retry
 from perdure.store import EventStore
+from perdure.stores.postgres.statements import quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
@@ -85,25 +88,31 @@ class ProjectionService:
         handler_timeout: float = 30.0,
         stop_timeout: float = 10.0,
     ) -> None:
+        check_instance("store", store, EventStore)
         if not isinstance(store, PostgreSQLEventStore):
             raise UnsupportedOperationError(
                 f"{type(store).__name__} has no database to keep tables in: use a PostgreSQLEventStore, "
                 "or perdure.testing.fold to see what rows some events make"
             )
-        _check_range("batch_size", batch_size, MAX_BATCH_SIZE)
-        _check_range("segments", segments, MOST_SEGMENTS)
-        _check_range("max_parked", max_parked, MAX_PARKED)
-        if not isinstance(lease, int | float) or not MIN_LEASE <= lease <= MAX_LEASE:
-            raise InvalidArgumentError("lease", f"must be seconds from {MIN_LEASE:g} to {MAX_LEASE:g}, not {lease!r}")
+        quoted_schema(schema)
+        check_count("batch_size", batch_size, 1, MAX_BATCH_SIZE)
+        check_count("segments", segments, 1, MOST_SEGMENTS)
+        check_count("max_parked", max_parked, 1, MAX_PARKED)
+        check_seconds("stop_timeout", stop_timeout)
+        check_seconds("lease", lease)
+        if not MIN_LEASE <= lease <= MAX_LEASE:
+            raise InvalidArgumentError("lease", f"must be seconds from {MIN_LEASE:g} to {MAX_LEASE:g}, not {lease:g}")
         check_seconds("handler_timeout", handler_timeout)
         if not handler_timeout:
             raise InvalidArgumentError("handler_timeout", "must be above 0, or nothing is ever handled in time")
+        if not isinstance(projections, list | tuple):
+            raise InvalidArgumentError("projections", f"must be a list of projections, not {shown(projections)}")
         definitions = [describe(projection) for projection in projections]
         _check_names(definitions)
         options = RunnerOptions(
             schema=schema,
             batch_size=batch_size,
-            retry=retry or RetryConfig(),
+            retry=checked_retry(retry),
             segments=segments,
             lease=lease,
             max_parked=max_parked,
@@ -161,6 +170,7 @@ class ProjectionService:
             LogDivergedError: the log isn't the one that the rows were made from.
             UnknownProjectionError: it isn't run here.
         """
+        check_seconds("timeout", timeout)
         runner = self._runner(name)
         global_position = position_of(saved)
         if global_position is not None:
@@ -188,7 +198,7 @@ class ProjectionService:
         await self.stop()
 
     def _runner(self, name: str) -> Runner:
-        if name not in self._runners:
+        if not isinstance(name, str) or name not in self._runners:
             raise UnknownProjectionError(name, list(self._runners))
         return self._runners[name]
 
@@ -198,11 +208,6 @@ async def _status(store: PostgreSQLEventStore, runner: Runner) -> ProjectionStat
     found = await read_status(store.database, build.name)
     status = next(one for one in found if (one.name, one.version, one.build) == build)
     return msgspec.structs.replace(status, trouble=runner.told_trouble)
-
-
-def _check_range(argument: str, value: object, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise InvalidArgumentError(argument, f"must be a whole number from 1 to {most}, not {value!r}")
 
 
 def _check_names(definitions: Sequence[Described]) -> None:

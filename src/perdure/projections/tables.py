@@ -59,8 +59,9 @@ class Table:
         self.row = row
         self.key = key
         self.columns = columns_of(row, refuse)
-        for name in (self.name, *[column.name for column in self.columns]):
-            check_name(name, refuse)
+        check_name(self.name, refuse, "table")
+        for column in self.columns:
+            check_name(column.name, refuse, "column")
         self.codec = RowCodec(view, row, self.columns)
         hints = get_type_hints(row, include_extras=True)
         self._key_row: Any = msgspec.defstruct(
@@ -74,7 +75,7 @@ class Table:
         by_name = {column.name: column for column in self.columns}
         for name in self.key:
             if name not in by_name:
-                raise refuse(f"{self.row.__name__} has no field {name!r}, which is in the key of {self.view!r}")
+                raise refuse(f"{self.row.__name__} has no field {shown(name)}, which is in the key of {self.view!r}")
             if not by_name[name].may_be_key:
                 raise refuse(
                     f"field {name!r} of {self.row.__name__} can't be in a key: use str, int, UUID, an Enum or a date"
@@ -142,9 +143,9 @@ _values = msgspec.structs.astuple
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def check_name(name: str, refuse: Refuse) -> None:
+def check_name(name: str, refuse: Refuse, what: str) -> None:
     """Refuse what can be no name of a table or column."""
     try:
-        quote_identifier(name)
+        quote_identifier(name, what)
     except InvalidArgumentError as error:
         raise refuse(str(error)) from error

@@ -116,7 +116,7 @@ class HandledDefinition:
             if not view.isidentifier():
                 raise self.refuse(f"table {view!r} can't stand in braces: use letters, digits and underscores")
             tables.append(SQLTable(view, table_name(view, self.build), sql))
-            check_name(tables[-1].name, self.refuse)
+            check_name(tables[-1].name, self.refuse, "table")
         return tuple(tables)
 
 
