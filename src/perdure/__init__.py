@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
+    from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import DatabaseError as DatabaseError
@@ -63,7 +64,9 @@ if TYPE_CHECKING:
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
+    from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
     from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
+    from perdure.errors import ViewInUseError as ViewInUseError
     from perdure.errors import WrongContextError as WrongContextError
     from perdure.events import EventMetadata as EventMetadata
     from perdure.events import NewEvent as NewEvent
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.status import SegmentStatus as SegmentStatus
+    from perdure.projections.verifying import TableDifference as TableDifference
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
@@ -121,6 +126,7 @@ _MODULES = {
     "AppendResult": "commit",
     "Application": "application",
     "AuthenticationError": "errors",
+    "BuildStateError": "errors",
     "CausedEvent": "causation",
     "CheckedType": "evolution",
     "ChildNotLoadedError": "errors",
@@ -186,9 +192,12 @@ _MODULES = {
     "StoredType": "store",
     "StreamAppend": "commit",
     "Subscription": "log",
+    "SwitchBlockedError": "errors",
+    "TableDifference": "projections.verifying",
     "TableProjection": "projection",
     "Transaction": "store",
     "TransactionError": "errors",
+    "UnknownBuildError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
     "UnknownProjectionError": "errors",
@@ -196,6 +205,7 @@ _MODULES = {
     "UnregisteredEventError": "errors",
     "UnsupportedOperationError": "errors",
     "UpcasterDefinitionError": "errors",
+    "ViewInUseError": "errors",
     "WrongContextError": "errors",
     "check_evolution": "events",
     "check_stored_events": "evolution",
@@ -222,6 +232,7 @@ __all__ = [
     "AppendResult",
     "Application",
     "AuthenticationError",
+    "BuildStateError",
     "CausedEvent",
     "CheckedType",
     "ChildNotLoadedError",
@@ -285,9 +296,12 @@ __all__ = [
     "StoredType",
     "StreamAppend",
     "Subscription",
+    "SwitchBlockedError",
+    "TableDifference",
     "TableProjection",
     "Transaction",
     "TransactionError",
+    "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
@@ -295,6 +309,7 @@ __all__ = [
     "UnregisteredEventError",
     "UnsupportedOperationError",
     "UpcasterDefinitionError",
+    "ViewInUseError",
     "WrongContextError",
     "check_evolution",
     "check_stored_events",

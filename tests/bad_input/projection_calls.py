@@ -266,6 +266,35 @@ RUN: Final[Table] = {
     "ProjectionOperations.actions": Call(
         none, {"name": OPTIONAL_TEXT, "limit": [refused(NOT_A_COUNT)]}, operations("actions")
     ),
+    "BuildOperations.rebuild": Call(
+        _pages,
+        {
+            "name": NAME,
+            "segments": [refused([*but(NOT_A_COUNT, None), 0, 257])],
+            "switch": [refused([*NOT_TEXT, "", "Manual", HUGE_TEXT])],
+            "reason": OPTIONAL_TEXT,
+        },
+        operations("rebuild"),
+    ),
+    "BuildOperations.cancel_rebuild": Call(
+        _pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("cancel_rebuild")
+    ),
+    "BuildOperations.switch": Call(
+        lambda _: {"name": "bad_input_pages", "version": 1, "build": 1},
+        {
+            "name": NAME,
+            "version": [refused(but(NOT_A_COUNT, None))],
+            "build": [refused(but(NOT_A_COUNT, None))],
+            "reason": OPTIONAL_TEXT,
+        },
+        operations("switch"),
+    ),
+    "BuildOperations.rollback": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("rollback")),
+    "BuildOperations.drop": Call(
+        lambda _: {"name": "bad_input_pages", "version": 1, "build": 1},
+        {"name": NAME, "version": [refused(NOT_A_COUNT)], "build": [refused(NOT_A_COUNT)], "reason": OPTIONAL_TEXT},
+        operations("drop"),
+    ),
     "ProjectionService.status": NO_ARGUMENTS,
     "ProjectionService.start": NO_ARGUMENTS,
     "ProjectionService.stop": NO_ARGUMENTS,

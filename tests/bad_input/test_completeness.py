@@ -36,6 +36,7 @@ MADE_BY_PERDURE: Final = {
     "StoredEvent",
     "StoredType",
     "Subscription",
+    "TableDifference",
     "Transaction",
 }
 """Classes whose instances users are given: nothing is checked where they are made."""

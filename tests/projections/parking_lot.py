@@ -56,7 +56,7 @@ def visit(page: str, visitor: str = "x") -> Visited:
 
 
 def runner_of(service: ProjectionService) -> Runner:
-    (runner,) = service._runners.values()
+    (runner,) = service._builds._runners.values()
     return runner
 
 

@@ -154,7 +154,7 @@ async def test_another_service_pauses_and_resumes_with_it(
     ):
         await paused(one, "pages", saved.global_position)
         await paused(other, "pages", saved.global_position)
-        for runner in (one._runners["pages"], other._runners["pages"]):
+        for runner in (*one._builds.of("pages"), *other._builds.of("pages")):
             definition: Any = runner.definition
             definition.projection.is_broken = False
         await one.resume("pages")
@@ -290,7 +290,7 @@ async def test_trouble_with_the_database_never_pauses(
     async with ProjectionService(store, [Pages()], retry=AT_ONCE) as service:
         await connection.execute("alter table pages__v1 rename to elsewhere")
         saved = await store.append_to_stream("x-1", ANY, [a_visit()])
-        runner: Runner = service._runners["pages"]
+        runner: Runner = service._builds.of("pages")[0]
         for _ in range(10):
             await runner._changes.wait(runner._changes.count, 30)
         assert {status.state for status in await service.status()} == {"running"}

@@ -28,10 +28,12 @@ from perdure.projections.options import RunnerOptions
 from perdure.projections.parking import Parking
 from perdure.projections.segments import Segments
 from perdure.projections.service import ProjectionService
+from perdure.projections.tables import BuildId
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Broken, Closed, Ignored, Moved, Visited
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
+from tests.projections.rebuilding import until_shown
 from tests.projections.test_exactly_once import Saboteur, drawn_events, start_anew
 
 ONCE = RetryConfig(max_attempts=1)
@@ -154,7 +156,7 @@ async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
     for version in (VisitCounts(), VisitCountsTwo()):
         async with ProjectionService(store, [version], batch_size=4) as service:
             await service.wait_for("visit_counts", saved, timeout=30)
-            await service.wait_for("visit_counts", saved, timeout=30)
+            await until_shown(store, BuildId("visit_counts", version.version))
         assert await counts_in(connection) == counted(await store.read_all_events())
 
     statuses = {one.version: one.is_shown for one in await ProjectionOperations(store).status("visit_counts")}

@@ -82,7 +82,7 @@ async def test_processes_that_come_and_go_get_and_give_back_their_fair_share(
                 await check_against_fold(store, database_url, Pages())
             await until_shared(connection, 4, 4)
         await until_shared(connection, 8)
-        assert list(await owned(connection)) == [first._runners["pages"].name]
+        assert list(await owned(connection)) == [first._builds.of("pages")[0].name]
     assert await owned(connection) == {}
     assert await connection.fetchval("select count(*) from perdure.projection_runners") == 0
 

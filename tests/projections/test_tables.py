@@ -153,9 +153,7 @@ async def everything_table(connection: asyncpg.Connection) -> asyncpg.Connection
     # Settings of a session that would change how values look.
     await connection.execute("set timezone = 'Asia/Kathmandu'")
     await connection.execute("set datestyle = 'SQL, DMY'")
-    storage = Storage(Definition(Everythings()), "public")
-    await storage.create(connection)
-    await storage.show(connection)
+    await Storage(Definition(Everythings()), "public").create(connection)
     return connection
 
 

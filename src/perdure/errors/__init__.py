@@ -20,6 +20,10 @@ from perdure.errors.arguments import InvalidStreamIdError as InvalidStreamIdErro
 from perdure.errors.arguments import PayloadTooLargeError as PayloadTooLargeError
 from perdure.errors.arguments import UnregisteredEventError as UnregisteredEventError
 from perdure.errors.arguments import UpcasterDefinitionError as UpcasterDefinitionError
+from perdure.errors.builds import BuildStateError as BuildStateError
+from perdure.errors.builds import SwitchBlockedError as SwitchBlockedError
+from perdure.errors.builds import UnknownBuildError as UnknownBuildError
+from perdure.errors.builds import ViewInUseError as ViewInUseError
 from perdure.errors.evolution import EvolutionError as EvolutionError
 from perdure.errors.evolution import UnreadableEventsError as UnreadableEventsError
 from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError

@@ -1,19 +1,64 @@
-"""Which builds of a projection there are, and which of them the views show."""
+"""The builds of projections: which there are, and how one is set up and dropped."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
 from perdure.projections.kind import BuildTables, Described
 from perdure.projections.tables import BuildId, TableShape
+from perdure.projections.views import Views
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
 
 _SQL: Final = Path(__file__).parent / "sql"
+
+BuildStage = Literal["building", "ready", "kept"]
+"""It takes the log from the beginning; or it is complete, and was never shown; or it was."""
+
+
+class Build(NamedTuple):
+    """A build as it was set up."""
+
+    id: BuildId
+    schema: str
+    """The schema that holds its tables and views."""
+    tables: tuple[TableShape, ...] | None
+    """Its tables; None until a process that has its code makes them."""
+    is_shown: bool
+    stage: BuildStage
+    switches_by_itself: bool
+    switch_number: int
+    """The highest is shown, the next one was shown before; 0 for one that never was."""
+    differs: bool
+    """Whether its rows differ from those of the build that was shown when it was ready."""
+
+
+async def read_builds(connection: Connection, database: Database, name: str) -> list[Build]:
+    """All builds of a projection, the newest first."""
+    sql = Statements(_SQL / "builds", schema=database.quoted_schema)
+    return [
+        Build(
+            BuildId(name, row["version"], row["build"]),
+            row["table_schema"],
+            None if row["shape"] is None else _tables(row["shape"]),
+            row["is_shown"],
+            row["stage"],
+            row["switches_by_itself"],
+            row["switch_number"],
+            row["findings"] is not None,
+        )
+        for row in await connection.fetch(sql["all"], name)
+    ]
+
+
+def shown_of(builds: Sequence[Build]) -> Build | None:
+    """The one that the views show."""
+    return next((build for build in builds if build.is_shown), None)
 
 
 class Builds:
@@ -22,24 +67,24 @@ class Builds:
     Args:
         database: the database of the store.
         definition: the projection.
-        storage: its tables.
+        tables: its tables.
         schema: the schema that holds its tables and views.
     """
 
-    def __init__(self, database: Database, definition: Described, storage: BuildTables, schema: str) -> None:
+    def __init__(self, database: Database, definition: Described, tables: BuildTables, schema: str) -> None:
         self._database = database
         self._definition = definition
-        self._storage = storage
+        self._tables = tables
         self._schema = schema
         self._id = definition.build
-        self._sql = Statements(_SQL / "build", schema=database.quoted_schema)
+        self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
         self._add_segments = Statements(_SQL / "segment", schema=database.quoted_schema)["add"]
 
     async def set_up(self, segments: int) -> bool:
-        """Make the tables unless they are there. Returns whether the views show them.
+        """Make the tables unless they are there, and the views when there are none. Returns whether there is the build.
 
-        The views of an older version stay until `show`, when the new tables are full; there are none to wait for at
-        first, and those of a newer version stay for good.
+        The first build of a version is begun here, further ones by `rebuild`. Those who query are shown a build that
+        isn't the first of its projection when it is complete.
 
         Args:
             segments: into how many pieces a new build is cut.
@@ -49,42 +94,46 @@ class Builds:
         """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(self._sql["lock"], self._id.name)
-            await self._make(connection, segments)
-            shown = await connection.fetchrow(self._sql["shown"], self._id.name)
-            if shown is None:
-                await self._storage.show(connection)
+            builds = await read_builds(connection, self._database, self._id.name)
+            found = next((build for build in builds if build.id == self._id), None)
+            if found is None and any(build.id.version == self._id.version for build in builds):
+                return False
+            await self._make(connection, found, segments)
+            if shown_of(builds) is None:
+                views = Views(self._database, self._id.name)
+                await views.show(connection, self._schema, _tables(self._definition.shape))
                 await connection.execute(self._sql["show"], *self._id)
-            return shown is None or BuildId(self._id.name, shown["version"], shown["build"]) >= self._id
+            return True
 
-    async def _make(self, connection: Connection, segments: int) -> None:
+    async def _make(self, connection: Connection, found: Build | None, segments: int) -> None:
         name, shape = self._id.name, self._definition.shape
-        found = await connection.fetchrow(self._sql["find"], *self._id)
+        if found is not None and found.schema != self._schema:
+            raise ProjectionDefinitionError(name, f"its tables are in schema {found.schema!r}: say so")
+        if found is not None and found.tables is not None:
+            if found.tables != _tables(shape):
+                raise ProjectionShapeError(name, _differences(found.tables, _tables(shape)))
+            return
         if found is None:
-            await connection.execute(self._sql["add"], *self._id, self._schema, shape)
+            await connection.execute(self._sql["add"], *self._id, self._schema, shape, True)  # noqa: FBT003 - a row
             await connection.execute(self._add_segments, *self._id, segments)
-            await self._storage.create(connection)
-        elif found["table_schema"] != self._schema:
-            raise ProjectionDefinitionError(name, f"its tables are in schema {found['table_schema']!r}: say so")
-        elif found["shape"] != shape:
-            raise ProjectionShapeError(name, _differences(found["shape"], shape))
-
-    async def show(self) -> None:
-        """Let the views show this build, unless they show a newer one."""
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(self._sql["lock"], self._id.name)
-            shown = await connection.fetchrow(self._sql["shown"], self._id.name)
-            if shown is None or BuildId(self._id.name, shown["version"], shown["build"]) < self._id:
-                is_beside = shown is not None and shown["table_schema"] == self._schema
-                await self._storage.show(connection, instead_of=_tables(shown["shape"]) if shown and is_beside else ())
-                await connection.execute(self._sql["show"], *self._id)
-
-    async def log_end(self) -> int:
-        """The position of the last event of the log."""
-        end: int = await self._database.fetch_value(self._sql["log_end"])
-        return end
+        else:
+            await connection.execute(self._sql["made"], *self._id, shape)
+        await self._tables.create(connection)
 
 
-def _differences(stored: str, declared: str) -> list[str]:
+async def drop_build(connection: Connection, database: Database, build: Build) -> None:
+    """Drop the tables of a build, and all that is known of it, within the caller's transaction.
+
+    Raises:
+        ViewInUseError: somebody built on its tables.
+    """
+    sql = Statements(_SQL / "builds", schema=database.quoted_schema)
+    # First of all what its runners move, so that a batch under way is waited for.
+    await connection.execute(sql["forget"], *build.id)
+    await Views(database, build.id.name).drop_tables(connection, build.schema, build.tables or ())
+
+
+def _differences(stored: Sequence[TableShape], declared: Sequence[TableShape]) -> list[str]:
     """What differs between two shapes, a line each: ``user_profiles__v1.email: text, now text not null``."""
     before, after = _flat(stored), _flat(declared)
     return [
@@ -94,12 +143,11 @@ def _differences(stored: str, declared: str) -> list[str]:
     ]
 
 
-def _tables(shape: str) -> list[TableShape]:
-    return msgspec.json.decode(shape, type=list[TableShape])
+def _tables(shape: str) -> tuple[TableShape, ...]:
+    return msgspec.json.decode(shape, type=tuple[TableShape, ...])
 
 
-def _flat(shape: str) -> dict[str, str]:
-    tables = _tables(shape)
+def _flat(tables: Sequence[TableShape]) -> dict[str, str]:
     keys = {f"the key of {table.table}": ", ".join(table.key) for table in tables}
     columns = {f"{table.table}.{name}": kind for table in tables for name, kind in table.columns.items()}
     return keys | columns

@@ -13,7 +13,7 @@ from perdure.projection import OnFailure
 from perdure.projections.failing import Failure
 from perdure.projections.fold import Diverted, Scope
 from perdure.projections.segments import Checkpoint, Segment
-from perdure.projections.tables import BuildId, Key, TableShape
+from perdure.projections.tables import BuildId, Key
 from perdure.stores.postgres.database import Connection
 
 
@@ -92,14 +92,10 @@ class Described(Protocol):
 
 
 class BuildTables(Protocol):
-    """The tables of a build in the database, and the views that show them."""
+    """The tables of a build in the database."""
 
     async def create(self, connection: Connection) -> None:
         """Make the tables, within the caller's transaction. Raises ProjectionDefinitionError."""
-        ...
-
-    async def show(self, connection: Connection, instead_of: Sequence[TableShape] = ()) -> None:
-        """Let the views show them, instead of others, within the caller's transaction."""
         ...
 
 

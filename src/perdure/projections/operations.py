@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import socket
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
 
-from perdure.checks import check_count, check_instance, check_seconds, check_text, checked_id
+from perdure.checks import check_count, check_seconds, check_text
 from perdure.commit import AppendResult
-from perdure.context import current_context
-from perdure.errors import (
-    InvalidArgumentError,
-    ProjectionTimeoutError,
-    UnknownProjectionError,
-    UnsupportedOperationError,
-)
+from perdure.errors import InvalidArgumentError, ProjectionTimeoutError
 from perdure.errors.wording import shown
+from perdure.projections.build_operations import BuildOperations
 from perdure.projections.failing import EventFailure, FailureKind
 from perdure.projections.segments import raise_if_paused
 from perdure.projections.status import ProjectionStatus, decoded_failure, read_status
-from perdure.store import EventStore
-from perdure.stores.postgres.database import Connection
-from perdure.stores.postgres.statements import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
-_SQL: Final = Path(__file__).parent / "sql"
 _LOOK: Final = 0.02
 """Seconds between two looks at a projection that is waited for."""
 
@@ -79,7 +65,7 @@ class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
     done_at: datetime
 
 
-class ProjectionOperations:
+class ProjectionOperations(BuildOperations):
     """What operators do with projections. Whoever runs them finds out within about a second.
 
     Args:
@@ -92,18 +78,6 @@ class ProjectionOperations:
             print(parked.global_position, parked.failure)
         await operations.retry("user_profiles", event_type="user.registered")
     """
-
-    def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
-        check_instance("store", store, EventStore)
-        if not isinstance(store, PostgreSQLEventStore):
-            raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
-        if actor is not None:
-            checked_id("actor", actor)
-        self._store = store
-        self._database = store.database
-        self._actor = actor
-        self._sql = Statements(_SQL / "operation", schema=store.database.quoted_schema)
-        self._record = Statements(_SQL / "action", schema=store.database.quoted_schema)["record"]
 
     async def status(self, name: str | None = None) -> list[ProjectionStatus]:
         """How all projections are, build by build, or those of one name.
@@ -278,24 +252,6 @@ class ProjectionOperations:
             for row in map(dict, rows)
         ]
 
-    @asynccontextmanager
-    async def _acting(self) -> AsyncGenerator[Connection]:
-        """A transaction; those who run projections are woken after it."""
-        async with self._database.connection() as connection, connection.transaction():
-            yield connection
-        self._store.wake()
-
-    async def _keep(
-        self, connection: Connection, build: tuple[str, int, int], action: str, reason: str | None, detail: Any = None
-    ) -> None:
-        encoded = None if detail is None else msgspec.json.encode(detail).decode()
-        await connection.execute(self._record, *build, action, self._actor or actor(), reason, encoded)
-
-    async def _check(self, name: str) -> None:
-        names = [row["name"] for row in await self._database.fetch(self._sql["names"])]
-        if name not in names:
-            raise UnknownProjectionError(name, names)
-
 
 def position_of(saved: AppendResult | int | None) -> int | None:
     """The position to wait for. Raises InvalidArgumentError unless it is one."""
@@ -319,16 +275,6 @@ def _check_kind(kind: str | None) -> None:
 def _shown(builds: Sequence[ProjectionStatus]) -> ProjectionStatus:
     """The build that the views show; the last one, as long as they show none."""
     return next((build for build in builds if build.is_shown), builds[-1])
-
-
-def actor() -> str:
-    """Who acts, for the record."""
-    if user := current_context().user_id:
-        return user
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError):
-        return socket.gethostname()
 
 
 def _parked(row: dict[str, Any]) -> ParkedEvent:

@@ -16,10 +16,8 @@ from itertools import groupby
 from typing import Final
 
 from perdure.errors import (
-    DatabaseError,
     LogDivergedError,
     PerdureError,
-    ProjectionDefinitionError,
     ProjectionTimeoutError,
 )
 from perdure.events import StoredEvent
@@ -98,8 +96,6 @@ class Runner:
         self._beaten_at = -math.inf
         self._is_late_next = True
         self._troubles = 0
-        self._is_shown = True
-        self._show_from = 0
         self._stopping = False
         self._idle = False
         self._task: asyncio.Task[None] | None = None
@@ -114,16 +110,18 @@ class Runner:
         """Up to where all segments are, those of others as they were last seen."""
         return min([segment.global_position for segment in self._all], default=0)
 
-    async def set_up(self) -> None:
-        """Make the tables, and see that the checkpoints fit the log.
+    async def set_up(self) -> bool:
+        """Make the tables, and see that the checkpoints fit the log. Returns whether there is such a build.
 
         Raises:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of this projection.
             LogDivergedError: the log isn't the one that the rows were made from.
         """
-        self._is_shown = await self._builds.set_up(self._options.segments if self.definition.is_divisible else 1)
+        if not await self._builds.set_up(self._options.segments if self.definition.is_divisible else 1):
+            return False
         self._all = await self._segments.read()
         await self._verify(self._all)
+        return True
 
     def start(self) -> None:
         """Begin to follow the log."""
@@ -212,20 +210,19 @@ class Runner:
         self._is_late_next = len(groups) > 1 and not self._is_late_next
         group = groups[0] if self._is_late_next else groups[-1]
         feed = self._late_feed if self._is_late_next else self._feed
-        upto = groups[1][0].global_position if self._is_late_next else None
+        upto = groups[1][0].global_position if self._is_late_next else group[0].hold_at
         with self._interruptible():
             patience = patience if len(groups) == 1 else 0
             events = await feed.after(group[0].checkpoint, self._options.batch_size, upto, patience)
         if events:
             await self._take(group, events)
-            await self._show_when_caught_up()
         self._is_well()
 
     def _ready(self, now: float) -> tuple[list[list[Segment]], float]:
         """The groups of segments that may go on, and for how long there is nothing else to do."""
         until, ready = self._beat_due, list[Segment]()
         for segment in self._mine:
-            if not segment.is_paused:
+            if segment.may_move:
                 due = self._retries.due(segment)
                 if due <= now:
                     ready.append(segment)
@@ -305,7 +302,8 @@ class Runner:
             await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
             self._mine = mine
         self._standstill = await self._parking.standstill()
-        await self._show_when_caught_up()
+        if any(segment.hold_at is not None for segment in mine):
+            self._beat_due = min(self._beat_due, now + _LOOK)
         self._changes.announce()
 
     async def _verify(self, segments: Sequence[Segment]) -> None:
@@ -333,19 +331,6 @@ class Runner:
         delay = _TROUBLE.delay(self._troubles)
         self._telling.troubled(error, delay)
         await self._rest(delay)
-
-    async def _show_when_caught_up(self) -> None:
-        """Let the views show a new version once nothing is missing in it that the older one has."""
-        if self._is_shown or self.reached < self._show_from:
-            return
-        self._show_from = await self._builds.log_end()
-        if self.reached + self._options.batch_size < self._show_from:
-            return
-        try:
-            await self._builds.show()
-        except (DatabaseError, ProjectionDefinitionError) as error:
-            self._telling.not_shown(error)
-        self._is_shown = True
 
     async def _rest(self, seconds: float) -> None:
         with self._interruptible():

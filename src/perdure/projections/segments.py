@@ -50,11 +50,18 @@ class Segment(NamedTuple):
     owner: str | None
     epoch: int
     is_leased: bool
+    hold_at: int | None
+    """Beyond which position it may not go now."""
 
     @property
     def global_position(self) -> int:
         """Up to where it is."""
         return self.checkpoint.global_position
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it is neither paused nor where it is held."""
+        return not self.is_paused and (self.hold_at is None or self.global_position < self.hold_at)
 
     def holds(self, key_hash: int) -> bool:
         """Whether the rows of that hash are in it."""
@@ -107,6 +114,7 @@ class Segments:
                 owner=row["owner"],
                 epoch=row["epoch"],
                 is_leased=row["is_leased"],
+                hold_at=row["hold_at"],
             )
             for row in await connection.fetch(self._sql["read"], *self._build)
         ]

@@ -14,7 +14,6 @@ from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
     ProjectionDefinitionError,
-    UnknownProjectionError,
     UnsupportedOperationError,
     WrongContextError,
 )
@@ -25,6 +24,7 @@ from perdure.projections.kind import Described
 from perdure.projections.kinds import describe
 from perdure.projections.operations import ProjectionOperations, position_of
 from perdure.projections.options import RunnerOptions
+from perdure.projections.rebuilding import Rebuilding
 from perdure.projections.runner import Runner
 from perdure.projections.segments import MOST_SEGMENTS
 from perdure.projections.standing import tell_standing
@@ -119,7 +119,8 @@ class ProjectionService:
             handler_timeout=handler_timeout,
         )
         self._store = store
-        self._runners = {definition.name: Runner(store, definition, options) for definition in definitions}
+        self._builds = Rebuilding(store, projections, options)
+        self._names = [definition.name for definition in definitions]
         self._stop_timeout = stop_timeout
         self._is_started = False
         self._telling: asyncio.Task[None] | None = None
@@ -137,10 +138,7 @@ class ProjectionService:
             raise WrongContextError("the service was started already: make another to start again")
         check_evolution()
         self._is_started = True
-        for runner in self._runners.values():
-            await runner.set_up()
-        for runner in self._runners.values():
-            runner.start()
+        await self._builds.start()
         self._telling = asyncio.create_task(tell_standing(self.status), name="perdure standing of projections")
 
     async def stop(self) -> None:
@@ -148,7 +146,7 @@ class ProjectionService:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
-        await asyncio.gather(*[runner.stop(self._stop_timeout) for runner in self._runners.values()])
+        await self._builds.stop(self._stop_timeout)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -171,14 +169,14 @@ class ProjectionService:
             UnknownProjectionError: it isn't run here.
         """
         check_seconds("timeout", timeout)
-        runner = self._runner(name)
+        self._builds.of(name)
         global_position = position_of(saved)
         if global_position is not None:
-            await runner.wait_for(global_position, timeout)
+            await self._builds.wait_for(name, global_position, timeout)
 
     async def status(self) -> list[ProjectionStatus]:
-        """How the projections are, in the order given. Other versions and builds: `ProjectionOperations.status`."""
-        return [await _status(self._store, runner) for runner in self._runners.values()]
+        """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
+        return [await _status(self._store, runner) for name in self._names for runner in self._builds.of(name)]
 
     async def resume(self, name: str) -> None:
         """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
@@ -186,9 +184,10 @@ class ProjectionService:
         Raises:
             UnknownProjectionError: it isn't run here.
         """
-        runner = self._runner(name)
+        runners = self._builds.of(name)
         await ProjectionOperations(self._store).resume(name)
-        await runner.look()
+        for runner in runners:
+            await runner.look()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -196,11 +195,6 @@ class ProjectionService:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
-
-    def _runner(self, name: str) -> Runner:
-        if not isinstance(name, str) or name not in self._runners:
-            raise UnknownProjectionError(name, list(self._runners))
-        return self._runners[name]
 
 
 async def _status(store: PostgreSQLEventStore, runner: Runner) -> ProjectionStatus:

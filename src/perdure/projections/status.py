@@ -9,8 +9,10 @@ from typing import Any, Final, Literal
 import asyncpg
 import msgspec
 
+from perdure.projections.builds import BuildStage
 from perdure.projections.failing import EventFailure
 from perdure.projections.tables import BuildId
+from perdure.projections.verifying import TableDifference
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.statements import Statements
 
@@ -52,26 +54,31 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
         version: The version of its class.
         build: Which build of that version: the first, or one that a rebuild made.
         is_shown: Whether the views show it.
+        stage: It is being built; or it is ready, and was never shown; or it was, and is kept up to date.
+        progress: How much of the log it has taken, from 0 to 1.
         global_position: Its rows show everything up to here; the slowest segment counts.
         lag: How many positions of the log are still to come.
         lag_seconds: For how long the first event that it has still to take has been in the log.
-        rate: Events of the log that it takes in a second, where it is slowest.
+        rate: Events of the log that it takes in a second, where it is slowest; since it began, while it is being built.
         time_left: Seconds until it has caught up at that rate; None when that can't be told.
         failure: The first event that it is paused before, and why.
         failed, waiting, skipped: How many events are parked because they failed, how many wait behind those, and how
             many were skipped.
         owners: The processes that have its segments.
         trouble: What else keeps it from going on, as a database that is down. It goes on by itself.
+        differences: In what it differed from the build that was shown when it was ready. It waits for `switch`, then.
     """
 
     name: str
     version: int
     build: int = 1
     is_shown: bool = True
+    stage: BuildStage = "kept"
     state: ProjectionState
     global_position: int
     lag: int
     lag_seconds: float = 0.0
+    progress: float = 1.0
     rate: float = 0.0
     time_left: float | None = None
     failure: EventFailure | None = None
@@ -80,6 +87,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     owners: tuple[str, ...] = ()
     trouble: str | None = None
+    differences: tuple[TableDifference, ...] = ()
     segments: tuple[SegmentStatus, ...] = ()
 
 
@@ -110,16 +118,20 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
     position = min([piece.global_position for piece in pieces], default=0)
     lag = max(0, row["end_position"] - position)
     rate = min([runner["rate"] for runner in runners], default=0.0)
+    if row["stage"] == "building" and runners:
+        rate = position / row["age"]
     failures = [piece.failure for piece in pieces if piece.failure]
     return ProjectionStatus(
         name=row["name"],
         version=row["version"],
         build=row["build"],
         is_shown=row["is_shown"],
+        stage=row["stage"],
         state=_state(pieces, is_run=bool(runners)),
         global_position=position,
         lag=lag,
         lag_seconds=row["lag_seconds"] or 0.0,
+        progress=min(1.0, position / row["end_position"]) if row["end_position"] else 1.0,
         rate=rate,
         time_left=_time_left(lag, rate),
         failure=min(failures, key=lambda failure: failure.global_position, default=None),
@@ -128,6 +140,7 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         skipped=row["skipped"],
         owners=tuple(sorted({piece.owner for piece in pieces if piece.owner})),
         trouble=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
+        differences=decoded_differences(row["findings"]),
         segments=pieces,
     )
 
@@ -154,6 +167,11 @@ def _segment(row: asyncpg.Record) -> SegmentStatus:
         epoch=row["epoch"],
         failure=decoded_failure(row["error"]),
     )
+
+
+def decoded_differences(document: str | None) -> tuple[TableDifference, ...]:
+    """What a comparison found, as it was kept."""
+    return () if document is None else msgspec.json.decode(document, type=tuple[TableDifference, ...])
 
 
 def decoded_failure(document: Any) -> EventFailure | None:

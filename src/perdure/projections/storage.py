@@ -1,4 +1,4 @@
-"""The tables of a projection in the database: made, shown, read and written, a statement per table and batch."""
+"""The tables of a projection in the database: made, read and written, a statement per table and batch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Final
 
 import asyncpg
 
-from perdure.errors import ProjectionDefinitionError
 from perdure.projections.columns import Column
 from perdure.projections.definition import Definition
 from perdure.projections.fold import Changes, Rows
-from perdure.projections.tables import Key, Table, TableShape
+from perdure.projections.tables import Key, Table
+from perdure.projections.views import taken
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
 
 _FOLDER: Final = Path(__file__).parent / "sql" / "table"
 _TIMESTAMP: Final = (_FOLDER / "loaded_timestamptz.sql").read_text("utf-8")
-_DROP_VIEW: Final = (_FOLDER / "drop_view.sql").read_text("utf-8")
 
 
 class Storage:
@@ -33,7 +32,7 @@ class Storage:
         self._definition = definition
         self._namespace = quote_identifier(schema)
         parent_key = definition.table.key
-        self._sql = {table.name: _statements(table, self._namespace, parent_key) for table in definition.tables}
+        self._sql = {table.name: statements_of(_FOLDER, table, schema, parent_key) for table in definition.tables}
 
     async def create(self, connection: Connection) -> None:
         """Make the tables, within the caller's transaction.
@@ -45,29 +44,13 @@ class Storage:
         if not await connection.fetchval(statements["namespace_exists"], self._namespace):
             await connection.execute(statements["create_namespace"])
         for table in self._definition.tables:
-            await self._make(connection, table, "create_table", table.name)
+            await self._make(connection, table)
 
-    async def show(self, connection: Connection, instead_of: Sequence[TableShape] = ()) -> None:
-        """Let the views show these tables, instead of those of an older version, within the caller's transaction.
-
-        Raises:
-            ProjectionDefinitionError: something of that name is there already.
-        """
-        for old in instead_of:
-            view = f"{self._namespace}.{quote_identifier(old.view)}"
-            await connection.execute(fill_in(_DROP_VIEW, view=view))
-        for table in self._definition.tables:
-            await self._make(connection, table, "create_view", table.view)
-
-    async def _make(self, connection: Connection, table: Table, statement: str, name: str) -> None:
+    async def _make(self, connection: Connection, table: Table) -> None:
         try:
-            await connection.execute(self._sql[table.name][statement])
+            await connection.execute(self._sql[table.name]["create_table"])
         except asyncpg.DuplicateTableError as error:
-            raise ProjectionDefinitionError(
-                self._definition.name,
-                f"{name!r} is there already in schema {self._namespace}, but isn't this projection's: "
-                "drop it, or give the projection another table",
-            ) from error
+            raise taken(self._definition.name, table.name, self._namespace) from error
 
     async def load(self, connection: Connection, needed: Mapping[str, Sequence[Key]]) -> Rows:
         """The rows of these keys, by table."""
@@ -91,13 +74,13 @@ class Storage:
                 await connection.execute(sql["upsert"], _listing(written.values()))
 
 
-def _statements(table: Table, namespace: str, parent_key: Sequence[str]) -> Statements:
-    names = [column.name for column in table.columns]
+def statements_of(folder: Path, table: Table, schema: str, parent_key: Sequence[str] = (), **more: str) -> Statements:
+    """The statements of a folder for one table."""
+    names, namespace = [column.name for column in table.columns], quote_identifier(schema)
     return Statements(
-        _FOLDER,
+        folder,
         namespace=namespace,
         table=f"{namespace}.{quote_identifier(table.name)}",
-        view=f"{namespace}.{quote_identifier(table.view)}",
         definitions=", ".join(_definition(column, is_key=column.name in table.key) for column in table.columns),
         columns=_listed(names),
         excluded=_listed(names, "excluded."),
@@ -107,6 +90,7 @@ def _statements(table: Table, namespace: str, parent_key: Sequence[str]) -> Stat
         asked_key=_listed(table.key, "asked."),
         t_parent_key=_listed(parent_key, "t."),
         asked_parent_key=_listed(parent_key, "asked."),
+        **more,
     )
 
 

@@ -84,15 +84,6 @@ class Telling:
             extra=keys(error, **about),
         )
 
-    def not_shown(self, error: Exception) -> None:
-        """The views can't be made to show this build."""
-        logger.error(
-            "projection %r: the views still show the older version: %s",
-            self._build.name,
-            error,
-            extra=keys(error, **self._which("switch")),
-        )
-
     def _about(self, failure: Failure, attempts: int) -> Keys:
         stored = failure.stored
         return {

@@ -1,8 +1,7 @@
-"""The tables that a projection makes by SQL of its own, and the views that show them."""
+"""The tables that a projection makes by SQL of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +9,7 @@ import asyncpg
 
 from perdure.errors import ProjectionDefinitionError
 from perdure.projections.handled.definition import HandledDefinition, SQLTable
-from perdure.projections.tables import TableShape
+from perdure.projections.views import taken
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.failures import CONNECTION_LOST
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
@@ -34,7 +33,6 @@ class SQLTables:
         self._names = {table.view: self._qualified(table.name) for table in definition.tables}
         self._filled: dict[str, str] = {}
         self._sql = Statements(_SQL / "table", namespace=self._namespace)
-        self._create_view = Statements(_SQL / "handled")["create_view"]
 
     def fill(self, sql: str) -> str:
         """The statement with the tables' own names in place of ``{views_per_day}``."""
@@ -56,28 +54,13 @@ class SQLTables:
         if not await connection.fetchval(self._sql["namespace_exists"], self._namespace):
             await connection.execute(self._sql["create_namespace"])
         for table in self._definition.tables:
-            await self._run(connection, table, self.fill(table.sql), table.name)
+            await self._make(connection, table)
 
-    async def show(self, connection: Connection, instead_of: Sequence[TableShape] = ()) -> None:
-        """Let the views show these tables, instead of those of an older version, within the caller's transaction.
-
-        Raises:
-            ProjectionDefinitionError: something of that name is there already.
-        """
-        for old in instead_of:
-            await connection.execute(fill_in(self._sql["drop_view"], view=self._qualified(old.view)))
-        for table in self._definition.tables:
-            names = {"view": self._qualified(table.view), "table": self._qualified(table.name)}
-            await self._run(connection, table, fill_in(self._create_view, **names), table.view)
-
-    async def _run(self, connection: Connection, table: SQLTable, sql: str, name: str) -> None:
+    async def _make(self, connection: Connection, table: SQLTable) -> None:
         try:
-            await connection.execute(sql)
+            await connection.execute(self.fill(table.sql))
         except asyncpg.DuplicateTableError as error:
-            raise self._definition.refuse(
-                f"{name!r} is there already in schema {self._namespace}, but isn't this projection's: "
-                "drop it, or give the table another name"
-            ) from error
+            raise taken(self._definition.name, table.name, self._namespace) from error
         except asyncpg.PostgresError as error:
             if isinstance(error, CONNECTION_LOST):
                 raise

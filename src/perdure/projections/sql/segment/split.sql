@@ -8,7 +8,9 @@ with halved as (
     returning *
 )
 insert into {schema}.projection_segments (
-    name, version, build, first_hash, last_hash, global_position, event_id, status, error, owner, leased_until, epoch
+    name, version, build, first_hash, last_hash, global_position, event_id, status, error, owner, leased_until, epoch,
+    hold_at, held_until
 )
-select name, version, build, $8 + 1, $7, global_position, event_id, status, error, owner, leased_until, epoch
+select name, version, build, $8 + 1, $7, global_position, event_id, status, error, owner, leased_until, epoch,
+    hold_at, held_until
 from halved

@@ -1,0 +1,6 @@
+-- Whether any process runs a build. $1 name, $2 version, $3 build
+select exists (
+    select
+    from {schema}.projection_runners
+    where name = $1 and version = $2 and build = $3 and seen_until > clock_timestamp()
+)

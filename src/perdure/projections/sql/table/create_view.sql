@@ -1,4 +1,0 @@
--- What people query: the rows of the version that is shown.
-create view {view} as
-select {columns}
-from {table}

@@ -1,0 +1,2 @@
+-- Take away a view.
+drop view if exists {view}

@@ -1,0 +1,2 @@
+-- Make room for a view of the same name.
+alter view {view} rename to {aside}
