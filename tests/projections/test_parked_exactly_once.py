@@ -19,7 +19,7 @@ from perdure.projections.service import ProjectionService
 from perdure.projections.storage import Storage
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.projections.checking import check_against_fold, stored_in
+from tests.projections.checking import check_against_fold, stored_in, tables_in
 from tests.projections.counting import Broken, Closed, Moved
 from tests.projections.parking_lot import (
     AT_ONCE,
@@ -173,6 +173,69 @@ async def test_an_event_that_is_skipped_while_it_is_retried_counts_as_one_of_bot
         skipped.set()
         await until_parked(service, store, (2, page("a"), SKIPPED))
         await check_against_fold(store, database_url, Guarded())
+
+
+async def test_nothing_is_written_of_a_retry_under_way_once_it_was_paused(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Storage.load
+    loaded, is_paused = asyncio.Event(), asyncio.Event()
+    projection = Guarded("a")
+    operations = ProjectionOperations(elsewhere)
+    async with ProjectionService(store, [projection], retry=AT_ONCE) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
+        await service.wait_for("guarded", saved, timeout=30)
+
+        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+            rows = await load(self, *arguments)
+            loaded.set()
+            await is_paused.wait()
+            return rows
+
+        monkeypatch.setattr(Storage, "load", load_and_wait)
+        projection.bad.clear()
+        await operations.retry("guarded")
+        await loaded.wait()
+        await operations.pause("guarded")
+        is_paused.set()
+        changes = runner_of(service)._changes
+        for _ in range(5):
+            await changes.wait(changes.count, 30)
+        assert await parked(store) == [(1, page("a"), FAILED), (2, page("a"), WAITING)]
+        await operations.resume("guarded")
+        await until_parked(service, store)
+
+
+async def test_an_event_that_comes_while_some_still_wait_waits_too(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between two batches of those that wait, and nothing else tells of them."""
+    load = Storage.load
+    loaded, appended = asyncio.Event(), asyncio.Event()
+    projection = Guarded("a")
+    async with ProjectionService(store, [projection], retry=AT_ONCE, batch_size=2) as service:
+        moves = [Moved(source="a", target=name) for name in "bcd"]
+        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), *moves])
+        await service.wait_for("guarded", saved, timeout=30)
+
+        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+            rows = await load(self, *arguments)
+            runner_of(service)._beat_due = asyncio.get_running_loop().time() + 3600
+            loaded.set()
+            await appended.wait()
+            return rows
+
+        monkeypatch.setattr(Storage, "load", load_and_wait)
+        projection.bad.clear()
+        await ProjectionOperations(store).retry("guarded")
+        await loaded.wait()
+        later = await store.append_to_stream("x-1", ANY, [Moved(source="a", target="z"), visit("b")])
+        appended.set()
+        await service.wait_for("guarded", later, timeout=30)
+        await check_against_fold(store, database_url, Guarded())
+        await until_parked(service, store)
+    _, tables = await tables_in(database_url, Guarded())
+    assert tables["guarded"]["a"].path == ["broken", "a>b", "a>c", "a>d", "a>z"]
 
 
 async def test_what_was_parked_by_one_who_died_waits_with_the_next(

@@ -179,6 +179,7 @@ class Runner:
             if mine != self._mine:
                 # Whoever resumed it may have skipped an event.
                 self._beat_due = -math.inf
+                self._changes.announce()
             self._mine = mine
 
     async def _run(self) -> None:
