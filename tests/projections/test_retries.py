@@ -6,7 +6,17 @@ from perdure.repository import RetryConfig
 
 
 def segment(first_hash: int, position: int) -> Segment:
-    return Segment(first_hash, first_hash + 99, Checkpoint(position, None), False, None, "me", 1, True)
+    return Segment(
+        first_hash=first_hash,
+        last_hash=first_hash + 99,
+        checkpoint=Checkpoint(position, None),
+        is_paused=False,
+        failure=None,
+        owner="me",
+        epoch=1,
+        is_leased=True,
+        hold_at=None,
+    )
 
 
 def test_segments_that_fail_in_turn_do_not_make_each_other_begin_anew() -> None:
