@@ -76,17 +76,23 @@ def names_of_ours(document: str) -> set[str]:
     return {match[1] for row in rows if len(row) == 3 for code in CODE.findall(row[1]) if (match := NAME.match(code))}
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.parent != ROOT and programs(path)], ids=shown)
-def test_the_programs_of_a_document_print_what_it_says(path: Path, tmp_path: Path, database_url: str) -> None:
-    environment = os.environ | {"PERDURE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
-    for number, program in enumerate(programs(path), 1):
-        file = tmp_path / f"program_{number}.py"
-        file.write_text(program.text, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [(path, number) for path in DOCUMENTS if path.parent != ROOT for number in range(len(programs(path)))],
+    ids=lambda value: shown(value) if isinstance(value, Path) else str(value + 1),
+)
+def test_a_program_of_a_document_prints_what_it_says(
+    path: Path, number: int, tmp_path: Path, database_url: str
+) -> None:
+    """Each begins with an empty store."""
+    program = programs(path)[number]
+    file = tmp_path / "program.py"
+    file.write_text(program.text, encoding="utf-8")
 
-        outcome = run(file, environment)
+    outcome = run(file, os.environ | {"PERDURE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)})
 
-        assert outcome.returncode == 0, outcome.stderr
-        assert outcome.stdout == program.output
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout == program.output
 
 
 def test_the_programs_pass_the_strict_type_checker(tmp_path: Path) -> None:
