@@ -9,6 +9,7 @@ import click
 
 from perdure.errors import (
     AuthenticationError,
+    BuildStateError,
     ConfigurationError,
     EmbeddedServerError,
     EventDecodingError,
@@ -21,10 +22,13 @@ from perdure.errors import (
     SchemaOutdatedError,
     SchemaTooNewError,
     StoreUnavailableError,
+    SwitchBlockedError,
+    UnknownBuildError,
     UnknownEventTypeError,
     UnknownEventVersionError,
     UnknownProjectionError,
     UnreadableEventsError,
+    ViewInUseError,
 )
 
 OK: Final = 0
@@ -42,6 +46,14 @@ _ADVICE: Final[tuple[tuple[tuple[type[PerdureError], ...], str], ...]] = (
         "perdure check",
     ),
     ((AuthenticationError, ConfigurationError, StoreUnavailableError, EmbeddedServerError), "perdure doctor"),
+)
+_OF_A_PROJECTION: Final = (
+    BuildStateError,
+    ProjectionPausedError,
+    ProjectionTimeoutError,
+    SwitchBlockedError,
+    UnknownBuildError,
+    ViewInUseError,
 )
 _USAGE_ERRORS: Final = (InvalidArgumentError, UnknownProjectionError)
 
@@ -81,7 +93,7 @@ def next_command(error: BaseException, command: str) -> str:
     """What to type after an error of the command ``perdure streams list``, say."""
     if isinstance(error, CommandError):
         return error.next_command
-    if isinstance(error, ProjectionPausedError | ProjectionTimeoutError):
+    if isinstance(error, _OF_A_PROJECTION):
         return f"perdure projections status {shlex.quote(error.name)}"
     if isinstance(error, MissingExtraError):
         return f"pip install {shlex.quote(f'perdure[{error.extra}]')}"

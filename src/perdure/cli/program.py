@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "streams": _Place("streams", "Streams: which there are, and what happened in one."),
     "events": _Place("events", "Events: read the log, follow it, look at one."),
     "state": _Place("state", "The state of an aggregate, now or after an event; two of them compared."),
-    "projections": _Place("projections", "Projections: how they are, pause, resume, wait."),
+    "projections": _Place("projections", "Projections: how they are, pause, resume, wait, rebuild."),
     "parked": _Place("parked", "Parked events: why they failed; retry or skip them."),
     "db": _Place("db", "The schema in the database: plan, apply, print, verify."),
     "check": _Place("check", "Whether this code can read what is stored: the gate before a deployment."),

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from perdure.cli.answering import Family, answering, answering_on_and_on
+from perdure.cli.builds import cancel_rebuild, rebuild, rollback, switch
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
@@ -19,6 +20,7 @@ from perdure.cli.signals import stop_asked
 from perdure.cli.table import Cell, Column
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.status import ProjectionStatus
+from perdure.projections.verifying import TableDifference
 
 _STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
 _LIST_COLUMNS: Final = (
@@ -68,7 +70,11 @@ _REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")
 
 @click.group(cls=Family)
 def projections() -> None:
-    """Projections: how they are, pause, resume, wait."""
+    """Projections: how they are, pause, resume, wait, rebuild."""
+
+
+for _one in (rebuild, cancel_rebuild, switch, rollback):
+    projections.add_command(_one)
 
 
 @projections.command("list")
@@ -228,8 +234,7 @@ class _Live:
 
 
 def _bar(one: ProjectionStatus) -> Cell:
-    end = one.global_position + one.lag
-    done = _BAR if not end else one.global_position * _BAR // end
+    done = int(one.progress * _BAR)
     return Cell("━" * done + "╌" * (_BAR - done), GOOD if done == _BAR else ATTENTION)
 
 
@@ -267,7 +272,7 @@ def _status_row(one: ProjectionStatus) -> list[str | Cell]:
 
 
 def _title(one: ProjectionStatus) -> str:
-    return one.name if one.is_shown else f"{one.name} v{one.version} build {one.build}"
+    return one.name if one.is_shown else f"{one.name} v{one.version} build {one.build}, {one.stage}"
 
 
 def _last_error(one: ProjectionStatus) -> str | None:
@@ -291,6 +296,7 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
             ("parked", f"{one.failed:,} failed, {one.waiting:,} waiting behind them, {one.skipped:,} skipped"),
             ("segments", f"{len(one.segments)}, {sum(segment.is_paused for segment in one.segments)} paused"),
             ("trouble", one.trouble),
+            *(("differs", _difference(difference)) for difference in one.differences),
         ]
     )
     if one.failure is not None:
@@ -305,6 +311,11 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
         if full:
             screen.line(one.failure.traceback, QUIET)
     screen.line()
+
+
+def _difference(one: TableDifference) -> str:
+    rows = f"{count(one.differing, 'row')} of {one.table} ({one.rows:,} here, {one.expected_rows:,} in what is shown)"
+    return f"{rows}, as {', '.join(one.keys)}" if one.keys else rows
 
 
 def _advice(session: Session, failing: list[ProjectionStatus], name: str | None) -> str | None:
