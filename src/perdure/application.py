@@ -35,6 +35,7 @@ class ServiceSettings(TypedDict, total=False):
     segments: int
     lease: float
     max_parked: int
+    handler_timeout: float
     stop_timeout: float
 
 

@@ -1,6 +1,7 @@
 """What belongs together is checked at construction, and nothing is opened before it is asked for."""
 
 import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -16,11 +17,15 @@ from perdure import (
     InMemoryEventStore,
     InvalidArgumentError,
     PostgreSQLEventStore,
+    ProjectionService,
     StoreUnavailableError,
     UnknownProjectionError,
     UnsupportedOperationError,
     WrongContextError,
+    connect,
 )
+from perdure.application import ServiceSettings
+from perdure.stores.connect import ConnectSettings
 from tests.repository.carts import AddItem, cart_decider
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -236,3 +241,14 @@ def test_settings_that_change_later_do_not_change_it() -> None:
 def test_the_reference_application_lists_its_parts() -> None:
     assert streaming.categories == ["user"]
     assert [one.name for one in streaming.projections] == ["user_profiles", "content_popularity"]
+
+
+def test_it_takes_every_setting_of_a_store_and_of_a_service() -> None:
+    service = {
+        name
+        for name, parameter in inspect.signature(ProjectionService).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+    assert ServiceSettings.__optional_keys__ == service
+    assert ConnectSettings.__optional_keys__ == inspect.signature(connect).parameters.keys()

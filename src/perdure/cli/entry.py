@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -18,4 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     from perdure.cli.program import run
 
-    return run(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return run(arguments)
+    # All that ends it does what Ctrl-C does, which a script's "&" would ignore: no embedded server is left behind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    return run(sys.argv[1:])
+
+
+def _interrupt(*_: object) -> None:
+    signal.raise_signal(signal.SIGINT)
