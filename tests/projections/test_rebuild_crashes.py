@@ -1,0 +1,110 @@
+"""Crashes amid a rebuild: what is shown is the old build or the new one, complete, and it goes on by itself."""
+
+import asyncio
+import random
+import signal
+from typing import Any
+
+import asyncpg
+import pytest
+
+from perdure.commit import ANY
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.service import ProjectionService
+from perdure.projections.tables import BuildId
+from perdure.repository import RetryConfig
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold
+from tests.projections.counting import Pages
+from tests.projections.rebuilding import builds, until_shown, visits
+from tests.projections.test_exactly_once import started
+
+EVENTS = 2000
+
+
+async def shown_visits(connection: asyncpg.Connection) -> int:
+    total: int = await connection.fetchval("select coalesce(sum(visits), 0)::int from pages")
+    return total
+
+
+async def test_kill_9_of_a_rebuilding_process_never_shows_a_half_built_table(
+    store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
+) -> None:
+    drawn = random.Random(811)
+    operations = ProjectionOperations(store)
+    await store.append_to_stream("x-1", ANY, visits(EVENTS))
+    async with ProjectionService(store, [Pages()]) as service:
+        await service.wait_for("pages", EVENTS, timeout=60)
+    await operations.rebuild("pages", segments=3)
+    reached = []
+    for _ in range(4):
+        process = await started(database_url, batch_size=3)
+        await asyncio.sleep(drawn.uniform(0.1, 0.5))
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        assert await shown_visits(connection) == EVENTS
+        found = await builds(store)
+        reached.append(found[BuildId("pages", 1, 2)].global_position)
+
+    async with ProjectionService(store, [Pages()], lease=0.2):
+        await until_shown(store, BuildId("pages", 1, 2))
+    assert reached == sorted(reached)
+    assert await shown_visits(connection) == EVENTS
+    assert await check_against_fold(store, database_url, Pages(), build=2) == EVENTS
+
+
+class Cut:
+    """Cuts the connection before, or after, one statement of the end of a rebuild, counted from 1."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.at, self.after = at, after
+        self.count = 0
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("execute", "fetch", "fetchrow", "fetchval"):
+            monkeypatch.setattr(asyncpg.Connection, name, self._cutting(getattr(asyncpg.Connection, name)))
+
+    def _cutting(self, original: Any) -> Any:
+        async def cutting(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            if not task.get_name().endswith("finishing"):
+                return await original(connection, *arguments, **options)
+            self.count += 1
+            is_hit = self.count == self.at
+            if is_hit and not self.after:
+                connection.terminate()
+                raise ConnectionResetError("cut before")
+            result = await original(connection, *arguments, **options)
+            if is_hit:
+                connection.terminate()
+                raise ConnectionResetError("cut after")
+            return result
+
+        return cutting
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_it_whole(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    for name in ("_BEAT", "_BUILDING_BEAT"):
+        monkeypatch.setattr(f"perdure.projections.rebuilding.{name}", 0.01)
+    monkeypatch.setattr("perdure.projections.rebuilding._TROUBLE", RetryConfig(base_delay=0))
+    await store.append_to_stream("x-1", ANY, visits(20))
+    operations = ProjectionOperations(store)
+    at = 0
+    async with ProjectionService(store, [Pages()]) as service:
+        await service.wait_for("pages", 20, timeout=30)
+        while True:
+            at += 1
+            cut = Cut(at, after=after)
+            with pytest.MonkeyPatch.context() as cutting:
+                cut.install(cutting)
+                asked = await operations.rebuild("pages")
+                await until_shown(store, BuildId("pages", 1, asked.build))
+                assert await shown_visits(connection) == 20
+            if cut.count < at:
+                break  # it was shown before its turn came: every statement has been hit
+
+    assert at > 10
