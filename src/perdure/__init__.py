@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
     from perdure.errors import EvolutionError as EvolutionError
+    from perdure.errors import InlineProjectionError as InlineProjectionError
     from perdure.errors import InvalidArgumentError as InvalidArgumentError
     from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
     from perdure.errors import LockHolder as LockHolder
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
     from perdure.projections.failing import EventFailure as EventFailure
+    from perdure.projections.inline.store import InlineProjections as InlineProjections
     from perdure.projections.live import LiveProjection as LiveProjection
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
@@ -150,6 +152,8 @@ _MODULES = {
     "EvolutionReport": "evolution",
     "ExpectedVersion": "commit",
     "InMemoryEventStore": "stores.memory",
+    "InlineProjectionError": "errors",
+    "InlineProjections": "projections.inline.store",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
     "LiveProjection": "projections.live",
@@ -256,6 +260,8 @@ __all__ = [
     "EvolutionReport",
     "ExpectedVersion",
     "InMemoryEventStore",
+    "InlineProjectionError",
+    "InlineProjections",
     "InvalidArgumentError",
     "InvalidStreamIdError",
     "LiveProjection",

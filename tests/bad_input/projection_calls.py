@@ -45,6 +45,13 @@ NOT_A_KEY: Final = (*NOT_TEXT, "", (), (5,), ("",), ("page", "page"), *UNSTORABL
 NOT_A_NAME: Final = (*NOT_TEXT, "", *UNSTORABLE_TEXT, "others", HUGE_TEXT)
 
 
+class NotePages(Pages, table="bad_input_note_pages", key="page", by_stream="note"):
+    """A row for each note."""
+
+
+INLINE: Final = NotePages()
+
+
 def define(**settings: Any) -> Definition:
     """Define a class of projections with these settings, and look at it as a service does."""
     cls: Any = types.new_class("Defined", (Pages,), settings)
@@ -175,6 +182,23 @@ RUN: Final[Table] = {
             "store": [refused(NOT_A_STORE)],
             "projection": [refused([None, 5, "pages", Pages, Nameless()], ProjectionDefinitionError)],
             "timeout": [refused(NOT_SECONDS)],
+        },
+    ),
+    "InlineProjections": Call(
+        lambda world: {"store": world.store, "projections": [INLINE]},
+        {
+            "store": [refused(NOT_A_STORE)],
+            "projections": [
+                refused(NOT_A_LIST),
+                refused(
+                    [[bad] for bad in (None, 5, "pages", Pages, PROJECTION, Nameless())],
+                    ProjectionDefinitionError,
+                    "projection",
+                ),
+                refused([[INLINE, NotePages()]], ProjectionDefinitionError, "bad_input_note_pages"),
+            ],
+            "schema": [refused(but(NOT_A_SCHEMA, "a$$b", "pg_catalog", "pg_mine", "information_schema"))],
+            "catch_up_timeout": [refused(NOT_SECONDS)],
         },
     ),
     "LiveProjection.get": Call(lambda _: {"key": "a"}, OF_A_KEY, live("get")),

@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 from perdure import (
     ChildRows,
+    InlineProjections,
     LiveProjection,
     PostgreSQLEventStore,
     Projection,
@@ -102,3 +103,11 @@ async def look(store: PostgreSQLEventStore) -> None:
     assert_type(await live.child_rows(Popularity.viewers, "a"), list[Viewer])
     await live.query(lambda row: row.clicks > 3)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType] - the point
     LiveProjection(store, ViewsPerDay())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
+
+
+async def keep_inline(store: PostgreSQLEventStore) -> None:
+    async with InlineProjections(store, [Popularity()], catch_up_timeout=60) as inline:
+        assert_type(inline, InlineProjections)
+        async with inline.transaction() as tx:
+            await inline.append_to_stream("title-1", 0, [Watched(title_id="a", user_id="b")], tx=tx)
+    InlineProjections(store, [ViewsPerDay()])  # type: ignore[list-item] # pyright: ignore[reportArgumentType] - the point

@@ -63,6 +63,20 @@ class ProjectionPausedError(PerdureError):
         self.error = error
 
 
+class InlineProjectionError(PerdureError):
+    """A projection that is kept inline can't take an event, so nothing was appended. `__cause__` is what went wrong."""
+
+    def __init__(self, name: str, stream_id: str, stream_version: int, event_type: str, error: Exception) -> None:
+        super().__init__(
+            f"nothing was appended: projection {name!r} can't take {event_type}, version {stream_version} of "
+            f"{stream_id!r}: {shown(error)}"
+        )
+        self.name = name
+        self.stream_id = stream_id
+        self.stream_version = stream_version
+        self.event_type = event_type
+
+
 class ProjectionTimeoutError(PerdureError, TimeoutError):
     """A projection didn't reach a position in time.
 

@@ -17,7 +17,7 @@ from perdure.projections.storage import Storage
 from perdure.projections.tables import Key
 from perdure.stores.postgres.database import Connection, Database
 
-_REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
+REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
 """Classes of SQLSTATE by which the database refuses what is written: cardinality, data, constraints, checks of views,
 limits (as of an index entry), and what a trigger raises. Other errors are no fault of an event."""
 
@@ -81,7 +81,7 @@ class Batches:
             return taken._replace(failure=Failure(error.stored, error, (error.key,)))
         except DatabaseError as error:
             # The database refuses a value, as by a constraint that was added to the table: find out whose.
-            if error.sqlstate[:2] not in _REFUSALS:
+            if error.sqlstate[:2] not in REFUSALS:
                 raise
             if len(events) == 1:
                 return Taken(since, 0, [], Failure(events[0], error, await self._refused(events, scope)))
@@ -123,7 +123,7 @@ class Batches:
                 finally:
                     await trial.rollback()
         except DatabaseError as error:
-            if error.sqlstate[:2] not in _REFUSALS:
+            if error.sqlstate[:2] not in REFUSALS:
                 raise
             return True
         return False

@@ -60,6 +60,8 @@ class BuildOperations(Acting):
             for one in _coming(builds):
                 raise BuildStateError(*one.id, "is being built already: wait for it, or call cancel_rebuild()")
             now = _the_shown(name, builds)
+            if now.mode == "inline":
+                raise BuildStateError(*now.id, "is kept by the appends, in one build: give its class a new version")
             if not now.tables:
                 raise BuildStateError(*now.id, "has no tables to be built anew: give its class a new version")
             number = 1 + max(one.id.build for one in builds if one.id.version == now.id.version)
@@ -67,7 +69,7 @@ class BuildOperations(Acting):
             count = segments or await connection.fetchval(sql["segments"], *now.id)
             if not all(table.key for table in now.tables):
                 count = 1  # no keys are known by which it could be cut
-            await connection.execute(sql["add"], *build, now.schema, None, switch == "automatic")
+            await connection.execute(sql["add"], *build, now.schema, None, switch == "automatic", now.mode)
             await connection.execute(self._segment_sql()["add"], *build, count)
             await self._keep(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
         return await self._status_of(build)

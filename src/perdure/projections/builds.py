@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
 from perdure.projections.kind import BuildTables, Described
+from perdure.projections.options import Mode
 from perdure.projections.tables import BuildId, TableShape
 from perdure.projections.views import Views
 from perdure.stores.postgres.database import Connection, Database
@@ -36,6 +37,8 @@ class Build(NamedTuple):
     """The highest is shown, the next one was shown before; 0 for one that never was."""
     differs: bool
     """Whether its rows differ from those of the build that was shown when it was ready."""
+    mode: Mode
+    """Who keeps it."""
 
 
 async def read_builds(connection: Connection, database: Database, name: str) -> list[Build]:
@@ -51,6 +54,7 @@ async def read_builds(connection: Connection, database: Database, name: str) -> 
             row["switches_by_itself"],
             row["switch_number"],
             row["findings"] is not None,
+            row["mode"],
         )
         for row in await connection.fetch(sql["all"], name)
     ]
@@ -95,6 +99,7 @@ class Builds:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(self._sql["lock"], self._id.name)
             builds = await read_builds(connection, self._database, self._id.name)
+            self._check_mode(builds)
             found = next((build for build in builds if build.id == self._id), None)
             if found is None and any(build.id.version == self._id.version for build in builds):
                 return False
@@ -114,11 +119,21 @@ class Builds:
                 raise ProjectionShapeError(name, _differences(found.tables, _tables(shape)))
             return
         if found is None:
-            await connection.execute(self._sql["add"], *self._id, self._schema, shape, True)  # noqa: FBT003 - a row
+            await connection.execute(self._sql["add"], *self._id, self._schema, shape, True, self._definition.mode)  # noqa: FBT003 - a row
             await connection.execute(self._add_segments, *self._id, segments)
         else:
             await connection.execute(self._sql["made"], *self._id, shape)
         await self._tables.create(connection)
+
+    def _check_mode(self, builds: Sequence[Build]) -> None:
+        """What the appends keep, no service may touch, and the other way round."""
+        mode = self._definition.mode
+        for build in builds:
+            if build.id.version == self._id.version and build.mode != mode:
+                raise ProjectionDefinitionError(
+                    self._id.name,
+                    f"version {self._id.version} is kept {build.mode}: give it a new version to keep it {mode}",
+                )
 
 
 async def drop_build(connection: Connection, database: Database, build: Build) -> None:

@@ -13,6 +13,7 @@ from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinit
 from perdure.errors.wording import shown
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.projection import ChildTable, OnFailure, TableProjection
+from perdure.projections.options import Mode
 from perdure.projections.tables import BuildId, Key, Table
 
 _AT: Final = "at"
@@ -34,6 +35,9 @@ class Definition:
         ProjectionDefinitionError: it can't work as it is written.
     """
 
+    mode: Mode = "async"
+    is_divisible = True
+
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
             raise ProjectionDefinitionError(shown(projection), "it is no projection: give an instance, MyProjection()")
@@ -52,7 +56,6 @@ class Definition:
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
         self.key_codec = self.table
-        self.is_divisible = True
         handlers = handlers_of(cls, self.refuse)
         if not handlers:
             raise self.refuse("it handles no event: mark a method with @handles")

@@ -12,6 +12,7 @@ from perdure.events import StoredEvent
 from perdure.projection import OnFailure
 from perdure.projections.failing import Failure
 from perdure.projections.fold import Diverted, Scope
+from perdure.projections.options import Mode
 from perdure.projections.segments import Checkpoint, Segment
 from perdure.projections.tables import BuildId, Key
 from perdure.stores.postgres.database import Connection
@@ -78,6 +79,11 @@ class Described(Protocol):
     @property
     def shape(self) -> str:
         """What must not change without a new version, as JSON: a list of `TableShape`."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """Who keeps it."""
         ...
 
     @property

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from perdure.errors import ProjectionDefinitionError
 from perdure.projection import AnyProjection, Projection
 from perdure.projections.batches import Batches
 from perdure.projections.definition import Definition
 from perdure.projections.handled.batches import HandledBatches
 from perdure.projections.handled.definition import HandledDefinition
 from perdure.projections.handled.storage import SQLTables
+from perdure.projections.inline.batches import InlineBatches
+from perdure.projections.inline.definition import InlineDefinition
+from perdure.projections.inline.rows import InlineRows
 from perdure.projections.kind import BuildTables, Described, TakesEvents
 from perdure.projections.options import RunnerOptions
 from perdure.projections.parking import Parking
@@ -38,6 +43,21 @@ def describe(projection: AnyProjection, build: int = 1) -> Described:
     if isinstance(projection, Projection):
         return HandledDefinition(projection, build)
     return Definition(projection, build)
+
+
+def check_names(definitions: Sequence[Described]) -> None:
+    """Refuse projections that would share a name, or a table."""
+    projections = Counter(definition.name for definition in definitions)
+    names = Counter(
+        name for definition in definitions for table in definition.tables for name in (table.name, table.view)
+    )
+    for definition in definitions:
+        for table in definition.tables:
+            for name in (table.view, table.name):
+                if names[name] > 1:
+                    raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
+        if projections[definition.name] > 1:
+            raise ProjectionDefinitionError(definition.name, "more than one projection has this name")
 
 
 def equip(
@@ -81,4 +101,20 @@ def _handle(
     return Equipment(tables, batches, None)
 
 
-_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {Definition: _fold, HandledDefinition: _handle}
+def _follow(
+    store: PostgreSQLEventStore,
+    definition: InlineDefinition,
+    segments: Segments,
+    _parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    storage = Storage(definition, options.schema)
+    batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
+    return Equipment(storage, batches, None)
+
+
+_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {
+    Definition: _fold,
+    HandledDefinition: _handle,
+    InlineDefinition: _follow,
+}

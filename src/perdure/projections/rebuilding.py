@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, UnknownProjectionError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
 from perdure.projections.finishing import Finishing
+from perdure.projections.kind import Described
 from perdure.projections.kinds import describe
 from perdure.projections.options import RunnerOptions
 from perdure.projections.runner import Runner
@@ -70,16 +71,22 @@ class Rebuilding:
         store: where the events are.
         projections: what is run.
         options: how.
+        describe: makes of a projection, and of the number of its build, what is run.
     """
 
     def __init__(
-        self, store: PostgreSQLEventStore, projections: Sequence[AnyProjection], options: RunnerOptions
+        self,
+        store: PostgreSQLEventStore,
+        projections: Sequence[AnyProjection],
+        options: RunnerOptions,
+        describe: Callable[[Any, int], Described] = describe,
     ) -> None:
         self._store = store
         self._projections = {projection.name: projection for projection in projections}
         self._options = options
+        self._describe = describe
         self._sql = Statements(_FOLDER, schema=store.database.quoted_schema)
-        self._runners = {one.build: Runner(store, one, options) for one in map(describe, projections)}
+        self._runners = {one.build: Runner(store, one, options) for one in [describe(each, 1) for each in projections]}
         self._shown: dict[str, BuildId | None] = {}
         self._finishing: dict[BuildId, asyncio.Task[None]] = {}
         self._failures: dict[BuildId, int] = {}
@@ -201,7 +208,7 @@ class Rebuilding:
         return True
 
     def _make(self, build: BuildId) -> Runner:
-        return Runner(self._store, describe(self._projections[build.name], build.build), self._options)
+        return Runner(self._store, self._describe(self._projections[build.name], build.build), self._options)
 
     def _finish_when_due(self, watched: Watched) -> None:
         build = watched.id

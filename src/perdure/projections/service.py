@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -13,15 +12,13 @@ from perdure.checks import check_count, check_instance, check_seconds
 from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
-    ProjectionDefinitionError,
     UnsupportedOperationError,
     WrongContextError,
 )
 from perdure.errors.wording import shown
 from perdure.events import check_evolution
 from perdure.projection import AnyProjection
-from perdure.projections.kind import Described
-from perdure.projections.kinds import describe
+from perdure.projections.kinds import check_names, describe
 from perdure.projections.operations import ProjectionOperations, position_of
 from perdure.projections.options import RunnerOptions
 from perdure.projections.rebuilding import Rebuilding
@@ -108,7 +105,7 @@ class ProjectionService:
         if not isinstance(projections, list | tuple):
             raise InvalidArgumentError("projections", f"must be a list of projections, not {shown(projections)}")
         definitions = [describe(projection) for projection in projections]
-        _check_names(definitions)
+        check_names(definitions)
         options = RunnerOptions(
             schema=schema,
             batch_size=batch_size,
@@ -202,17 +199,3 @@ async def _status(store: PostgreSQLEventStore, runner: Runner) -> ProjectionStat
     found = await read_status(store.database, build.name)
     status = next(one for one in found if (one.name, one.version, one.build) == build)
     return msgspec.structs.replace(status, trouble=runner.told_trouble)
-
-
-def _check_names(definitions: Sequence[Described]) -> None:
-    projections = Counter(definition.name for definition in definitions)
-    names = Counter(
-        name for definition in definitions for table in definition.tables for name in (table.name, table.view)
-    )
-    for definition in definitions:
-        for table in definition.tables:
-            for name in (table.view, table.name):
-                if names[name] > 1:
-                    raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
-        if projections[definition.name] > 1:
-            raise ProjectionDefinitionError(definition.name, "more than one projection has this name")

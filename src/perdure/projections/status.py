@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.projections.builds import BuildStage
 from perdure.projections.failing import EventFailure
+from perdure.projections.options import Mode
 from perdure.projections.tables import BuildId
 from perdure.projections.verifying import TableDifference
 from perdure.stores.postgres.database import Database
@@ -56,6 +57,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
         is_shown: Whether the views show it.
         stage: It is being built; or it is ready, and was never shown; or it was, and is kept up to date.
         progress: How much of the log it has taken, from 0 to 1.
+        mode: Who keeps it: a service that follows the log, or the appends themselves, in their transactions. Then the
+            position is up to where the log was searched for what others appended.
         global_position: Its rows show everything up to here; the slowest segment counts.
         lag: How many positions of the log are still to come.
         lag_seconds: For how long the first event that it has still to take has been in the log.
@@ -74,6 +77,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     build: int = 1
     is_shown: bool = True
     stage: BuildStage = "kept"
+    mode: Mode = "async"
     state: ProjectionState
     global_position: int
     lag: int
@@ -127,6 +131,7 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         build=row["build"],
         is_shown=row["is_shown"],
         stage=row["stage"],
+        mode=row["mode"],
         state=_state(pieces, is_run=bool(runners)),
         global_position=position,
         lag=lag,

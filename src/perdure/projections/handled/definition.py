@@ -14,6 +14,7 @@ from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
 from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.kind import UNDIVIDED
+from perdure.projections.options import Mode
 from perdure.projections.tables import BuildId, TableShape, check_name, table_name
 
 _AT: Final = "at"
@@ -39,6 +40,9 @@ class HandledDefinition:
         ProjectionDefinitionError: it can't work as it is written.
     """
 
+    mode: Mode = "async"
+    is_divisible = False
+
     def __init__(self, projection: Projection, build: int = 1) -> None:
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
@@ -46,7 +50,6 @@ class HandledDefinition:
         self.on_failure: OnFailure = projection.on_failure
         self.build = BuildId(self.name, self.version, build)
         self.key_codec = UNDIVIDED
-        self.is_divisible = False
         if not projection.name:
             raise self.refuse('it has no name: class MyProjection(Projection, name="...")')
         if isinstance(projection, SQLProjection):

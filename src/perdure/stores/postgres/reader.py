@@ -16,7 +16,7 @@ import asyncpg
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page
 from perdure.store import StoredType
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
 
 _SCAN_TIMEOUT = 3600.0
@@ -37,7 +37,14 @@ class Reader:
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly after `from_version`, oldest first."""
-        rows = await self._database.fetch(self._sql["read_stream"], stream_id, from_version, limit)
+        async with self._database.connection() as connection:
+            return await self.stream_page_in(connection, stream_id, from_version, limit)
+
+    async def stream_page_in(
+        self, connection: Connection, stream_id: str, from_version: int, limit: int | None
+    ) -> list[StoredEvent]:
+        """The same as a transaction of the caller's sees it."""
+        rows = await connection.fetch(self._sql["read_stream"], stream_id, from_version, limit)
         return [StoredEvent(*row) for row in rows]
 
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:

@@ -51,6 +51,11 @@ class PostgreSQLTransaction(Transaction):
         """Whether it was made by the store on this database and schema."""
         return self._database is database
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be done in it: within its ``async with`` block."""
+        return self._transaction is not None and self.connection.is_in_transaction()
+
     async def __aenter__(self) -> Self:
         if self._is_used:
             raise TransactionError("a transaction is begun once: ask the store for another")
@@ -111,7 +116,7 @@ class PostgreSQLTransaction(Transaction):
 
     @contextmanager
     def _appending(self) -> Generator[None]:
-        if self._transaction is None or not self.connection.is_in_transaction():
+        if not self.is_open:
             raise TransactionError("the transaction isn't open: append within its 'async with' block")
         with translated_errors():
             yield
