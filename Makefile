@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check lint types layers format clean
+.PHONY: help install demo bench test coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ install: $(INSTALLED) ## Create .venv and install Perdure with all that it takes
 
 demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write, KEEP=1 to look into it)
 	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
+
+bench: $(INSTALLED) ## Measure it, about ten minutes (OUT=folder, ARGS="--quick")
+	$(BIN)/python -m benchmarks $(if $(OUT),--out '$(OUT)') $(ARGS)
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest $(ARGS)

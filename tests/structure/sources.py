@@ -21,7 +21,9 @@ def project_files() -> list[Path]:
     """Every text that the project ships. It doesn't ask git, which a fresh machine may lack."""
     loose = [path for path in ROOT.iterdir() if path.suffix in {".md", ".toml"} or path.name in {"Makefile", "LICENSE"}]
     nested = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    return sorted(path for path in loose + nested if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(
+        path for path in loose + nested if path.is_file() and path.suffix != ".png" and "__pycache__" not in path.parts
+    )
 
 
 def parse(path: Path) -> ast.Module:

@@ -1,0 +1,134 @@
+"""Perdure, as its documents say."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from benchmarks.facts import Append, Stored, Totals
+from benchmarks.systems.contents import rows_in, stored_in
+from benchmarks.systems.system import Handle, Place, System, each_in_a_task
+from examples.streaming.events import ContentWatched
+from perdure import (
+    AggregateRoot,
+    PostgreSQLEventStore,
+    ProjectionService,
+    Repository,
+    RetryConfig,
+    TableProjection,
+    command,
+    handles,
+)
+
+_PATIENCE = 600.0
+
+
+class Title(AggregateRoot, category="content"):
+    views: int = 0
+    seconds: int = 0
+
+    @command
+    def watch(self, event: ContentWatched) -> None:
+        self.raise_event(event)
+
+    @handles
+    def _watched(self, event: ContentWatched) -> None:
+        self.views += 1
+        self.seconds += event.watch_duration_seconds
+
+
+class TitleRow(msgspec.Struct):
+    content_id: str
+    views: int = 0
+    seconds: int = 0
+
+
+def projection(name: str) -> TableProjection[TitleRow]:
+    """The projection under a name of its own, so that each run makes its rows anew."""
+
+    class Views(TableProjection[TitleRow], table=name, key="content_id", version=1):
+        @handles
+        def watched(self, event: ContentWatched, row: TitleRow | None) -> TitleRow:
+            row = row or TitleRow(event.content_id)
+            row.views += 1
+            row.seconds += event.watch_duration_seconds
+            return row
+
+    return Views()
+
+
+class Perdure(System):
+    name = "perdure"
+    title = "Perdure"
+    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8"})
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.store = PostgreSQLEventStore(place.url)
+        self._titles = Repository(Title, self.store, retry=RetryConfig(max_attempts=1000, base_delay=0.002))
+        self._with_snapshots = Repository(Title, self.store, snapshot_every=50)
+
+    async def open(self) -> None:
+        await self.store.open()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        await each_in_a_task(callers, self._append)
+
+    async def _append(self, wanted: Append) -> None:
+        await self.store.append_to_stream(*wanted)
+
+    async def contents(self) -> Iterable[Stored]:
+        return await stored_in(self.place.url, "perdure.events")
+
+    async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:
+        titles = self._with_snapshots if snapshot else self._titles
+        title = await titles.get(stream_id.partition("-")[2])
+        return Totals(title.views, title.seconds)
+
+    async def take_snapshot(self, stream_id: str, event: ContentWatched) -> None:
+        """Let a snapshot be taken, as the next command does when one is due."""
+        await self._with_snapshots.execute(stream_id.partition("-")[2], lambda title: title.watch(event))
+
+    async def catch_up(self, count: int) -> Totals:
+        views = seconds = 0
+        async for stored in self.store.subscribe():
+            views += 1
+            seconds += stored.event.watch_duration_seconds
+            if views == count:
+                break
+        return Totals(views, seconds)
+
+    async def project(self, name: str, count: int) -> None:  # noqa: ARG002 - all there is: that many
+        last = await self._last_position()
+        async with ProjectionService(self.store, [projection(name)]) as service:
+            await service.wait_for(name, last, timeout=_PATIENCE)
+
+    async def _last_position(self) -> int:
+        return sum([stored.global_position for stored in await self.store.read_all_events_backwards(max_count=1)])
+
+    async def rows(self, name: str) -> dict[str, Totals]:
+        return await rows_in(self.place.url, name)
+
+    @asynccontextmanager
+    async def follow(self, handle: Handle) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self._follow(await self._last_position(), handle))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self, position: int, handle: Handle) -> None:
+        async for stored in self.store.subscribe(position):
+            handle(stored.event)
+
+    async def change(self, callers: Sequence[Iterator[Append]]) -> None:
+        await each_in_a_task(callers, self._change)
+
+    async def _change(self, wanted: Append) -> None:
+        [event] = wanted.events
+        await self._titles.execute(wanted.stream_id.partition("-")[2], lambda title: title.watch(event))

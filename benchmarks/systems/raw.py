@@ -1,0 +1,244 @@
+"""The bare driver, on the same table with the same indexes: what there is to be reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from uuid_utils.compat import uuid7
+
+from benchmarks.facts import EVENT_TYPE, Append, Stored, Totals
+from benchmarks.systems.contents import SQL, rows_in, stored_in
+from benchmarks.systems.system import Handle, Place, System, each_in_a_task
+from examples.streaming.events import ContentWatched
+from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+CONNECTIONS = 16
+"""As many as two cores can use: more make it slower."""
+PAGE = 500
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ContentWatched).decode
+
+
+class _Metadata(msgspec.Struct):
+    timestamp: datetime
+
+
+class Hydrated(msgspec.Struct):
+    """An event as it is read, by hand."""
+
+    stream_id: str
+    stream_version: int
+    global_position: int
+    event_id: UUID
+    event_type: str
+    event_version: int
+    event: ContentWatched
+    metadata: str
+    recorded_at: datetime
+
+
+class Raw(System):
+    name = "raw"
+    title = "asyncpg, an INSERT and commit each"
+    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W7", "W8"})
+    append_statement: ClassVar[str] = "append_event"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._sql = Statements(SQL / "raw")
+        self._free: asyncio.LifoQueue[asyncpg.Connection[Any]] = asyncio.LifoQueue()
+        self._all: list[asyncpg.Connection[Any]] = []
+
+    @classmethod
+    def version(cls) -> str:
+        return f"asyncpg {asyncpg.__version__}"
+
+    async def open(self) -> None:
+        async with PostgreSQLEventStore(self.place.url):
+            pass  # makes the table that this one's is like
+        self._all = [await asyncpg.connect(self.place.url) for _ in range(CONNECTIONS)]
+        for statement in ("create_schema", "create_events", "create_checkpoints"):
+            await self._all[0].execute(self._sql[statement])
+        for connection in self._all:
+            self._free.put_nowait(connection)
+
+    async def close(self) -> None:
+        for connection in self._all:
+            await connection.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
+        connection = await self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put_nowait(connection)
+
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        await each_in_a_task(callers, self._append)
+
+    async def _append(self, wanted: Append) -> None:
+        async with self._connection() as connection:
+            if len(wanted.events) == 1:
+                [row] = _rows([wanted])
+                await connection.execute(self._sql[self.append_statement], *row)
+            else:
+                await self._append_all(connection, [wanted])
+
+    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
+        columns = map(list, zip(*_rows(wanted), strict=True))
+        await connection.execute(self._sql["append_events"], *columns)
+
+    async def contents(self) -> Iterable[Stored]:
+        return await stored_in(self.place.url, "raw.events")
+
+    async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:  # noqa: ARG002 - it has none
+        async with self._connection() as connection:
+            return (await self._load(connection, stream_id))[0]
+
+    async def _load(self, connection: asyncpg.Connection[Any], stream_id: str) -> tuple[Totals, int]:
+        title, stream_version = _Title(), 0
+        for row in await connection.fetch(self._sql["read_stream"], stream_id):
+            stored = _hydrated(row)
+            title.handlers[stored.event_type](stored.event)
+            stream_version = stored.stream_version
+        return Totals(title.views, title.seconds), stream_version
+
+    async def catch_up(self, count: int) -> Totals:
+        views = seconds = position = 0
+        async with self._connection() as connection:
+            while views < count:
+                for row in await connection.fetch(self._sql["read_log"], position, PAGE):
+                    stored = _hydrated(row)
+                    views += 1
+                    seconds += stored.event.watch_duration_seconds
+                    position = stored.global_position
+        return Totals(views, seconds)
+
+    async def project(self, name: str, count: int) -> None:
+        sql = Statements(SQL / "raw", table=f"raw.{name}")
+        position = done = 0
+        async with self._connection() as connection:
+            await connection.execute(sql["create_rows"])
+            while done < count:
+                page = [_hydrated(row) for row in await connection.fetch(sql["read_log"], position, PAGE)]
+                views = [(stored.event.content_id, stored.event.watch_duration_seconds) for stored in page]
+                position = page[-1].global_position
+                async with connection.transaction():
+                    await connection.executemany(sql["add_view"], views)
+                    await connection.execute(sql["set_checkpoint"], name, position)
+                done += len(page)
+
+    async def rows(self, name: str) -> dict[str, Totals]:
+        return await rows_in(self.place.url, f"raw.{name}")
+
+    async def change(self, callers: Sequence[Iterator[Append]]) -> None:
+        await each_in_a_task(callers, self._change)
+
+    async def _change(self, wanted: Append) -> None:
+        async with self._connection() as connection:
+            while True:
+                _, stream_version = await self._load(connection, wanted.stream_id)
+                [row] = _rows([wanted._replace(expected_version=stream_version)])
+                try:
+                    await connection.execute(self._sql["append_event"], *row)
+                except asyncpg.UniqueViolationError:
+                    continue
+                return
+
+
+class RawUnnest(Raw):
+    """As if 500 events had been collected from callers at no cost."""
+
+    name = "raw unnest"
+    title = "asyncpg, unnest INSERT of 500 on one connection"
+    workloads = frozenset({"W1", "W2"})
+
+    def callers(self, asked: int, events_per_append: int) -> int:  # noqa: ARG002 - it is always the same
+        return 500 // events_per_append
+
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        async with self._connection() as connection:
+            while wanted := [one for caller in callers if (one := next(caller, None))]:
+                await self._append_all(connection, wanted)
+
+
+class RawNotify(Raw):
+    """LISTEN, and NOTIFY in each append."""
+
+    name = "raw notify"
+    title = "asyncpg, LISTEN/NOTIFY and a fetch"
+    workloads = frozenset({"W6"})
+    append_statement = "append_event_and_notify"
+
+    @asynccontextmanager
+    async def follow(self, handle: Handle) -> AsyncGenerator[None]:
+        connection = await asyncpg.connect(self.place.url)
+        position = await connection.fetchval(self._sql["last_position"])
+        rung = asyncio.Event()
+        await connection.add_listener("raw_events", lambda *_: rung.set())
+        task = asyncio.create_task(self._follow(connection, position, rung, handle))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            connection.terminate()
+
+    async def _follow(
+        self, connection: asyncpg.Connection[Any], position: int, rung: asyncio.Event, handle: Handle
+    ) -> None:
+        while True:
+            await rung.wait()
+            rung.clear()
+            while page := await connection.fetch(self._sql["read_log"], position, PAGE):
+                for row in page:
+                    handle(_decode(row["event_data"]))
+                position = page[-1]["global_position"]
+
+
+class _Title:
+    """An aggregate, by hand."""
+
+    __slots__ = ("handlers", "seconds", "views")
+
+    def __init__(self) -> None:
+        self.views = 0
+        self.seconds = 0
+        self.handlers = {EVENT_TYPE: self._watched}
+
+    def _watched(self, event: ContentWatched) -> None:
+        self.views += 1
+        self.seconds += event.watch_duration_seconds
+
+
+def _hydrated(row: asyncpg.Record) -> Hydrated:
+    stream_id, stream_version, position, event_id, event_type, event_version, data, metadata, recorded_at = row
+    return Hydrated(
+        stream_id, stream_version, position, event_id, event_type, event_version, _decode(data), metadata, recorded_at
+    )
+
+
+def _rows(appends: Iterable[Append]) -> list[tuple[object, ...]]:
+    """What is stored of each event."""
+    return [
+        (
+            stream_id,
+            expected_version + number,
+            uuid7(),
+            EVENT_TYPE,
+            _encode(event).decode(),
+            _encode(_Metadata(datetime.now(UTC))).decode(),
+        )
+        for stream_id, expected_version, events in appends
+        for number, event in enumerate(events, 1)
+    ]

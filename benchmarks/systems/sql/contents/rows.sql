@@ -1,0 +1,2 @@
+-- A read model, for verification.
+select content_id, views, seconds from {table}

@@ -1,0 +1,2 @@
+-- A place beside the store's.
+create schema if not exists raw

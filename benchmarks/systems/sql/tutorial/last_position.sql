@@ -1,0 +1,2 @@
+-- Where the log ends.
+select coalesce(max(id), 0) from events

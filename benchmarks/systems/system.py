@@ -1,0 +1,135 @@
+"""What a system under test can do. An adapter does it as that system's own documentation would."""
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar, NamedTuple, Self
+
+from benchmarks.facts import Append, Stored, Totals
+from benchmarks.server import Server
+from examples.streaming.events import ContentWatched
+
+Handle = Callable[[ContentWatched], None]
+
+
+class Place(NamedTuple):
+    """Where a system keeps its events."""
+
+    url: str
+    server_pid: int
+    """The process whose time counts as the server's."""
+
+
+class System(ABC):
+    """A system that is open on a place of its own.
+
+    Everything that is timed is here. Systems that are asynchronous implement it with coroutines; others are
+    `ThreadedSystem`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """What is measured, in a few words, for the legend."""
+    workloads: ClassVar[frozenset[str]]
+    log_limit: ClassVar[int | None] = None
+    """How many events it is given to project at most, when it would take too long; its rate counts all the same."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @classmethod
+    @asynccontextmanager
+    async def new_place(cls, server: Server) -> AsyncGenerator[Place]:
+        """A place for it with nothing in it, gone afterwards."""
+        async with server.database() as url:
+            yield Place(url, server.pid)
+
+    @classmethod
+    def version(cls) -> str:
+        """Which version of it this is."""
+        return ""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make it ready: schema, connections."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def callers(self, asked: int, events_per_append: int) -> int:  # noqa: ARG002 - for those that need it
+        """How many callers it is given, when that many are asked for."""
+        return asked
+
+    @abstractmethod
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Write what callers want written, each one after the other, all at once. None was refused."""
+
+    @abstractmethod
+    async def contents(self) -> Iterable[Stored]:
+        """All that was written, for verification. The events of a stream in order."""
+
+    async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:
+        """Make an aggregate from its events, with handlers, or from a snapshot."""
+        raise NotImplementedError
+
+    async def catch_up(self, count: int) -> Totals:
+        """Read that many events of the whole log from its beginning, typed."""
+        raise NotImplementedError
+
+    async def project(self, name: str, count: int) -> None:
+        """Keep a row for each title from the first event of the log up to that many, each exactly once."""
+        raise NotImplementedError
+
+    async def rows(self, name: str) -> dict[str, Totals]:
+        """What `project` made, for verification."""
+        raise NotImplementedError
+
+    def follow(self, handle: Handle) -> AbstractAsyncContextManager[None]:
+        """Hand over each event that is appended from now on."""
+        raise NotImplementedError
+
+    async def change(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Read a stream as it is, write behind that, and try again when somebody else was faster."""
+        raise NotImplementedError
+
+
+async def each_in_a_task(callers: Sequence[Iterator[Append]], act: Callable[[Append], Awaitable[Any]]) -> None:
+    """Let all callers do what they want, each in a task."""
+
+    async def run(caller: Iterator[Append]) -> None:
+        for wanted in caller:
+            await act(wanted)
+
+    async with asyncio.TaskGroup() as group:
+        for caller in callers:
+            group.create_task(run(caller))
+
+
+def each_in_a_thread(callers: Sequence[Iterator[Append]], act: Callable[[Append], None]) -> None:
+    """Let all callers do what they want, each in a thread."""
+    errors: list[BaseException] = []
+
+    def run(caller: Iterator[Append]) -> None:
+        try:
+            for wanted in caller:
+                act(wanted)
+        except BaseException as error:  # noqa: BLE001 - it is raised below, where somebody sees it
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(caller,)) for caller in callers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

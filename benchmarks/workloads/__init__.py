@@ -1,0 +1,21 @@
+"""The workloads, in order."""
+
+from benchmarks.workloads.append import AppendingOne, AppendingTen
+from benchmarks.workloads.catch_up import CatchingUp, Projecting
+from benchmarks.workloads.contention import Contending
+from benchmarks.workloads.load import Loading
+from benchmarks.workloads.push import AppendingFollowed, Pushing
+from benchmarks.workloads.workload import Workload
+
+WORKLOADS: tuple[type[Workload], ...] = (
+    AppendingOne,
+    AppendingTen,
+    Loading,
+    CatchingUp,
+    Projecting,
+    Pushing,
+    AppendingFollowed,
+    Contending,
+)
+
+ALL_WORKLOADS: tuple[type[Workload], ...] = WORKLOADS

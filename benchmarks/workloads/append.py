@@ -1,0 +1,66 @@
+"""W1 and W2: appending to new streams, the expected version checked, by many callers at once."""
+
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from benchmarks.facts import Append, watched
+from benchmarks.sizes import Sizes
+from benchmarks.systems.system import System
+from benchmarks.workloads.workload import Case, Sample, Workload, expect_contents, measured
+
+
+class Appending(Workload):
+    """Each caller appends to one new stream after the other, until the time is over."""
+
+    events: ClassVar[int] = 1
+    """How many events each append holds."""
+
+    def __init__(self, system: System, sizes: Sizes) -> None:
+        super().__init__(system, sizes)
+        self._acknowledged: list[Append] = []
+
+    async def run(self, case: Case, run: int) -> Sample:
+        before = len(self._acknowledged)
+        latencies: list[float] = []
+        count = self.system.callers(case.number, self.events)
+        end = time.perf_counter() + self.sizes.seconds
+        callers = [self._caller(f"{case.number}.{run}.{caller}", end, latencies) for caller in range(count)]
+        with measured(self.system.place) as meter:
+            await self.system.append(callers)
+        return meter.rate((len(self._acknowledged) - before) * self.events, latencies)
+
+    def _caller(self, name: str, end: float, latencies: list[float]) -> Iterator[Append]:
+        number = 0
+        began = time.perf_counter()
+        while number == 0 or began < end:
+            stream_id = f"content-{self.key}.{name}.{number}"
+            wanted = Append(stream_id, 0, [watched(stream_id, number * self.events + i) for i in range(self.events)])
+            yield wanted
+            # Whoever asks for the next was told that this one is written.
+            self._acknowledged.append(wanted)
+            number += 1
+            began, then = time.perf_counter(), began
+            latencies.append(began - then)
+
+    async def verify(self) -> None:
+        expect_contents(await self.system.contents(), self._acknowledged)
+
+
+class AppendingOne(Appending):
+    key = "W1"
+    title = "Append 1 event to a new stream"
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        return [Case(f"{callers} callers", callers) for callers in sizes.callers]
+
+
+class AppendingTen(Appending):
+    key = "W2"
+    title = "Append 10 events to a new stream, at once"
+    events = 10
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        return [Case("64 callers", min(64, max(sizes.callers)))]

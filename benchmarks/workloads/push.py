@@ -1,0 +1,90 @@
+"""W6: how soon an appended event is handled, and whether handling holds appends up."""
+
+import asyncio
+import time
+
+from benchmarks.facts import Append
+from benchmarks.following import Handled, followed_elsewhere
+from benchmarks.sizes import Sizes
+from benchmarks.systems.system import System
+from benchmarks.workloads.append import Appending
+from benchmarks.workloads.workload import (
+    Case,
+    Sample,
+    VerificationError,
+    Workload,
+    expect,
+    expect_contents,
+    percentiles,
+)
+from examples.streaming.events import ContentWatched
+
+_BETWEEN = "between processes"
+_FOLLOWED = "followed"
+
+
+class Pushing(Workload):
+    """Appends at a steady pace, from the moment before the append to the moment when it is handled."""
+
+    key = "W6"
+    title = "From the append to the handler"
+    unit = "ms"
+    is_rate = False
+
+    def __init__(self, system: System, sizes: Sizes) -> None:
+        super().__init__(system, sizes)
+        self._acknowledged: list[Append] = []
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        return [Case("same process", sizes.paced), Case(_BETWEEN, sizes.paced, _BETWEEN)]
+
+    async def run(self, case: Case, run: int) -> Sample:
+        stream_id = f"content-{case.variant and 'between'}{run}"
+        if case.variant == _BETWEEN:
+            async with followed_elsewhere(self.system) as elsewhere:
+                await self._send(stream_id)
+                handled = await elsewhere.handled(self.sizes.paced)
+        else:
+            handled = Handled()
+            async with self.system.follow(handled.handle):
+                await self._send(stream_id)
+                await handled.wait_for(self.sizes.paced)
+        expect("what was handled", handled.numbers, list(range(self.sizes.paced)))
+        p50, p99 = percentiles(handled.latencies)
+        if p50 is None:
+            raise VerificationError("nothing was handled")
+        return Sample(p50, p50=p50, p99=p99)
+
+    async def _send(self, stream_id: str) -> None:
+        began = time.monotonic()
+        for number in range(self.sizes.paced):
+            await asyncio.sleep(began + number / self.sizes.pace - time.monotonic())
+            sent = str(time.monotonic_ns())
+            event = ContentWatched(
+                content_id=stream_id, user_id=sent, watch_duration_seconds=number, completion_percentage=50.0
+            )
+            wanted = Append(stream_id, number, [event])
+            await self.system.append([iter([wanted])])
+            self._acknowledged.append(wanted)
+
+    async def verify(self) -> None:
+        expect_contents(await self.system.contents(), self._acknowledged)
+
+
+class AppendingFollowed(Appending):
+    """Appending as in W1, with nobody who follows the log, and with another process that does."""
+
+    key = "W6b"
+    title = "Append 1 event, while another process handles them"
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        callers = min(64, max(sizes.callers))
+        return [Case("not followed", callers), Case(_FOLLOWED, callers, _FOLLOWED)]
+
+    async def run(self, case: Case, run: int) -> Sample:
+        if not case.variant:
+            return await super().run(case, 2 * run)
+        async with followed_elsewhere(self.system):
+            return await super().run(case, 2 * run + 1)

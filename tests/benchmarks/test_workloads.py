@@ -1,0 +1,126 @@
+"""Each workload runs, and its verification sees what a system loses."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from benchmarks.driver import measure
+from benchmarks.facts import Append, Totals
+from benchmarks.server import Server, connected
+from benchmarks.sizes import Sizes
+from benchmarks.systems.perdure import Perdure
+from benchmarks.systems.raw import Raw, RawNotify, RawUnnest
+from benchmarks.systems.system import Handle, System
+from benchmarks.systems.tutorial import Tutorial
+from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads.append import AppendingOne, AppendingTen
+from benchmarks.workloads.catch_up import CatchingUp, Projecting
+from benchmarks.workloads.contention import Contending
+from benchmarks.workloads.load import Loading
+from benchmarks.workloads.push import Pushing
+from benchmarks.workloads.workload import VerificationError, Workload
+from examples.streaming.events import ContentWatched
+
+TINY = Sizes(
+    repeats=1,
+    seconds=0.02,
+    callers=(1, 3),
+    log=600,
+    keys=50,
+    streams=(5, 120),
+    paced=5,
+    pace=100.0,
+    commands=2,
+)
+SYSTEMS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure)
+
+
+@pytest.fixture
+async def server(server_url: str) -> Server:
+    return await connected(server_url)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.key)
+async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
+    workload: type[Workload], server: Server
+) -> None:
+    found = await measure(workload, SYSTEMS, TINY, server, lambda _: None)
+
+    plain = {case.name for case in workload.cases(TINY) if case.variant != "snapshot"}
+    taking_part = {system.name for system in SYSTEMS if workload.key in system.workloads}
+    assert {(one.case, one.system) for one in found} >= {(case, system) for case in plain for system in taking_part}
+    assert all(len(one.samples) == TINY.repeats and one.value > 0 for one in found)
+
+
+class Forgetful(Raw):
+    """Acknowledges an append that it never wrote."""
+
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        next(callers[-1])
+        await super().append(callers)
+
+    async def change(self, callers: Sequence[Iterator[Append]]) -> None:
+        next(callers[-1])
+        await super().change(callers)
+
+
+class Doubling(Raw):
+    """Writes an append twice."""
+
+    async def append(self, callers: Sequence[Iterator[Append]]) -> None:
+        twice = next(callers[-1])
+        await super().append([iter([twice, twice._replace(expected_version=len(twice.events))]), *callers])
+
+
+class Short(Raw):
+    """Reads one event less than there is, but says that it read them all."""
+
+    async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:
+        views, seconds = await super().load(stream_id, snapshot=snapshot)
+        return Totals(views - 1, seconds)
+
+    async def catch_up(self, count: int) -> Totals:
+        return Totals(count, (await super().catch_up(count)).seconds - 1)
+
+    async def rows(self, name: str) -> dict[str, Totals]:
+        found = await super().rows(name)
+        return found | {"title-1": Totals(found["title-1"].views - 1, found["title-1"].seconds)}
+
+
+class Deaf(RawNotify):
+    """Hands over an event in place of the one before it."""
+
+    @asynccontextmanager
+    async def follow(self, handle: Handle) -> AsyncIterator[None]:
+        kept: list[ContentWatched] = []
+
+        def handle_again(event: ContentWatched) -> None:
+            kept.append(event)
+            handle(kept[max(0, len(kept) - 2)])
+
+        async with super().follow(handle_again):
+            yield
+
+
+@pytest.mark.parametrize(
+    ("workload", "system"),
+    [
+        (AppendingOne, Forgetful),
+        (AppendingOne, Doubling),
+        (AppendingTen, Forgetful),
+        (AppendingTen, Doubling),
+        (Loading, Short),
+        (CatchingUp, Forgetful),
+        (CatchingUp, Short),
+        (Projecting, Forgetful),
+        (Projecting, Short),
+        (Pushing, Deaf),
+        (Contending, Forgetful),
+    ],
+)
+async def test_a_system_that_loses_or_doubles_an_event_fails_the_run(
+    workload: type[Workload], system: type[System], server: Server
+) -> None:
+    with pytest.raises(VerificationError):
+        await measure(workload, [system], TINY, server, lambda _: None)
