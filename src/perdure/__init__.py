@@ -102,6 +102,8 @@ if TYPE_CHECKING:
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
+    from perdure.projections.refolding import ProjectionCheck as ProjectionCheck
+    from perdure.projections.refolding import check_projection as check_projection
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.status import SegmentStatus as SegmentStatus
@@ -171,6 +173,7 @@ _MODULES = {
     "PostgreSQLTransaction": "stores.postgres.transaction",
     "Projection": "projection",
     "ProjectionAction": "projections.operations",
+    "ProjectionCheck": "projections.refolding",
     "ProjectionDefinitionError": "errors",
     "ProjectionOperations": "projections.operations",
     "ProjectionPausedError": "errors",
@@ -212,6 +215,7 @@ _MODULES = {
     "ViewInUseError": "errors",
     "WrongContextError": "errors",
     "check_evolution": "events",
+    "check_projection": "projections.refolding",
     "check_stored_events": "evolution",
     "child_table": "projection",
     "command": "aggregate",
@@ -278,6 +282,7 @@ __all__ = [
     "PostgreSQLTransaction",
     "Projection",
     "ProjectionAction",
+    "ProjectionCheck",
     "ProjectionDefinitionError",
     "ProjectionOperations",
     "ProjectionPausedError",
@@ -318,6 +323,7 @@ __all__ = [
     "ViewInUseError",
     "WrongContextError",
     "check_evolution",
+    "check_projection",
     "check_stored_events",
     "child_table",
     "command",

@@ -13,6 +13,7 @@ from perdure import (
     NewEvent,
     PerdureError,
     StoreUnavailableError,
+    UnknownBuildError,
     UnknownProjectionError,
     UnsupportedOperationError,
 )
@@ -21,7 +22,13 @@ from tests.bad_input.world import Noted, World, performed
 
 PATIENCE: Final = 10
 LONGEST_MESSAGE: Final = 500
-REACHED: Final = (type(None), UnsupportedOperationError, StoreUnavailableError, UnknownProjectionError)
+REACHED: Final = (
+    type(None),
+    UnsupportedOperationError,
+    StoreUnavailableError,
+    UnknownBuildError,
+    UnknownProjectionError,
+)
 """What a call may come to whose arguments are fine: there may be no transactions, no server, or no projection."""
 NOTHING: Final[Mapping[str, object]] = {}
 

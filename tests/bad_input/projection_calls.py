@@ -17,6 +17,7 @@ from perdure import (
     ProjectionRowError,
     ProjectionService,
     UnknownProjectionError,
+    check_projection,
     child_table,
 )
 from perdure.projections.definition import Definition
@@ -289,6 +290,16 @@ RUN: Final[Table] = {
     ),
     "ProjectionOperations.actions": Call(
         none, {"name": OPTIONAL_TEXT, "limit": [refused(NOT_A_COUNT)]}, operations("actions")
+    ),
+    "check_projection": Call(
+        lambda world: {"store": world.store, "projection": PROJECTION},
+        {
+            "store": [refused(NOT_A_STORE)],
+            "projection": [refused([None, 5, "pages", Pages, Nameless()])],
+            "build": [refused([*but(NOT_A_COUNT, None), 0])],
+            "max_rows": [refused([*NOT_A_COUNT, 0])],
+        },
+        lambda _: check_projection,
     ),
     "BuildOperations.rebuild": Call(
         _pages,

@@ -29,6 +29,7 @@ MADE_BY_PERDURE: Final = {
     "ParkedEvent",
     "PostgreSQLTransaction",
     "ProjectionAction",
+    "ProjectionCheck",
     "ProjectionStatus",
     "ProjectionTransaction",
     "Scenario",

@@ -17,11 +17,11 @@ from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
 
 _FOLDER: Final = Path(__file__).parent / "sql" / "verification"
-_LONG: Final = 24 * 3600.0
+LONG: Final = 24 * 3600.0
 """Seconds that a statement over all rows may take."""
 _PATIENCE: Final = 5.0
 """Seconds that two builds are held at most, until both are at one position."""
-_KEYS: Final = 10
+MOST_KEYS: Final = 10
 
 
 class TableDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,11 +102,11 @@ class Verification:
         if isinstance(one, Table):
             async for key in self._differing(connection, one, other):
                 differing += 1
-                if len(keys) < _KEYS:
+                if len(keys) < MOST_KEYS:
                     keys.append(one.encode_key(key))
         else:
             names = {"table": self._qualified(one), "other": self._qualified(other)}
-            differing = await connection.fetchval(fill_in(self._sql["count_differences"], **names), timeout=_LONG)
+            differing = await connection.fetchval(fill_in(self._sql["count_differences"], **names), timeout=LONG)
         if not differing:
             return None
         return TableDifference(
@@ -116,14 +116,14 @@ class Verification:
     async def _summary(self, connection: Connection, table: NamedTable) -> tuple[int, str]:
         columns = [quote_identifier(column.name) for column in table.columns] if isinstance(table, Table) else []
         names = {"table": self._qualified(table), "row": f"row({', '.join(columns)})" if columns else "t"}
-        row = await connection.fetchrow(fill_in(self._sql["summary"], **names), timeout=_LONG)
+        row = await connection.fetchrow(fill_in(self._sql["summary"], **names), timeout=LONG)
         assert row is not None  # noqa: S101 - an aggregate has one
         return row["count"], row["checksum"]
 
     async def _differing(self, connection: Connection, one: Table, other: NamedTable) -> AsyncGenerator[Any]:
         """The keys of the rows that differ as Python sees them: the order of a set doesn't count."""
         sql = statements_of(_FOLDER, one, self._schema, other=self._qualified(other))["differences"]
-        async for row in connection.cursor(sql, timeout=_LONG):
+        async for row in connection.cursor(sql, timeout=LONG):
             left, right = (
                 None if row[side] is None else one.codec.decode(row[side].encode()) for side in ("one", "other")
             )
