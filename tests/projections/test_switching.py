@@ -99,6 +99,8 @@ async def test_readers_in_a_loop_see_no_error_and_no_half_built_table(
             finally:
                 is_over.set()
 
+    actions = await operations.actions("pages")
+    assert [one.detail["outcome"] for one in actions if one.action == "compared"] == ["equal", "equal"]
     for totals in seen:
         assert totals[0] >= 500
         assert len(totals) > 10
