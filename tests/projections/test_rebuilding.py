@@ -1,5 +1,9 @@
 """Rebuilds: beside what is shown, from the beginning, compared, switched, taken back."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import asyncpg
 import pytest
 
@@ -8,6 +12,7 @@ from perdure.errors import BuildStateError, UnknownBuildError, UnknownProjection
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.tables import BuildId
+from perdure.projections.verifying import NotComparableError, Verification
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
@@ -157,3 +162,44 @@ async def test_two_services_rebuild_together(
 
 async def _owners(store: PostgreSQLEventStore, count: int) -> bool:
     return len((await builds(store))[SECOND].owners) == count
+
+
+async def test_a_rebuild_mends_what_is_paused(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+    """What is shown stands still: there is nothing to compare with, and nothing to wait for."""
+    operations = ProjectionOperations(store)
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(5))
+        await service.wait_for("pages", saved, timeout=30)
+        await operations.pause("pages")
+        await store.append_to_stream("x-1", ANY, visits(5))
+        await operations.rebuild("pages")
+        await until_shown(store, SECOND)
+
+    assert await total(connection) == 10
+    (compared,) = [action for action in await operations.actions("pages") if action.action == "compared"]
+    assert compared.detail["outcome"] == "not comparable"
+
+
+async def test_a_comparison_that_takes_too_long_is_made_again(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_one_position = Verification._at_one_position
+    tries = 0
+
+    @asynccontextmanager
+    async def slow(self: Verification) -> AsyncIterator[Any]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise NotComparableError
+        async with at_one_position(self) as connection:
+            yield connection
+
+    monkeypatch.setattr(Verification, "_at_one_position", slow)
+    operations = ProjectionOperations(store)
+    async with ProjectionService(store, [Pages()]):
+        await operations.rebuild("pages")
+        await until_shown(store, SECOND)
+
+    (compared,) = [action for action in await operations.actions("pages") if action.action == "compared"]
+    assert (tries, compared.detail["outcome"]) == (2, "equal")

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from perdure.errors import BuildStateError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
 from perdure.projections.builds import Build, shown_of
+from perdure.projections.holding import Holds
 from perdure.projections.kinds import describe
 from perdure.projections.recording import Deed, Record
 from perdure.projections.switching import Switching, drop_older
@@ -37,6 +39,7 @@ class Finishing:
         self._projection = projection
         self._schema = schema
         self._switching = Switching(database, projection.name)
+        self._holds = Holds(database, projection.name)
         self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
         self._record = Record(database)
 
@@ -63,6 +66,9 @@ class Finishing:
                 found = await Verification(self._database, one, other, self._schema).differences()
                 outcome = "different" if found else "equal"
             except NotComparableError:
+                if not await self._stands_still(shown):
+                    reason = "doesn't come to where the one that is shown is, to be compared with it"
+                    raise BuildStateError(*build, reason) from None
                 text = "projection %r: not compared with the build that is shown, which doesn't come along"
                 logger.info(text, build.name, extra=keys(operation="rebuild", projection=build.name))
         async with self._database.connection() as connection, connection.transaction():
@@ -78,6 +84,12 @@ class Finishing:
                 ", ".join(difference.keys),
                 extra=keys(operation="rebuild", projection=build.name),
             )
+
+    async def _stands_still(self, shown: BuildId) -> bool:
+        """Whether there is nothing to wait for: it is paused, or nobody runs it."""
+        async with self._database.connection() as connection:
+            span = await self._holds.span(connection, [shown])
+            return span.is_paused or not await connection.fetchval(self._sql["is_run"], *shown)
 
     async def _show(self, build: BuildId) -> None:
         def newest(builds: Sequence[Build]) -> Build | None:
