@@ -26,7 +26,7 @@ from perdure.projections.kinds import describe, equip
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.options import RunnerOptions
 from perdure.projections.parking import Parking
-from perdure.projections.segments import Segments
+from perdure.projections.segments import FencedError, Segments
 from perdure.projections.service import ProjectionService
 from perdure.projections.tables import BuildId
 from perdure.repository import RetryConfig
@@ -386,6 +386,23 @@ async def test_a_sink_takes_the_types_it_names_and_batches_as_they_come(
         await service.wait_for("batch_sink", saved, timeout=30)
 
     assert sink.batches == [[1, 3]]
+
+
+async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEventStore) -> None:
+    """What it would write there, nothing could undo."""
+    await store.append_to_stream("x-1", ANY, visits("a"))
+    sink = Sink()
+    definition = describe(sink)
+    segments = Segments(store.database, definition.build, "a test", 60)
+    parking = Parking(store.database, definition, "a test", limit=10)
+    equipment = equip(store, definition, segments, parking, RunnerOptions())
+    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    await segments.acquire(1)
+    (mine,) = await segments.read()
+    with pytest.raises(FencedError):
+        await equipment.batches.take([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
+
+    assert sink.seen == []
 
 
 async def test_a_sink_without_tables_has_a_checkpoint(
