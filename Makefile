@@ -23,8 +23,9 @@ install: $(INSTALLED) ## Create .venv and install Perdure with all that it takes
 demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write, KEEP=1 to look into it)
 	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
-bench: $(INSTALLED) ## Measure it, about ten minutes (OUT=folder, ARGS="--quick")
-	$(BIN)/python -m benchmarks $(if $(OUT),--out '$(OUT)') $(ARGS)
+bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1, SCALE=1, OUT=folder, ARGS="--quick")
+	$(if $(PEERS),$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt)
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers) $(if $(GROWTH),--growth) $(if $(DEMO),--demo) $(if $(SCALE),--scale) $(if $(OUT),--out '$(OUT)') $(ARGS)
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest $(ARGS)

@@ -17,7 +17,8 @@ from benchmarks.server import embedded
 from benchmarks.sizes import FULL, QUICK
 from benchmarks.systems import OURS, peers
 from benchmarks.workloads import ALL_WORKLOADS, WORKLOADS
-from benchmarks.workloads.workload import VerificationError
+from benchmarks.workloads.demo import DATA_VARIABLE
+from benchmarks.workloads.workload import VerificationError, Workload
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ async def _run(options: argparse.Namespace) -> Document:
     sizes = QUICK if options.quick else FULL
     if options.repeats:
         sizes = sizes._replace(repeats=options.repeats)
-    workloads = [one for one in ALL_WORKLOADS if one.key in options.only] if options.only else WORKLOADS
+    workloads = _chosen(options)
     systems = (*OURS, *peers()) if options.peers else OURS
     measured = Measured([])
     async with embedded() as server:
@@ -53,6 +54,12 @@ async def _run(options: argparse.Namespace) -> Document:
     return document(machine, shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]), measured)
 
 
+def _chosen(options: argparse.Namespace) -> list[type[Workload]]:
+    asked = {"W8": options.growth, "W9": options.demo, "W10": options.scale}
+    keys = options.only or [key for key, is_asked in asked.items() if is_asked] or [one.key for one in WORKLOADS]
+    return [one for one in ALL_WORKLOADS if one.key in keys]
+
+
 def _tell(what: str) -> None:
     print(f"  {what}", file=sys.stderr)
 
@@ -60,6 +67,9 @@ def _tell(what: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast Perdure is, beside others.")
     parser.add_argument("--peers", action="store_true", help="measure the other stores, too; they must be installed")
+    parser.add_argument("--growth", action="store_true", help="only W8: a store of 5 million events")
+    parser.add_argument("--demo", action="store_true", help=f"only W9: the demo, on the files in {DATA_VARIABLE}")
+    parser.add_argument("--scale", action="store_true", help="only W10: a projection of a million events")
     parser.add_argument("--quick", action="store_true", help="see that it works; the figures mean little")
     keys = [workload.key for workload in ALL_WORKLOADS]
     parser.add_argument("--only", nargs="+", choices=keys, metavar="KEY", help=f"these workloads: {' '.join(keys)}")

@@ -31,10 +31,11 @@ async def measure(
         numbers = iter(range(1_000_000))
         for case in workload.cases(sizes):
             series = {one: Series(workload.key, case.name, one.system.name) for one in taking_part if one.offers(case)}
-            for turn in range(sizes.repeats + 1):
+            turns, warming_up = (1, 0) if workload.is_long else (sizes.repeats + 1, 1)
+            for turn in range(turns):
                 for one, found in series.items():
                     sample = await one.run(case, next(numbers))
-                    if turn:  # the first warms up
+                    if turn >= warming_up:
                         found.samples.append(sample)
             measured += series.values()
             tell(f"{workload.key}, {case.name}")

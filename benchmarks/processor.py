@@ -24,6 +24,15 @@ def processor_time(server_pid: int) -> ProcessorTime:
     return ProcessorTime(time.process_time(), _taken_by(server_pid))
 
 
+def most_memory(pid: int) -> float:
+    """The most memory that a process took up to now, in megabytes; 0 when that can't be known."""
+    try:
+        lines = (_PROCESSES / str(pid) / "status").read_text("utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
 def parent_of(pid: int) -> int:
     """The process that started another; 0 when that can't be known."""
     fields = _status(pid)

@@ -4,6 +4,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from benchmarks.outcome import Measured, Series
+from benchmarks.workloads.growth import APPEND, LOAD, PAGE
 
 BEST_PEER = "the best peer"
 _PEERS = ("eventsourcing", "umadb")
@@ -57,6 +58,12 @@ TARGETS = (
     Target("W6", "between processes", at_most=50, figure="p99"),
     Target("W6b", "followed", "perdure", at_least=0.9, other_case="not followed"),
     Target("W7", "", BEST_PEER, at_least=10),
+    *[
+        Target("W8", f"{what}, of {size}", "perdure", at_least=_FLAT, other_case=f"{what}, of 10,000")
+        for size in ("1,000,000", "5,000,000")
+        for what in (APPEND, LOAD, PAGE)
+    ],
+    Target("W10", "1 segment, 1 process", at_least=20_000, goal=40_000),
 )
 
 

@@ -24,6 +24,16 @@ async def stored_in(url: str, table: str, *, version: str = "stream_version", da
         await connection.close()
 
 
+async def count_in(url: str, table: str) -> int:
+    """How many events are in a table."""
+    connection = await asyncpg.connect(url)
+    try:
+        count: int = await connection.fetchval(Statements(SQL / "contents", table=table)["count"])
+    finally:
+        await connection.close()
+    return count
+
+
 async def rows_in(url: str, table: str) -> dict[str, Totals]:
     """The rows of a read model."""
     connection = await asyncpg.connect(url)

@@ -61,7 +61,8 @@ def projection(name: str) -> TableProjection[TitleRow]:
 class Perdure(System):
     name = "perdure"
     title = "Perdure"
-    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8"})
+    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8", "W9", "W10"})
+    table = "perdure.events"
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -82,7 +83,7 @@ class Perdure(System):
         await self.store.append_to_stream(*wanted)
 
     async def contents(self) -> Iterable[Stored]:
-        return await stored_in(self.place.url, "perdure.events")
+        return await stored_in(self.place.url, self.table)
 
     async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:
         titles = self._with_snapshots if snapshot else self._titles
@@ -93,9 +94,9 @@ class Perdure(System):
         """Let a snapshot be taken, as the next command does when one is due."""
         await self._with_snapshots.execute(stream_id.partition("-")[2], lambda title: title.watch(event))
 
-    async def catch_up(self, count: int) -> Totals:
+    async def catch_up(self, count: int, after: int = 0) -> Totals:
         views = seconds = 0
-        async for stored in self.store.subscribe():
+        async for stored in self.store.subscribe(after):
             views += 1
             seconds += stored.event.watch_duration_seconds
             if views == count:

@@ -50,6 +50,7 @@ class Raw(System):
     name = "raw"
     title = "asyncpg, an INSERT and commit each"
     workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W7", "W8"})
+    table = "raw.events"
     append_statement: ClassVar[str] = "append_event"
 
     def __init__(self, place: Place) -> None:
@@ -99,7 +100,7 @@ class Raw(System):
         await connection.execute(self._sql["append_events"], *columns)
 
     async def contents(self) -> Iterable[Stored]:
-        return await stored_in(self.place.url, "raw.events")
+        return await stored_in(self.place.url, self.table)
 
     async def load(self, stream_id: str, *, snapshot: bool = False) -> Totals:  # noqa: ARG002 - it has none
         async with self._connection() as connection:
@@ -113,8 +114,8 @@ class Raw(System):
             stream_version = stored.stream_version
         return Totals(title.views, title.seconds), stream_version
 
-    async def catch_up(self, count: int) -> Totals:
-        views = seconds = position = 0
+    async def catch_up(self, count: int, after: int = 0) -> Totals:
+        views, seconds, position = 0, 0, after
         async with self._connection() as connection:
             while views < count:
                 for row in await connection.fetch(self._sql["read_log"], position, PAGE):

@@ -36,6 +36,9 @@ class System(ABC):
     log_limit: ClassVar[int | None] = None
     """How many events it is given to project at most, when it would take too long; its rate counts all the same."""
 
+    table: ClassVar[str] = ""
+    """The table of its events, for those that are filled by SQL."""
+
     def __init__(self, place: Place) -> None:
         self.place = place
 
@@ -82,8 +85,8 @@ class System(ABC):
         """Make an aggregate from its events, with handlers, or from a snapshot."""
         raise NotImplementedError
 
-    async def catch_up(self, count: int) -> Totals:
-        """Read that many events of the whole log from its beginning, typed."""
+    async def catch_up(self, count: int, after: int = 0) -> Totals:
+        """Read that many events of the whole log, typed: from its beginning, or after a position."""
         raise NotImplementedError
 
     async def project(self, name: str, count: int) -> None:

@@ -34,7 +34,7 @@ class Tutorial(System):
     name = "tutorial"
     title = "the store of the tutorials, on asyncpg"
     workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W7"})
-    log_limit = 5_000
+    log_limit = 2_000
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -81,8 +81,8 @@ class Tutorial(System):
             found = found.and_of(_decode(row["data"]))
         return found, rows[-1]["version"] if rows else 0
 
-    async def catch_up(self, count: int) -> Totals:
-        views = seconds = position = 0
+    async def catch_up(self, count: int, after: int = 0) -> Totals:
+        views, seconds, position = 0, 0, after
         while views < count:
             for row in await self._pool.fetch(self._sql["read_log"], position, PAGE):
                 views += 1

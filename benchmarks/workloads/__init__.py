@@ -3,8 +3,11 @@
 from benchmarks.workloads.append import AppendingOne, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
+from benchmarks.workloads.demo import Demonstrating
+from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import AppendingFollowed, Pushing
+from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Workload
 
 WORKLOADS: tuple[type[Workload], ...] = (
@@ -18,4 +21,5 @@ WORKLOADS: tuple[type[Workload], ...] = (
     Contending,
 )
 
-ALL_WORKLOADS: tuple[type[Workload], ...] = WORKLOADS
+ALL_WORKLOADS: tuple[type[Workload], ...] = (*WORKLOADS, Growing, Demonstrating, Spreading)
+"""Those beyond `WORKLOADS` take longer, and are run when they are asked for."""

@@ -56,6 +56,8 @@ class Workload(ABC):
     unit: ClassVar[str] = "events/s"
     is_rate: ClassVar[bool] = True
     """Whether more is better."""
+    is_long: ClassVar[bool] = False
+    """Whether a run takes so long that each case is run once only."""
 
     def __init__(self, system: System, sizes: Sizes) -> None:
         self.system = system

@@ -17,9 +17,11 @@ from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.append import AppendingOne, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
+from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import Pushing
-from benchmarks.workloads.workload import VerificationError, Workload
+from benchmarks.workloads.spread import Spreading
+from benchmarks.workloads.workload import Case, VerificationError, Workload
 from examples.streaming.events import ContentWatched
 
 TINY = Sizes(
@@ -32,6 +34,9 @@ TINY = Sizes(
     paced=5,
     pace=100.0,
     commands=2,
+    growth=(600, 1_200),
+    scale=600,
+    scale_keys=50,
 )
 SYSTEMS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure)
 
@@ -41,7 +46,7 @@ async def server(server_url: str) -> Server:
     return await connected(server_url)
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.key)
+@pytest.mark.parametrize("workload", [*WORKLOADS, Growing], ids=lambda workload: workload.key)
 async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
     workload: type[Workload], server: Server
 ) -> None:
@@ -51,6 +56,16 @@ async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
     taking_part = {system.name for system in SYSTEMS if workload.key in system.workloads}
     assert {(one.case, one.system) for one in found} >= {(case, system) for case in plain for system in taking_part}
     assert all(len(one.samples) == TINY.repeats and one.value > 0 for one in found)
+
+
+async def test_processes_share_a_projection(server: Server) -> None:
+    async with Perdure.new_place(server) as place, Perdure(place) as system:
+        spreading = Spreading(system, TINY)
+        await spreading.prepare()
+
+        sample = await spreading.run(Case("2 segments, 2 processes", 2, "2"), 1)
+
+    assert sample.value > 0
 
 
 class Forgetful(Raw):
@@ -80,8 +95,8 @@ class Short(Raw):
         views, seconds = await super().load(stream_id, snapshot=snapshot)
         return Totals(views - 1, seconds)
 
-    async def catch_up(self, count: int) -> Totals:
-        return Totals(count, (await super().catch_up(count)).seconds - 1)
+    async def catch_up(self, count: int, after: int = 0) -> Totals:
+        return Totals(count, (await super().catch_up(count, after)).seconds - 1)
 
     async def rows(self, name: str) -> dict[str, Totals]:
         found = await super().rows(name)

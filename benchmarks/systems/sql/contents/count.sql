@@ -1,0 +1,2 @@
+-- How many events there are.
+select count(*) from {table}
