@@ -1,7 +1,8 @@
 """Rebuilds: beside what is shown, from the beginning, compared, switched, taken back."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,7 @@ from perdure.projections.tables import BuildId
 from perdure.projections.verifying import NotComparableError, Verification
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
-from tests.projections.counting import Pages
+from tests.projections.counting import Pages, Totals
 from tests.projections.rebuilding import builds, until, until_ready, until_shown, visits
 
 FIRST, SECOND, THIRD = (BuildId("pages", 1, number) for number in (1, 2, 3))
@@ -42,6 +43,24 @@ async def test_a_rebuild_catches_up_and_is_shown(
     assert await check_against_fold(store, database_url, Pages(), build=2) == later.global_position
     actions = [action.action for action in reversed(await ProjectionOperations(store).actions("pages"))]
     assert actions == ["rebuild asked", "compared", "switched"]
+
+
+async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_is_left(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    operations = ProjectionOperations(store)
+    async with ProjectionService(store, [Pages(), Totals()]) as service, AsyncExitStack() as others:
+        saved = await store.append_to_stream("x-1", ANY, visits(50))
+        await service.wait_for("pages", saved, timeout=30)
+        for _ in range(9):  # of ten
+            await others.enter_async_context(store.database.connection())
+        await operations.rebuild("pages")
+        await operations.rebuild("totals")
+        await asyncio.gather(until_shown(store, SECOND), until_shown(store, BuildId("totals", 1, 2)))
+
+    compared = [action for action in await operations.actions() if action.action == "compared"]
+    assert [action.detail["outcome"] for action in compared] == ["equal", "equal"]
+    assert await check_against_fold(store, database_url, Pages(), build=2) == saved.global_position
 
 
 async def test_nothing_is_rebuilt_twice_at_once(store: PostgreSQLEventStore) -> None:

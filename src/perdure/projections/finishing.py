@@ -49,7 +49,8 @@ class Finishing:
         Raises:
             SwitchBlockedError, ViewInUseError, BuildStateError: it can't be shown now.
         """
-        async with self._database.connection() as connection, connection.transaction():
+        # Not of the pool: those who are waited for meanwhile need one, and so does the application.
+        async with self._database.session() as connection, connection.transaction():
             if not await connection.fetchval(self._sql["claim"], build.name):
                 return
             if is_to_be_shown:

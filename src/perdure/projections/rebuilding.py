@@ -178,9 +178,10 @@ class Rebuilding:
                 watched = await self._watch()
                 self._shown |= {one.id.name: one.shown for one in watched}
                 await self._run_those(watched)
-                beat = _BUILDING_BEAT if any(one.stage == "building" for one in watched) else _BEAT
                 for one in watched:
                     self._finish_when_due(one)
+                if self._finishing or any(one.stage == "building" for one in watched):
+                    beat = _BUILDING_BEAT
             except PerdureError as error:
                 # The database is down: what follows the log says so, too.
                 logger.debug("can't see which builds there are: %s", error, extra=keys(error, operation="rebuild"))
@@ -212,7 +213,8 @@ class Rebuilding:
 
     def _finish_when_due(self, watched: Watched) -> None:
         build = watched.id
-        if not watched.is_due or build in self._finishing or build not in self._runners or self._is_resting(build):
+        # One at a time: each takes connections of its own, and reads whole tables.
+        if not watched.is_due or self._finishing or build not in self._runners or self._is_resting(build):
             return
         task = asyncio.create_task(self._finish(watched), name=f"perdure projection {build.name} finishing")
         self._finishing[build] = task

@@ -111,7 +111,8 @@ class Switching:
             await asyncio.sleep(_RETRY.delay(attempts))
 
     async def _in_short(self, work: Callable[[Connection], Awaitable[BuildId | None]]) -> BuildId | None:
-        async with self._database.connection() as connection:
+        # Not of the pool, of which the build that is waited for needs one.
+        async with self._database.session() as connection:
             watch = LockWatch(self._database, connection.get_server_pid(), LOCK_TIMEOUT)
             try:
                 async with watch, connection.transaction():

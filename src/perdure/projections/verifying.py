@@ -81,7 +81,7 @@ class Verification:
     async def _at_one_position(self) -> AsyncGenerator[Connection]:
         """A snapshot in which both builds show the same log. They go on as soon as it is taken."""
         async with (
-            self._database.connection() as connection,
+            self._database.session() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             async with self._holds.held(self._builds, _PATIENCE) as position:
