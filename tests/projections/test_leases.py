@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError
 from perdure.projections.definition import Definition
-from perdure.projections.leases import share_of
+from perdure.projections.leases import Leases, share_of
 from perdure.projections.segments import LAST_HASH, MOST_SEGMENTS, FencedError, Segment, Segments, checkpoint_at
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -115,6 +115,17 @@ async def test_more_segments_can_be_asked_for_later(
 
 async def owned_by(segments: Segments, runner: str) -> list[Segment]:
     return [segment for segment in await segments.read() if segment.owner == runner]
+
+
+async def test_a_build_that_was_dropped_has_no_segments_to_share(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]):
+        pass
+    segments = Segments(store.database, Definition(Pages()).build, "a test", 60)
+    await connection.execute("delete from perdure.projections")
+
+    assert await Leases(segments, "a test", least=1).beat(0, None) == []
 
 
 async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lease_ended(
