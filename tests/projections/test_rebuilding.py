@@ -9,14 +9,15 @@ import asyncpg
 import pytest
 
 from perdure.commit import ANY
-from perdure.errors import BuildStateError, UnknownBuildError, UnknownProjectionError
+from perdure.errors import BuildStateError, ProjectionPausedError, UnknownBuildError, UnknownProjectionError
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.tables import BuildId
 from perdure.projections.verifying import NotComparableError, Verification
+from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
-from tests.projections.counting import Pages, Totals
+from tests.projections.counting import Broken, Pages, Totals
 from tests.projections.rebuilding import builds, until, until_ready, until_shown, visits
 
 FIRST, SECOND, THIRD = (BuildId("pages", 1, number) for number in (1, 2, 3))
@@ -61,6 +62,23 @@ async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_
     compared = [action for action in await operations.actions() if action.action == "compared"]
     assert [action.detail["outcome"] for action in compared] == ["equal", "equal"]
     assert await check_against_fold(store, database_url, Pages(), build=2) == saved.global_position
+
+
+async def test_whoever_waits_for_a_build_that_stands_still_finds_what_is_shown_instead(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = await store.append_to_stream("x-1", ANY, [*visits(5), Broken(page="p1")])
+    with monkeypatch.context() as looks_once:
+        looks_once.setattr("perdure.projections.rebuilding._BEAT", 3600)
+        broken = ProjectionService(store, [Pages(is_broken=True)], retry=RetryConfig(max_attempts=1))
+        await broken.start()
+        with pytest.raises(ProjectionPausedError):
+            await broken.wait_for("pages", saved, timeout=30)
+    async with ProjectionService(store, [Pages()]):
+        await ProjectionOperations(store).rebuild("pages")
+        await until_shown(store, SECOND)
+        await broken.wait_for("pages", saved, timeout=30)
+    await broken.stop()
 
 
 async def test_nothing_is_rebuilt_twice_at_once(store: PostgreSQLEventStore) -> None:

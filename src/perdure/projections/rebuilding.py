@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from perdure.errors import PerdureError, UnknownProjectionError
+from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
 from perdure.projections.finishing import Finishing
@@ -125,9 +125,15 @@ class Rebuilding:
         while waited is None or waited != shown:
             waited = shown
             runner = await self._looking_at(name, shown)
-            await runner.wait_for(global_position, max(0.0, deadline - asyncio.get_running_loop().time()))
-            # Another one may be shown since then, which needn't be there yet.
+            failure: PerdureError | None = None
+            try:
+                await runner.wait_for(global_position, max(0.0, deadline - asyncio.get_running_loop().time()))
+            except (ProjectionTimeoutError, ProjectionPausedError) as error:
+                failure = error
+            # Another one may be shown since then, which needn't be there yet, or may be there although this one isn't.
             shown = self._shown[name] = await self._read_shown(name)
+            if failure is not None and shown in (None, waited):
+                raise failure
             if shown is None:
                 return
 
