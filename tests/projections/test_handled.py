@@ -266,9 +266,17 @@ async def hangs_in_sql(event: Visited, tx: ProjectionTransaction) -> None:
         await tx.fetch("select pg_sleep(3600)")
 
 
+async def awaits_what_was_cancelled(event: Visited, tx: ProjectionTransaction) -> None:
+    if event.page == "bad":
+        request = asyncio.get_running_loop().create_future()
+        request.cancel()
+        await request
+
+
 @pytest.mark.parametrize(
     ("fails", "kind", "reason"),
     [
+        (awaits_what_was_cancelled, "handler", "was cancelled"),
         (late_check, "database", "failing_fkey|violates"),
         (swallowed, "database", "nothing"),
         (wrong_count, "handler", "expects 0 arguments"),

@@ -132,6 +132,12 @@ class HandledBatches:
             if limit.expired():
                 raise TimeoutError(f"it took longer than {self._timeout:g} s to be handled") from error
             raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody stops the service: it is the handler's own failure, and must not end the task that runs it.
+            raise RuntimeError("something that it waited for was cancelled") from error
 
     def _clock(self) -> _Clock:
         return _Clock(asyncio.get_running_loop().time() + self._lease / 2)
