@@ -58,6 +58,6 @@ def _plot(path: Path, workload: type[Workload], measured: Measured) -> Path:
     axes.set_ylabel(workload.unit)
     axes.set_title(f"{workload.key}: {workload.title}" + ("" if workload.is_rate else " (less is better)"), loc="left")
     axes.spines[["top", "right"]].set_visible(b=False)
-    axes.legend(frameon=False, ncols=len(systems), loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    figure.legend(frameon=False, ncols=min(4, len(systems)), loc="outside lower center")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     return path
