@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
     from perdure.errors import SchemaTooNewError as SchemaTooNewError
+    from perdure.errors import SchemaUnknownError as SchemaUnknownError
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
@@ -191,6 +192,7 @@ _MODULES = {
     "SchemaLockedError": "errors",
     "SchemaOutdatedError": "errors",
     "SchemaTooNewError": "errors",
+    "SchemaUnknownError": "errors",
     "SegmentStatus": "projections.status",
     "StoreClosedError": "errors",
     "StoreOverloadedError": "errors",
@@ -299,6 +301,7 @@ __all__ = [
     "SchemaLockedError",
     "SchemaOutdatedError",
     "SchemaTooNewError",
+    "SchemaUnknownError",
     "SegmentStatus",
     "StoreClosedError",
     "StoreOverloadedError",

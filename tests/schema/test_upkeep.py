@@ -6,7 +6,13 @@ import pytest
 import perdure
 from perdure import schema
 from perdure.commit import ANY
-from perdure.errors import InvalidArgumentError, SchemaOutdatedError, SchemaTooNewError, StoreUnavailableError
+from perdure.errors import (
+    InvalidArgumentError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    SchemaUnknownError,
+    StoreUnavailableError,
+)
 from perdure.stores.postgres.migrations import known_migrations
 from tests.stores.postgres.races import notes, other_connection, texts
 from tests.stores.postgres.test_schema import HOSTILE
@@ -101,6 +107,16 @@ async def test_a_schema_of_a_newer_version_is_refused(database_url: str, connect
     for function in (schema.plan, schema.apply, schema.verify):
         with pytest.raises(SchemaTooNewError, match="upgrade Perdure"):
             await function(database_url)
+
+
+async def test_a_schema_that_no_release_made_is_refused(database_url: str, connection: asyncpg.Connection) -> None:
+    await connection.execute("alter table perdure.migrations drop column steps")
+    for function in (schema.plan, schema.apply, schema.verify):
+        with pytest.raises(SchemaUnknownError, match="name another schema"):
+            await function(database_url)
+    with pytest.raises(SchemaUnknownError):
+        async with perdure.connect(database_url):
+            pass
 
 
 async def test_a_database_that_is_not_there_is_told() -> None:

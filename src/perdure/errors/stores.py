@@ -109,6 +109,17 @@ class SchemaLockedError(SchemaError):
         self.holders = tuple(holders)
 
 
+class SchemaUnknownError(SchemaError):
+    """A schema has a table `migrations` that isn't Perdure's, or is from before its first release."""
+
+    def __init__(self, schema: str) -> None:
+        super().__init__(
+            f"schema {schema!r} has a table of migrations, but not as any release of Perdure made it: "
+            "name another schema, or copy what it holds into a new one"
+        )
+        self.schema = schema
+
+
 class SchemaTooNewError(SchemaError):
     """The schema in the database was made by a newer version of Perdure."""
 

@@ -18,7 +18,14 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from perdure.checks import check_seconds
-from perdure.errors import InvalidArgumentError, LockHolder, SchemaLockedError, SchemaOutdatedError, SchemaTooNewError
+from perdure.errors import (
+    InvalidArgumentError,
+    LockHolder,
+    SchemaLockedError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    SchemaUnknownError,
+)
 from perdure.observation import keys
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import translated_errors
@@ -119,10 +126,15 @@ class Migrator:
 
         Raises:
             SchemaTooNewError: the schema was made by a newer version of Perdure.
+            SchemaUnknownError: it was made by one from before the first release, or by something else.
         """
         if not await connection.fetchval(self._sql["table_exists"], f"{self._names.quoted}.migrations"):
             return State(is_new=True, pending=[Pending(migration) for migration in self._known])
-        recorded = {row["number"]: row for row in await connection.fetch(self._sql["applied_migrations"])}
+        try:
+            applied = await connection.fetch(self._sql["applied_migrations"])
+        except asyncpg.UndefinedColumnError as error:
+            raise SchemaUnknownError(self._schema) from error
+        recorded = {row["number"]: row for row in applied}
         if (newest := max(recorded, default=0)) > self._known[-1].number:
             raise SchemaTooNewError(self._schema, newest, self._known[-1].number)
         return State(
