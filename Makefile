@@ -28,7 +28,7 @@ bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1,
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers) $(if $(GROWTH),--growth) $(if $(DEMO),--demo) $(if $(SCALE),--scale) $(if $(OUT),--out '$(OUT)') $(ARGS)
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
 
 coverage: $(INSTALLED) ## Run the tests and report lines and branches that none of them reaches
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
