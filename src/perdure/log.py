@@ -11,8 +11,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
 
-from perdure.checks import check_count as check_count  # noqa: PLC0414 - projections import it from here
-from perdure.checks import check_seconds, checked_id, checked_time
+from perdure.checks import check_count, check_seconds, checked_id, checked_time
 from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, check_category, registry
 from perdure.observation import keys

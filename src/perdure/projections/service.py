@@ -22,10 +22,10 @@ from perdure.projections.kinds import check_names, describe
 from perdure.projections.operations import ProjectionOperations, position_of
 from perdure.projections.options import RunnerOptions
 from perdure.projections.rebuilding import Rebuilding
-from perdure.projections.runner import Runner
 from perdure.projections.segments import MOST_SEGMENTS
 from perdure.projections.standing import tell_standing
 from perdure.projections.status import ProjectionStatus, read_status
+from perdure.projections.tables import BuildId
 from perdure.repository import RetryConfig
 from perdure.repository.retry import checked_retry
 from perdure.store import EventStore
@@ -173,7 +173,13 @@ class ProjectionService:
 
     async def status(self) -> list[ProjectionStatus]:
         """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
-        return [await _status(self._store, runner) for name in self._names for runner in self._builds.of(name)]
+        found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._store.database)}
+        return [
+            msgspec.structs.replace(found[runner.definition.build], trouble=runner.told_trouble)
+            for name in self._names
+            for runner in self._builds.of(name)
+            if runner.definition.build in found  # else it was dropped a moment ago
+        ]
 
     async def resume(self, name: str) -> None:
         """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
@@ -192,10 +198,3 @@ class ProjectionService:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
-
-
-async def _status(store: PostgreSQLEventStore, runner: Runner) -> ProjectionStatus:
-    build = runner.definition.build
-    found = await read_status(store.database, build.name)
-    status = next(one for one in found if (one.name, one.version, one.build) == build)
-    return msgspec.structs.replace(status, trouble=runner.told_trouble)

@@ -94,10 +94,10 @@ class Telling:
             "attempts": attempts,
         }
 
-    def _which(self, operation: str = "projection_batch") -> Keys:
+    def _which(self) -> Keys:
         name, version, build = self._build
         return {
-            "operation": operation,
+            "operation": "projection_batch",
             "projection": name,
             "projection_version": version,
             "projection_build": build,

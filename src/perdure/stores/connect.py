@@ -12,7 +12,7 @@ from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
 from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
-from perdure.stores.postgres.statements import quoted_schema
+from perdure.stores.postgres.statements import quoted_store_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 URL_VARIABLES: Final = ("PERDURE_DATABASE_URL", "DATABASE_URL")
@@ -88,7 +88,7 @@ async def connect(
             await store.append_to_stream("user-123", NO_STREAM, [UserRegistered(...)])
     """
     # Before a server is started for nothing.
-    quoted_schema(schema)
+    quoted_store_schema(schema)
     check_flag("migrate", migrate)
     check_count("payload_limit", payload_limit, 1)
     async with (

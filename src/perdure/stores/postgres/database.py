@@ -16,7 +16,7 @@ from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
-from perdure.stores.postgres.statements import quoted_schema
+from perdure.stores.postgres.statements import quoted_store_schema
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -75,7 +75,7 @@ class Database:
         if revive is not None:
             check_function("revive", revive)
         self.schema = schema
-        self.quoted_schema = quoted_schema(schema)
+        self.quoted_schema = quoted_store_schema(schema)
         self._url = url
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout

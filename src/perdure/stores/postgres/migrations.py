@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perdure.checks import check_count
-from perdure.stores.postgres.statements import fill_in, quoted_schema
+from perdure.stores.postgres.statements import fill_in, quoted_store_schema
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -53,7 +53,7 @@ class Names:
 
     def __init__(self, schema: str, namespace: int | None = None) -> None:
         self.schema = schema
-        self.quoted = quoted_schema(schema)
+        self.quoted = quoted_store_schema(schema)
         if namespace is not None:
             check_count("namespace", namespace, 1, 2**15 - 1)
         # Fifteen bits, not zero: the upper part of a positive bigint, beside 48 bits of position.

@@ -13,7 +13,7 @@ import asyncpg
 
 from perdure.errors import ConfigurationError, InvalidArgumentError
 from perdure.errors.wording import shown
-from perdure.stores.postgres.statements import Statements, quote_identifier, quoted_schema
+from perdure.stores.postgres.statements import Statements, quote_identifier, quoted_store_schema
 
 _FOLDER: Final = Path(__file__).parent / "sql" / "roles"
 
@@ -57,7 +57,7 @@ def _statements_of(schema: str, grant: Grant) -> list[str]:
 
 
 def _names(schema: str, role: str) -> dict[str, str]:
-    quoted, quoted_role = quoted_schema(schema), quote_identifier(role, "role")
+    quoted, quoted_role = quoted_store_schema(schema), quote_identifier(role, "role")
     return {
         "schema": quoted,
         "schema_literal": _within_quotes(quoted),

@@ -63,15 +63,24 @@ def quote_identifier(name: str, argument: str = "name") -> str:
 
 
 def quoted_schema(schema: str) -> str:
-    """The name of a schema that holds a store, quoted.
+    """The name of a schema for tables, quoted.
 
     Raises:
-        InvalidArgumentError: it can't be a name, is one of PostgreSQL's own, or holds ``$$``, which would end the body
-            of a function.
+        InvalidArgumentError: it can't be a name, or is one of PostgreSQL's own.
     """
     quoted = quote_identifier(schema, "schema")
     if schema.startswith("pg_") or schema == "information_schema":
         raise InvalidArgumentError("schema", f"{schema!r} is PostgreSQL's own: choose another name")
+    return quoted
+
+
+def quoted_store_schema(schema: str) -> str:
+    """The name of a schema that holds a store, quoted.
+
+    Raises:
+        InvalidArgumentError: as by `quoted_schema`, or it holds ``$$``, which would end the body of a function.
+    """
+    quoted = quoted_schema(schema)
     if "$$" in schema:
         raise InvalidArgumentError("schema", f"{schema!r} holds $$, which ends the body of a function")
     return quoted
