@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import pytest
 
 from perdure.errors import ProjectionPausedError
 from perdure.events import handles
+from perdure.projection import TableProjection
 from perdure.projections.operations import ParkedEvent, ProjectionOperations
 from perdure.projections.runner import Runner
 from perdure.projections.service import ProjectionService
@@ -49,6 +51,10 @@ class Guarded(Pages, table="guarded", key="page", on_failure="park"):
 
 class Pausing(Guarded, table="pausing", key="page", on_failure="pause"):
     """The same, but it pauses."""
+
+
+def guarded(store: PostgreSQLEventStore, projection: TableProjection[Any], **options: Any) -> ProjectionService:
+    return ProjectionService(store, [projection], retry=AT_ONCE, **options)
 
 
 def visit(page: str, visitor: str = "x") -> Visited:

@@ -35,6 +35,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold_tables
 from tests.projections.checking import check_against_fold, tables_in
 from tests.projections.counting import Closed, Ignored, Moved, Pages, Visited
+from tests.projections.sabotage import Saboteur
 from tests.stores.postgres.races import durability, record_durability
 from tests.stress.segments import advance_naively
 
@@ -96,38 +97,6 @@ async def test_any_cut_into_batches_gives_the_same_rows(
 
 
 # --- Whatever crashes where -------------------------------------------------------------------------------------------
-
-
-class Saboteur:
-    """Cuts the connection before, or after, one statement of a service, counted from 1."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        self.at, self.after = at, after
-        self.count = 0
-        self.tasks: set[Any] = set()
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("execute", "fetch", "fetchrow", "fetchval"):
-            monkeypatch.setattr(asyncpg.Connection, name, self._sabotaged(getattr(asyncpg.Connection, name)))
-
-    def _sabotaged(self, original: Any) -> Any:
-        async def sabotaged(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
-            task = asyncio.current_task()
-            assert task is not None
-            if not task.get_name().startswith("perdure projection"):
-                return await original(connection, *arguments, **options)
-            self.count += 1
-            is_hit = self.count == self.at
-            if is_hit and not self.after:
-                connection.terminate()
-                raise ConnectionResetError("cut before")
-            result = await original(connection, *arguments, **options)
-            if is_hit:
-                connection.terminate()
-                raise ConnectionResetError("cut after")
-            return result
-
-        return sabotaged
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -1,5 +1,6 @@
 """Events that fail: tried again, then the projection pauses, tells, and goes on when it is asked to."""
 
+import asyncio
 import logging
 import re
 from random import Random
@@ -123,6 +124,24 @@ async def test_a_success_in_between_ends_the_count_of_attempts(store: PostgreSQL
         await service.wait_for("unsteady", saved, timeout=30)
 
     assert projection.tries == 6
+
+
+async def test_a_handler_that_raises_what_cancels_a_task_fails_like_any_other(store: PostgreSQLEventStore) -> None:
+    """It would end the task that runs the projection, without a word."""
+
+    class Cancelling(Pages, table="cancelling", key="page"):
+        @handles
+        def broken(self, event: Broken, row: Page | None) -> Page | None:
+            raise asyncio.CancelledError
+
+    async with ProjectionService(store, [Cancelling()], retry=AT_ONCE) as service:
+        saved = await store.append_to_stream("x-1", ANY, [a_visit(), Broken(page="a")])
+        await paused(service, "cancelling", saved.global_position)
+        (status,) = await service.status()
+
+    assert status.failure is not None
+    assert (status.failure.kind, status.failure.error_type) == ("handler", "RuntimeError")
+    assert "CancelledError" in status.failure.traceback
 
 
 async def test_resuming_what_runs_does_nothing(store: PostgreSQLEventStore) -> None:

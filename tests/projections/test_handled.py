@@ -34,7 +34,8 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Broken, Closed, Ignored, Moved, Visited
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
 from tests.projections.rebuilding import until_shown
-from tests.projections.test_exactly_once import Saboteur, drawn_events, start_anew
+from tests.projections.sabotage import Saboteur
+from tests.projections.test_exactly_once import drawn_events, start_anew
 
 ONCE = RetryConfig(max_attempts=1)
 

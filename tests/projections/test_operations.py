@@ -1,7 +1,6 @@
 """What operators do with projections: retry, skip, pause, resume, wait; and the record of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from string import ascii_letters
 from typing import Any
 
@@ -16,19 +15,17 @@ from perdure.errors import (
     UnknownProjectionError,
     UnsupportedOperationError,
 )
-from perdure.projection import TableProjection
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.service import ProjectionService
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, tables_in
 from tests.projections.counting import Broken, Moved
 from tests.projections.parking_lot import (
-    AT_ONCE,
     FAILED,
     SKIPPED,
     Guarded,
     Pausing,
+    guarded,
     page,
     parked,
     paused,
@@ -39,21 +36,7 @@ from tests.projections.parking_lot import (
     visit,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
-
-
-@pytest.fixture
-async def elsewhere(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
-    """The store as another process has it."""
-    async with PostgreSQLEventStore(database_url) as store:
-        yield store
-
-
-def guarded(store: PostgreSQLEventStore, projection: TableProjection[Any], **options: Any) -> ProjectionService:
-    return ProjectionService(store, [projection], retry=AT_ONCE, **options)
+pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
 # --- Retrying ---------------------------------------------------------------------------------------------------------

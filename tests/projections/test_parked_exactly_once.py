@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from string import ascii_letters
 from typing import Any
@@ -34,18 +33,10 @@ from tests.projections.parking_lot import (
     until_parked,
     visit,
 )
-from tests.projections.test_exactly_once import Saboteur, start_anew, started
+from tests.projections.sabotage import Saboteur
+from tests.projections.test_exactly_once import start_anew, started
 
-
-@pytest.fixture(autouse=True)
-def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
-
-
-@pytest.fixture
-async def elsewhere(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
-    async with PostgreSQLEventStore(database_url) as store:
-        yield store
+pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
 # --- Whatever is cut where --------------------------------------------------------------------------------------------

@@ -25,18 +25,17 @@ from perdure.projection import ChildRows, TableProjection, child_table
 from perdure.projections.definition import Definition
 from perdure.projections.failing import EventFailure, TooManyParkedError, kind_of
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, tables_in
 from tests.projections.counting import Broken, Moved, Page, Pages, Total, Visited, Visitor
 from tests.projections.parking_lot import (
-    AT_ONCE,
     FAILED,
     SKIPPED,
     WAITING,
     Guarded,
     Pausing,
     everything_parked,
+    guarded,
     page,
     parked,
     paused,
@@ -47,14 +46,7 @@ from tests.projections.parking_lot import (
     visit,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.projections.runner._BEAT", 0.01)
-
-
-def guarded(store: PostgreSQLEventStore, projection: TableProjection[Any], **options: Any) -> ProjectionService:
-    return ProjectionService(store, [projection], retry=AT_ONCE, **options)
+pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
 # --- What is kept of a failure ----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-from typing import Any
 
 import asyncpg
 import pytest
@@ -17,6 +16,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
 from tests.projections.rebuilding import builds, until_shown, visits
+from tests.projections.sabotage import Saboteur
 from tests.projections.test_exactly_once import started
 
 EVENTS = 2000
@@ -53,37 +53,6 @@ async def test_kill_9_of_a_rebuilding_process_never_shows_a_half_built_table(
     assert await check_against_fold(store, database_url, Pages(), build=2) == EVENTS
 
 
-class Cut:
-    """Cuts the connection before, or after, one statement of the end of a rebuild, counted from 1."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        self.at, self.after = at, after
-        self.count = 0
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("execute", "fetch", "fetchrow", "fetchval"):
-            monkeypatch.setattr(asyncpg.Connection, name, self._cutting(getattr(asyncpg.Connection, name)))
-
-    def _cutting(self, original: Any) -> Any:
-        async def cutting(connection: asyncpg.Connection, *arguments: Any, **options: Any) -> Any:
-            task = asyncio.current_task()
-            assert task is not None
-            if not task.get_name().endswith("finishing"):
-                return await original(connection, *arguments, **options)
-            self.count += 1
-            is_hit = self.count == self.at
-            if is_hit and not self.after:
-                connection.terminate()
-                raise ConnectionResetError("cut before")
-            result = await original(connection, *arguments, **options)
-            if is_hit:
-                connection.terminate()
-                raise ConnectionResetError("cut after")
-            return result
-
-        return cutting
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_it_whole(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, after: bool
@@ -98,13 +67,13 @@ async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_
         await service.wait_for("pages", 20, timeout=30)
         while True:
             at += 1
-            cut = Cut(at, after=after)
+            saboteur = Saboteur(at, after=after, by="finishing")
             with pytest.MonkeyPatch.context() as cutting:
-                cut.install(cutting)
+                saboteur.install(cutting)
                 asked = await operations.rebuild("pages")
                 await until_shown(store, BuildId("pages", 1, asked.build))
                 assert await shown_visits(connection) == 20
-            if cut.count < at:
+            if saboteur.count < at:
                 break  # it was shown before its turn came: every statement has been hit
 
     assert at > 10

@@ -5,6 +5,7 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
@@ -17,6 +18,9 @@ from perdure.projection import ChildRows
 from perdure.projections.definition import Definition, Handling
 from perdure.projections.failing import EventFailure, Failure
 from perdure.projections.tables import Key, Table
+
+_RAISED: Final = (Exception, CancelledError)
+"""What the user's code raises: a handler awaits nothing, so that nobody but itself cancels it."""
 
 Rows = dict[str, dict[Key, bytes]]
 """Rows as JSON, by table and key. A row that isn't there isn't stored."""
@@ -141,8 +145,8 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
         try:
             event = stored.decode()
             keys = [key for key in definition.keys(event, copy(stored)) if scope.holds(definition.table, key)]
-        except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
-            return Plan(steps, diverted, Failure(stored, error))
+        except _RAISED as error:
+            return Plan(steps, diverted, Failure(stored, _told(error)))
         reached: list[tuple[Key, dict[str, list[Key]]]] = []
         for key in keys:
             if (position, key) in scope.skipped:
@@ -154,8 +158,8 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
                 continue
             try:
                 children = {child: definition.child_keys(child, event, key) for child in handling.children}
-            except Exception as error:  # noqa: BLE001 - as above
-                return Plan(steps, diverted, Failure(stored, error, (key,)))
+            except _RAISED as error:
+                return Plan(steps, diverted, Failure(stored, _told(error), (key,)))
             reached.append((key, children))
         if reached:
             steps.append(Step(stored, event, handling, reached))
@@ -181,11 +185,20 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
         for number, (key, _) in enumerate(step.keys):
             try:
                 outcomes.append(_handle(definition, step, number, rows))
-            except Exception as error:  # noqa: BLE001 - the user's code, which may raise anything
-                return Folded(changes, Failure(step.stored, error, (key,)))
+            except _RAISED as error:
+                return Folded(changes, Failure(step.stored, _told(error), (key,)))
         for outcome in outcomes:
             _apply(definition, outcome, changes)
     return Folded(changes, batch.failure)
+
+
+def _told(error: Exception | CancelledError) -> Exception:
+    """What failed. A CancelledError that goes further would end the task that runs the projection, without a word."""
+    if isinstance(error, Exception):
+        return error
+    failed = RuntimeError("it raised CancelledError, though nobody cancelled it")
+    failed.__cause__ = error
+    return failed
 
 
 class _Outcome(NamedTuple):
