@@ -194,7 +194,7 @@ class Unspeakable(Exception):  # noqa: N818 - as people write them
 
 
 @pytest.mark.parametrize("error", [Empty(), Unspeakable(), Exception("NUL \x00, surrogate \ud800")])
-async def test_27_an_error_without_words_or_with_odd_ones_is_kept_too(
+async def test_regression_27_an_error_without_words_or_with_odd_ones_is_kept_too(
     store: PostgreSQLEventStore, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A test's log goes from one process to another, which no lone surrogate does.

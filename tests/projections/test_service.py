@@ -379,7 +379,7 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
 # --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------
 
 
-async def test_19_a_killed_listener_does_not_put_it_to_sleep(
+async def test_regression_19_a_killed_listener_does_not_put_it_to_sleep(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
 ) -> None:
     listeners = (
@@ -394,7 +394,7 @@ async def test_19_a_killed_listener_does_not_put_it_to_sleep(
             await service.wait_for("pages", saved, timeout=30)
 
 
-async def test_19_every_connection_killed_is_waited_out(
+async def test_regression_19_every_connection_killed_is_waited_out(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
 ) -> None:
     others = (
@@ -413,7 +413,7 @@ async def test_19_every_connection_killed_is_waited_out(
     await check_against_fold(store, database_url, Pages())
 
 
-async def test_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
+async def test_regression_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
     async def revived() -> str:
         await server.ensure_running()
         return server.url
@@ -434,7 +434,7 @@ async def test_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 1000])
-async def test_23_no_event_is_skipped_or_repeated_at_a_restart_or_when_going_live(
+async def test_regression_23_no_event_is_skipped_or_repeated_at_a_restart_or_when_going_live(
     store: PostgreSQLEventStore, database_url: str, batch_size: int
 ) -> None:
     for count in (3, 4, 1, 12):
@@ -447,7 +447,7 @@ async def test_23_no_event_is_skipped_or_repeated_at_a_restart_or_when_going_liv
         assert await check_against_fold(store, database_url, Pages()) == live.global_position
 
 
-async def test_24_checkpoints_keep_moving_under_load(store: PostgreSQLEventStore, database_url: str) -> None:
+async def test_regression_24_checkpoints_keep_moving_under_load(store: PostgreSQLEventStore, database_url: str) -> None:
     seen: set[int] = set()
     async with ProjectionService(store, [Pages()], batch_size=10) as service:
 
@@ -463,7 +463,7 @@ async def test_24_checkpoints_keep_moving_under_load(store: PostgreSQLEventStore
     assert await check_against_fold(store, database_url, Pages()) == 240
 
 
-async def test_27_a_renamed_class_still_gets_its_old_events(
+async def test_regression_27_a_renamed_class_still_gets_its_old_events(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.append_to_stream("x-1", ANY, visits(2))

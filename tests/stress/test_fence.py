@@ -3,7 +3,7 @@
 from tests.stress.fence import stress
 
 
-async def test_regression_10_to_16_followers_miss_nothing_where_the_naive_reader_does(database_url: str) -> None:
+async def test_regression_10_followers_miss_nothing_where_the_naive_reader_does(database_url: str) -> None:
     figures = await stress(database_url, seconds=4)
 
     assert (figures.missed, figures.duplicates, figures.is_one_order) == (0, 0, True), figures
