@@ -73,7 +73,7 @@ async def test_event_types_bear_any_name_without_white_space(
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES[:7])  # the worst: making a schema takes a moment
 async def test_a_store_and_its_read_models_live_in_schemas_of_any_name(empty_database_url: str, name: str) -> None:
-    projection, other = named_projection(name[:50]), f"{name[:40]}'"
+    projection, other = named_projection(name[:50]), f"{name[:36]}$$ '"
     async with PostgreSQLEventStore(empty_database_url, schema=name) as store:
         saved = await store.append_to_stream("note-1", 0, [Named(name=name)])
         async with ProjectionService(store, [projection], schema=other) as service:

@@ -18,7 +18,8 @@ from perdure.errors import (
     ProjectionPausedError,
     ProjectionShapeError,
 )
-from perdure.events import StoredEvent, handles
+from perdure.events import StoredEvent, handles, registry
+from perdure.events import event as event_type
 from perdure.projection import Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.builds import Builds
 from perdure.projections.fold import EVERYTHING
@@ -33,7 +34,7 @@ from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Broken, Closed, Ignored, Moved, Visited
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
-from tests.projections.rebuilding import until_shown
+from tests.projections.rebuilding import until_ready, until_shown
 from tests.projections.sabotage import Saboteur
 from tests.projections.test_exactly_once import drawn_events, start_anew
 
@@ -166,6 +167,28 @@ async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
     assert await connection.fetchval("select count(*) from visit_counts__v1") == len(
         await connection.fetch("select from visit_counts__v2")
     )
+
+
+async def test_a_rebuild_makes_its_tables_anew_and_shows_them(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=4))
+    operations = ProjectionOperations(store)
+    async with ProjectionService(store, [VisitCounts()], batch_size=4) as service:
+        await service.wait_for("visit_counts", saved, timeout=30)
+        await operations.rebuild("visit_counts")
+        await until_shown(store, BuildId("visit_counts", 1, 2))
+        assert await counts_in(connection) == counted(await store.read_all_events())
+
+        await connection.execute("update visit_counts__v1_2 set visits = 1000")
+        await operations.rebuild("visit_counts", switch="manual")
+        ready = await until_ready(store, BuildId("visit_counts", 1, 3))
+        assert [difference.table for difference in ready.differences] == ["visit_counts"]
+        await operations.switch("visit_counts")
+        later = await store.append_to_stream("x-1", ANY, drawn_events(5, seed=5))
+        await service.wait_for("visit_counts", later, timeout=30)
+
+    assert await counts_in(connection) == counted(await store.read_all_events())
 
 
 async def test_changed_tables_without_a_new_version_are_refused(store: PostgreSQLEventStore) -> None:
@@ -382,6 +405,30 @@ async def test_a_sink_that_fails_gets_its_event_again_and_keeps_what_came_before
 
     assert await lines_in(connection) == [1, 2, 3, 4]
     assert set(sink.seen) == {1, 2, 3, 4}
+
+
+async def test_an_event_of_a_type_without_a_class_is_told_as_such(store: PostgreSQLEventStore) -> None:
+    """A sink gets every event; this one decodes them all."""
+
+    class Decoding(Projection, name="decoding"):
+        async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
+            event.decode()
+
+    @event_type("test.projections.forgotten")
+    class Forgotten:
+        page: str
+
+    saved = await store.append_to_stream("x-1", ANY, [*visits("a"), Forgotten(page="a")])
+    with pytest.MonkeyPatch.context() as forgetting:
+        by_name = {name: known for name, known in registry._by_name.items() if name != "test.projections.forgotten"}
+        forgetting.setattr(registry, "_by_name", by_name)
+        async with ProjectionService(store, [Decoding()], retry=ONCE) as service:
+            with pytest.raises(ProjectionPausedError, match="forgotten"):
+                await service.wait_for("decoding", saved, timeout=30)
+            (status,) = await service.status()
+
+    assert status.failure is not None
+    assert (status.failure.global_position, status.failure.kind) == (2, "unknown_type")
 
 
 async def test_a_sink_takes_the_types_it_names_and_batches_as_they_come(

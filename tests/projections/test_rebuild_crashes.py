@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,12 +13,14 @@ from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.tables import BuildId
 from perdure.repository import RetryConfig
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
-from tests.projections.rebuilding import builds, until_shown, visits
+from tests.projections.rebuilding import builds, until, until_shown, visits
 from tests.projections.sabotage import Saboteur
 from tests.projections.test_exactly_once import started
+from tests.stores.postgres.embedded import FAST, kill_server
 
 EVENTS = 2000
 
@@ -51,6 +54,33 @@ async def test_kill_9_of_a_rebuilding_process_never_shows_a_half_built_table(
     assert reached == sorted(reached)
     assert await shown_visits(connection) == EVENTS
     assert await check_against_fold(store, database_url, Pages(), build=2) == EVENTS
+
+
+async def test_kill_9_of_the_server_amid_a_rebuild_is_waited_out(tmp_path: Path) -> None:
+    async def revived() -> str:
+        await server.ensure_running()
+        return server.url
+
+    second = BuildId("pages", 1, 2)
+    async with (
+        EmbeddedPostgreSQL(tmp_path / ".perdure", settings=FAST) as server,
+        PostgreSQLEventStore(server.url, revive=revived) as store,
+        ProjectionService(store, [Pages()], batch_size=20) as service,
+    ):
+        await store.append_to_stream("x-1", ANY, visits(EVENTS))
+        await service.wait_for("pages", EVENTS, timeout=60)
+        await ProjectionOperations(store).rebuild("pages", segments=3)
+
+        async def has_begun() -> bool:
+            return (await builds(store))[second].global_position > 0
+
+        await until(has_begun)
+        await asyncio.to_thread(kill_server, tmp_path / ".perdure")
+        await until_shown(store, second)
+        saved = await store.append_to_stream("x-1", ANY, visits(1))
+        await service.wait_for("pages", saved, timeout=60)
+
+        assert await check_against_fold(store, server.url, Pages(), build=2) == saved.global_position
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
