@@ -1,4 +1,4 @@
-"""``perdure projections rebuild``, ``switch`` and ``rollback``: other builds of a projection beside what is shown."""
+"""``perdure projections rebuild``, ``switch``, ``rollback``, ``drop``: other builds beside what is shown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from perdure.projections.build_operations import SwitchMode
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.status import ProjectionStatus
 
+_Done = Literal["rebuilding", "cancelled", "switched", "rolled back", "dropped"]
 _REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")
 
 
 class BuildChange(msgspec.Struct):
     """What was done with builds, and how they are."""
 
-    done: Literal["rebuilding", "cancelled", "switched", "rolled back"]
+    done: _Done
     builds: list[ProjectionStatus]
 
 
@@ -86,8 +87,27 @@ async def rollback(session: Session, name: str, reason: str | None) -> Report:
     return _report("rolled back", [now], text, session.again("projections status", name))
 
 
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("--version", metavar="N", type=click.IntRange(1), required=True, help="Of this version.")
+@click.option("--build", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="This build of it.")
+@_REASON
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@answering
+async def drop(session: Session, name: str, version: int, build: int, reason: str | None, *, yes: bool) -> Report:
+    """Drop a build that isn't shown, with its tables."""
+    again = session.again("projections drop", name, version=version, build=build, reason=reason)
+    what = f"{name} version {version} build {build}"
+    session.confirm(f"{what} and its tables will be dropped.", yes=yes, command=again)
+    async with session.store() as store:
+        operations = ProjectionOperations(store)
+        await operations.drop(name, version, build, reason)
+        left = await operations.status(name)
+    return _report("dropped", left, f"{what} is dropped.", session.again("projections status", name))
+
+
 def _report(
-    done: Literal["rebuilding", "cancelled", "switched", "rolled back"],
+    done: _Done,
     builds: list[ProjectionStatus],
     text: str,
     following: str,

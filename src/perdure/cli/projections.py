@@ -10,8 +10,9 @@ from typing import Final
 import click
 import msgspec
 
+from perdure.cli.actions import actions
 from perdure.cli.answering import Family, answering, answering_on_and_on
-from perdure.cli.builds import cancel_rebuild, rebuild, rollback, switch
+from perdure.cli.builds import cancel_rebuild, drop, rebuild, rollback, switch
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
@@ -73,7 +74,7 @@ def projections() -> None:
     """Projections: how they are, pause, resume, wait, rebuild."""
 
 
-for _one in (rebuild, cancel_rebuild, switch, rollback):
+for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions):
     projections.add_command(_one)
 
 
