@@ -304,16 +304,32 @@ async def test_a_role_that_may_not_look_at_the_sequence_is_refused_rather_than_s
         await connection.execute("drop owned by fence_stranger; drop role fence_stranger")
 
 
-async def test_a_standby_is_refused(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_a_standby_goes_by_what_was_published(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
     # There is no standby here: a function of that name, found first, says that this is one.
+    await store.append_to_stream("note-1", ANY, notes(1, 2, 3))
+    await connection.execute("update perdure.published set global_position = 2")
     await connection.execute("create function perdure.pg_is_in_recovery() returns boolean return true")
     name = await connection.fetchval("select current_database()")
     await connection.execute(f'alter database "{name}" set search_path = perdure, pg_catalog')
     async with other_connection(store.database._url) as standby:
-        for question in ("select * from perdure.safe_position()", "select perdure.refuse_standby()"):
+        [position] = await standby.fetch("select * from perdure.safe_position()")
+        assert tuple(position) == (2, 3)
+        assert await standby.fetchval("select perdure.is_safe(2)")
+        for question in ("select perdure.is_safe(3)", "select perdure.refuse_standby()"):
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await standby.execute(question)
             assert refused.value.sqlstate == "PD003"
+
+
+async def test_nothing_is_published_where_nobody_receives_it(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    await store.append_to_stream("note-1", ANY, notes(1))
+
+    [published] = await connection.fetch("select * from perdure.publish_position()")
+    assert tuple(published) == (None, None)
 
 
 async def test_the_refusal_of_the_fence_is_an_error_of_ours(database_url: str, connection: asyncpg.Connection) -> None:

@@ -5,6 +5,6 @@
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata, recorded_at
 from {schema}.events
 where category = $4 and global_position > $1 and global_position + 0 <= $2
-    and {schema}.refuse_standby() and event_type = any($5)
+    and {schema}.is_safe($2) and event_type = any($5)
 order by global_position
 limit $3

@@ -1,6 +1,6 @@
 -- What a reader reads: the log, what is kept beside it, and the views for people.
 grant select on
-    {schema}.events, {schema}.streams, {schema}.categories, {schema}.event_types, {schema}.snapshots,
+    {schema}.events, {schema}.streams, {schema}.categories, {schema}.event_types, {schema}.snapshots, {schema}.published,
     {schema}.projections, {schema}.projection_segments, {schema}.projection_runners, {schema}.parked_events,
     {schema}.projection_actions, {schema}.inline_streams, {schema}.migrations, {schema}.roles
 to {role}
