@@ -124,7 +124,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
 # --- Whoever runs it too ----------------------------------------------------------------------------------------------
 
 
-async def test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
+async def test_regression_22_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Storage.load
@@ -158,7 +158,7 @@ async def test_without_the_fence_a_late_writer_would_spoil_the_rows(
     """The test before this one can fail: it does when nobody looks at epochs and positions."""
     monkeypatch.setattr(Segments, "advance", advance_naively)
     with pytest.raises(AssertionError):
-        await test_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
+        await test_regression_22_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
             store, database_url, monkeypatch
         )
 

@@ -483,7 +483,7 @@ async def test_when_a_waiting_event_fails_it_stays_with_what_comes_after_it(
         await check_against_fold(store, database_url, Twice())
 
 
-async def test_25_parked_events_are_read_through_upcasters_that_came_later(
+async def test_regression_25_parked_events_are_read_through_upcasters_that_came_later(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_by_name", dict(registry._by_name))

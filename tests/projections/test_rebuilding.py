@@ -46,6 +46,29 @@ async def test_a_rebuild_catches_up_and_is_shown(
     assert actions == ["rebuild asked", "compared", "switched"]
 
 
+async def test_regression_13_a_rebuild_skips_no_event_that_commits_late(
+    store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        early = await store.append_to_stream("x-1", ANY, visits(5))
+        await service.wait_for("pages", early, timeout=30)
+        async with store.transaction() as late:
+            await store.append_to_stream("x-2", ANY, visits(7), tx=late)
+            last = await store.append_to_stream("x-1", ANY, visits(3))
+            await ProjectionOperations(store).rebuild("pages")
+
+            async def has_read_all_that_it_may() -> bool:
+                found = await builds(store)
+                return SECOND in found and found[SECOND].global_position >= early.global_position
+
+            await until(has_read_all_that_it_may)
+        await until_shown(store, SECOND)
+        await service.wait_for("pages", last, timeout=30)
+        assert await total(connection) == 15
+
+    assert await check_against_fold(store, database_url, Pages(), build=2) == last.global_position
+
+
 async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_is_left(
     store: PostgreSQLEventStore, database_url: str
 ) -> None:

@@ -447,9 +447,13 @@ async def test_regression_23_no_event_is_skipped_or_repeated_at_a_restart_or_whe
         assert await check_against_fold(store, database_url, Pages()) == live.global_position
 
 
-async def test_regression_24_checkpoints_keep_moving_under_load(store: PostgreSQLEventStore, database_url: str) -> None:
+@pytest.mark.parametrize("segments", [1, 8])
+async def test_regression_24_checkpoints_keep_moving_under_load(
+    store: PostgreSQLEventStore, database_url: str, segments: int
+) -> None:
+    """All of them, those of segments for which nothing comes, too: they are one for whoever waits."""
     seen: set[int] = set()
-    async with ProjectionService(store, [Pages()], batch_size=10) as service:
+    async with ProjectionService(store, [Pages()], batch_size=10, segments=segments) as service:
 
         async def append(writer: int) -> None:
             for _ in range(20):

@@ -96,7 +96,7 @@ async def test_a_long_history_is_read_a_page_at_a_time(
     assert max(pages) == PAGE_SIZE
 
 
-async def test_an_append_between_two_pages_is_no_surprise(
+async def test_regression_02_an_append_between_two_pages_is_no_surprise(
     store: FaultyStore, accounts: Repository[Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.intrude(*[Audited()] * PAGE_SIZE)

@@ -50,7 +50,7 @@ async def until_building(connection: asyncpg.Connection, index: str = "events_ty
 # --- While others append ----------------------------------------------------------------------------------------------
 
 
-async def test_appends_go_on_while_an_index_is_built(
+async def test_regression_29_appends_go_on_while_an_index_is_built(
     database_url: str, store: PostgreSQLEventStore, connection: asyncpg.Connection, release: Release
 ) -> None:
     release()
@@ -91,7 +91,7 @@ async def test_migrations_under_running_appends_lose_nothing(
     assert await schema.verify(database_url) == []
 
 
-async def test_an_append_waits_no_longer_than_the_lock_timeout(
+async def test_regression_29_an_append_waits_no_longer_than_the_lock_timeout_for_a_column_that_is_added(
     database_url: str, store: PostgreSQLEventStore, connection: asyncpg.Connection, release: Release
 ) -> None:
     release({"01_events.locking.sql": "alter table {schema}.events add column extra text"})

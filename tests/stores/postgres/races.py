@@ -30,13 +30,15 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def until_waiting(connection: asyncpg.Connection, count: int = 1) -> None:
-    """Until so many sessions of this database wait for a lock."""
+async def until_waiting(connection: asyncpg.Connection, count: int = 1, *tasks: asyncio.Task[Any]) -> None:
+    """Until so many sessions of this database wait for a lock, or one of the tasks is done, which shouldn't be."""
     query = """
         select count(*) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_backend_pid()
     """
-    while await connection.fetchval(query) < count:  # noqa: ASYNC110 - the server has no event for it
+    while await connection.fetchval(query) < count:
+        if any(task.done() for task in tasks):
+            break
         await asyncio.sleep(0.001)
 
 

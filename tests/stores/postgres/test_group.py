@@ -322,22 +322,26 @@ async def test_a_commit_whose_stream_is_locked_holds_back_the_later_ones_of_the_
         assert texts(await store.read_stream("note-a")) == ["first", "second"]
 
 
-async def test_an_insert_around_the_stream_lock_is_waited_for_and_conflicts(
-    database_url: str, connection: asyncpg.Connection
+@pytest.mark.parametrize("beside", [0, 1])
+async def test_regression_04_an_insert_around_the_stream_lock_is_waited_for_and_never_taken_for_ours(
+    database_url: str, connection: asyncpg.Connection, beside: int
 ) -> None:
     async with one_lane(database_url) as store, other_connection(database_url) as other:
         transaction = other.transaction()
         await transaction.start()
         await insert(other, "note-a", 1, "theirs")
         ours = asyncio.create_task(store.append_to_stream("note-a", NO_STREAM, notes("ours")))
-        anything = asyncio.create_task(store.append_to_stream("note-a", ANY, notes("anything")))
-        await until_waiting(connection)
+        others = [
+            asyncio.create_task(store.append_to_stream("note-a", ANY, notes("in one batch"))) for _ in range(beside)
+        ]
+        await until_waiting(connection, 1, ours)
         await transaction.commit()
 
         with pytest.raises(OptimisticConcurrencyError) as conflict:
             await ours
-        assert (await anything).stream_version == 2
+        assert [(await other).stream_version for other in others] == [2] * beside
         assert conflict.value.actual_version == 1
+        assert texts(await store.read_stream("note-a")) == ["theirs"] + ["in one batch"] * beside
 
 
 # --- Lost connections -------------------------------------------------------------------------------------------------

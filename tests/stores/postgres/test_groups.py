@@ -242,6 +242,26 @@ async def test_single_appends_to_a_stream_of_a_group_wait_for_it_and_keep_their_
     assert other.stream_version == 1
 
 
+async def test_regression_01_of_two_groups_that_rely_on_what_the_other_changes_one_is_told(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    await add_gate(connection)
+    await close_gate(connection)
+    first = asyncio.create_task(
+        store.append_to_streams(group("note-a", text="gated"), conditions={"note-b": NO_STREAM})
+    )  # has checked, can't write yet
+    await until_waiting(connection)
+    second = asyncio.create_task(store.append_to_streams(group("note-b"), conditions={"note-a": NO_STREAM}))
+    await until_waiting(connection, 2, second)
+    await open_gate(connection)
+
+    await first
+    with pytest.raises(OptimisticConcurrencyError) as conflict:
+        await second
+    assert (conflict.value.stream_id, conflict.value.actual_version) == ("note-a", 1)
+    assert texts(await store.read_all_events()) == ["gated"]
+
+
 async def test_a_condition_holds_up_appends_to_its_stream_until_the_group_is_committed(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:

@@ -30,7 +30,7 @@ async def test_regression_06_no_append_comes_between_the_check_and_the_write_of_
     first = asyncio.create_task(store.append_to_stream("note-1", there, notes("gated")))  # has checked, can't write yet
     await until_waiting(connection)
     second = asyncio.create_task(other.append_to_stream("note-1", there, notes("second")))
-    await until_waiting(connection, 2)
+    await until_waiting(connection, 2, second)
     await open_gate(connection)
 
     assert (await first).stream_version == there + 1
@@ -52,7 +52,7 @@ async def test_regression_02_the_version_is_read_after_the_stream_is_locked(
     async with store.transaction() as tx:
         await store.append_to_stream("note-1", ANY, notes("ours"), tx=tx)
         waiting = [asyncio.create_task(append_in_transaction(expected)) for expected in (0, 1)]
-        await until_waiting(connection, 2)
+        await until_waiting(connection, 2, *waiting)
     stale, fresh = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert isinstance(stale, OptimisticConcurrencyError)

@@ -57,6 +57,20 @@ async def test_appends_are_committed_with_the_callers_own_statements(
     assert (second.stream_version, second.global_positions, third.global_positions) == (2, (2,), (3,))
 
 
+async def test_regression_03_what_a_transaction_relies_on_twice_does_not_conflict_with_itself(
+    store: PostgreSQLEventStore,
+) -> None:
+    await store.append_to_stream("limit-1", NO_STREAM, notes("limit"))
+    async with store.transaction() as tx:
+        for n in range(2):
+            appends = [(f"note-{n}", NO_STREAM, notes(n)), ("note-both", n, notes(n))]
+            await store.append_to_streams(appends, conditions={"limit-1": 1}, tx=tx)
+        await store.append_to_stream("limit-1", 1, notes("raised"), tx=tx)
+        await store.append_to_streams([("note-both", 2, notes("last"))], conditions={"limit-1": 2}, tx=tx)
+
+    assert texts(await store.read_stream("note-both")) == ["0", "1", "last"]
+
+
 async def test_an_exception_rolls_all_of_it_back(store: PostgreSQLEventStore, outbox: asyncpg.Connection) -> None:
     count, called = store.changes.count, list[str]()
     with pytest.raises(DomainError):
