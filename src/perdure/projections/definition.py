@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable
+from copy import copy
 from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -49,9 +50,10 @@ class Definition:
         if not projection.name:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
+        self._says_keys = _says_keys(cls)
         self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
         if projection.by_stream is not None:
-            self._check_stream_key(cls)
+            self._check_stream_key()
         self._declared = _children_of(cls)
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
@@ -76,8 +78,10 @@ class Definition:
 
     def keys(self, event: Any, stored: StoredEvent) -> list[Key]:
         """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
-        given = _listed(self.table, self.projection.keys(event, stored))
-        return list(dict.fromkeys([self.table.to_key(key) for key in given]))
+        # The user's own may change what it is given.
+        given = self.projection.keys(event, copy(stored) if self._says_keys else stored)
+        keys = [self.table.to_key(key) for key in _listed(self.table, given)]
+        return keys if len(keys) < 2 else list(dict.fromkeys(keys))
 
     def child_name(self, child: object) -> str:
         """The name that a child table has in the class. Raises InvalidArgumentError when it is none of its."""
@@ -95,9 +99,9 @@ class Definition:
         parts = _listed(table, declared.keys(event))
         return [table.to_key((*parent, *(part if isinstance(part, tuple) else (part,)))) for part in parts]
 
-    def _check_stream_key(self, cls: type) -> None:
+    def _check_stream_key(self) -> None:
         """A row for each stream: nothing else may say which rows an event changes."""
-        if _says_keys(cls):
+        if self._says_keys:
             raise self.refuse(
                 "by_stream says that the key is the stream's id: leave keys() out, or leave out by_stream"
             )
@@ -140,7 +144,7 @@ class Definition:
     def _handling(self, event_class: type, handler: Handler) -> Handling:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
-        if self.projection.by_stream is None and not _says_keys(type(self.projection)):
+        if self.projection.by_stream is None and not self._says_keys:
             self._check_fields(event_class, self.table.key, "override keys()")
         for name in children:
             if self._declared[name].keys is None:
@@ -187,6 +191,6 @@ def _children_of(cls: type) -> dict[str, ChildTable[Any]]:
 
 
 def _listed(table: Table, keys: Any) -> Iterable[Any]:
-    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+    if type(keys) not in (tuple, list) and (isinstance(keys, str | bytes) or not isinstance(keys, Iterable)):
         raise ProjectionRowError(table.view, f"{keys!r} was given as the keys of an event: return a list of keys")
     return cast("Iterable[object]", keys)

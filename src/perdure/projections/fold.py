@@ -6,10 +6,12 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 from __future__ import annotations
 
 from asyncio import CancelledError
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from perdure.errors import ProjectionRowError
@@ -56,10 +58,24 @@ class Scope:
         if self.segments is None:
             return True
         key_hash = table.hash_of(key)
-        return any(segment.holds(key_hash) for segment in self.segments)
+        for segment in self.segments:  # noqa: SIM110 - asked for each event: a generator costs twice as much
+            if segment.holds(key_hash):
+                return True
+        return False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is about all rows."""
+        return self.segments is None and self.only is None
+
+    @property
+    def may_divert(self) -> bool:
+        """Whether an event may pass by a row, or wait for another."""
+        return bool(self.skipped or self.blocked or self.parked)
 
 
 EVERYTHING: Final = Scope()
+_NO_CHILDREN: Final[Mapping[str, list[Key]]] = MappingProxyType({})
 
 
 class Diverted(NamedTuple):
@@ -77,7 +93,7 @@ class Step(NamedTuple):
     stored: StoredEvent
     event: Any
     handling: Handling
-    keys: list[tuple[Key, dict[str, list[Key]]]]
+    keys: list[tuple[Key, Mapping[str, list[Key]]]]
     """Each key of a row, with the keys of the child rows, by child table."""
 
 
@@ -95,9 +111,9 @@ class Changes:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.written: dict[str, dict[Key, bytes]] = {}
-        self.deleted: dict[str, dict[Key, None]] = {}
-        self.orphaned: dict[str, dict[Key, None]] = {}
+        self.written: defaultdict[str, dict[Key, bytes]] = defaultdict(dict)
+        self.deleted: defaultdict[str, dict[Key, None]] = defaultdict(dict)
+        self.orphaned: defaultdict[str, dict[Key, None]] = defaultdict(dict)
         """The keys of deleted parents, by child table: to be carried out before anything is written."""
 
     def put(self, table: Table, key: Key, row: bytes) -> None:
@@ -105,23 +121,23 @@ class Changes:
         rows = self.rows.setdefault(table.name, {})
         if rows.get(key) != row:
             rows[key] = row
-            self.written.setdefault(table.name, {})[key] = row
-            self.deleted.get(table.name, {}).pop(key, None)
+            self.written[table.name][key] = row
+            self.deleted[table.name].pop(key, None)
 
     def delete(self, table: Table, key: Key) -> bool:
         """A row is there no more. Returns whether it was."""
         if self.rows.get(table.name, {}).pop(key, None) is None:
             return False
-        self.written.get(table.name, {}).pop(key, None)
-        self.deleted.setdefault(table.name, {})[key] = None
+        self.written[table.name].pop(key, None)
+        self.deleted[table.name][key] = None
         return True
 
     def orphan(self, child: Table, parent: Key) -> None:
         """The child rows of a parent are there no more, whether they were loaded or not."""
-        for by_key in (self.rows.get(child.name, {}), self.written.get(child.name, {})):
+        for by_key in (self.rows.get(child.name, {}), self.written[child.name]):
             for key in [key for key in by_key if key[: len(parent)] == parent]:
                 del by_key[key]
-        self.orphaned.setdefault(child.name, {})[parent] = None
+        self.orphaned[child.name][parent] = None
 
 
 class Folded(NamedTuple):
@@ -137,33 +153,53 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
     steps: list[Step] = []
     diverted: list[Diverted] = []
     blocked = set(scope.blocked)
+    # Most batches concern all rows, and have nothing parked: what needn't be asked isn't asked for each event.
+    is_whole, may_divert = scope.is_whole, scope.may_divert
     for stored in events:
         handling = definition.handlings.get(stored.event_type)
-        position = stored.global_position
-        if handling is None or (position, None) in scope.skipped:
+        if handling is None or (may_divert and (stored.global_position, None) in scope.skipped):
             continue  # never decoded: it may be of a type that has no class here
         try:
             event = stored.decode()
-            keys = [key for key in definition.keys(event, copy(stored)) if scope.holds(definition.table, key)]
+            keys = definition.keys(event, stored)
+            if not is_whole:
+                keys = [key for key in keys if scope.holds(definition.table, key)]
         except _RAISED as error:
             return Plan(steps, diverted, Failure(stored, _told(error)))
-        reached: list[tuple[Key, dict[str, list[Key]]]] = []
+        if may_divert:
+            keys = _undiverted(stored, keys, scope, blocked, diverted)
+        needs: list[tuple[Key, Mapping[str, list[Key]]]] = []
         for key in keys:
-            if (position, key) in scope.skipped:
-                continue
-            failure = scope.parked.get((position, key))
-            if failure is not None or key in blocked:
-                diverted.append(Diverted(stored, key, failure))
-                blocked.add(key)
-                continue
             try:
-                children = {child: definition.child_keys(child, event, key) for child in handling.children}
+                needs.append((key, _children(definition, handling, event, key)))
             except _RAISED as error:
                 return Plan(steps, diverted, Failure(stored, _told(error), (key,)))
-            reached.append((key, children))
-        if reached:
-            steps.append(Step(stored, event, handling, reached))
+        if needs:
+            steps.append(Step(stored, event, handling, needs))
     return Plan(steps, diverted, None)
+
+
+def _undiverted(
+    stored: StoredEvent, keys: Sequence[Key], scope: Scope, blocked: set[Key], diverted: list[Diverted]
+) -> list[Key]:
+    """The keys whose rows an event reaches. Adds to `diverted` and `blocked` what doesn't."""
+    position, reached = stored.global_position, list[Key]()
+    for key in keys:
+        if (position, key) in scope.skipped:
+            continue
+        failure = scope.parked.get((position, key))
+        if failure is not None or key in blocked:
+            diverted.append(Diverted(stored, key, failure))
+            blocked.add(key)
+            continue
+        reached.append(key)
+    return reached
+
+
+def _children(definition: Definition, handling: Handling, event: Any, key: Key) -> Mapping[str, list[Key]]:
+    if not handling.children:
+        return _NO_CHILDREN
+    return {child: definition.child_keys(child, event, key) for child in handling.children}
 
 
 def needed(definition: Definition, steps: Sequence[Step]) -> dict[str, list[Key]]:
@@ -214,16 +250,16 @@ def _handle(definition: Definition, step: Step, number: int, rows: Rows) -> _Out
     key, children = step.keys[number]
     # A handler may change the event that it is given, or put parts of it into a row: none meets another's.
     event = step.stored.decode() if number else step.event
-    stored_row = rows.get(table.name, {}).get(key)
+    stored_row = rows[table.name].get(key) if table.name in rows else None
     row = None if stored_row is None else table.codec.decode(stored_row)
-    taken: dict[str, Any] = {"at": copy(step.stored)} if handling.takes_at else {}
-    views = {child: _view(child, definition.children[child], key, keys, rows) for child, keys in children.items()}
-    result = handling.handler(definition.projection, event, row, **taken, **views)
-    return _Outcome(
-        key,
-        None if result is None else _encoded(table, key, result),
-        [change for child, view in views.items() for change in _changes_of(definition.children[child], key, view)],
-    )
+    given: dict[str, Any] = {"at": copy(step.stored)} if handling.takes_at else {}
+    views: dict[str, ChildRows[Any]] = {}
+    for child, keys in children.items():
+        given[child] = views[child] = _view(child, definition.children[child], key, keys, rows)
+    result = handling.handler(definition.projection, event, row, **given)
+    encoded = None if result is None else _encoded(table, key, result)
+    changed = [one for child, view in views.items() for one in _changes_of(definition.children[child], key, view)]
+    return _Outcome(key, encoded, changed)
 
 
 def _view(name: str, table: Table, parent: Key, keys: list[Key], rows: Rows) -> ChildRows[Any]:
@@ -250,10 +286,10 @@ def _changes_of(table: Table, parent: Key, view: ChildRows[Any]) -> Iterator[tup
 
 
 def _encoded(table: Table, key: Key, row: Any) -> bytes:
-    data = table.codec.encode(row)
-    if table.key_of(row) != key:
+    data, row_key = table.codec.encode(row), table.key_of(row)
+    if row_key != key:
         raise ProjectionRowError(
-            table.view, f"its key is {table.key_of(row)}, that of the event {key}: a row never changes its key"
+            table.view, f"its key is {row_key}, that of the event {key}: a row never changes its key"
         )
     return data
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import inspect
 
 from perdure.errors import ProjectionRowError
+from perdure.errors.wording import shown
 from perdure.projections.columns import Column
 
 Settle = Callable[[Any], Any]
@@ -65,10 +66,8 @@ class RowCodec:
         changes: dict[str, Any] = {}
         for name, settle in self._settled:
             value = getattr(row, name)
-            if value is not None:
-                settled = settle(value)
-                if settled is not value:
-                    changes[name] = settled
+            if value is not None and (settled := settle(value)) is not value:
+                changes[name] = settled
         if not changes:
             return row
         return msgspec.structs.replace(row, **changes) if isinstance(row, msgspec.Struct) else _replace(row, changes)
@@ -100,6 +99,7 @@ def _finite(value: float) -> float:
 
 
 def _numeric(value: Decimal) -> Decimal:
+    _check_is_a(Decimal, value)
     if not value.is_finite():
         raise ValueError(f"{value} is not a finite number")
     exponent = value.as_tuple().exponent
@@ -111,9 +111,15 @@ def _numeric(value: Decimal) -> Decimal:
 
 
 def _timestamptz(value: datetime) -> datetime:
+    _check_is_a(datetime, value)
     if value.tzinfo is None:
         raise ValueError(f"{value!r} is no aware datetime: give it a time zone, as UTC")
     return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+
+def _check_is_a(kind: type, value: object) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{shown(value)} is no {kind.__name__}")
 
 
 def _elements(values: Any) -> Any:
