@@ -1,0 +1,21 @@
+"""The checker: proves, or disproves, that a store keeps its promises whatever happens to it.
+
+A `Workload` appends and follows, and writes down what it is told; you do your worst to the server meanwhile; `check`
+then compares what was told with what is there. See docs/reliability.md.
+
+Example:
+    async with Workload(store, "history", writers=16):
+        await kill_something()
+    report = await check(store, "history")
+    assert not report.violations, str(report)
+"""
+
+from perdure.testing.checker.checking import check as check
+from perdure.testing.checker.checking import read_rows as read_rows
+from perdure.testing.checker.followers import LogFollower as LogFollower
+from perdure.testing.checker.report import Fault as Fault
+from perdure.testing.checker.report import Report as Report
+from perdure.testing.checker.report import Violation as Violation
+from perdure.testing.checker.samples import Tally as Tally
+from perdure.testing.checker.samples import TallyRow as TallyRow
+from perdure.testing.checker.workload import Workload as Workload
