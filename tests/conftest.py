@@ -15,6 +15,7 @@ import pytest
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import BEHIND, direct, in_front_of
 
 _SETTINGS = {
     # The server is thrown away after the run. Tests of durability start servers of their own.
@@ -31,7 +32,7 @@ def _url_for(url: str, database: str) -> str:
 
 
 async def _execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(direct(url))
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -40,8 +41,18 @@ async def _execute(url: str, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server where the tests may make databases: PERDURE_TEST_DATABASE_URL, or an embedded one for this run."""
+def server_url(server_itself: str) -> Iterator[str]:
+    """A server where the tests may make databases; through a pooler if PERDURE_TEST_POOLER says so."""
+    if not os.environ.get(BEHIND):
+        yield server_itself
+        return
+    with in_front_of(server_itself) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def server_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server of the run: PERDURE_TEST_DATABASE_URL, or an embedded one."""
     if url := os.environ.get("PERDURE_TEST_DATABASE_URL"):
         yield url
         return
@@ -64,7 +75,7 @@ def template(server_url: str) -> Iterator[str]:
 
     async def make() -> None:
         await _execute(server_url, f"create database {name}")
-        async with PostgreSQLEventStore(_url_for(server_url, name)):
+        async with PostgreSQLEventStore(direct(_url_for(server_url, name))):
             pass
 
     asyncio.run(make())
@@ -110,7 +121,7 @@ async def store(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to this test's database, beside the store."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(direct(database_url))
     try:
         yield connection
     finally:

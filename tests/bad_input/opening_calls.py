@@ -43,6 +43,7 @@ OPENING: Final[Table] = {
             "migrate": FLAG,
             "payload_limit": AT_LEAST_ONE,
             "directory": [refused([5, True, b"folder", "", NUL, Nameless()])],
+            "direct_url": [refused(but(NOT_A_URL, None), ConfigurationError, "URL")],
         },
         _connect,
     ),
@@ -64,6 +65,7 @@ OPENING: Final[Table] = {
             "command_timeout": MORE_THAN_NOTHING,
             "close_timeout": SECONDS,
             "revive": [refused(but(NOT_A_FUNCTION, None))],
+            "direct_url": [refused(but(NOT_A_URL, None), ConfigurationError, "URL")],
         },
     ),
 }

@@ -4,6 +4,7 @@ import asyncpg
 import pytest
 
 from tests.cli.calling import Call
+from tests.pooler import direct
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_another_schema_is_planned_and_applied(perdure: Call, connection: 
 
 async def test_the_schema_is_printed_as_a_script_that_makes_it(empty: Call, empty_database_url: str) -> None:
     script = await empty("db", "print")
-    connection = await asyncpg.connect(empty_database_url)
+    connection = await asyncpg.connect(direct(empty_database_url))
     try:
         await connection.execute(script.out)
     finally:

@@ -9,6 +9,7 @@ from perdure.projections.definition import Definition
 from perdure.projections.fold import Rows, Scope, fold, plan
 from perdure.projections.segments import LAST_HASH
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 
 
 class Stored(NamedTuple):
@@ -21,7 +22,7 @@ class Stored(NamedTuple):
 
 async def stored_in(url: str, projection: TableProjection[Any], build: int = 1) -> Stored:
     """The segments, the parked events, and the rows of all tables by key."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(direct(url))
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             which = "where name = $1 and version = $2 and build = $3"

@@ -18,6 +18,7 @@ from perdure.projections.tables import BuildId
 from perdure.projections.verifying import TableDifference
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 from tests.projections.counting import Pages, Visited
 from tests.projections.rebuilding import until, until_ready, until_shown, visits
 
@@ -55,7 +56,7 @@ async def rebuilt(store: PostgreSQLEventStore) -> AsyncIterator[ProjectionOperat
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(direct(url))
     try:
         yield connection
     finally:

@@ -164,7 +164,7 @@ async def test_who_migrates_already_is_told(
     assert await first == [NEXT]
 
 
-async def test_who_can_not_be_looked_up_is_no_failure_of_its_own() -> None:
+async def test_who_can_not_be_looked_up_is_no_failure_of_its_own(connection: asyncpg.Connection) -> None:
     tried = asyncio.Event()
 
     class Unreachable(Database):
@@ -172,7 +172,8 @@ async def test_who_can_not_be_looked_up_is_no_failure_of_its_own() -> None:
             tried.set()
             raise StoreUnavailableError("too many connections")
 
-    async with LockWatch(Unreachable("postgresql://user@127.0.0.1:1/db"), pid=1, patience=0.01) as watch:
+    watch = LockWatch(Unreachable("postgresql://user@127.0.0.1:1/db"), patience=0.01)
+    async with watch.over(connection):
         await tried.wait()
 
     assert watch.holders == ()

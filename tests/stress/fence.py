@@ -19,6 +19,7 @@ from perdure.commit import ANY
 from perdure.events import event
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 
 LAST = "stress-last"
 
@@ -76,7 +77,7 @@ class Run:
         )
 
     async def _write(self, store: PostgreSQLEventStore) -> None:
-        connections = [await asyncpg.connect(self._url) for _ in range(self._writers)]
+        connections = [await asyncpg.connect(direct(self._url)) for _ in range(self._writers)]
         end = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -122,7 +123,7 @@ class Run:
     async def _read_naively(self) -> list[int]:
         """What everybody writes at first."""
         seen: list[int] = []
-        connection = await asyncpg.connect(self._url)
+        connection = await asyncpg.connect(direct(self._url))
         try:
             while True:
                 is_over = self._is_over.is_set()
@@ -185,7 +186,7 @@ async def _main(runs: int, seconds: float) -> bool:
             await server.start()
         url = given or (server.url if server else "")
         for number in range(runs):
-            connection = await asyncpg.connect(url)
+            connection = await asyncpg.connect(direct(url))
             await connection.execute("drop schema if exists perdure cascade")
             await connection.close()
             figures = await stress(url, seconds)

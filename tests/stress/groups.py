@@ -22,6 +22,7 @@ from perdure.errors import OptimisticConcurrencyError
 from perdure.events import event
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 
 STREAMS = [f"purse-{number}" for number in range(12)]
 
@@ -128,7 +129,7 @@ async def stress(url: str, seconds: float, processes: int = 3, appenders: int = 
         for _ in range(processes)
     ]
     answers: list[dict[str, Any]] = [json.loads((await one.communicate())[0]) for one in running]
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(direct(url))
     try:
         rows = await connection.fetch(
             "select stream_id, stream_version, global_position, event_data from perdure.events order by global_position"
@@ -175,7 +176,7 @@ async def _main(seconds: float, processes: int, appenders: int) -> bool:
             await server.start()
         url = given or (server.url if server else "")
         try:
-            connection = await asyncpg.connect(url)
+            connection = await asyncpg.connect(direct(url))
             await connection.execute("drop schema if exists perdure cascade")
             await connection.close()
             async with PostgreSQLEventStore(url):

@@ -19,6 +19,7 @@ from perdure.projection import TableProjection
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 
 USERS = 5_000
 TOTAL = "select count(*)::int as users, coalesce(sum(watches), 0)::int as watches from stress_watching"
@@ -62,7 +63,7 @@ class Reader:
         self._last = 0
 
     async def read(self, url: str) -> None:
-        connection = await asyncpg.connect(url)
+        connection = await asyncpg.connect(direct(url))
         try:
             while True:
                 begun = time.perf_counter()

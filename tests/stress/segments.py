@@ -23,6 +23,7 @@ from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold_tables
+from tests.pooler import direct
 from tests.projections.checking import tables_in
 from tests.projections.counting import Closed, Moved, Pages, Visited
 
@@ -163,7 +164,7 @@ async def stress(
         # A backlog, so that those who are killed and frozen are at work.
         await append(store, events // 2, pages)
         running = [await start(url, segments, lease, naive=naive) for _ in range(processes)]
-        observer = await asyncpg.connect(url)
+        observer = await asyncpg.connect(direct(url))
         seen = Observed(observer)
         await seen.until_shared(running)
         appending = asyncio.create_task(append(store, events - events // 2, pages))

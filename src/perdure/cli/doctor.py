@@ -100,6 +100,8 @@ def _settings(session: Session) -> list[Setting]:
         if name == "schema" and session.options.schema:
             source = "--schema"
         found.append(Setting(name, str(settings.get(name, default)), source))
+    if direct_url := settings.get("direct_url"):
+        found.append(Setting("direct_url", without_password(direct_url), "the application"))
     return found
 
 
@@ -145,7 +147,8 @@ def _listener(seconds: float | None) -> Finding:
         "listener",
         "attention",
         f"no NOTIFY is heard within {_HEARD_WITHIN:g} s, as behind a pooler of transactions: "
-        "other processes find new events by looking, a quarter of a second later at most",
+        "other processes find new events by looking, a quarter of a second later at most; "
+        "give the store a direct_url, which leads to the server itself",
     )
 
 

@@ -73,7 +73,7 @@ class Session:
         if isinstance(source, dict):
             settings = source.copy()
         if self.options.database:
-            settings["url"], settings["directory"] = self.options.database, None
+            settings["url"], settings["directory"], settings["direct_url"] = self.options.database, None, None
         if self.options.schema:
             settings["schema"] = self.options.schema
         return settings
@@ -118,7 +118,7 @@ class Session:
 
     @asynccontextmanager
     async def database(self, *, make: bool = False) -> AsyncGenerator[tuple[str, str]]:
-        """The URL of the database and the name of the schema, whatever state they are in.
+        """The URL of the database, around a pooler, and the name of the schema, whatever state they are in.
 
         Args:
             make: whether an embedded server is made where there is none.
@@ -137,7 +137,7 @@ class Session:
         if not make:
             self._check_there(settings)
         async with located_database(settings.get("url"), settings.get("directory")) as (url, _):
-            yield url, self.schema
+            yield settings.get("direct_url") or url, self.schema
 
     def confirm(self, question: str, *, yes: bool, command: str) -> None:
         """Ask on a terminal before something is destroyed.

@@ -18,7 +18,7 @@ from perdure.projections.fold import Rows, Scope, fold, plan
 from perdure.projections.segments import LAST_HASH
 from perdure.projections.storage import statements_of
 from perdure.projections.tables import Key, Table
-from perdure.projections.verifying import LONG, MOST_KEYS, TableDifference
+from perdure.projections.verifying import LONG, MOST_KEYS, TableDifference, each_row
 from perdure.store import EventStore
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements
@@ -173,7 +173,7 @@ class _Refold:
             expected, result = rows[table.name], found[table.name]
             result.expected_rows += len(expected)
             sql = statements_of(_SQL / "verification", table, self._schema)["rows"]
-            async for row in self._connection.cursor(sql, timeout=LONG):
+            async for row in each_row(self._connection, sql):
                 stored = table.codec.decode(row["one"].encode())
                 key = table.key_of(stored)
                 key_hash = self._definition.table.hash_of(key[:width])

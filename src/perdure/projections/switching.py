@@ -113,9 +113,9 @@ class Switching:
     async def _in_short(self, work: Callable[[Connection], Awaitable[BuildId | None]]) -> BuildId | None:
         # Not of the pool, of which the build that is waited for needs one.
         async with self._database.session() as connection:
-            watch = LockWatch(self._database, connection.get_server_pid(), LOCK_TIMEOUT)
+            watch = LockWatch(self._database, LOCK_TIMEOUT)
             try:
-                async with watch, connection.transaction():
+                async with connection.transaction(), watch.over(connection):
                     await connection.execute(self._sql["limit_lock_waits"], round(LOCK_TIMEOUT * 1000))
                     await connection.execute(self._sql["lock"], self._name)
                     return await work(connection)

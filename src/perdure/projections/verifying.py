@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 
 from perdure.projections.holding import Holds
@@ -22,6 +23,8 @@ LONG: Final = 24 * 3600.0
 _PATIENCE: Final = 5.0
 """Seconds that two builds are held at most, until both are at one position."""
 MOST_KEYS: Final = 10
+_PORTION: Final = 500
+_PORTIONS: Final = Statements(_FOLDER, count=str(_PORTION))
 
 
 class TableDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,15 @@ class TableDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 class NotComparableError(Exception):
     """Two builds can't be brought to one position now."""
+
+
+async def each_row(connection: Connection, sql: str) -> AsyncGenerator[asyncpg.Record]:
+    """The rows of a query, however many, within a transaction."""
+    await connection.execute(fill_in(_PORTIONS["declare_rows"], query=sql), timeout=LONG)
+    while rows := await connection.fetch(_PORTIONS["next_rows"], timeout=LONG):
+        for row in rows:
+            yield row
+    await connection.execute(_PORTIONS["close_rows"])
 
 
 class Verification:
@@ -123,7 +135,7 @@ class Verification:
     async def _differing(self, connection: Connection, one: Table, other: NamedTable) -> AsyncGenerator[Any]:
         """The keys of the rows that differ as Python sees them: the order of a set doesn't count."""
         sql = statements_of(_FOLDER, one, self._schema, other=self._qualified(other))["differences"]
-        async for row in connection.cursor(sql, timeout=LONG):
+        async for row in each_row(connection, sql):
             left, right = (
                 None if row[side] is None else one.codec.decode(row[side].encode()) for side in ("one", "other")
             )

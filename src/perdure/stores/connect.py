@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypedDict
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
+from perdure.stores.postgres.database import check_url
 from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
 from perdure.stores.postgres.statements import quoted_store_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -26,6 +27,7 @@ class ConnectSettings(TypedDict, total=False):
     migrate: bool
     payload_limit: int
     directory: Path | str | None
+    direct_url: str | None
 
 
 class ChosenDatabase(NamedTuple):
@@ -63,6 +65,7 @@ async def connect(
     migrate: bool = True,
     payload_limit: int = PAYLOAD_LIMIT,
     directory: Path | str | None = None,
+    direct_url: str | None = None,
 ) -> AsyncGenerator[PostgreSQLEventStore]:
     """Open an event store for the length of an ``async with`` block.
 
@@ -76,6 +79,7 @@ async def connect(
         migrate: whether to apply missing migrations; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
         directory: where the embedded server keeps its data, instead of ``./.perdure``.
+        direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
 
     Raises:
         InvalidArgumentError: an argument can't be used; nothing was started.
@@ -91,10 +95,17 @@ async def connect(
     quoted_store_schema(schema)
     check_flag("migrate", migrate)
     check_count("payload_limit", payload_limit, 1)
+    if direct_url is not None:
+        check_url(direct_url)
     async with (
         located_database(url, directory) as (located, revive),
         PostgreSQLEventStore(
-            located, schema=schema, migrate=migrate, payload_limit=payload_limit, revive=revive
+            located,
+            schema=schema,
+            migrate=migrate,
+            payload_limit=payload_limit,
+            revive=revive,
+            direct_url=direct_url,
         ) as store,
     ):
         yield store

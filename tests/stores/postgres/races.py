@@ -9,6 +9,7 @@ import asyncpg
 
 from perdure.events import StoredEvent, event
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import direct
 
 
 @event("test.races.noted")
@@ -44,7 +45,7 @@ async def until_waiting(connection: asyncpg.Connection, count: int = 1, *tasks: 
 
 @asynccontextmanager
 async def other_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(direct(url))
     try:
         yield connection
     finally:

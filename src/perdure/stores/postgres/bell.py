@@ -20,6 +20,7 @@ from perdure.log import Changes
 from perdure.observation import keys
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
+from perdure.stores.postgres.pooler import seconds_until_heard
 from perdure.stores.postgres.statements import Statements
 
 logger = logging.getLogger("perdure.bell")
@@ -28,6 +29,12 @@ INTERVAL = 0.005
 _LONGEST_PAUSE = 5.0
 _PAUSE_AFTER_FAILURE = 1.0
 _LONGEST_FAREWELL = 1.0
+_HEARD_WITHIN = 5.0
+_PAUSE_WHILE_DEAF = 60.0
+_DEAF = (
+    "LISTEN hears nothing, as behind a pooler of transactions: what other processes append is found by looking, a "
+    "quarter of a second later at most; to hear it at once, give direct_url, which leads to the server itself"
+)
 
 
 class Bell:
@@ -49,6 +56,7 @@ class Bell:
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
         self._is_connected = False
+        self._is_deaf = False
 
     @property
     def is_listening(self) -> bool | None:
@@ -109,17 +117,23 @@ class Bell:
         pause = INTERVAL
         while True:
             try:
-                await self._listen_once()
-                pause = INTERVAL
+                pause = await self._listen_once()
             except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                 pause = min(max(pause * 2, 0.1), _LONGEST_PAUSE)
                 told = keys(error, operation="listen", pause=pause)
                 logger.warning("not listening: %s; next try in %.1f s", error, pause, extra=told)
             await asyncio.sleep(pause)
 
-    async def _listen_once(self) -> None:
-        """Listen until the connection goes away."""
-        connection = await self._database.connect()
+    async def _listen_once(self) -> float:
+        """Listen until the connection goes away, if it hears anything. Returns when to try again."""
+        if self._database.may_be_deaf and await seconds_until_heard(self._database, _HEARD_WITHIN) is None:
+            if not self._is_deaf:
+                told = keys(operation="listen", pause=_PAUSE_WHILE_DEAF)
+                logger.warning(_DEAF, extra=told)
+            self._is_deaf = True
+            return _PAUSE_WHILE_DEAF
+        self._is_deaf = False
+        connection = await self._database.connect_directly()
         gone = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: gone.set())
@@ -132,6 +146,7 @@ class Bell:
             connection.terminate()
         logger.warning("the listening connection was lost; connecting again", extra=keys(operation="listen"))
         self._changes.announce()
+        return INTERVAL
 
     def _heard(self, *_: object) -> None:
         self._changes.announce()

@@ -16,6 +16,7 @@ from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.pooler import is_pooled
 from perdure.stores.postgres.statements import quoted_store_schema
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Database:
         connect_timeout: seconds that opening a connection may take.
         command_timeout: seconds that a statement may take.
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
+        direct_url: leads to the server itself where `url` leads to a pooler.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class Database:
         connect_timeout: float = 10.0,
         command_timeout: float = 60.0,
         revive: Callable[[], Awaitable[str]] | None = None,
+        direct_url: str | None = None,
     ) -> None:
-        _check_url(url)
+        check_url(url)
+        if direct_url is not None:
+            check_url(direct_url)
         check_count("pool_size", pool_size, 1)
         for name, seconds in (("connect_timeout", connect_timeout), ("command_timeout", command_timeout)):
             check_seconds(name, seconds)
@@ -77,6 +82,8 @@ class Database:
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url
+        self._direct_url = direct_url
+        self._is_pooled: bool | None = None
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
         self._command_timeout = command_timeout
@@ -91,16 +98,19 @@ class Database:
         """The name of the database, as the URL gives it; empty where it doesn't."""
         return unquote(urlsplit(self._url).path.removeprefix("/"))
 
+    @property
+    def may_be_deaf(self) -> bool:
+        """Whether something stands between us and the server, so that LISTEN may hear nothing."""
+        return self._direct_url is not None or self._is_pooled is not False
+
     async def open(self) -> None:
         """Open the pool. Connections are made when they are needed."""
+        if self._is_pooled is None:
+            async with self.session():
+                pass
         with translated_errors():
             self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=self._pool_size,
-                timeout=self._connect_timeout,
-                command_timeout=self._command_timeout,
-                reset=_nothing,
+                self._url, min_size=0, max_size=self._pool_size, reset=_nothing, **self._connecting()
             )
 
     async def close(self) -> None:
@@ -149,18 +159,41 @@ class Database:
         with translated_errors():
             return await self._revived(self._connect)
 
+    async def connect_directly(self) -> asyncpg.Connection[Any]:
+        """A connection of one's own to `direct_url`, for what needs a session. Raises as `connect` does."""
+        if self._direct_url is None:
+            return await self.connect()
+        with translated_errors():
+            return await self._connect_to(self._direct_url)
+
     @asynccontextmanager
-    async def session(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
+    async def session(self, *, direct: bool = False) -> AsyncGenerator[asyncpg.Connection[Any]]:
         """A connection of one's own, for work that is rare. Raises as `connect` does."""
         with translated_errors():
-            connection = await self.connect()
+            connection = await (self.connect_directly() if direct else self.connect())
             try:
                 yield connection
             finally:
                 connection.terminate()
 
     async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(self._url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
+        connection = await self._connect_to(self._url)
+        if self._is_pooled is None:
+            try:
+                self._is_pooled = await is_pooled(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _connect_to(self, url: str) -> asyncpg.Connection[Any]:
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(url, **self._connecting())
+        return connection
+
+    def _connecting(self) -> dict[str, Any]:
+        """The arguments for a connection. A pooler takes no statements with names."""
+        arguments = {"timeout": self._connect_timeout, "command_timeout": self._command_timeout}
+        return arguments if self._is_pooled is False else {**arguments, "statement_cache_size": 0}
 
     async def _acquire(self) -> Connection:
         pool = self._pool
@@ -177,7 +210,7 @@ class Database:
     def _move_to(self, url: str) -> None:
         self._url = url
         if self._pool is not None:
-            self._pool.set_connect_args(url, timeout=self._connect_timeout, command_timeout=self._command_timeout)
+            self._pool.set_connect_args(url, **self._connecting())
 
     async def _revived(self, connect: Callable[[], Awaitable[C]]) -> C:
         for pause in _PAUSES_WHILE_DYING if self._revive else ():
@@ -214,7 +247,8 @@ async def _nothing(connection: object) -> None:
     """Instead of the pool's reset on release, a round trip: nothing here leaves anything behind in a session."""
 
 
-def _check_url(url: object) -> None:
+def check_url(url: object) -> None:
+    """Raise ConfigurationError unless it is the URL of a database."""
     if not isinstance(url, str):
         raise ConfigurationError(f"the database's URL must be text, not {type(url).__name__}")
     if not _URL.fullmatch(url):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 import msgspec
 
 from perdure.events import check_category
 from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.pooler import seconds_until_heard
 from perdure.stores.postgres.statements import Statements
 
 _FOLDER: Final = Path(__file__).parent / "sql"
@@ -108,24 +106,4 @@ class Inspection:
 
     async def seconds_until_heard(self, timeout: float) -> float | None:
         """How long a NOTIFY takes from one connection to another; None when it wasn't heard, as behind some poolers."""
-        channel = f"perdure:inspection:{uuid4().hex}"
-        notify = Statements(_FOLDER, schema=self._database.quoted_schema)["notify"]
-        loop = asyncio.get_running_loop()
-        heard: asyncio.Future[float] = loop.create_future()
-
-        def hear(*_: object) -> None:
-            if not heard.done():
-                heard.set_result(loop.time())
-
-        listener: Any = await self._database.connect()
-        try:
-            with translated_errors():
-                await listener.add_listener(channel, hear)
-            rung_at = loop.time()
-            await self._database.fetch(notify, channel)
-            async with asyncio.timeout(timeout):
-                return await heard - rung_at
-        except TimeoutError:
-            return None
-        finally:
-            listener.terminate()
+        return await seconds_until_heard(self._database, timeout)

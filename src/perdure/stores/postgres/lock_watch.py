@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import asyncpg
 
 from perdure.errors import LockHolder, PerdureError
 from perdure.observation import keys
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
+from perdure.stores.postgres.pooler import session_of
 from perdure.stores.postgres.statements import Statements
 
 logger = logging.getLogger("perdure.schema")
@@ -27,33 +30,36 @@ class LockWatch:
 
     Args:
         database: the database.
-        pid: the session that may have to wait.
-        patience: seconds that it waits for a lock, so that the watch looks before they are over.
+        patience: seconds that a session waits for a lock, so that the watch looks before they are over.
+
+    Attributes:
+        holders: whom it waited for when that was last seen.
     """
 
-    def __init__(self, database: Database, pid: int, patience: float) -> None:
+    def __init__(self, database: Database, patience: float) -> None:
         self._database = database
-        self._pid = pid
         self._interval = min(patience / 4, _LONGEST_INTERVAL)
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
         self._done = asyncio.Event()
         self.holders: tuple[LockHolder, ...] = ()
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def over(self, connection: Connection) -> AsyncGenerator[None]:
+        """Watch the session that serves the connection: behind a pooler, that of the transaction that it is in."""
         self._done.clear()
-        self._task = asyncio.create_task(self._look(), name="perdure lock watch")
-        return self
+        task = asyncio.create_task(self._look(await session_of(connection)), name="perdure lock watch")
+        try:
+            yield
+        finally:
+            self._done.set()
+            await task
 
-    async def __aexit__(self, *failure: object) -> None:
-        self._done.set()
-        await self._task
-
-    async def _look(self) -> None:
+    async def _look(self, pid: int) -> None:
         connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
             while not await self._is_done():
                 connection = connection or await self._database.connect()
-                if rows := await connection.fetch(self._sql["lock_holders"], self._pid):
+                if rows := await connection.fetch(self._sql["lock_holders"], pid):
                     self.holders = tuple(LockHolder(*row) for row in rows)
         except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
             logger.debug("could not look who holds the locks: %s", error, extra=keys(error, operation="migrate"))

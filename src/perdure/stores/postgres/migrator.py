@@ -19,6 +19,7 @@ import asyncpg
 
 from perdure.checks import check_seconds
 from perdure.errors import (
+    ConfigurationError,
     InvalidArgumentError,
     LockHolder,
     SchemaLockedError,
@@ -31,6 +32,7 @@ from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.lock_watch import LockWatch
 from perdure.stores.postgres.migrations import MIGRATIONS, Migration, Names, Statement, known_migrations
+from perdure.stores.postgres.pooler import is_pooled
 from perdure.stores.postgres.roles import Roles
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
 
@@ -115,9 +117,9 @@ class Migrator:
             missing = (await self.state(connection)).names
             if not missing:
                 return []
-            async with self._guarded():
+            async with self._guarded(), self._database.session(direct=True) as own:
                 try:
-                    return await self._apply_missing(connection)
+                    return await self._apply_missing(own)
                 except asyncpg.InsufficientPrivilegeError as error:
                     raise SchemaOutdatedError(self._schema, missing, forbidden=str(error)) from error
 
@@ -153,7 +155,7 @@ class Migrator:
         It is taken without waiting, each time in a new transaction: an index that is built concurrently waits for the
         end of every transaction that has a snapshot.
         """
-        async with self._database.session() as guard:
+        async with self._database.session(direct=True) as guard:
             now = asyncio.get_running_loop().time
             deadline = now() + self._timeout
             while True:
@@ -173,6 +175,12 @@ class Migrator:
         if state.is_new:
             await self._make(connection)
         else:
+            if any(pending.migration.is_online for pending in state.pending) and await is_pooled(connection):
+                raise ConfigurationError(
+                    f"schema {self._schema!r}: an index is built while others append, which takes a session, and a "
+                    "pooler lends one for a transaction only: give direct_url, or run "
+                    "'perdure --database URL db apply' with the URL of the server itself"
+                )
             for pending in state.pending:
                 await (self._apply_online if pending.migration.is_online else self._apply_in_one)(connection, pending)
         if state.pending:
@@ -215,10 +223,10 @@ class Migrator:
     async def _run_online(self, connection: asyncpg.Connection[Any], statement: Statement) -> None:
         """Run a statement that holds nobody up: it may wait longer, and needn't be tried again."""
         await connection.execute(self._sql["allow_long_statement"], _milliseconds(self._timeout))
-        watch = LockWatch(self._database, connection.get_server_pid(), self._timeout)
+        watch = LockWatch(self._database, self._timeout)
         index = quote_identifier(statement.name)
         try:
-            async with watch:
+            async with watch.over(connection):
                 is_valid = await connection.fetchval(self._sql["index_is_valid"], f"{self._names.quoted}.{index}")
                 if is_valid is False:
                     await connection.execute(fill_in(self._sql["drop_index"], index=index), timeout=_NO_LIMIT)
@@ -231,11 +239,11 @@ class Migrator:
         """Try in one transaction until it gets its locks. Appends that came meanwhile go first in between."""
         now = asyncio.get_running_loop().time
         began = now()
-        watch = LockWatch(self._database, connection.get_server_pid(), self._lock_timeout)
+        watch = LockWatch(self._database, self._lock_timeout)
         pause = self._lock_timeout
         while True:
             try:
-                async with watch, connection.transaction(isolation="read_committed"):
+                async with connection.transaction(isolation="read_committed"), watch.over(connection):
                     await connection.execute(self._sql["limit_lock_waits"])
                     await attempt()
                     await self._settle_rights(connection)

@@ -45,7 +45,8 @@ class PostgreSQLEventStore(EventStore):
     and be woken.
 
     Args:
-        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables.
+        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables. It may lead
+            to a pooler of transactions.
         schema: the schema that holds the store; several stores may share a database.
         migrate: whether to apply missing migrations on opening; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
@@ -59,6 +60,7 @@ class PostgreSQLEventStore(EventStore):
         command_timeout: seconds that a statement may take.
         close_timeout: seconds that closing waits for appends that are under way.
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
+        direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class PostgreSQLEventStore(EventStore):
         command_timeout: float = 60.0,
         close_timeout: float = 10.0,
         revive: Callable[[], Awaitable[str]] | None = None,
+        direct_url: str | None = None,
     ) -> None:
         super().__init__(payload_limit=payload_limit)
         check_flag("migrate", migrate)
@@ -94,6 +97,7 @@ class PostgreSQLEventStore(EventStore):
             connect_timeout=connect_timeout,
             command_timeout=command_timeout,
             revive=revive,
+            direct_url=direct_url,
         )
         self._migrator = Migrator(self.database)
         self._migrate = migrate

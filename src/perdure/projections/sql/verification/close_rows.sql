@@ -1,0 +1,2 @@
+-- There are no more of them.
+close perdure_rows

@@ -1,0 +1,2 @@
+-- The next rows.
+fetch {count} from perdure_rows

@@ -1,0 +1,2 @@
+-- The process of the server that runs this.
+select pg_backend_pid()
