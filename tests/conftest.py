@@ -15,7 +15,7 @@ import pytest
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.pooler import BEHIND, direct, in_front_of
+from tests.pooler import BEHIND, MISSING, PROGRAM, direct, in_front_of
 
 _SETTINGS = {
     # The server is thrown away after the run. Tests of durability start servers of their own.
@@ -25,6 +25,12 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "max_prepared_transactions": "10",
 }
+
+
+def pytest_configure() -> None:
+    """Whoever asks for a pooler that isn't there is told, instead of being shown tests that ran without."""
+    if os.environ.get(BEHIND) and PROGRAM is None:
+        pytest.exit(f"NOT RUN: {MISSING}", returncode=3)
 
 
 def _url_for(url: str, database: str) -> str:

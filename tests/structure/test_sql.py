@@ -46,6 +46,12 @@ def test_a_file_opens_with_its_purpose(path: Path) -> None:
     assert re.match(r"-- \S.{9,}", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("path", sql_files(), ids=shown)
+def test_regression_21_no_lock_outlives_its_transaction(path: Path) -> None:
+    locks = re.findall(r"pg_(?:try_)?advisory_\w*lock\w*", path.read_text(encoding="utf-8"))
+    assert [lock for lock in locks if "_xact_" not in lock] == []
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -67,7 +67,9 @@ def until_warned(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
 # --- Statements without names -----------------------------------------------------------------------------------------
 
 
-async def test_processes_share_the_sessions_of_a_pooler(pooled: PostgreSQLEventStore, pooled_url: str) -> None:
+async def test_regression_32_processes_share_the_sessions_of_a_pooler(
+    pooled: PostgreSQLEventStore, pooled_url: str
+) -> None:
     async def work(store: PostgreSQLEventStore, writer: int) -> list[str]:
         stream = f"note-{writer}"
         for n in range(10):
@@ -192,7 +194,7 @@ async def test_a_setting_left_behind_in_a_session_makes_no_append_less_durable(
     assert {row["setting"] for row in await connection.fetch("select setting from seen")} == {"on"}
 
 
-async def test_regression_21_of_two_that_migrate_through_a_pooler_one_does(
+async def test_regression_21_of_those_that_migrate_through_a_pooler_one_does(
     pooled_server: str, empty_database_url: str
 ) -> None:
     url = urlsplit(pooled_server)._replace(path=urlsplit(empty_database_url).path).geturl()
