@@ -33,7 +33,8 @@ def pytest_configure() -> None:
         pytest.exit(f"NOT RUN: {MISSING}", returncode=3)
 
 
-def _url_for(url: str, database: str) -> str:
+def url_for(url: str, database: str) -> str:
+    """The URL of another database of the server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
@@ -81,7 +82,7 @@ def template(server_url: str) -> Iterator[str]:
 
     async def make() -> None:
         await _execute(server_url, f"create database {name}")
-        async with PostgreSQLEventStore(direct(_url_for(server_url, name))):
+        async with PostgreSQLEventStore(direct(url_for(server_url, name))):
             pass
 
     asyncio.run(make())
@@ -97,7 +98,7 @@ async def database(server_url: str, template: str) -> AsyncIterator[str]:
     """The URL of a database with an empty store in the schema `perdure`."""
     name = f"{template}_{next(_numbers)}"
     await _execute(server_url, f"create database {name} template {template}")
-    yield _url_for(server_url, name)
+    yield url_for(server_url, name)
     await _execute(server_url, f"drop database {name} with (force)")
 
 
@@ -113,7 +114,7 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
     """A database of this test's own with nothing in it."""
     name = f"perdure_empty_{uuid4().hex[:8]}"
     await _execute(server_url, f"create database {name}")
-    yield _url_for(server_url, name)
+    yield url_for(server_url, name)
     await _execute(server_url, f"drop database {name} with (force)")
 
 

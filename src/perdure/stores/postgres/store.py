@@ -16,6 +16,7 @@ from perdure.checks import check_count, check_flag, check_instance, check_second
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
+    SchemaError,
     StoreClosedError,
     TransactionError,
     WrongContextError,
@@ -129,12 +130,14 @@ class PostgreSQLEventStore(EventStore):
         Raises:
             ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
             SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
+            SchemaError: the log was restored without its sequence.
         """
         if self.is_open:
             raise WrongContextError("the store is open already")
         async with self.database.session() as connection:
             await self._check_server(connection)
             await (self._migrator.apply(connection) if self._migrate else self._migrator.check(connection))
+            await self._check_sequence(connection)
         await self.database.open()
         self._bell = Bell(self.database, self.changes)
         self._bell.start()
@@ -320,6 +323,16 @@ class PostgreSQLEventStore(EventStore):
             raise ConfigurationError(
                 f"default_transaction_isolation is {settings['isolation']}, but the log is safe under READ COMMITTED "
                 "only: set it so for the store's user (alter role ... set default_transaction_isolation = ...)"
+            )
+
+    async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
+        schema = self.database.quoted_schema
+        sql = Statements(Path(__file__).parent / "sql", schema=schema, schema_literal=schema.replace("'", "''"))
+        if await connection.fetchval(sql["sequence_is_behind"]):
+            raise SchemaError(
+                f"schema {self.database.schema!r}: the sequence of positions is behind the last event, as after a "
+                "restore of the data alone, so that an event could come where readers have passed: restore the whole "
+                f"schema, or set it, by setval('{schema}.global_position', the highest global_position there is)"
             )
 
     def _check_context(self) -> None:
