@@ -11,11 +11,26 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.pooler import BEHIND, MISSING, PROGRAM, direct, in_front_of
+
+# How long properties are looked at, where they don't say so themselves.
+settings.register_profile("tests", max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=2000, print_blob=True)
+settings.register_profile(
+    "broken",  # for what is known to fail: soon, and the same each time
+    settings.get_profile("tests"),
+    max_examples=50,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    derandomize=True,
+    database=None,
+)
+settings.load_profile("tests")
 
 _SETTINGS = {
     # The server is thrown away after the run. Tests of durability start servers of their own.

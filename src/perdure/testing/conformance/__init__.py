@@ -1,6 +1,6 @@
 """The conformance suite: what every event store must do, as tests that it inherits.
 
-Needs pytest and pytest-asyncio. A store passes when a class like this one does:
+Needs pytest, pytest-asyncio and Hypothesis. A store passes when a class like this one does:
 
 Example:
     from perdure.testing.conformance import EventStoreConformance
@@ -14,7 +14,10 @@ Example:
 
 import pytest
 
-_PARTS = "appending bad_input browsing evolving following groups racing reading repeating samples snapshots suite"
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS.split()))
+_PARTS = (
+    *("appending", "bad_input", "browsing", "evolving", "following", "groups", "model", "modelled"),
+    *("racing", "reading", "repeating", "samples", "snapshots", "suite"),
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from perdure.testing.conformance.suite import EventStoreConformance as EventStoreConformance  # noqa: E402 - once registered
