@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Self, Unpack
 from uuid import UUID
 
@@ -184,14 +185,10 @@ class EventStore(ABC):
 
     async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
         """The same as `read_stream`, a page at a time, so that memory stays bounded."""
-        size = PageSize()
-        while page := await self.read_stream(stream_id, from_version, limit := size.limit):
-            for stored in page:
-                yield stored
-            from_version = page[-1].stream_version
-            if len(page) < limit:
-                return
-            size.learn(page)
+        async with aclosing(stream_pages(self, stream_id, from_version)) as pages:
+            async for page in pages:
+                for stored in page:
+                    yield stored
 
     async def read_all_events(
         self,
@@ -377,6 +374,17 @@ class EventStore(ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+
+async def stream_pages(store: EventStore, stream_id: str, from_version: int) -> AsyncGenerator[list[StoredEvent]]:
+    """What `EventStore.iterate_stream` reads, as it is read: to await each event takes longer than most handlers do."""
+    size = PageSize()
+    while page := await store.read_stream(stream_id, from_version, limit := size.limit):
+        yield page
+        from_version = page[-1].stream_version
+        if len(page) < limit:
+            return
+        size.learn(page)
 
 
 def _checked_end(argument: str, value: int | None) -> int:

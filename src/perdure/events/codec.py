@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, cast, get_type_hints
@@ -29,7 +29,7 @@ class EventCodec(Protocol):
         """The event as JSON text. Raises EventEncodingError when it can't be stored, or couldn't be read back."""
         ...
 
-    def decode(self, data: str | bytes) -> Any:
+    def decode(self, data: str | bytes, /) -> Any:
         """The event that this text was made from. Raises msgspec.MsgspecError when it doesn't fit the class."""
         ...
 
@@ -53,13 +53,14 @@ def is_pydantic(cls: type) -> bool:
 
 
 class Codec:
-    """Encodes and decodes events that are Structs, dataclasses or attrs classes."""
+    """Encodes and decodes events that are Structs, dataclasses or attrs classes. See `EventCodec`."""
 
     def __init__(self, event_type: str, cls: type) -> None:
         refuse_unstorable(cls)
         self._event_type = event_type
         self._fields = tuple(field.name for field in _fields(cls))
-        self._decode = msgspec.json.Decoder[Any](cls).decode
+        self.decode: Callable[[str | bytes], Any] = msgspec.json.Decoder[Any](cls).decode
+        """The decoder itself, with nothing around it: every event that is read passes through it."""
         parts = _parts(inspect.type_info(cls), set())
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
 
@@ -71,7 +72,7 @@ class Codec:
         """
         try:
             data = _encode(event)
-            returned = self._decode(data)
+            returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
         refuse_nul(self._event_type, data)
@@ -80,10 +81,6 @@ class Codec:
         if returned != event:
             self._refuse_difference(event, returned, data)
         return data.decode()
-
-    def decode(self, data: str | bytes) -> Any:
-        """The event that `encode` made this text from. Raises msgspec.MsgspecError when it doesn't fit the class."""
-        return self._decode(data)
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by

@@ -69,7 +69,7 @@ class NewEvent:
         return f"NewEvent({self.event!r}, event_id={self.metadata.event_id})"
 
 
-class StoredEvent(msgspec.Struct, eq=False):
+class StoredEvent(msgspec.Struct, eq=False, gc=False):
     """An event as it was read. The payload is decoded when `event` is first asked for.
 
     Attributes:

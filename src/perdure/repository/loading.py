@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from perdure.events import StoredEvent
 from perdure.observation import Load, keys
 from perdure.repository.state import StateCodec
 from perdure.snapshot import Snapshot
-from perdure.store import EventStore
+from perdure.store import EventStore, stream_pages
 
 logger = logging.getLogger("perdure.repository")
 
@@ -44,25 +45,32 @@ class Loader(Generic[A]):
     async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
         """The aggregate, new where there is no stream. See `Repository.load`."""
         aggregate = self._aggregate_class(aggregate_id)
+        is_present = at_version is None and at_time is None
         last_version = _checked_version(at_version)
         last_time = _checked_time(at_time)
+
+        def is_within(stored: StoredEvent) -> bool:
+            return stored.stream_version <= last_version and stored.recorded_at <= last_time
+
         with Load(self._store, aggregate.stream_id) as observed:
             # The only snapshot is the latest one, so it serves the present.
             if at_time is None and self._codec is not None:
                 observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
             known = aggregate.stream_version
-            async with aclosing(self._events_after(aggregate)) as events:
-                async for stored in events:
-                    if stored.stream_version > last_version or stored.recorded_at > last_time:
+            async with aclosing(stream_pages(self._store, aggregate.stream_id, known)) as pages:
+                async for page in pages:
+                    wanted = page if is_present else list(takewhile(is_within, page))
+                    for stored in wanted:
+                        aggregate.apply_stored_event(stored)
+                    if len(wanted) < len(page):
                         break
-                    aggregate.apply_stored_event(stored)
             observed.events = aggregate.stream_version - known
         return aggregate
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
         """Each event, and the aggregate after it. See `Repository.history`."""
         aggregate = self._aggregate_class(aggregate_id)
-        async with aclosing(self._events_after(aggregate)) as events:
+        async with aclosing(self._store.iterate_stream(aggregate.stream_id)) as events:
             async for stored in events:
                 aggregate.apply_stored_event(stored)
                 # It goes on with the copy, so that neither what was given away nor its event is changed any more.
@@ -84,9 +92,6 @@ class Loader(Generic[A]):
             return False
         aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
         return True
-
-    def _events_after(self, aggregate: A) -> AsyncGenerator[StoredEvent]:
-        return self._store.iterate_stream(aggregate.stream_id, aggregate.stream_version)
 
 
 def _fits(snapshot: Snapshot, codec: StateCodec[A]) -> bool:

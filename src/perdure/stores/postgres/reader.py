@@ -17,6 +17,7 @@ from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page
 from perdure.store import StoredType
 from perdure.stores.postgres.database import Connection, Database
+from perdure.stores.postgres.row import Row
 from perdure.stores.postgres.statements import Statements
 
 _SCAN_TIMEOUT = 3600.0
@@ -45,12 +46,12 @@ class Reader:
     ) -> list[StoredEvent]:
         """The same as a transaction of the caller's sees it."""
         rows = await connection.fetch(self._sql["read_stream"], stream_id, from_version, limit)
-        return [StoredEvent(*row) for row in rows]
+        return [Row(*row) for row in rows]
 
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly before `before_version`, newest first."""
         rows = await self._database.fetch(self._sql["read_stream_backwards"], stream_id, before_version, limit)
-        return [StoredEvent(*row) for row in rows]
+        return [Row(*row) for row in rows]
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream, 0 if there is none."""
@@ -59,7 +60,7 @@ class Reader:
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """The event with that id, or None."""
         rows = await self._database.fetch(self._sql["read_event"], event_id)
-        return StoredEvent(*rows[0]) if rows else None
+        return Row(*rows[0]) if rows else None
 
     async def stored_types(self) -> list[StoredType]:
         """Each type in each version that there is, sorted."""
@@ -78,7 +79,7 @@ class Reader:
             limit,
             _SAMPLED_ROWS,
         )
-        return [StoredEvent(*row) for row in rows]
+        return [Row(*row) for row in rows]
 
     async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
@@ -99,7 +100,7 @@ class Reader:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
         [(safe, _)] = await self._database.fetch(self._sql["safe_position"])
         rows = await self._matching(0, min(before_position - 1, safe), limit, where, backwards=True)
-        return [StoredEvent(*row) for row in rows]
+        return [Row(*row) for row in rows]
 
     async def _fenced(self, from_position: int, limit: int, where: LogFilter) -> Page:
         [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"])
@@ -113,7 +114,7 @@ class Reader:
             # Always an event's position, so that a checkpoint can name its event.
             return _page(rows) if rows else Page([], from_position, held_back)
         # Nothing that matches can come up to the safe position any more.
-        return Page([StoredEvent(*row) for row in rows], safe, held_back)
+        return Page([Row(*row) for row in rows], safe, held_back)
 
     async def _matching(
         self, after: int, last: int, limit: int, where: LogFilter, *, backwards: bool = False
@@ -128,7 +129,7 @@ class Reader:
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:
-    return Page([StoredEvent(*row) for row in rows], rows[-1]["global_position"])
+    return Page([Row(*row) for row in rows], rows[-1]["global_position"])
 
 
 def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:

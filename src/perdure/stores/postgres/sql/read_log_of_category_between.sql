@@ -3,7 +3,8 @@
 -- $5 event_types, $6 recorded_from, $7 recorded_before (exclusive)
 -- The upper bound isn't for the index (+ 0): a generic plan takes a range with both bounds for a short one, and would
 -- filter the whole log by its primary key.
-select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata, recorded_at
+select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
+    timestamptz_send(recorded_at)
 from {schema}.events
 where category = $4 and global_position > $1 and global_position + 0 <= $2
     and {schema}.is_safe($2)
