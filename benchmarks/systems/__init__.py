@@ -2,12 +2,12 @@
 
 from importlib import import_module
 
-from benchmarks.systems.perdure import Perdure
+from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
 from benchmarks.systems.raw import Raw, RawNotify, RawUnnest
 from benchmarks.systems.system import System
 from benchmarks.systems.tutorial import Tutorial
 
-OURS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure)
+OURS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure, PerdureWithoutTurns)
 
 
 def peers() -> tuple[type[System], ...]:

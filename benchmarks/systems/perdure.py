@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import msgspec
 
@@ -63,11 +64,15 @@ class Perdure(System):
     title = "Perdure"
     workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8", "W9", "W10"})
     table = "perdure.events"
+    turns: ClassVar[bool] = True
+    """Whether commands on one aggregate take turns."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = PostgreSQLEventStore(place.url)
-        self._titles = Repository(Title, self.store, retry=RetryConfig(max_attempts=1000, base_delay=0.002))
+        self._titles = Repository(
+            Title, self.store, retry=RetryConfig(max_attempts=1000, base_delay=0.002), turns=self.turns
+        )
         self._with_snapshots = Repository(Title, self.store, snapshot_every=50)
 
     async def open(self) -> None:
@@ -133,3 +138,12 @@ class Perdure(System):
     async def _change(self, wanted: Append) -> None:
         [event] = wanted.events
         await self._titles.execute(wanted.stream_id.partition("-")[2], lambda title: title.watch(event))
+
+
+class PerdureWithoutTurns(Perdure):
+    """Commands of one aggregate meet in conflicts, as they do unless told otherwise."""
+
+    name = "perdure, no turns"
+    title = "Perdure, commands without turns"
+    workloads = frozenset({"W7"})
+    turns = False

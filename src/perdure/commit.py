@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -11,7 +12,7 @@ import msgspec
 
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.errors.wording import shown
-from perdure.events import NewEvent, check_stream_id, encode_metadata
+from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.observation import observed_headers
 
 
@@ -68,6 +69,10 @@ class EncodedEvent(NamedTuple):
     event_version: int
     event_data: str
     metadata: str
+
+    def stored(self, stream_id: str, stream_version: int, global_position: int, recorded_at: datetime) -> StoredEvent:
+        """The event as it is read once it stands there."""
+        return StoredEvent(stream_id, stream_version, global_position, *self, recorded_at)
 
 
 class Commit(NamedTuple):

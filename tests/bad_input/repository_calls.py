@@ -15,6 +15,7 @@ from tests.bad_input.values import (
     NOT_A_CLASS,
     NOT_A_COMMAND_ID,
     NOT_A_COUNT,
+    NOT_A_FLAG,
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_TIME,
@@ -30,6 +31,7 @@ STORE: Final = [refused(NOT_A_STORE)]
 RETRY: Final = [refused([0, 5, True, "3", {}, Nameless(), RetryConfig])]
 SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
+TURNS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
 
 
@@ -81,6 +83,7 @@ REPOSITORIES: Final[Table] = {
             "store": STORE,
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
+            "turns": TURNS,
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
@@ -104,6 +107,7 @@ REPOSITORIES: Final[Table] = {
             "store": STORE,
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
+            "turns": TURNS,
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),

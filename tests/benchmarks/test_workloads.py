@@ -9,7 +9,7 @@ from benchmarks.driver import measure
 from benchmarks.facts import Append, Totals
 from benchmarks.server import Server, connected
 from benchmarks.sizes import Sizes
-from benchmarks.systems.perdure import Perdure
+from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
 from benchmarks.systems.raw import Raw, RawNotify, RawUnnest
 from benchmarks.systems.system import Handle, System
 from benchmarks.systems.tutorial import Tutorial
@@ -38,7 +38,7 @@ TINY = Sizes(
     scale=600,
     scale_keys=50,
 )
-SYSTEMS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure)
+SYSTEMS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure, PerdureWithoutTurns)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Accounts to be loaded and saved, and a store in which something goes wrong."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
@@ -123,6 +124,18 @@ async def overloaded(commit: Commit) -> None:
 
 async def closed(commit: Commit) -> None:
     raise StoreClosedError
+
+
+class Gate:
+    """A fault that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, commit: Commit) -> None:
+        self.reached.set()
+        await self.opened.wait()
 
 
 async def broken(commit: Commit) -> None:

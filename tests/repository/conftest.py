@@ -19,6 +19,12 @@ def accounts(store: FaultyStore) -> Repository[Account]:
 
 
 @pytest.fixture
+def in_turns(store: FaultyStore) -> Repository[Account]:
+    """The same, but commands on one account take turns."""
+    return Repository(Account, store, retry=AT_ONCE, turns=True)
+
+
+@pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the repository would have slept."""
     slept: list[float] = []
@@ -27,6 +33,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         slept.append(seconds)
 
     monkeypatch.setattr("perdure.repository.saving.sleep", sleep)
+    monkeypatch.setattr("perdure.repository.turns.sleep", sleep)
     return slept
 
 

@@ -13,7 +13,12 @@ from perdure import (
     RetryConfig,
 )
 from perdure.commit import Commit
-from tests.repository.accounts import Account, Audited, Deposited, FaultyStore, amounts, connection_lost
+from tests.repository.accounts import AT_ONCE, Account, Audited, Deposited, FaultyStore, amounts, connection_lost
+
+
+@pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
+def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
+    return Repository(Account, store, retry=AT_ONCE, turns=request.param)
 
 
 async def test_execute_loads_runs_and_saves(accounts: Repository[Account], account: Account) -> None:

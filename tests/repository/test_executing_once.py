@@ -24,7 +24,16 @@ from perdure import (
     context,
 )
 from perdure.repository.command_id import CommandId
-from tests.repository.accounts import Account, Audited, Deposited, FaultyStore, Opened, amounts, connection_lost
+from tests.repository.accounts import (
+    AT_ONCE,
+    Account,
+    Audited,
+    Deposited,
+    FaultyStore,
+    Opened,
+    amounts,
+    connection_lost,
+)
 
 Accounts = Repository[Account]
 COMMAND_IDS = [uuid4(), uuid7(), str(uuid7()), "a client's key", "ключ 💥 '\"\\", "x" * 10_000]
@@ -50,6 +59,17 @@ async def test_a_repeat_gives_the_first_result_whatever_came_since(
     assert await accounts.execute("1", open_and_fill, command_id=command_id) == first
 
     assert await amounts(store) == [5, 1, 2]
+
+
+@pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
+def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
+    return Repository(Account, store, retry=AT_ONCE, turns=request.param)
+
+
+@pytest.fixture
+def elsewhere(store: FaultyStore) -> Accounts:
+    """The accounts as another process has them."""
+    return Repository(Account, store, retry=AT_ONCE)
 
 
 async def test_a_uuid_and_its_text_are_one_command(accounts: Accounts) -> None:
@@ -157,11 +177,13 @@ async def test_what_cant_name_a_command_is_refused(store: FaultyStore, accounts:
 # --- Races: another attempt of the same command, at each moment -------------------------------------------------------
 
 
-async def test_another_attempt_between_deciding_and_saving(store: FaultyStore, accounts: Accounts) -> None:
+async def test_another_attempt_between_deciding_and_saving(
+    store: FaultyStore, accounts: Accounts, elsewhere: Accounts
+) -> None:
     results: list[Any] = []
 
     async def another(commit: object) -> None:
-        results.append(await accounts.execute("1", open_and_fill, command_id="a"))
+        results.append(await elsewhere.execute("1", open_and_fill, command_id="a"))
 
     store.before.append(another)
     results.append(await accounts.execute("1", open_and_fill, command_id="a"))
@@ -170,10 +192,10 @@ async def test_another_attempt_between_deciding_and_saving(store: FaultyStore, a
     assert await amounts(store) == [5]
 
 
-async def test_another_attempt_that_decided_more(store: FaultyStore, accounts: Accounts) -> None:
+async def test_another_attempt_that_decided_more(store: FaultyStore, accounts: Accounts, elsewhere: Accounts) -> None:
     async def another(commit: object) -> None:
         await store.intrude(Audited())
-        await accounts.execute("1", open_and_fill, command_id="a")
+        await elsewhere.execute("1", open_and_fill, command_id="a")
         await store.intrude(Audited())
 
     store.before.append(another)
@@ -183,9 +205,9 @@ async def test_another_attempt_that_decided_more(store: FaultyStore, accounts: A
     assert (result.stream_version, result.global_positions) == (3, (2, 3))
 
 
-async def test_another_attempt_that_decided_less(store: FaultyStore, accounts: Accounts) -> None:
+async def test_another_attempt_that_decided_less(store: FaultyStore, accounts: Accounts, elsewhere: Accounts) -> None:
     async def another(commit: object) -> None:
-        await accounts.execute("1", lambda account: account.open("ann"), command_id="a")
+        await elsewhere.execute("1", lambda account: account.open("ann"), command_id="a")
 
     store.before.append(another)
     result = await accounts.execute("1", open_and_fill, command_id="a")
@@ -195,12 +217,14 @@ async def test_another_attempt_that_decided_less(store: FaultyStore, accounts: A
     assert await amounts(store) == []
 
 
-async def test_another_attempt_before_deciding_again(store: FaultyStore, accounts: Accounts) -> None:
+async def test_another_attempt_before_deciding_again(
+    store: FaultyStore, accounts: Accounts, elsewhere: Accounts
+) -> None:
     async def overtaken(commit: object) -> None:
         await store.intrude(Audited())
 
     async def another() -> None:
-        await accounts.execute("1", open_and_fill, command_id="a")
+        await elsewhere.execute("1", open_and_fill, command_id="a")
 
     pauses: list[Callable[[], Any]] = [another]
 
@@ -210,6 +234,7 @@ async def test_another_attempt_before_deciding_again(store: FaultyStore, account
     store.before.append(overtaken)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("perdure.repository.saving.sleep", sleep)
+        patch.setattr("perdure.repository.turns.sleep", sleep)
         result = await accounts.execute("1", open_and_fill, command_id="a")
 
     assert result is not None
@@ -236,11 +261,17 @@ async def two_of(kind: str, url: str) -> AsyncIterator[list[EventStore]]:
             yield [one, two]
 
 
+@pytest.mark.parametrize("turns", [(False, False), (True, True), (True, False)], ids=str)
 @pytest.mark.parametrize("kind", ["memory", "postgresql"])
-async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(kind: str, database_url: str) -> None:
+async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
+    kind: str, turns: tuple[bool, bool], database_url: str
+) -> None:
     async with two_of(kind, database_url) as stores:
         retry = RetryConfig(max_attempts=50, base_delay=0.001)
-        both = [Repository(Account, store, retry=retry, snapshot_every=3) for store in stores]
+        both = [
+            Repository(Account, store, retry=retry, snapshot_every=3, turns=in_turns)
+            for store, in_turns in zip(stores, turns, strict=True)
+        ]
         barrier = asyncio.Barrier(20)
 
         async def attempt(number: int) -> Any:

@@ -54,7 +54,7 @@ class OutcomeUnknownError(PerdureError):
 
 
 class StoreOverloadedError(PerdureError):
-    """The queue of appends was full, or a stream was locked, for longer than `append_timeout`. Nothing was written."""
+    """A queue was full, a stream was locked, or a turn didn't come, for too long. Nothing was written."""
 
     def __init__(self, reason: str, timeout: float) -> None:
         super().__init__(f"{reason} for {timeout:g} s and nothing was written: slow down, or try again later")

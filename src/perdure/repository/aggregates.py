@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,19 +9,21 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
-from perdure.checks import check_count, check_function, check_instance
+from perdure.checks import check_count, check_flag, check_instance
 from perdure.commit import AppendResult
-from perdure.context import context, current_context
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
 from perdure.errors.wording import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
 from perdure.repository.command_id import CommandId
+from perdure.repository.deciding import act, check_action
 from perdure.repository.loading import Loader
 from perdure.repository.retry import RetryConfig, checked_retry
 from perdure.repository.saving import Saver
 from perdure.repository.snapshots import SnapshotWriter
 from perdure.repository.state import StateCodec
+from perdure.repository.turn import Turn
+from perdure.repository.turns import Turns
 from perdure.store import EventStore, Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -37,6 +38,8 @@ class Repository(Generic[A]):
         retry: how `save_with_retry` and `execute` try again, unless told otherwise.
         snapshot_every: after how many events a snapshot is taken of an aggregate, so that loading replays at most about
             as many; None for no snapshots. They pay from about a thousand events on.
+        turns: whether the commands that `execute` runs on one aggregate in this process take turns on one state in
+            memory, and share commits, instead of meeting in conflicts. It pays where many change one aggregate at once.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
@@ -54,6 +57,7 @@ class Repository(Generic[A]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
+        turns: bool = False,
     ) -> None:
         if not isinstance(aggregate_class, type) or not issubclass(aggregate_class, AggregateRoot):
             raise InvalidArgumentError(
@@ -65,15 +69,17 @@ class Repository(Generic[A]):
         self.retry = checked_retry(retry)
         if snapshot_every is not None:
             check_count("snapshot_every", snapshot_every, 1)
+        check_flag("turns", turns)
         codec = None if snapshot_every is None else StateCodec(aggregate_class)
         self._loader = Loader(aggregate_class, store, codec)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
         self._saver = Saver(store, snapshots or None)
+        self._turns = Turns(store, self._loader, snapshots or None) if turns else None
 
     @property
     def conflicts_retried(self) -> int:
         """How many conflicts were answered by deciding again."""
-        return self._saver.conflicts_retried
+        return self._saver.conflicts_retried + (self._turns.conflicts_retried if self._turns else 0)
 
     async def load(
         self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
@@ -192,19 +198,19 @@ class Repository(Generic[A]):
             InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
             Whatever `action` raises; then nothing was written.
         """
-        check_function("action", action)
-        if inspect.iscoroutinefunction(action):
-            raise _asynchronous()
+        check_action(action)
         retry = checked_retry(retry, self.retry)
         stream_id = self.aggregate_class(aggregate_id).stream_id
+        command = None if command_id is None else CommandId(command_id, stream_id)
         with Execute(stream_id) as observed:
-            if command_id is not None:
-                command = CommandId(command_id, stream_id)
+            if self._turns is not None:
+                return await self._turns.take(Turn(stream_id, action, command, retry), observed)
+            if command is not None:
                 return await self._execute_once(aggregate_id, action, command, retry, observed)
 
             async def decide() -> A:
                 aggregate = await self._loader.load(aggregate_id)
-                _act(action, aggregate)
+                act(action, aggregate, None)
                 return aggregate
 
             return await self._saver.save_or_decide(await decide(), decide, retry, observed)
@@ -232,9 +238,7 @@ class Repository(Generic[A]):
             # done meanwhile, saving finds its ids.
             if (result := await command.earlier_result(self.store)) is not None:
                 return result
-            with context(causation_id=current_context().causation_id or command.text):
-                _act(action, aggregate)
-            command.claim(aggregate)
+            act(action, aggregate, command)
             version = aggregate.stream_version
             return aggregate
 
@@ -250,14 +254,6 @@ class Repository(Generic[A]):
         return result
 
 
-def _act(action: Callable[[A], object], aggregate: A) -> None:
-    answer = action(aggregate)
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise _asynchronous()
-
-
 @contextmanager
 def _held(aggregate: AggregateRoot) -> Generator[None]:
     work = aggregate.uncommitted
@@ -268,9 +264,3 @@ def _held(aggregate: AggregateRoot) -> Generator[None]:
         yield
     finally:
         work.held = False
-
-
-def _asynchronous() -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "action", "is asynchronous, but it must decide in one go: await what it needs first, and give it plain values"
-    )

@@ -79,17 +79,7 @@ class InMemoryEventStore(EventStore):
     def _write(self, commit: Commit) -> list[StoredEvent]:
         stream = self._streams.setdefault(commit.stream_id, [])
         for version, one in enumerate(commit.events, len(stream) + 1):
-            stored = StoredEvent(
-                commit.stream_id,
-                version,
-                len(self._log) + 1,
-                one.event_id,
-                one.event_type,
-                one.event_version,
-                one.event_data,
-                one.metadata,
-                datetime.now(UTC),
-            )
+            stored = one.stored(commit.stream_id, version, len(self._log) + 1, datetime.now(UTC))
             self._log.append(stored)
             stream.append(stored)
             self._by_id[one.event_id] = stored
