@@ -1,9 +1,10 @@
 """What surrounds an event when it is raised."""
 
 import asyncio
+import pickle
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 import pytest
 
@@ -101,3 +102,19 @@ def test_the_function_and_its_module_share_a_name() -> None:
     assert stores.__name__ == "perdure.stores"
     assert perdure.context is context
     assert perdure.context.__name__ == "context"
+
+
+def test_a_new_id_is_a_uuid_like_any_other() -> None:
+    made = current_sources().new_id()
+
+    assert type(made) is UUID
+    assert made.version == 7
+    assert made == UUID(str(made)) == pickle.loads(pickle.dumps(made))
+    assert hash(made) == hash(UUID(str(made)))
+    assert made.is_safe is SafeUUID.unknown
+
+
+def test_new_ids_count_up() -> None:
+    made = [current_sources().new_id() for _ in range(1_000)]
+
+    assert made == sorted(set(made))

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
@@ -23,7 +24,7 @@ class SoundStore(InMemoryEventStore):
 
 class NoVersionCheck(InMemoryEventStore):
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        return await super().append(commit._replace(expected_version=ANY), tx)
+        return await super().append(replace(commit, expected_version=ANY), tx)
 
 
 class ChecksThenWrites(InMemoryEventStore):
@@ -37,7 +38,7 @@ class ChecksThenWrites(InMemoryEventStore):
             if version != expected:
                 raise OptimisticConcurrencyError(commit.stream_id, expected, version)
             await asyncio.sleep(0)
-            commit = commit._replace(expected_version=ANY)
+            commit = replace(commit, expected_version=ANY)
         return await super().append(commit, tx)
 
 
@@ -142,7 +143,7 @@ class DropsMetadata(InMemoryEventStore):
     def encode(self, stream_id: str, expected_version: Any, events: Any) -> Commit:
         commit = super().encode(stream_id, expected_version, events)
         bare = '{"timestamp":"2020-01-01T00:00:00Z"}'
-        return commit._replace(events=tuple(one._replace(metadata=bare) for one in commit.events))
+        return replace(commit, events=tuple(replace(one, metadata=bare) for one in commit.events))
 
 
 class ChecksNothing(InMemoryEventStore):
@@ -150,7 +151,7 @@ class ChecksNothing(InMemoryEventStore):
 
     def encode(self, stream_id: str, expected_version: Any, events: Any) -> Commit:
         commit = super().encode("note-1", ANY, [one for one in events if isinstance(one, NewEvent)] or events)
-        return commit._replace(stream_id=stream_id, expected_version=expected_version)
+        return replace(commit, stream_id=stream_id, expected_version=expected_version)
 
 
 class WritesHalf(InMemoryEventStore):
@@ -160,7 +161,7 @@ class WritesHalf(InMemoryEventStore):
         try:
             return await super().append(commit, tx)
         except OptimisticConcurrencyError:
-            await super().append(commit._replace(expected_version=ANY), tx)
+            await super().append(replace(commit, expected_version=ANY), tx)
             raise
 
 
@@ -195,8 +196,8 @@ class SamplesTheOldest(InMemoryEventStore):
 
 class ForgetsVersionsOfSchemas(InMemoryEventStore):
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        events = tuple(one._replace(event_version=1) for one in commit.events)
-        return await super().append(commit._replace(events=events), tx)
+        events = tuple(replace(one, event_version=1) for one in commit.events)
+        return await super().append(replace(commit, events=events), tx)
 
 
 class SharesItsEvents(InMemoryEventStore):

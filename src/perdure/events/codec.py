@@ -75,7 +75,8 @@ class Codec:
             returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
-        refuse_nul(self._event_type, data)
+        if b"\\" in data:
+            refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         if returned != event:

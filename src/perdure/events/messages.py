@@ -37,7 +37,7 @@ class NewEvent:
         InvalidArgumentError: the id is no UUID, the timestamp is naive, or a header is no text.
     """
 
-    __slots__ = ("event", "event_kind", "metadata")
+    __slots__ = ("context", "event", "event_id", "event_kind", "timestamp")
 
     def __init__(
         self,
@@ -47,26 +47,34 @@ class NewEvent:
         timestamp: datetime | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        kind = registry.by_class(type(event))
         sources = current_sources()
-        correlation_id, causation_id, user_id, around = current_context()
         if event_id is not None:
             check_instance("event_id", event_id, UUID)
         self.event = event
-        self.event_kind: EventType = kind
-        self.metadata = EventMetadata(
-            event_id=event_id or sources.new_id(),
-            event_type=kind.name,
-            event_version=kind.version,
-            timestamp=sources.now() if timestamp is None else checked_time("timestamp", timestamp),
+        self.event_kind: EventType = registry.by_class(type(event))
+        self.event_id: UUID = sources.new_id() if event_id is None else event_id
+        self.timestamp: datetime = sources.now() if timestamp is None else checked_time("timestamp", timestamp)
+        self.context = (
+            current_context() if headers is None else current_context().with_headers(checked_headers(headers))
+        )
+
+    @property
+    def metadata(self) -> EventMetadata:
+        """What is known of the event beside its payload."""
+        correlation_id, causation_id, user_id, headers = self.context
+        return EventMetadata(
+            event_id=self.event_id,
+            event_type=self.event_kind.name,
+            event_version=self.event_kind.version,
+            timestamp=self.timestamp,
             correlation_id=correlation_id,
             causation_id=causation_id,
             user_id=user_id,
-            headers=around if headers is None else {**around, **checked_headers(headers)},
+            headers=headers,
         )
 
     def __repr__(self) -> str:
-        return f"NewEvent({self.event!r}, event_id={self.metadata.event_id})"
+        return f"NewEvent({self.event!r}, event_id={self.event_id})"
 
 
 class StoredEvent(msgspec.Struct, eq=False, gc=False):

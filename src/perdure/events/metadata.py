@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from perdure.context import Context
+
 
 class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an event beside its payload.
@@ -47,17 +49,9 @@ _encode_metadata = msgspec.json.Encoder().encode
 _decode_metadata = msgspec.json.Decoder(_StoredMetadata).decode
 
 
-def encode_metadata(metadata: EventMetadata) -> str:
+def encode_metadata(timestamp: datetime, context: Context) -> str:
     """The JSON text of the column `metadata`."""
-    return _encode_metadata(
-        _StoredMetadata(
-            metadata.timestamp,
-            metadata.correlation_id,
-            metadata.causation_id,
-            metadata.user_id,
-            metadata.headers,
-        )
-    ).decode()
+    return _encode_metadata(_StoredMetadata(timestamp, *context)).decode()
 
 
 def decode_metadata(text: str, event_id: UUID, event_type: str, event_version: int) -> EventMetadata:

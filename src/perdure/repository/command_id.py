@@ -6,8 +6,6 @@ import hashlib
 from contextlib import aclosing, suppress
 from uuid import UUID
 
-import msgspec
-
 from perdure.aggregate import AggregateRoot
 from perdure.checks import checked_id
 from perdure.commit import AppendResult
@@ -44,7 +42,7 @@ class CommandId:
     def claim(self, aggregate: AggregateRoot) -> None:
         """Give the uncommitted events the ids that follow from the command's."""
         for number, new in enumerate(aggregate.uncommitted.events):
-            new.metadata = msgspec.structs.replace(new.metadata, event_id=self.event_id(number))
+            new.event_id = self.event_id(number)
 
     async def earlier_result(self, store: EventStore) -> AppendResult | None:
         """Where the events stand that the command has raised already; None when it has raised none."""

@@ -11,7 +11,7 @@ import msgspec
 from perdure.checks import check_count, check_instance, checked_time
 from perdure.context import current_context, current_sources
 from perdure.errors import InvalidArgumentError
-from perdure.events import EventMetadata, StoredEvent, check_stream_id, encode_metadata
+from perdure.events import StoredEvent, check_stream_id, encode_metadata
 from perdure.events.definition import check_event_type, check_event_version
 
 
@@ -49,27 +49,18 @@ def stored_event(
     check_stream_id(stream_id)
     check_count("stream_version", stream_version, 1)
     sources = current_sources()
-    correlation_id, causation_id, user_id, headers = current_context()
-    metadata = EventMetadata(
-        event_id=sources.new_id(),
-        event_type=event_type,
-        event_version=version,
-        timestamp=sources.now() if timestamp is None else checked_time("timestamp", timestamp),
-        correlation_id=correlation_id,
-        causation_id=causation_id,
-        user_id=user_id,
-        headers=headers,
-    )
+    event_id = sources.new_id()
+    happened_at = sources.now() if timestamp is None else checked_time("timestamp", timestamp)
     return StoredEvent(
         stream_id=stream_id,
         stream_version=stream_version,
         global_position=stream_version,
-        event_id=metadata.event_id,
+        event_id=event_id,
         event_type=event_type,
         event_version=version,
         event_data=_encoded(data),
-        stored_metadata=encode_metadata(metadata),
-        recorded_at=metadata.timestamp,
+        stored_metadata=encode_metadata(happened_at, current_context()),
+        recorded_at=happened_at,
     )
 
 

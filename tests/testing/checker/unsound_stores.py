@@ -3,6 +3,8 @@
 import asyncio
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from perdure.commit import ANY, AppendResult, CommitGroup
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError
 from perdure.events import StoredEvent
@@ -13,7 +15,7 @@ from perdure.stores.memory import InMemoryEventStore
 
 class NoVersionCheck(InMemoryEventStore):
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
-        commits = tuple(commit._replace(expected_version=ANY) for commit in group.commits)
+        commits = tuple(replace(commit, expected_version=ANY) for commit in group.commits)
         return await super().append_group(group._replace(commits=commits), tx)
 
 
@@ -40,8 +42,10 @@ class Doubles(InMemoryEventStore):
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         if any(event_id in self._by_id for event_id in group.event_ids):
             commits = tuple(
-                commit._replace(
-                    expected_version=ANY, events=tuple(event._replace(event_id=uuid4()) for event in commit.events)
+                replace(
+                    commit,
+                    expected_version=ANY,
+                    events=tuple(replace(event, event_id=uuid4()) for event in commit.events),
                 )
                 for commit in group.commits
             )
@@ -82,7 +86,7 @@ class WritesThoughItRefuses(InMemoryEventStore):
         try:
             return await super().append_group(group, tx)
         except OptimisticConcurrencyError:
-            commits = tuple(commit._replace(expected_version=ANY) for commit in group.commits)
+            commits = tuple(replace(commit, expected_version=ANY) for commit in group.commits)
             await super().append_group(group._replace(commits=commits), tx)
             raise
 
@@ -93,7 +97,7 @@ class WritesHalf(InMemoryEventStore):
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         if len(group.event_ids) > 1:
             commit = group.commits[0]
-            half = commit._replace(events=commit.events[:1], expected_version=ANY)
+            half = replace(commit, events=commit.events[:1], expected_version=ANY)
             if commit.events[0].event_id not in self._by_id:
                 await super().append_group(CommitGroup((half,), {}), tx)
             raise OutcomeUnknownError(group.event_ids)

@@ -7,6 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import astuple
+
 from perdure.commit import AppendResult, Commit, CommitGroup, ExpectedVersion, StreamState
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
 from perdure.stores.postgres.database import Connection
@@ -16,6 +18,11 @@ APPENDED: Final = 0
 REPEATED: Final = 1
 CONFLICT: Final = 2
 BUSY: Final = 4
+
+_SEPARATOR = "\x1f"
+"""Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
+
+_digits = int.__repr__  # unlike str(), it shows members of an enumeration as numbers, too
 
 _STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
 
@@ -61,21 +68,27 @@ class Appends:
     ) -> list[Outcome]:
         """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
         row = await connection.fetchrow(
-            self._sql["append_commits"],
-            *_columns_of_commits(commits),
-            *_columns_of_events(commits),
+            self._sql["append_batch"],
+            *_texts_of_commits(commits),
+            *_texts_of_events(commits),
             look_up,
             lock_timeout,
         )
         assert row is not None  # noqa: S101 - the function returns one row
         statuses, stream_versions, positions, repeated = row
-        new, old = iter(positions or ()), iter(repeated)
         outcomes: list[Outcome] = []
+        place = 0
         for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
-            source = new if status == APPENDED else old
-            count = len(commit.events) if status in (APPENDED, REPEATED) else 0
-            positions_of_commit = [next(source) for _ in range(count)]
-            outcomes.append(None if status == BUSY else _answer(commit, status, version, positions_of_commit))
+            count = len(commit.events)
+            if status == APPENDED:
+                drawn = tuple(positions[place : place + count])
+                outcomes.append(AppendResult(commit.stream_id, version, drawn))
+                place += count
+            elif status == REPEATED:
+                outcomes.append(_answer(commit, status, version, repeated[:count]))
+                del repeated[:count]
+            else:
+                outcomes.append(None if status == BUSY else _answer(commit, status, version, ()))
         return outcomes
 
     async def group(
@@ -117,6 +130,28 @@ def _expected(expected: ExpectedVersion) -> int:
     return _STATES[expected] if isinstance(expected, StreamState) else expected
 
 
+def _texts_of_commits(commits: Sequence[Commit]) -> tuple[str, ...]:
+    """The commits, each column as one text: stream, expected version, and how many events there are."""
+    return (
+        _SEPARATOR.join([commit.stream_id for commit in commits]),
+        _SEPARATOR.join([_digits(_expected(commit.expected_version)) for commit in commits]),
+        _SEPARATOR.join([_digits(len(commit.events)) for commit in commits]),
+    )
+
+
+def _texts_of_events(commits: Sequence[Commit]) -> tuple[str, ...]:
+    """The events of all commits, each column as one text: number of the commit, and what is stored."""
+    events = [event for commit in commits for event in commit.events]
+    return (
+        _SEPARATOR.join([_digits(number) for number, commit in enumerate(commits, 1) for _ in commit.events]),
+        _SEPARATOR.join([f"{event.event_id.int:032x}" for event in events]),
+        _SEPARATOR.join([event.event_type for event in events]),
+        _SEPARATOR.join([_digits(event.event_version) for event in events]),
+        _SEPARATOR.join([event.event_data for event in events]),
+        _SEPARATOR.join([event.metadata for event in events]),
+    )
+
+
 def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
     """The commits, column by column: stream, expected version, number of the first event, and how many there are."""
     counts = [len(commit.events) for commit in commits]
@@ -131,7 +166,7 @@ def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
 def _columns_of_events(commits: Sequence[Commit]) -> Iterator[list[object]]:
     """The events of all commits, column by column: number of the commit, number in it, and what is stored."""
     events = [
-        (commit_number, number, *event)
+        (commit_number, number, *astuple(event))
         for commit_number, commit in enumerate(commits, 1)
         for number, event in enumerate(commit.events, 1)
     ]

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from copy import copy
+from itertools import chain
 from typing import Any
 
 import asyncpg
@@ -62,7 +63,7 @@ class GroupAppender:
         self._timeout = timeout
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._under_way: set[Pending] = set()
+        self._under_way: list[list[Pending]] = []
         self._drained: asyncio.Event | None = None
 
     def start(self) -> None:
@@ -104,7 +105,7 @@ class GroupAppender:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for pending in [*self._under_way, *self._queue.give_up()]:
+            for pending in chain(*self._under_way, self._queue.give_up()):
                 _settle(pending, _given_up(pending, StoreClosedError()))
 
     def _wake(self) -> None:
@@ -140,7 +141,7 @@ class GroupAppender:
         self, connection: asyncpg.Connection[Any] | None, batch: list[Pending]
     ) -> asyncpg.Connection[Any] | None:
         """Write a batch and settle it. Returns the connection to go on with, if it is still good."""
-        self._under_way.update(batch)
+        self._under_way.append(batch)
         again: list[Pending] = []
         pause = 0.0
         now = asyncio.get_running_loop().time
@@ -160,7 +161,7 @@ class GroupAppender:
             if connection is not None:
                 connection.terminate()
             raise
-        self._under_way.difference_update(batch)
+        self._under_way.remove(batch)
         self._queue.done(batch, again, pause=pause)
         events = sum([len(pending.commit.events) for pending in batch])
         tell(AppendBatch(len(batch), events, len(again), self._queue.events, now() - began))
@@ -168,8 +169,9 @@ class GroupAppender:
 
     async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:
         """Try a batch as a whole, then commit by commit. Returns those whose stream was locked."""
-        look_up = any(pending.is_unknown for pending in batch)
+        look_up = False
         for pending in batch:
+            look_up = look_up or pending.is_unknown
             pending.is_sent = True
         if len(batch) > 1:
             try:
@@ -214,8 +216,10 @@ class GroupAppender:
         now = asyncio.get_running_loop().time()
         for pending, outcome in zip(batch, outcomes, strict=True):
             pending.is_sent = False
-            if isinstance(outcome, AppendResult | OptimisticConcurrencyError | EventIdReuseError):
-                appended = appended or isinstance(outcome, AppendResult)
+            if isinstance(outcome, AppendResult):
+                appended = True
+                _settle(pending, outcome)
+            elif isinstance(outcome, OptimisticConcurrencyError | EventIdReuseError):
                 _settle(pending, outcome)
             elif outcome is not None:
                 _settle(pending, _given_up(pending, outcome))

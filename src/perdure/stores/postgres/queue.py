@@ -6,27 +6,30 @@ It knows nothing of the database. Who appends (a lane) takes a batch, and gives 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
+
+import msgspec
 
 from perdure.commit import AppendResult, Commit
 from perdure.errors import StoreOverloadedError
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A commit on its way, and the future that its caller waits for."""
 
-    __slots__ = ("commit", "deadline", "future", "is_sent", "is_unknown")
+    commit: Commit
+    future: asyncio.Future[AppendResult]
+    deadline: float
+    """When to give it up, as the event loop counts time."""
+    is_sent: bool = False
+    """Whether it is with the database, which hasn't answered yet."""
+    is_unknown: bool = False
+    """Whether an earlier try was never answered: it may have been written, so its ids are looked up first."""
 
-    def __init__(self, commit: Commit, future: asyncio.Future[AppendResult], deadline: float) -> None:
-        self.commit = commit
-        self.future = future
-        self.deadline = deadline
-        """When to give it up, as the event loop counts time."""
-        self.is_sent = False
-        """Whether it is with the database, which hasn't answered yet."""
-        self.is_unknown = False
-        """Whether an earlier try was never answered: it may have been written, so its ids are looked up first."""
+
+_stream_id = attrgetter("commit.stream_id")
 
 
 class AppendQueue:
@@ -46,6 +49,7 @@ class AppendQueue:
     def __init__(
         self, *, max_events: int, max_bytes: int, batch_commits: int, batch_bytes: int, timeout: float
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._batch_commits = batch_commits
@@ -55,7 +59,8 @@ class AppendQueue:
         """How many events may be taken, or are under way."""
         self._bytes = 0
         self._ready: deque[Pending] = deque()
-        self._held: dict[str, deque[Pending]] = {}
+        self._taken: set[str] = set()
+        self._held: defaultdict[str, deque[Pending]] = defaultdict(deque)
         self._entrance: deque[tuple[Pending, asyncio.TimerHandle]] = deque()
         self.on_ready: Callable[[], None] = _nothing
         """Called when something can be taken."""
@@ -75,12 +80,10 @@ class AppendQueue:
 
         Its future raises StoreOverloadedError when there was no room in time; nothing was written then.
         """
-        loop = asyncio.get_running_loop()
-        pending = Pending(commit, loop.create_future(), loop.time() + self._timeout)
-        if self._entrance or not self._has_room(commit):
-            self._entrance.append((pending, loop.call_at(pending.deadline, self._turn_away, pending)))
+        pending = Pending(commit, self._loop.create_future(), self._loop.time() + self._timeout)
+        if self._entrance or not self._find_room(commit):
+            self._entrance.append((pending, self._loop.call_at(pending.deadline, self._turn_away, pending)))
         else:
-            self._count(commit, 1)
             self._ready.append(pending)
             self.on_ready()
         return pending
@@ -89,45 +92,40 @@ class AppendQueue:
         """A batch for a lane, sorted by stream: a fair share of what is ready, so that other lanes find work too."""
         share = min(self._batch_commits, -(-len(self._ready) // max(free_lanes, 1)))
         batch: list[Pending] = []
-        streams: dict[str, set[object]] = {}
+        first_ids: set[int] = set()
         size = 0
         while self._ready and len(batch) < share:
             pending = self._ready.popleft()
             commit = pending.commit
+            first_id = commit.events[0].event_id.int  # a UUID's own hash is Python, and slow
             if pending.future.done():
-                self._count(commit, -1)
-            elif commit.stream_id in self._held:
+                self._leave_room(pending)
+            elif commit.stream_id in self._taken:
                 self._held[commit.stream_id].append(pending)
-            elif batch and size + commit.size > self._batch_bytes:
-                self._ready.appendleft(pending)
-                break
-            elif commit.events[0].event_id in streams.setdefault(commit.stream_id, set()):
+            elif first_id in first_ids or (batch and size + commit.size > self._batch_bytes):
                 # The same append twice: the second must see what the first has written.
                 self._ready.appendleft(pending)
                 break
             else:
-                streams[commit.stream_id].add(commit.events[0].event_id)
+                first_ids.add(first_id)
                 size += commit.size
                 batch.append(pending)
-        for stream_id in streams:
-            self._held[stream_id] = deque()
         batch.sort(key=_stream_id)
+        self._taken.update(map(_stream_id, batch))
         self.let_in()
         return batch
 
     def done(self, batch: Iterable[Pending], again: Iterable[Pending] = (), *, pause: float = 0.0) -> None:
         """Let go of a batch's streams. What must be tried again comes first in its stream, after a pause if told so."""
-        for pending in batch:
-            self._count(pending.commit, -1)
         retried: dict[str, deque[Pending]] = {}
         for pending in again:
-            self._count(pending.commit, 1)
             retried.setdefault(pending.commit.stream_id, deque()).append(pending)
         for stream_id, first in retried.items():
             self._held[stream_id].extendleft(reversed(first))
-        streams = dict.fromkeys(pending.commit.stream_id for pending in batch)
+        self._leave_room(*(batch if not retried else set(batch).difference(again)))
+        streams = dict.fromkeys(map(_stream_id, batch))
         if pause and retried:
-            asyncio.get_running_loop().call_later(pause, self._let_go, list(retried))
+            self._loop.call_later(pause, self._let_go, list(retried))
             self._let_go([stream_id for stream_id in streams if stream_id not in retried])
         else:
             self._let_go(streams)
@@ -135,12 +133,12 @@ class AppendQueue:
     def give_up(self) -> list[Pending]:
         """Take out everything that waits."""
         left = [*self._ready, *(pending for held in self._held.values() for pending in held)]
-        for pending in left:
-            self._count(pending.commit, -1)
+        self._leave_room(*left)
         for pending, timer in self._entrance:
             timer.cancel()
             left.append(pending)
         self._ready.clear()
+        self._taken.clear()
         self._held.clear()
         self._entrance.clear()
         return left
@@ -151,18 +149,19 @@ class AppendQueue:
         while self._entrance:
             pending, timer = self._entrance[0]
             if not pending.future.done():
-                if not self._has_room(pending.commit):
+                if not self._find_room(pending.commit):
                     break
-                self._count(pending.commit, 1)
-                pending.deadline = asyncio.get_running_loop().time() + self._timeout
+                pending.deadline = self._loop.time() + self._timeout
                 self._ready.append(pending)
             timer.cancel()
             self._entrance.popleft()
         if len(self._ready) > before:
             self.on_ready()
 
-    def _let_go(self, stream_ids: Iterable[str]) -> None:
-        waiting = [pending for stream_id in stream_ids for pending in self._held.pop(stream_id, ())]
+    def _let_go(self, stream_ids: Collection[str]) -> None:
+        self._taken.difference_update(stream_ids)
+        held = self._held
+        waiting = [pending for stream_id in stream_ids if stream_id in held for pending in held.pop(stream_id)]
         self._ready.extendleft(reversed(waiting))
         self.let_in()
         if waiting:
@@ -173,19 +172,19 @@ class AppendQueue:
             pending.future.set_exception(StoreOverloadedError("the queue of appends was full", self._timeout))
         self.let_in()
 
-    def _has_room(self, commit: Commit) -> bool:
+    def _find_room(self, commit: Commit) -> bool:
+        """Count the commit in, if there is room for it."""
+        events = self.events + len(commit.events)
+        size = self._bytes + commit.size
         # A commit that is larger than the whole queue gets its turn when the queue is empty.
-        return self.events == 0 or (
-            self.events + len(commit.events) <= self._max_events and self._bytes + commit.size <= self._max_bytes
-        )
+        if self.events and (events > self._max_events or size > self._max_bytes):
+            return False
+        self.events, self._bytes = events, size
+        return True
 
-    def _count(self, commit: Commit, sign: int) -> None:
-        self.events += sign * len(commit.events)
-        self._bytes += sign * commit.size
-
-
-def _stream_id(pending: Pending) -> str:
-    return pending.commit.stream_id
+    def _leave_room(self, *left: Pending) -> None:
+        self.events -= sum([len(pending.commit.events) for pending in left])
+        self._bytes -= sum([pending.commit.size for pending in left])
 
 
 def _nothing() -> None:
