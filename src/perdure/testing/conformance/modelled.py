@@ -178,7 +178,9 @@ class _Run:
                 free = [one for one in self._stream_ids if one not in {stream_id for stream_id, *_ in appends}]
                 appends[0] = (free[0] if free else stream_id, expected, events)
             case "with the next":
-                appends[0] = (stream_id, expected, [*events, *self._follower_of(events[-1])])
+                there = {new.metadata.event_id for new in events}
+                following = [new for new in self._follower_of(events[-1]) if new.metadata.event_id not in there]
+                appends[0] = (stream_id, expected, [*events, *following])
             case _:
                 pass
         return Call(appends, call.conditions)
