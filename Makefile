@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test pooler coverage check lint types layers format clean
+.PHONY: help install demo bench test faults pooler coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1,
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+
+faults: $(INSTALLED) ## Kill, freeze, cut and fill up servers and processes under load (ARGS="--seconds 30 name")
+	$(BIN)/python -m tests.faults $(ARGS)
 
 pooler: $(INSTALLED) ## Run the tests through pgbouncer, a system package (ARGS="-k name -x"); NOT RUN and status 3 without it
 	PERDURE_TEST_POOLER=1 $(BIN)/python -m pytest --numprocesses=auto $(ARGS)

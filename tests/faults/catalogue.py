@@ -1,0 +1,42 @@
+"""All faults, and how one is run."""
+
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from perdure.testing.checker import Report
+from tests.cluster import servers
+from tests.faults import clocks, connections, processes
+from tests.faults import servers as server_faults
+from tests.faults.stage import Stage
+
+Fault = Callable[[Stage], Awaitable[Report]]
+
+FAULTS: tuple[Fault, ...] = (
+    server_faults.backend_killed,
+    server_faults.server_killed,
+    server_faults.embedded_server_killed,
+    server_faults.killed_while_reconnecting,
+    server_faults.out_of_connections,
+    server_faults.disk_full,
+    server_faults.disk_full_for_the_log,
+    connections.request_lost,
+    connections.reply_lost,
+    connections.reply_lost_and_server_gone,
+    processes.writer_killed,
+    processes.projection_killed,
+    processes.projection_frozen,
+    clocks.client_clock_jumps,
+    clocks.database_clock_jumps,
+)
+
+
+DURABLE = {"fsync": "on", "full_page_writes": "on", "recovery_init_sync_method": "syncfs"}
+"""Settings of a server that waits for the disk."""
+
+
+async def struck(fault: Fault, seconds: float, settings: Mapping[str, str] = DURABLE) -> Report:
+    """Bring a fault about under load, and return what the checker says."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with servers() as cluster:
+            return await fault(Stage(cluster, Path(folder), seconds, settings))
