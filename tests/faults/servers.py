@@ -113,8 +113,8 @@ async def disk_full_for_the_log(stage: Stage) -> Report:
         # The server has made some ahead. When it can make no more, it ends itself.
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             while True:
-                await server.value("select pg_switch_wal()::text")
-                await asyncio.sleep(0.02)
+                await server.execute("select pg_logical_emit_message(true, 'fault', 'a segment isn''t empty')")
+                await server.execute("select pg_switch_wal()")
 
     return await _on_a_small_disk(stage, use_up_segments)
 
