@@ -165,9 +165,9 @@ def fill(path: Path) -> None:
 
 
 async def restarted(server: Server) -> None:
-    """Start a server again that ended itself: PostgreSQL does so when it can't write its log."""
-    await asyncio.sleep(0.1)
-    process = server._process
-    if process is not None and process.poll() is not None:
-        server._process = None
-        await server.start()
+    """Wait for a server, and start it again if it ended itself: PostgreSQL does so when it can't recover."""
+    while not await server._answers():
+        process = server._process
+        if process is not None and process.poll() is not None:
+            await server.start()
+        await asyncio.sleep(0.02)
