@@ -72,7 +72,17 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
 
     def stored(self, stream_id: str, stream_version: int, global_position: int, recorded_at: datetime) -> StoredEvent:
         """The event as it is read once it stands there."""
-        return StoredEvent(stream_id, stream_version, global_position, *self, recorded_at)
+        return StoredEvent(
+            stream_id,
+            stream_version,
+            global_position,
+            self.event_id,
+            self.event_type,
+            self.event_version,
+            self.event_data,
+            self.metadata,
+            recorded_at,
+        )
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False):

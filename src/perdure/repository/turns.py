@@ -25,6 +25,8 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit
 from perdure.errors import (
@@ -307,4 +309,4 @@ def _joined(turns: Sequence[Turn[A]]) -> Commit | None:
     if len(commits) < 2:
         return commits[0] if commits else None
     events = tuple([event for commit in commits for event in commit.events])
-    return commits[0]._replace(events=events, size=sum([commit.size for commit in commits]))
+    return replace(commits[0], events=events, size=sum([commit.size for commit in commits]))
