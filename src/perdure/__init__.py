@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
     from perdure.errors import SchemaTooNewError as SchemaTooNewError
     from perdure.errors import SchemaUnknownError as SchemaUnknownError
+    from perdure.errors import ServersUnavailableError as ServersUnavailableError
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
@@ -194,6 +195,7 @@ _MODULES = {
     "SchemaTooNewError": "errors",
     "SchemaUnknownError": "errors",
     "SegmentStatus": "projections.status",
+    "ServersUnavailableError": "errors",
     "StoreClosedError": "errors",
     "StoreOverloadedError": "errors",
     "StoreUnavailableError": "errors",
@@ -303,6 +305,7 @@ __all__ = [
     "SchemaTooNewError",
     "SchemaUnknownError",
     "SegmentStatus",
+    "ServersUnavailableError",
     "StoreClosedError",
     "StoreOverloadedError",
     "StoreUnavailableError",

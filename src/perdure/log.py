@@ -51,6 +51,13 @@ class Selection(TypedDict, total=False):
     recorded_before: datetime | None
 
 
+class Seen(NamedTuple):
+    """An event that a reader has read, by which it knows the log again."""
+
+    global_position: int
+    event_id: UUID
+
+
 class Page(NamedTuple):
     """A piece of the log, in order and without gap."""
 
@@ -111,8 +118,12 @@ class Log(Protocol):
         """Announced after each append."""
         ...
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
+
+        Raises:
+            LogDivergedError: the event `seen` isn't at its position.
+        """
         ...
 
 
@@ -132,8 +143,7 @@ class Subscription:
         self.position = position
         self._log = log
         self._where = where
-        self._last = None if event_id is None else (position, event_id)
-        self._verified = event_id is None
+        self._seen = None if event_id is None else Seen(position, event_id)
         self._ready: deque[StoredEvent] = deque()
         self._size = PageSize()
         self._is_waiting = False
@@ -177,11 +187,9 @@ class Subscription:
         while True:
             seen = self._log.changes.count
             try:
-                if not self._verified:
-                    await self._verify()
-                page = await self._log.log_page(self.position, limit, self._where)
+                # With each page, for the server may be another one than before, whose log holds less or something else.
+                page = await self._log.log_page(self.position, limit, self._where, self._seen)
             except StoreUnavailableError as error:
-                self._verified = self._last is None
                 if patience is not None:
                     raise
                 wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
@@ -204,20 +212,15 @@ class Subscription:
         self.position = page.position
         self._size.learn(page.events)
         if page.events:
-            self._last = (page.events[-1].global_position, page.events[-1].event_id)
-
-    async def _verify(self) -> None:
-        if self._last is not None:
-            await verify_position(self._log, "the subscription", *self._last)
-        self._verified = True
+            self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)
 
 
 async def verify_position(log: Log, name: str, position: int, event_id: UUID) -> None:
     """Raise LogDivergedError unless that event stands at that position. `name` says who had read up to it."""
-    page = await log.log_page(position - 1, 1, LogFilter())
-    found = page.events[0].event_id if page.events and page.events[0].global_position == position else None
-    if found != event_id:
-        raise LogDivergedError(name, position, event_id, found)
+    try:
+        await log.log_page(position, 1, LogFilter(), Seen(position, event_id))
+    except LogDivergedError as error:
+        raise LogDivergedError(name, position, event_id, error.found) from None
 
 
 def make_filter(

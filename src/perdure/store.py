@@ -30,6 +30,7 @@ from perdure.log import (
     LogFilter,
     Page,
     PageSize,
+    Seen,
     Selection,
     Subscription,
     make_filter,
@@ -320,8 +321,12 @@ class EventStore(ABC):
         """The events of a stream strictly before `before_version`, newest first."""
 
     @abstractmethod
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
+
+        Raises:
+            LogDivergedError: the event `seen` isn't at its position.
+        """
 
     @abstractmethod
     async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:

@@ -210,7 +210,7 @@ STORE: Final[Table] = {
     ),
     "EventStore.log_page": Call(
         lambda _: {"from_position": 0, "limit": 1, "where": LogFilter()},
-        {"from_position": CHECKED, "limit": CHECKED, "where": CHECKED},
+        {"from_position": CHECKED, "limit": CHECKED, "where": CHECKED, "seen": CHECKED},
     ),
     "EventStore.log_page_backwards": Call(
         lambda _: {"before_position": 2, "limit": 1, "where": LogFilter()},

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
-from perdure.log import LogFilter, Page, Subscription
+from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.snapshot import Snapshot
 from perdure.store import StoredType, Transaction
 from perdure.stores.memory import InMemoryEventStore
@@ -73,19 +73,19 @@ class CommitsLate(InMemoryEventStore):
         self.changes.announce()
         return result
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         self._check_open()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
-        page = await super().log_page(from_position, limit, where)
-        seen = [stored for stored in page.events if stored.event_id not in late]
-        return Page(seen, seen[-1].global_position if seen else from_position)
+        page = await super().log_page(from_position, limit, where, seen)
+        visible = [stored for stored in page.events if stored.event_id not in late]
+        return Page(visible, visible[-1].global_position if visible else from_position)
 
 
 class ReadsFromOnwards(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(max(0, from_position - 1), limit, where)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(max(0, from_position - 1), limit, where, seen)
         return page if page.position > from_position else Page(page.events, from_position)
 
 
@@ -103,8 +103,8 @@ async def _sleep_forever(seen: int, timeout: float) -> None:
 
 
 class IgnoresFilters(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        return await super().log_page(from_position, limit, LogFilter())
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        return await super().log_page(from_position, limit, LogFilter(), seen)
 
 
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
@@ -123,17 +123,17 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
 
 
 class TakesTheEndOfARange(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
         where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
-        return await super().log_page(from_position, limit, where)
+        return await super().log_page(from_position, limit, where, seen)
 
 
 class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
     """As an index may that holds the beginning only."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(from_position, limit, where._replace(correlation_id=None))
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen)
         start = (where.correlation_id or "")[:64]
         page.events[:] = [one for one in page.events if (one.metadata.correlation_id or "").startswith(start)]
         return page

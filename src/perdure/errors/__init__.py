@@ -51,6 +51,7 @@ from perdure.errors.stores import SchemaLockedError as SchemaLockedError
 from perdure.errors.stores import SchemaOutdatedError as SchemaOutdatedError
 from perdure.errors.stores import SchemaTooNewError as SchemaTooNewError
 from perdure.errors.stores import SchemaUnknownError as SchemaUnknownError
+from perdure.errors.stores import ServersUnavailableError as ServersUnavailableError
 from perdure.errors.stores import StoreClosedError as StoreClosedError
 from perdure.errors.stores import StoreUnavailableError as StoreUnavailableError
 from perdure.errors.stores import TransactionError as TransactionError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,6 +23,17 @@ class MissingExtraError(PerdureError, ImportError):
 
 class StoreUnavailableError(PerdureError):
     """The database can't be reached. Nothing was written."""
+
+
+class ServersUnavailableError(StoreUnavailableError):
+    """None of the servers that the URL names can be used. `failures` says of each why. Nothing was written."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        each = "; ".join(f"{server}: {reason}" for server, reason in failures.items())
+        super().__init__(
+            f"none of the database's servers can be used ({each}): start one, promote a standby, or correct the URL"
+        )
+        self.failures = dict(failures)
 
 
 class AuthenticationError(StoreUnavailableError):

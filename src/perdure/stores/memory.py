@@ -9,9 +9,15 @@ from uuid import UUID
 
 from perdure.checks import check_count, check_instance
 from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
-from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreClosedError, UnsupportedOperationError
+from perdure.errors import (
+    EventIdReuseError,
+    LogDivergedError,
+    OptimisticConcurrencyError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page
+from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType, Transaction
 
@@ -97,9 +103,11 @@ class InMemoryEventStore(EventStore):
         earlier = self._streams.get(stream_id, [])[: max(0, before_version - 1)]
         return [copy(stored) for stored in earlier[::-1][:limit]]
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         """A page of the log strictly after `from_position`."""
         self._check_open()
+        if seen is not None:
+            self._check_seen(seen)
         found: list[StoredEvent] = []
         for stored in self._log[from_position:]:
             if len(found) == limit:
@@ -107,6 +115,12 @@ class InMemoryEventStore(EventStore):
             if where.matches(stored):
                 found.append(copy(stored))
         return Page(found, max(from_position, len(self._log)))
+
+    def _check_seen(self, seen: Seen) -> None:
+        at = self._log[seen.global_position - 1 : seen.global_position]
+        found = at[0].event_id if at else None
+        if found != seen.event_id:
+            raise LogDivergedError("the subscription", *seen, found)
 
     async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first."""

@@ -11,7 +11,7 @@ from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DatabaseError, InlineProjectionError, StoreClosedError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Subscription
+from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.projection import TableProjection
 from perdure.projections.batches import REFUSALS
 from perdure.projections.inline.definition import InlineDefinition
@@ -183,9 +183,9 @@ class InlineProjections(EventStore):
         """The events of a stream strictly before `before_version`, newest first."""
         return await self._store.stream_page_backwards(stream_id, before_version, limit)
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         """A page of the log strictly after `from_position`."""
-        return await self._store.log_page(from_position, limit, where)
+        return await self._store.log_page(from_position, limit, where, seen)
 
     async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first."""

@@ -16,6 +16,7 @@ from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.hosts import Hosts
 from perdure.stores.postgres.pooler import is_pooled
 from perdure.stores.postgres.statements import quoted_store_schema
 
@@ -49,10 +50,10 @@ class Database:
     """A PostgreSQL database: a pool for short work, dedicated connections for the rest, and errors of ours.
 
     Args:
-        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables.
+        url: ``postgresql://user@host:port/database``, or several hosts; the rest comes from the ``PG*`` variables.
         schema: the schema that holds the store.
         pool_size: how many connections the pool may open.
-        connect_timeout: seconds that opening a connection may take.
+        connect_timeout: seconds that opening a connection may take, for each host of the URL.
         command_timeout: seconds that a statement may take.
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler.
@@ -82,16 +83,17 @@ class Database:
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url
-        self._direct_url = direct_url
         self._is_pooled: bool | None = None
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
         self._command_timeout = command_timeout
+        self._hosts = self._hosts_of(url)
+        self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
         self._pool: asyncpg.Pool[Any] | None = None
 
     def __repr__(self) -> str:
-        return f"Database({_shown(self._url)}, schema={self.schema!r})"
+        return f"Database({self._hosts}/{self.name}, schema={self.schema!r})"
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ class Database:
     @property
     def may_be_deaf(self) -> bool:
         """Whether something stands between us and the server, so that LISTEN may hear nothing."""
-        return self._direct_url is not None or self._is_pooled is not False
+        return self._direct_hosts is not None or self._is_pooled is not False
 
     async def open(self) -> None:
         """Open the pool. Connections are made when they are needed."""
@@ -110,7 +112,7 @@ class Database:
                 pass
         with translated_errors():
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=0, max_size=self._pool_size, reset=_nothing, **self._connecting()
+                connect=self._open_for_pool, min_size=0, max_size=self._pool_size, reset=_nothing
             )
 
     async def close(self) -> None:
@@ -137,6 +139,9 @@ class Database:
             connection = await self._acquire()
             try:
                 yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                await self._leave_server()
+                raise
             finally:
                 await self._release(connection)
 
@@ -161,10 +166,10 @@ class Database:
 
     async def connect_directly(self) -> asyncpg.Connection[Any]:
         """A connection of one's own to `direct_url`, for what needs a session. Raises as `connect` does."""
-        if self._direct_url is None:
+        if self._direct_hosts is None:
             return await self.connect()
         with translated_errors():
-            return await self._connect_to(self._direct_url)
+            return await self._direct_hosts.connect(**self._settings())
 
     @asynccontextmanager
     async def session(self, *, direct: bool = False) -> AsyncGenerator[asyncpg.Connection[Any]]:
@@ -176,8 +181,13 @@ class Database:
             finally:
                 connection.terminate()
 
+    def _hosts_of(self, url: str) -> Hosts:
+        return Hosts(
+            url, timeout=self._connect_timeout, command_timeout=self._command_timeout, on_move=self._leave_server
+        )
+
     async def _connect(self) -> asyncpg.Connection[Any]:
-        connection = await self._connect_to(self._url)
+        connection = await self._hosts.connect(**self._settings())
         if self._is_pooled is None:
             try:
                 self._is_pooled = await is_pooled(connection)
@@ -186,31 +196,34 @@ class Database:
                 raise
         return connection
 
-    async def _connect_to(self, url: str) -> asyncpg.Connection[Any]:
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(url, **self._connecting())
-        return connection
+    async def _open_for_pool(self, *_: Any, **settings: Any) -> asyncpg.Connection[Any]:
+        return await self._hosts.connect(**settings, **self._settings())
 
-    def _connecting(self) -> dict[str, Any]:
-        """The arguments for a connection. A pooler takes no statements with names."""
-        arguments = {"timeout": self._connect_timeout, "command_timeout": self._command_timeout}
-        return arguments if self._is_pooled is False else {**arguments, "statement_cache_size": 0}
+    def _settings(self) -> dict[str, Any]:
+        """Settings for a connection. A pooler takes no statements with names."""
+        return {} if self._is_pooled is False else {"statement_cache_size": 0}
+
+    async def _leave_server(self) -> None:
+        """Let no connection of the pool be used again that was opened until now: its server isn't the primary."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
 
     async def _acquire(self) -> Connection:
         pool = self._pool
         if pool is None:
             raise StoreClosedError
+        patience = self._hosts.patience
         try:
-            return await self._revived(lambda: pool.acquire(timeout=self._connect_timeout))
+            return await self._revived(lambda: pool.acquire(timeout=patience))
         except TimeoutError:
             if pool.get_size() == self._pool_size and not pool.get_idle_size():
                 reason = f"all {self._pool_size} connections of the pool were in use"
-                raise StoreOverloadedError(reason, self._connect_timeout) from None
+                raise StoreOverloadedError(reason, patience) from None
             raise
 
     def _move_to(self, url: str) -> None:
         self._url = url
-        if self._pool is not None:
-            self._pool.set_connect_args(url, **self._connecting())
+        self._hosts = self._hosts_of(url)
 
     async def _revived(self, connect: Callable[[], Awaitable[C]]) -> C:
         for pause in _PAUSES_WHILE_DYING if self._revive else ():
@@ -235,12 +248,6 @@ class Database:
             logger.debug("dropping a connection: %s", error, extra=keys(error, operation="connect"))
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 connection.terminate()
-
-
-def _shown(url: str) -> str:
-    """What of a URL may be shown: a server and a database."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'local'}{parts.path}"
 
 
 async def _nothing(connection: object) -> None:

@@ -32,6 +32,10 @@ CONNECTION_LOST = (
 )
 """What the driver raises when the server can't be reached, or went away, or is a standby now."""
 
+STANDBY_LAGS = "PD003"
+DIVERGED = "PD004"
+"""SQLSTATEs of the schema's own functions."""
+
 _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], PerdureError]], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
@@ -74,6 +78,8 @@ def translated(error: BaseException) -> PerdureError | None:
         if isinstance(error, classes):
             return translate(reason)
     if isinstance(error, asyncpg.PostgresError):
+        if error.sqlstate == STANDBY_LAGS:
+            return StoreUnavailableError(f"{reason}: try again in a moment")
         # Without the detail, which may quote the row: errors end up in logs.
         return DatabaseError(error.args[0] if error.args else reason, error.sqlstate or "")
     return None

@@ -96,7 +96,7 @@ class Inspection:
         """How far the log can be read, and who keeps it from going further."""
         shared = Statements(_FOLDER, schema=self._database.quoted_schema)
         holders = [FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])]
-        [(safe_position, last_drawn)] = await self._database.fetch(shared["safe_position"])
+        [(safe_position, last_drawn)] = await self._database.fetch(shared["safe_position"], None, None)
         return Fence(safe_position, last_drawn, tuple(holders))
 
     async def session(self) -> Session:

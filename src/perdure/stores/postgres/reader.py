@@ -13,13 +13,16 @@ from uuid import UUID
 
 import asyncpg
 
+from perdure.errors import DatabaseError, LogDivergedError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page
+from perdure.log import LogFilter, Page, Seen
 from perdure.store import StoredType
 from perdure.stores.postgres.database import Connection, Database
+from perdure.stores.postgres.failures import DIVERGED
 from perdure.stores.postgres.row import Row
 from perdure.stores.postgres.statements import Statements
 
+_NOTHING_SEEN = (None, None)
 _SCAN_TIMEOUT = 3600.0
 _SAMPLED_ROWS = 50_000
 """How many events are looked at from each end, whatever their type: to find all of a rare one, it would be the log."""
@@ -81,29 +84,38 @@ class Reader:
         )
         return [Row(*row) for row in rows]
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
             return Page([], from_position)
+        try:
+            return await self._log_page(from_position, limit, where, seen or _NOTHING_SEEN)
+        except DatabaseError as error:
+            if error.sqlstate != DIVERGED or seen is None:
+                raise
+            found = await self._database.fetch_value(self._sql["event_at"], seen.global_position)
+            raise LogDivergedError("the subscription", *seen, found) from error
+
+    async def _log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None]) -> Page:
         if where != LogFilter():
-            return await self._fenced(from_position, limit, where)
-        rows = await self._database.fetch(self._sql["read_log"], from_position, limit)
+            return await self._fenced(from_position, limit, where, seen)
+        rows = await self._database.fetch(self._sql["read_log"], from_position, limit, *seen)
         if not rows:
             return Page([], from_position)
         if rows[-1]["global_position"] - from_position != len(rows):
             rows = _contiguous(rows, from_position)
         if not rows:
-            return await self._fenced(from_position, limit, where)
+            return await self._fenced(from_position, limit, where, seen)
         return _page(rows)
 
     async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
-        [(safe, _)] = await self._database.fetch(self._sql["safe_position"])
+        [(safe, _)] = await self._database.fetch(self._sql["safe_position"], *_NOTHING_SEEN)
         rows = await self._matching(0, min(before_position - 1, safe), limit, where, backwards=True)
         return [Row(*row) for row in rows]
 
-    async def _fenced(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"])
+    async def _fenced(self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None]) -> Page:
+        [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"], *seen)
         held_back = safe < last_drawn
         if safe <= from_position:
             return Page([], from_position, held_back)

@@ -22,7 +22,7 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Subscription
+from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType, Transaction
 from perdure.stores.postgres.bell import Bell
@@ -220,10 +220,10 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         return await self._reader.stream_page_backwards(stream_id, before_version, limit)
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         self._check_context()
-        return await self._reader.log_page(from_position, limit, where)
+        return await self._reader.log_page(from_position, limit, where, seen)
 
     async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
