@@ -26,6 +26,7 @@ from perdure.stores.postgres.statements import Statements
 logger = logging.getLogger("perdure.bell")
 
 INTERVAL = 0.005
+LONGEST_SILENCE = 30.0
 _LONGEST_PAUSE = 5.0
 _PAUSE_AFTER_FAILURE = 1.0
 _LONGEST_FAREWELL = 1.0
@@ -105,6 +106,9 @@ class Bell:
                     # Followers elsewhere find out by looking; the next ring tries again.
                     logger.debug("could not notify other processes: %s", error, extra=keys(error, operation="notify"))
                     self._quiet.set()
+                    if connection is not None:
+                        connection.terminate()  # the server may be a standby now
+                        connection = None
                     await asyncio.sleep(_PAUSE_AFTER_FAILURE)
                 if not self._rung.is_set():
                     self._quiet.set()
@@ -140,7 +144,13 @@ class Bell:
             await connection.add_listener(self._channel, self._heard)
             self._is_connected = True
             self._changes.announce()  # what was appended before we listened
-            await gone.wait()
+            while not gone.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), LONGEST_SILENCE)
+                    continue
+                # A server that vanished says nothing, and one that is cut off or a standby now has nothing to say.
+                if await connection.fetchval(self._sql["is_standby"], timeout=LONGEST_SILENCE):
+                    break
         finally:
             self._is_connected = False
             connection.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import asyncpg
 
@@ -16,6 +17,14 @@ from perdure.errors import (
     StoreUnavailableError,
     TransactionError,
 )
+
+
+class UnconfirmedCommitError(ConnectionError):
+    """The server has committed, but the synchronous standby hasn't confirmed it: a failover may take it back."""
+
+    def __init__(self) -> None:
+        super().__init__("the wait for a synchronous standby was cut short after the commit")
+
 
 CONNECTION_LOST = (
     OSError,
@@ -50,6 +59,10 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
         lambda reason: ConfigurationError(f"the database's URL can't be used: {reason}"),
     ),
     (
+        (UnconfirmedCommitError,),
+        lambda reason: StoreUnavailableError(f"{reason}: is the standby running?"),
+    ),
+    (
         CONNECTION_LOST,
         lambda reason: StoreUnavailableError(f"the database can't be reached: {reason}; is the server running?"),
     ),
@@ -69,6 +82,14 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
         lambda reason: ConfigurationError(f"the database's user lacks a right: {reason}"),
     ),
 )
+
+
+def is_unconfirmed(message: asyncpg.PostgresLogMessage) -> bool:
+    """Whether a warning says that a commit came back without its synchronous standby.
+
+    It has the SQLSTATE of all warnings, and a translated text: it is known by the function in the server that sends it.
+    """
+    return bool(message.as_dict().get("server_source_function") == "SyncRepWaitForLSN")
 
 
 def translated(error: BaseException) -> PerdureError | None:
@@ -95,3 +116,22 @@ def translated_errors() -> Generator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+@contextmanager
+def confirmed(connection: Any) -> Generator[None]:
+    """Raise UnconfirmedCommitError when a commit within the block came back without its synchronous standby."""
+    warnings: list[asyncpg.PostgresLogMessage] = []
+
+    def note(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if is_unconfirmed(message):
+            warnings.append(message)
+
+    connection.add_log_listener(note)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            connection.remove_log_listener(note)
+    if warnings:
+        raise UnconfirmedCommitError

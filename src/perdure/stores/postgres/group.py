@@ -28,7 +28,7 @@ from perdure.errors import (
 from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.failures import CONNECTION_LOST, translated
+from perdure.stores.postgres.failures import CONNECTION_LOST, UnconfirmedCommitError, is_unconfirmed, translated
 from perdure.stores.postgres.queue import AppendQueue, Pending
 
 logger = logging.getLogger("perdure.append")
@@ -65,6 +65,8 @@ class GroupAppender:
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way: list[list[Pending]] = []
         self._drained: asyncio.Event | None = None
+        self._unconfirmed: set[object] = set()
+        """Connections whose last commit was not confirmed by a synchronous standby."""
 
     def start(self) -> None:
         """Start the lanes. They connect when there is something to append."""
@@ -149,6 +151,7 @@ class GroupAppender:
         try:
             if connection is None or connection.is_closed():
                 connection = await self._database.connect()
+                connection.add_log_listener(self._note_warning)
             again = await self._attempt(connection, batch)
             pause = PAUSE_WHILE_LOCKED
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
@@ -178,6 +181,7 @@ class GroupAppender:
                 outcomes = await self._appends.many(
                     connection, [pending.commit for pending in batch], look_up=look_up, lock_timeout=LOCK_TIMEOUT
                 )
+                self._check_confirmed(connection)
             except asyncpg.PostgresError as error:
                 if isinstance(error, CONNECTION_LOST):
                     raise
@@ -192,8 +196,18 @@ class GroupAppender:
             # Behind a commit that must be tried again, those of the same stream wait: order is promised.
             is_blocked = bool(again) and again[-1].commit.stream_id == pending.commit.stream_id
             outcome = None if is_blocked else await self._alone(connection, pending.commit, look_up=look_up)
+            self._check_confirmed(connection)
             again += self._settle_all([pending], [outcome])
         return again
+
+    def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        if is_unconfirmed(message):
+            self._unconfirmed.add(connection)
+
+    def _check_confirmed(self, connection: object) -> None:
+        if connection in self._unconfirmed:
+            self._unconfirmed.discard(connection)
+            raise UnconfirmedCommitError
 
     async def _alone(self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool) -> Outcome:
         try:

@@ -13,7 +13,7 @@ from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedErr
 from perdure.observation import keys
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.failures import CONNECTION_LOST
+from perdure.stores.postgres.failures import CONNECTION_LOST, confirmed
 
 logger = logging.getLogger("perdure.append")
 
@@ -73,9 +73,10 @@ class Groups:
     ) -> list[AppendResult] | PerdureError:
         async with self._database.connection() as connection:
             try:
-                return await self._appends.group(
-                    connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
-                )
+                with confirmed(connection):
+                    return await self._appends.group(
+                        connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
+                    )
             except asyncpg.LockNotAvailableError:
                 raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
             except asyncpg.UniqueViolationError:

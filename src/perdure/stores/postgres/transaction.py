@@ -18,7 +18,7 @@ from perdure.observation import keys
 from perdure.store import Transaction
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
-from perdure.stores.postgres.failures import CONNECTION_LOST, translated_errors
+from perdure.stores.postgres.failures import CONNECTION_LOST, confirmed, translated_errors
 from perdure.stores.postgres.statements import Statements
 
 logger = logging.getLogger("perdure.postgres")
@@ -153,7 +153,8 @@ class PostgreSQLTransaction(Transaction):
                 "let its error leave the block, or run it in a savepoint (async with tx.connection.transaction())"
             ) from error
         try:
-            await transaction.commit()
+            with confirmed(self.connection):
+                await transaction.commit()
         except CONNECTION_LOST as error:
             if self._event_ids:
                 raise OutcomeUnknownError(self._event_ids) from error
