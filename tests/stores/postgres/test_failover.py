@@ -1,0 +1,209 @@
+"""Failover: what was acknowledged is there, what isn't known is told so, and a log that holds less is noticed."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from perdure.commit import ANY, NO_STREAM, StreamAppend
+from perdure.errors import LogDivergedError, OutcomeUnknownError, StoreOverloadedError
+from perdure.events import NewEvent
+from perdure.projections.service import ProjectionService
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.testing.checker import Fault, Tally, Workload, check, read_rows
+from perdure.testing.checker.samples import Checked
+from perdure.testing.projections import fold_tables
+from tests.cluster import Server, Servers, servers, url_of
+from tests.stores.postgres.races import Noted, notes, texts, until
+
+Append = Callable[[PostgreSQLEventStore, str, NewEvent], Awaitable[object]]
+
+
+async def alone(store: PostgreSQLEventStore, stream_id: str, event: NewEvent) -> object:
+    return await store.append_to_stream(stream_id, NO_STREAM, [event])
+
+
+async def in_a_group(store: PostgreSQLEventStore, stream_id: str, event: NewEvent) -> object:
+    return await store.append_to_streams([StreamAppend(stream_id, NO_STREAM, [event])])
+
+
+async def in_a_transaction(store: PostgreSQLEventStore, stream_id: str, event: NewEvent) -> object:
+    async with store.transaction() as tx:
+        return await store.append_to_stream(stream_id, NO_STREAM, [event], tx=tx)
+
+
+WAYS: list[Append] = [alone, in_a_group, in_a_transaction]
+
+
+async def with_a_store(cluster: Servers) -> Server:
+    """A primary that holds an empty store."""
+    primary = await cluster.primary()
+    async with PostgreSQLEventStore(primary.url()):
+        pass
+    return primary
+
+
+@asynccontextmanager
+async def waiting_for_a_standby() -> AsyncGenerator[tuple[Server, Server]]:
+    """A primary whose commits wait for a standby."""
+    async with servers() as cluster:
+        primary = await with_a_store(cluster)
+        yield primary, await cluster.standby_of(primary, synchronous=True)
+
+
+async def visible(primary: Server, event: NewEvent) -> None:
+    """Wait until whoever reads it back finds it, as if it had been acknowledged."""
+    await primary.until_true(f"exists (select from perdure.events where event_id = '{event.metadata.event_id}')")
+
+
+async def test_regression_30_a_time_out_while_waiting_for_a_standby_is_an_unknown_outcome() -> None:
+    async with (
+        waiting_for_a_standby() as (primary, standby),
+        PostgreSQLEventStore(primary.url(), append_timeout=0.6, command_timeout=0.3) as store,
+    ):
+        for number, way in enumerate(WAYS):
+            event = NewEvent(Noted(text="a"))
+            standby.freeze()
+            with pytest.raises(OutcomeUnknownError) as unknown:
+                await way(store, f"note-{number}", event)
+            assert unknown.value.event_ids == (event.metadata.event_id,)
+            # The session that waits for the standby still holds the stream.
+            with pytest.raises((OutcomeUnknownError, StoreOverloadedError)):
+                await way(store, f"note-{number}", event)
+            standby.thaw()
+            await way(store, f"note-{number}", event)
+            assert await standby.value("select count(*) from perdure.events") == number + 1
+
+
+async def test_regression_30_a_wait_that_is_cut_short_is_an_unknown_outcome() -> None:
+    async with waiting_for_a_standby() as (primary, standby):
+        standby.freeze()
+        # What the driver makes of it: a success.
+        await asyncio.gather(primary.execute("create table plain ()"), cut_short(primary))
+        async with PostgreSQLEventStore(primary.url(), append_timeout=1, command_timeout=1) as store:
+            for number, way in enumerate(WAYS):
+                event = NewEvent(Noted(text="a"))
+                outcome, _ = await asyncio.gather(
+                    way(store, f"note-{number}", event), cut_short(primary), return_exceptions=True
+                )
+                assert isinstance(outcome, OutcomeUnknownError), outcome
+                await visible(primary, event)
+                # Found again, it is as unknown as before: a failover may still take it back.
+                with pytest.raises((OutcomeUnknownError, StoreOverloadedError)):
+                    await way(store, f"note-{number}", event)
+                standby.thaw()
+                await way(store, f"note-{number}", event)
+                standby.freeze()
+
+
+async def cut_short(primary: Server) -> None:
+    """Cancel whoever waits for the standby, as an administrator may."""
+    waiting = "from pg_stat_activity where wait_event = 'SyncRep'"
+    await primary.until_true(f"exists (select {waiting})")
+    await primary.value(f"select pg_cancel_backend(pid) {waiting}")
+
+
+async def test_what_only_a_killed_primary_had_is_no_answer_until_the_standby_has_it() -> None:
+    async with waiting_for_a_standby() as (primary, standby):
+        standby.freeze()
+        event = NewEvent(Noted(text="a"))
+        async with PostgreSQLEventStore(primary.url(), append_timeout=1, command_timeout=1) as store:
+            appending = asyncio.ensure_future(alone(store, "note-1", event))
+            await primary.until_true("exists (select from pg_stat_activity where wait_event = 'SyncRep')")
+            await primary.kill()
+            await primary.start()
+            await visible(primary, event)
+            with pytest.raises(OutcomeUnknownError):
+                await appending
+            standby.thaw()
+            await alone(store, "note-1", event)
+        assert await standby.value("select count(*) from perdure.events") == 1
+
+
+async def test_a_standby_that_had_less_is_noticed_between_two_pages_without_any_error() -> None:
+    async with servers() as cluster:
+        primary = await with_a_store(cluster)
+        standby = await cluster.standby_of(primary)
+        async with PostgreSQLEventStore(url_of(primary, standby), connect_timeout=5) as store:
+            await store.append_to_stream("note-1", ANY, notes("a", "b"))
+            followers = [store.subscribe(), store.subscribe(category="note")]
+            await standby.caught_up(primary)
+            await standby.cut_off()
+            await store.append_to_stream("note-1", ANY, notes("lost"))
+            for follower in followers:
+                assert texts([await anext(follower) for _ in range(3)]) == ["a", "b", "lost"]
+            await primary.kill()
+            await standby.promote()
+            await store.append_to_stream("note-1", ANY, notes("c"))
+            for follower in followers:
+                with pytest.raises(LogDivergedError) as diverged:
+                    await anext(follower)
+                assert (diverged.value.global_position, diverged.value.found) == (3, None)
+
+
+async def test_a_failover_under_load_loses_nothing_and_all_go_on(tmp_path: Path) -> None:
+    async with servers() as cluster:
+        primary = await with_a_store(cluster)
+        standby = await cluster.standby_of(primary, synchronous=True)
+        url = url_of(primary, standby)
+        async with (
+            PostgreSQLEventStore(url, connect_timeout=5) as store,
+            ProjectionService(store, [Tally()], stop_timeout=1) as service,
+        ):
+            async with Workload(store, tmp_path) as workload:
+                await until(lambda: workload.acknowledged >= 200)
+                await primary.kill()
+                await standby.promote()
+                before = workload.acknowledged
+                await until(lambda: workload.acknowledged >= before + 200)
+            [last] = await store.read_all_events_backwards(max_count=1)
+            await service.wait_for("perdure_checker_tally", last.global_position, timeout=30)
+            report = await check(store, tmp_path, read_models=[(Tally(), await read_rows(store, Tally()))])
+            assert store.is_listening
+    assert report.violations == (), str(report)
+    assert report.writers == 16
+
+
+async def test_a_standby_that_lags_is_found_to_have_lost_what_was_acknowledged(tmp_path: Path) -> None:
+    async with servers() as cluster:
+        primary = await with_a_store(cluster)
+        standby = await cluster.standby_of(primary)
+        async with PostgreSQLEventStore(url_of(primary, standby), connect_timeout=5) as store:
+            async with Workload(store, tmp_path, patience=1) as workload:
+                await until(lambda: workload.acknowledged >= 100)
+                await standby.cut_off()
+                before = workload.acknowledged
+                await until(lambda: workload.acknowledged >= before + 100)
+                await primary.kill()
+                await standby.promote()
+                before = workload.acknowledged
+                await until(lambda: workload.acknowledged >= before + 100)
+            report = await check(store, tmp_path)
+    assert report.counts[Fault.LOST] > 0
+    assert report.counts[Fault.PHANTOM] > 0
+
+
+async def test_a_projection_goes_back_with_the_log_and_on_from_there() -> None:
+    async with servers() as cluster:
+        primary = await with_a_store(cluster)
+        standby = await cluster.standby_of(primary)
+        async with (
+            PostgreSQLEventStore(url_of(primary, standby), connect_timeout=5) as store,
+            ProjectionService(store, [Tally()], stop_timeout=1) as service,
+        ):
+            kept = await store.append_to_stream("checked-1", ANY, [Checked(text="a")])
+            await service.wait_for("perdure_checker_tally", kept.global_position)
+            await standby.caught_up(primary)
+            await standby.cut_off()
+            lost = await store.append_to_stream("checked-1", ANY, [Checked(text="lost")])
+            await service.wait_for("perdure_checker_tally", lost.global_position)
+            await primary.kill()
+            await standby.promote()
+            saved = await store.append_to_stream("checked-1", ANY, [Checked(text="b")])
+            await service.wait_for("perdure_checker_tally", saved.global_position, timeout=30)
+            rows = await read_rows(store, Tally())
+            log = await store.read_all_events()
+    assert [stored.event.text for stored in log] == ["a", "b"]
+    assert rows["perdure_checker_tally"] == fold_tables(Tally(), log)["perdure_checker_tally"]
