@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionRowError as ProjectionRowError
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
+    from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
@@ -189,6 +190,7 @@ _MODULES = {
     "SQLProjection": "projection",
     "RetryConfig": "repository",
     "STREAM_EXISTS": "commit",
+    "ReadOnlyStoreError": "errors",
     "SchemaError": "errors",
     "SchemaLockedError": "errors",
     "SchemaOutdatedError": "errors",
@@ -296,6 +298,7 @@ __all__ = [
     "ProjectionStatus",
     "ProjectionTimeoutError",
     "ProjectionTransaction",
+    "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",
     "SQLProjection",

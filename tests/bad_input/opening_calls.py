@@ -44,6 +44,7 @@ OPENING: Final[Table] = {
             "payload_limit": AT_LEAST_ONE,
             "directory": [refused([5, True, b"folder", "", NUL, Nameless()])],
             "direct_url": [refused(but(NOT_A_URL, None), ConfigurationError, "URL")],
+            "read_only": FLAG,
         },
         _connect,
     ),
@@ -66,6 +67,7 @@ OPENING: Final[Table] = {
             "close_timeout": SECONDS,
             "revive": [refused(but(NOT_A_FUNCTION, None))],
             "direct_url": [refused(but(NOT_A_URL, None), ConfigurationError, "URL")],
+            "read_only": FLAG,
         },
     ),
 }

@@ -1,6 +1,7 @@
 """The fence under stress: writers that commit late, roll back and use savepoints; followers that must miss nothing.
 
-By hand: ``python -m tests.stress.fence [runs] [seconds]``, on an embedded PostgreSQL or PERDURE_TEST_DATABASE_URL.
+By hand: ``python -m tests.stress.fence [runs] [seconds]``, on an embedded PostgreSQL or PERDURE_TEST_DATABASE_URL; with
+``standby`` at the end, on a primary of its own, and the readers on its standby.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from perdure.commit import ANY
 from perdure.events import event
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.cluster import servers
 from tests.pooler import direct
 
 LAST = "stress-last"
@@ -49,22 +51,28 @@ class Figures(NamedTuple):
 
 
 class Run:
-    """One run, for so many seconds."""
+    """One run, for so many seconds; the readers elsewhere, if told so."""
 
-    def __init__(self, url: str, seconds: float, writers: int) -> None:
+    def __init__(self, url: str, seconds: float, writers: int, reading_url: str | None = None) -> None:
         self._url = url
+        self._reading_url = reading_url or url
         self._seconds = seconds
         self._writers = writers
         self._committed: list[int] = []
         self._is_over = asyncio.Event()
 
     async def figures(self) -> Figures:
-        async with PostgreSQLEventStore(self._url) as store, asyncio.TaskGroup() as tasks:
+        async with (
+            PostgreSQLEventStore(self._url) as store,
+            PostgreSQLEventStore(self._reading_url, read_only=self._reading_url != self._url) as reading,
+            asyncio.TaskGroup() as tasks,
+        ):
             naive = tasks.create_task(self._read_naively())
-            ours = [tasks.create_task(self._follow(store, category)) for category in (None, "stress")]
+            ours = [tasks.create_task(self._follow(reading, category)) for category in (None, "stress")]
             await self._write(store)
             last = await store.append_to_stream(LAST, ANY, [Written()])
             self._committed += last.global_positions
+            await asyncio.gather(*ours)
             self._is_over.set()
         committed = sorted(self._committed)
         seen = [follower.result() for follower in ours]
@@ -123,7 +131,7 @@ class Run:
     async def _read_naively(self) -> list[int]:
         """What everybody writes at first."""
         seen: list[int] = []
-        connection = await asyncpg.connect(direct(self._url))
+        connection = await asyncpg.connect(direct(self._reading_url))
         try:
             while True:
                 is_over = self._is_over.is_set()
@@ -172,9 +180,32 @@ async def _insert(connection: asyncpg.Connection, number: int) -> list[int]:
     return [position]
 
 
-async def stress(url: str, seconds: float, writers: int = 32) -> Figures:
+async def stress(url: str, seconds: float, writers: int = 32, reading_url: str | None = None) -> Figures:
     """Run on a fresh database for so many seconds."""
-    return await Run(url, seconds, writers).figures()
+    return await Run(url, seconds, writers, reading_url).figures()
+
+
+async def stress_on_standby(seconds: float, writers: int = 32) -> Figures:
+    """Run on servers of its own, the readers on the standby."""
+    async with servers() as cluster:
+        primary = await cluster.primary()
+        async with PostgreSQLEventStore(primary.url()):
+            pass
+        standby = await cluster.standby_of(primary)
+        return await stress(primary.url(), seconds, writers, standby.url())
+
+
+async def _main_on_standby(runs: int, seconds: float) -> bool:
+    is_well = True
+    for number in range(runs):
+        figures = await stress_on_standby(seconds)
+        is_well = is_well and _is_well(figures)
+        print(f"run {number + 1}, readers on the standby: {figures}", flush=True)
+    return is_well
+
+
+def _is_well(figures: Figures) -> bool:
+    return figures.missed == figures.duplicates == 0 and figures.is_one_order
 
 
 async def _main(runs: int, seconds: float) -> bool:
@@ -190,7 +221,7 @@ async def _main(runs: int, seconds: float) -> bool:
             await connection.execute("drop schema if exists perdure cascade")
             await connection.close()
             figures = await stress(url, seconds)
-            is_well = is_well and figures.missed == figures.duplicates == 0 and figures.is_one_order
+            is_well = is_well and _is_well(figures)
             print(f"run {number + 1}: {figures}", flush=True)
         if server is not None:
             await server.stop()
@@ -198,5 +229,7 @@ async def _main(runs: int, seconds: float) -> bool:
 
 
 if __name__ == "__main__":
-    _runs, _seconds = [*sys.argv[1:], *("5", "6")[len(sys.argv) - 1 :]]
-    sys.exit(0 if asyncio.run(_main(int(_runs), float(_seconds))) else 1)
+    _arguments = [one for one in sys.argv[1:] if one != "standby"]
+    _runs, _seconds = [*_arguments, *("5", "6")[len(_arguments) :]]
+    _run = _main if len(_arguments) == len(sys.argv) - 1 else _main_on_standby
+    sys.exit(0 if asyncio.run(_run(int(_runs), float(_seconds))) else 1)

@@ -68,6 +68,15 @@ class UnsupportedOperationError(PerdureError):
     """This store can't do what was asked for."""
 
 
+class ReadOnlyStoreError(UnsupportedOperationError):
+    """The store was opened to be read only. Nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store was opened with read_only=True: write by one that was opened on the primary without it"
+        )
+
+
 class SchemaError(PerdureError):
     """The store's schema in the database doesn't fit this version of Perdure."""
 

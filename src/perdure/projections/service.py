@@ -12,6 +12,7 @@ from perdure.checks import check_count, check_instance, check_seconds
 from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
+    ReadOnlyStoreError,
     UnsupportedOperationError,
     WrongContextError,
 )
@@ -63,7 +64,7 @@ class ProjectionService:
 
     Raises:
         ProjectionDefinitionError: a projection can't work as it is written.
-        UnsupportedOperationError: the store has no database to keep tables in.
+        UnsupportedOperationError: the store has no database to keep tables in, or may only read it.
 
     Example:
         async with ProjectionService(store, [UserProfiles()]) as service:
@@ -91,6 +92,8 @@ class ProjectionService:
                 f"{type(store).__name__} has no database to keep tables in: use a PostgreSQLEventStore, "
                 "or perdure.testing.fold to see what rows some events make"
             )
+        if store.is_read_only:
+            raise ReadOnlyStoreError
         quoted_schema(schema)
         check_count("batch_size", batch_size, 1, MAX_BATCH_SIZE)
         check_count("segments", segments, 1, MOST_SEGMENTS)

@@ -28,6 +28,7 @@ class ConnectSettings(TypedDict, total=False):
     payload_limit: int
     directory: Path | str | None
     direct_url: str | None
+    read_only: bool
 
 
 class ChosenDatabase(NamedTuple):
@@ -66,6 +67,7 @@ async def connect(
     payload_limit: int = PAYLOAD_LIMIT,
     directory: Path | str | None = None,
     direct_url: str | None = None,
+    read_only: bool = False,
 ) -> AsyncGenerator[PostgreSQLEventStore]:
     """Open an event store for the length of an ``async with`` block.
 
@@ -74,12 +76,13 @@ async def connect(
     `PostgreSQLEventStore` yourself.
 
     Args:
-        url: ``postgresql://user@host:port/database``.
+        url: ``postgresql://user@host:port/database``, or several hosts, of which the primary is found.
         schema: the schema that holds the store; several stores may share a database.
         migrate: whether to apply missing migrations; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
         directory: where the embedded server keeps its data, instead of ``./.perdure``.
         direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
+        read_only: read and follow only, on a standby too.
 
     Raises:
         InvalidArgumentError: an argument can't be used; nothing was started.
@@ -94,6 +97,7 @@ async def connect(
     # Before a server is started for nothing.
     quoted_store_schema(schema)
     check_flag("migrate", migrate)
+    check_flag("read_only", read_only)
     check_count("payload_limit", payload_limit, 1)
     if direct_url is not None:
         check_url(direct_url)
@@ -106,6 +110,7 @@ async def connect(
             payload_limit=payload_limit,
             revive=revive,
             direct_url=direct_url,
+            read_only=read_only,
         ) as store,
     ):
         yield store

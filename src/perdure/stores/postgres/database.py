@@ -57,6 +57,7 @@ class Database:
         command_timeout: seconds that a statement may take.
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler.
+        default_target: which of several hosts will do, where the URL has no ``target_session_attrs``.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Database:
         command_timeout: float = 60.0,
         revive: Callable[[], Awaitable[str]] | None = None,
         direct_url: str | None = None,
+        default_target: str = "read-write",
     ) -> None:
         check_url(url)
         if direct_url is not None:
@@ -87,6 +89,7 @@ class Database:
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
         self._command_timeout = command_timeout
+        self._default_target = default_target
         self._hosts = self._hosts_of(url)
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
@@ -183,7 +186,11 @@ class Database:
 
     def _hosts_of(self, url: str) -> Hosts:
         return Hosts(
-            url, timeout=self._connect_timeout, command_timeout=self._command_timeout, on_move=self._leave_server
+            url,
+            timeout=self._connect_timeout,
+            command_timeout=self._command_timeout,
+            default_target=self._default_target,
+            on_move=self._leave_server,
         )
 
     async def _connect(self) -> asyncpg.Connection[Any]:

@@ -34,17 +34,24 @@ class Host(NamedTuple):
 
 
 class Hosts:
-    """Opens connections to a server of several that fits ``target_session_attrs``: one that takes writes, unless told.
+    """Opens connections to one of several servers that fits ``target_session_attrs``.
 
     Args:
         url: the database's URL.
         timeout: seconds that each server is given.
         command_timeout: seconds that a statement may take, on the connections.
+        default_target: what fits where neither the URL nor the environment says it.
         on_move: called when another server is the good one from now on.
     """
 
     def __init__(
-        self, url: str, *, timeout: float, command_timeout: float, on_move: Callable[[], Awaitable[None]]
+        self,
+        url: str,
+        *,
+        timeout: float,
+        command_timeout: float,
+        default_target: str,
+        on_move: Callable[[], Awaitable[None]],
     ) -> None:
         self._url = url
         self._timeout = timeout
@@ -52,7 +59,7 @@ class Hosts:
         self._on_move = on_move
         self._all = _hosts(url)
         asked_for = parse_qs(urlsplit(url).query).get(_TARGET, [os.environ.get("PGTARGETSESSIONATTRS", "")])[-1]
-        self._target = asked_for or "read-write"
+        self._target = asked_for or default_target
         self._good: Host | None = None
 
     def __str__(self) -> str:

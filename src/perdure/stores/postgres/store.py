@@ -16,6 +16,7 @@ from perdure.checks import check_count, check_flag, check_instance, check_second
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
+    ReadOnlyStoreError,
     SchemaError,
     StoreClosedError,
     TransactionError,
@@ -30,6 +31,7 @@ from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.groups import Groups
 from perdure.stores.postgres.migrator import Migrator
+from perdure.stores.postgres.publisher import Publisher
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.snapshots import Snapshots
@@ -62,6 +64,7 @@ class PostgreSQLEventStore(EventStore):
         close_timeout: seconds that closing waits for appends that are under way.
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
+        read_only: read and follow only, on a standby too. Of several hosts, any will do.
     """
 
     def __init__(
@@ -82,9 +85,11 @@ class PostgreSQLEventStore(EventStore):
         close_timeout: float = 10.0,
         revive: Callable[[], Awaitable[str]] | None = None,
         direct_url: str | None = None,
+        read_only: bool = False,
     ) -> None:
         super().__init__(payload_limit=payload_limit)
         check_flag("migrate", migrate)
+        check_flag("read_only", read_only)
         check_count("append_lanes", append_lanes, 1)
         check_count("batch_commits", batch_commits, 1)
         check_count("queue_events", queue_events, 1)
@@ -99,7 +104,9 @@ class PostgreSQLEventStore(EventStore):
             command_timeout=command_timeout,
             revive=revive,
             direct_url=direct_url,
+            default_target="any" if read_only else "read-write",
         )
+        self.is_read_only = read_only
         self._migrator = Migrator(self.database)
         self._migrate = migrate
         self._reader = Reader(self.database)
@@ -136,11 +143,11 @@ class PostgreSQLEventStore(EventStore):
             raise WrongContextError("the store is open already")
         async with self.database.session() as connection:
             await self._check_server(connection)
-            await (self._migrator.apply(connection) if self._migrate else self._migrator.check(connection))
+            is_applying = self._migrate and not self.is_read_only
+            await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._check_sequence(connection)
         await self.database.open()
         self._bell = Bell(self.database, self.changes)
-        self._bell.start()
         self._group = GroupAppender(
             self.database,
             AppendQueue(**self._queue_limits, timeout=self._append_timeout),
@@ -148,7 +155,11 @@ class PostgreSQLEventStore(EventStore):
             announce=self._bell.ring,
             timeout=self._append_timeout,
         )
-        self._group.start()
+        self._publisher = Publisher(self.database, self.changes)
+        if not self.is_read_only:
+            self._bell.start()
+            self._group.start()
+            self._publisher.start()
         self._groups = Groups(self.database, announce=self._bell.ring, timeout=self._append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
@@ -163,6 +174,7 @@ class PostgreSQLEventStore(EventStore):
             await self._group.close(self._close_timeout)
         finally:
             try:
+                await self._publisher.close()
                 await self._bell.close()
             finally:
                 await self.database.close()
@@ -179,10 +191,12 @@ class PostgreSQLEventStore(EventStore):
         self._group.check_alive()
 
     async def check_writable(self) -> None:
-        """Raise unless the database can be reached, and takes appends."""
+        """Raise unless the database can be reached, and takes appends if this store may write any."""
         self._check_context()
         sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
         [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
+        if self.is_read_only:
+            return
         if in_recovery:
             raise ConfigurationError("the server is a standby, which takes no appends: give the primary's URL")
         if read_only:
@@ -198,14 +212,14 @@ class PostgreSQLEventStore(EventStore):
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""
-        self._check_context()
+        self._check_may_write()
         if tx is None:
             return await self._group.append(commit)
         return await self._own(tx).append(commit)
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
-        self._check_context()
+        self._check_may_write()
         if tx is None:
             return await self._groups.append(group)
         return await self._own(tx).append_group(group)
@@ -263,7 +277,7 @@ class PostgreSQLEventStore(EventStore):
     async def write_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
         check_snapshot(snapshot)
-        self._check_context()
+        self._check_may_write()
         await self._snapshots.write(snapshot)
 
     def wake(self) -> None:
@@ -298,7 +312,7 @@ class PostgreSQLEventStore(EventStore):
         """
         if connection is not None:
             check_instance("connection", connection, asyncpg.Connection, PoolConnectionProxy)
-        self._check_context()
+        self._check_may_write()
         return PostgreSQLTransaction(self.database, connection, self._bell.ring)
 
     async def _check_server(self, connection: asyncpg.Connection[Any]) -> None:
@@ -307,9 +321,11 @@ class PostgreSQLEventStore(EventStore):
         assert settings is not None  # noqa: S101 - a select without from returns one row
         if settings["version"] < _OLDEST_SERVER:
             raise ConfigurationError(f"PostgreSQL {settings['version'] // 10000} is too old: use 15 or newer")
-        if settings["in_recovery"]:
-            raise ConfigurationError("the server is a standby, which takes no appends: give the primary's URL")
-        if settings["synchronous_commit"] == "off":
+        if settings["in_recovery"] and not self.is_read_only:
+            raise ConfigurationError(
+                "the server is a standby, which takes no appends: give the primary's URL, or open it read_only"
+            )
+        if settings["synchronous_commit"] == "off" and not self.is_read_only:
             raise ConfigurationError(
                 "synchronous_commit is off, which loses acknowledged events in a crash: "
                 "turn it on for the store's user (alter role ... set synchronous_commit = on)"
@@ -334,6 +350,11 @@ class PostgreSQLEventStore(EventStore):
                 "restore of the data alone, so that an event could come where readers have passed: restore the whole "
                 f"schema, or set it, by setval('{schema}.global_position', the highest global_position there is)"
             )
+
+    def _check_may_write(self) -> None:
+        self._check_context()
+        if self.is_read_only:
+            raise ReadOnlyStoreError
 
     def _check_context(self) -> None:
         if self._loop is None:
