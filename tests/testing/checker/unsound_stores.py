@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, CommitGroup
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page
+from perdure.log import LogFilter, Page, Seen
 from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
 
@@ -56,16 +56,16 @@ class Doubles(InMemoryEventStore):
 class Reorders(InMemoryEventStore):
     """Exchanges the last two events when it is read again."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(from_position, limit, where)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(from_position, limit, where, seen)
         if len(page.events) > 1:
             page.events[-2:] = [page.events[-1], page.events[-2]]
         return page
 
 
 class Rewrites(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(from_position, limit, where)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(from_position, limit, where, seen)
         for stored in page.events:
             if stored.global_position % 10 == 0:
                 stored.event_data = '{"text":"rewritten"}'
@@ -122,17 +122,17 @@ class Late(InMemoryEventStore):
             self.changes.announce()
         return results
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(from_position, limit, where)
-        seen = [stored for stored in page.events if stored.global_position not in self._hidden]
-        return Page(seen, seen[-1].global_position if seen else from_position)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(from_position, limit, where, seen)
+        visible = [stored for stored in page.events if stored.global_position not in self._hidden]
+        return Page(visible, visible[-1].global_position if visible else from_position)
 
 
 class SeesTwice(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
-        page = await super().log_page(max(0, from_position - 1), limit, where)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        page = await super().log_page(max(0, from_position - 1), limit, where, seen)
         return page if page.position > from_position else Page([], from_position)
 
 
