@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from pathlib import Path
 from typing import Final
 
-from perdure.errors import ConfigurationError, PerdureError
+import asyncpg
+
+from perdure.errors import PerdureError
 from perdure.log import Changes
 from perdure.observation import keys
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
 
 logger = logging.getLogger("perdure.publisher")
@@ -39,9 +42,14 @@ class Publisher:
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Publish from now on, at once what somebody has left unpublished."""
-        self._task = asyncio.create_task(self._keep_publishing(), name="perdure publisher")
+    async def start(self, connection: Connection) -> None:
+        """Publish what somebody has left unpublished, on this connection, and from now on what is appended."""
+        try:
+            pause = await self._publish(connection)
+        except asyncpg.ReadOnlySQLTransactionError:
+            pause = _PAUSE_WITHOUT_STANDBYS
+        if pause != math.inf:
+            self._task = asyncio.create_task(self._keep_publishing(pause), name="perdure publisher")
 
     async def close(self) -> None:
         """Stop. What isn't published yet is so when the next store is opened, or the next event appended."""
@@ -49,27 +57,27 @@ class Publisher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _keep_publishing(self) -> None:
-        while True:
+    async def _keep_publishing(self, pause: float) -> None:
+        seen = 0
+        while pause != math.inf:
+            if not pause:
+                await self._changes.wait(seen, _LONG)
+            await asyncio.sleep(pause or INTERVAL)
             seen = self._changes.count
             try:
-                pause = await self._publish()
-            except ConfigurationError as error:
-                told = keys(error, operation="publish")
-                logger.debug("others must publish for standbys: %s", error, extra=told)
-                return  # a role that only reads
+                async with self._database.connection() as connection:
+                    pause = await self._publish(connection)
             except PerdureError as error:
                 told = keys(error, operation="publish")
                 logger.debug("could not publish for standbys: %s", error, extra=told)
                 pause = _PAUSE_AFTER_FAILURE
-            if pause is None:
-                await self._changes.wait(seen, _LONG)
-                pause = INTERVAL
-            await asyncio.sleep(pause)
 
-    async def _publish(self) -> float | None:
-        """Publish. Returns when to do it again; None: when something was appended."""
-        [(published, last_drawn)] = await self._database.fetch(self._sql["publish_position"])
+    async def _publish(self, connection: Connection) -> float:
+        """Publish. Returns when to do it again: 0, when something was appended; infinity, when it isn't allowed."""
+        try:
+            [(published, last_drawn)] = await connection.fetch(self._sql["publish_position"])
+        except asyncpg.InsufficientPrivilegeError:
+            return math.inf  # a role that only reads
         if last_drawn is None:
             return _PAUSE_WITHOUT_STANDBYS
-        return None if published == last_drawn else INTERVAL
+        return 0.0 if published == last_drawn else INTERVAL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -146,6 +147,9 @@ class PostgreSQLEventStore(EventStore):
             is_applying = self._migrate and not self.is_read_only
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._check_sequence(connection)
+            self._publisher = Publisher(self.database, self.changes)
+            if not self.is_read_only:
+                await self._publisher.start(connection)
         await self.database.open()
         self._bell = Bell(self.database, self.changes)
         self._group = GroupAppender(
@@ -155,11 +159,9 @@ class PostgreSQLEventStore(EventStore):
             announce=self._bell.ring,
             timeout=self._append_timeout,
         )
-        self._publisher = Publisher(self.database, self.changes)
         if not self.is_read_only:
             self._bell.start()
             self._group.start()
-            self._publisher.start()
         self._groups = Groups(self.database, announce=self._bell.ring, timeout=self._append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
@@ -170,14 +172,10 @@ class PostgreSQLEventStore(EventStore):
             return
         self._check_context()
         self._loop = None
-        try:
+        async with AsyncExitStack() as stack:
+            for part in (self.database, self._bell, self._publisher):
+                stack.push_async_callback(part.close)
             await self._group.close(self._close_timeout)
-        finally:
-            try:
-                await self._publisher.close()
-                await self._bell.close()
-            finally:
-                await self.database.close()
 
     @property
     def is_listening(self) -> bool | None:
