@@ -42,7 +42,7 @@ CONNECTION_LOST = (
 """What the driver raises when the server can't be reached, or went away, or is a standby now."""
 
 STANDBY_LAGS = "PD003"
-DIVERGED = "PD004"
+DIVERGED = "PD005"
 """SQLSTATEs of the schema's own functions."""
 
 _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], PerdureError]], ...] = (

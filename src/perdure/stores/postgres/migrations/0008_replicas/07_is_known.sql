@@ -14,6 +14,6 @@ begin
             using errcode = 'PD003', hint = 'Try again in a moment.';
     end if;
     raise exception 'event % is not at position % of the log', p_event_id, p_position
-        using errcode = 'PD004', hint = 'The log is not the one that was read.';
+        using errcode = 'PD005', hint = 'The log is not the one that was read.';
 end
 $$;
