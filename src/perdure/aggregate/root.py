@@ -187,7 +187,7 @@ class AggregateRoot:
         if self._handlers[kind.cls] is None:
             self.stream_version += 1
         else:
-            self.apply_event(stored.event)
+            self.apply_event(stored.decode())
 
     def mark_events_as_committed(self, through: int | None = None) -> None:
         """Forget the uncommitted events: they are stored. `through` is the version of the last one, if not all are."""
