@@ -493,6 +493,15 @@ def test_a_stored_event_is_decoded_only_if_a_method_handles_it() -> None:
     assert (cart.items, cart.stream_version) == (["a"], 2)
 
 
+def test_what_a_handler_keeps_of_a_stored_event_is_no_part_of_it() -> None:
+    cart, added = Cart("1"), stored("cart.item_added", '{"item":"a","tags":["red"]}')
+    cart.apply_stored_event(added)
+    cart.apply_stored_event(stored("cart.emptied", version=2))
+
+    assert cart.tags == ["red", "emptied"]
+    assert added.event.tags == ["red"]
+
+
 def test_a_stored_event_of_an_unknown_type_is_an_error() -> None:
     with pytest.raises(UnknownEventTypeError) as caught:
         Cart("1").apply_stored_event(stored("cart.from_the_future", version=4))

@@ -17,7 +17,7 @@ from perdure.projection import ChildTable, TableProjection
 from perdure.projections.definition import Definition
 from perdure.projections.fold import Rows, Scope, fold, plan
 from perdure.projections.tables import Key
-from perdure.store import EventStore
+from perdure.store import EventStore, stream_pages
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
@@ -159,11 +159,12 @@ class LiveProjection(Generic[Row]):
 
     async def _pages_of_stream(self, stream_id: str, until: _Until) -> AsyncGenerator[Sequence[StoredEvent]]:
         check_stream_id(stream_id)
-        async with aclosing(self._store.iterate_stream(stream_id)) as events:
-            async for stored in events:
-                if until.excludes(stored):
+        async with aclosing(stream_pages(self._store, stream_id, 0)) as pages:
+            async for page in pages:
+                wanted = _before(page, until)
+                yield wanted
+                if len(wanted) < len(page):
                     return
-                yield [stored]
 
     async def _pages_of_log(self, until: _Until) -> AsyncGenerator[Sequence[StoredEvent]]:
         where = make_filter(self._definition.projection.by_stream, list(self._definition.handlings))
