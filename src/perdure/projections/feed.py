@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import attrgetter
 
+from perdure.errors import PerdureError
 from perdure.events import StoredEvent
 from perdure.log import Subscription
 from perdure.projections.segments import Checkpoint
@@ -17,6 +20,8 @@ _position = attrgetter("global_position")
 class Feed:
     """The log, page by page. What was read once is kept until it is taken, by the segments that come later too.
 
+    While a full page is taken, the next one is read.
+
     Args:
         store: where the events are.
     """
@@ -24,9 +29,11 @@ class Feed:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._subscription: Subscription | None = None
-        self._page: list[StoredEvent] = []
+        self._page: Sequence[StoredEvent] = ()
         self._start = 0
         """The page follows this position."""
+        self._ahead: asyncio.Task[Sequence[StoredEvent]] | None = None
+        """Reads the page after that."""
 
     async def after(
         self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float
@@ -43,13 +50,19 @@ class Feed:
             LogDivergedError: the event of the checkpoint isn't in the log any more.
         """
         position = checkpoint.global_position
-        if self._subscription is None or not self._start <= position <= self._subscription.position:
-            self._subscription = self._store.subscribe(position, from_event_id=checkpoint.event_id)
-            self._page = []
-        self._page = self._page[bisect_right(self._page, position, key=_position) :]
+        subscription = self._subscription
+        if subscription is None or not self._start <= position <= subscription.position:
+            self.forget()
+            subscription = self._subscription = self._store.subscribe(position, from_event_id=checkpoint.event_id)
+        self._page = _after(position, self._page)
         self._start = position
+        if not self._page and self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            self._page = _after(position, await ahead)
         if not self._page:
-            self._page = (await self._subscription.next_page(limit, patience)).events
+            self._page = (await subscription.next_page(limit, patience)).events
+        if self._ahead is None and len(self._page) >= limit:
+            self._ahead = asyncio.create_task(_next_page(subscription, limit), name="perdure projection, reading ahead")
         if upto is None:
             return self._page[:limit]
         return self._page[: min(limit, bisect_right(self._page, upto, key=_position))]
@@ -57,4 +70,25 @@ class Feed:
     def forget(self) -> None:
         """Read anew from the database, and see that the log is still the one that was read."""
         self._subscription = None
-        self._page = []
+        self._page = ()
+        if self._ahead is not None:
+            self._ahead.cancel()
+            self._ahead = None
+
+    async def close(self, timeout: float) -> None:
+        """Stop reading; wait for so many seconds at most until that is done."""
+        ahead = self._ahead
+        self.forget()
+        if ahead is not None:
+            await asyncio.wait((ahead,), timeout=timeout)
+
+
+def _after(position: int, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    return events[bisect_right(events, position, key=_position) :]
+
+
+async def _next_page(subscription: Subscription, limit: int) -> Sequence[StoredEvent]:
+    # Whatever is wrong will be so when the page is asked for.
+    with suppress(PerdureError):
+        return (await subscription.next_page(limit, 0)).events
+    return ()

@@ -137,6 +137,8 @@ class Runner:
         await asyncio.wait((self._task,), timeout=timeout)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        for feed in (self._feed, self._late_feed):
+            await feed.close(max(timeout, 1.0))
         # Whoever waits for a share finds it free; should this fail, when the lease ends.
         with suppress(PerdureError, TimeoutError):
             await asyncio.wait_for(self._segments.leave(self._mine), max(timeout, 1.0))
