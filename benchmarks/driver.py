@@ -29,16 +29,23 @@ async def measure(
         for one in taking_part:
             await one.prepare()
         numbers = iter(range(1_000_000))
-        for case in workload.cases(sizes):
-            series = {one: Series(workload.key, case.name, one.system.name) for one in taking_part if one.offers(case)}
-            turns, warming_up = (1, 0) if workload.is_long else (sizes.repeats + 1, 1)
+        cases = workload.cases(sizes)
+        turns, warming_up = (1, 0) if workload.is_long else (sizes.repeats + 1, 1)
+        for group in [cases] if workload.compares_cases else [[case] for case in cases]:
+            series = {
+                (case, one): Series(workload.key, case.name, one.system.name)
+                for case in group
+                for one in taking_part
+                if one.offers(case)
+            }
             for turn in range(turns):
-                for one, found in series.items():
+                for (case, one), found in series.items():
                     sample = await one.run(case, next(numbers))
                     if turn >= warming_up:
                         found.samples.append(sample)
             measured += series.values()
-            tell(f"{workload.key}, {case.name}")
+            for case in group:
+                tell(f"{workload.key}, {case.name}")
         for one in taking_part:
             await one.verify()
     return measured

@@ -1,4 +1,4 @@
-"""A process that follows the log: ``python -m benchmarks.following SYSTEM URL SERVER_PID``.
+"""A process that follows the log: ``python -m benchmarks.following SYSTEM URL SERVER_PID [in-vain]``.
 
 It says when it follows. Told a number, it waits until it has handled that many events, and tells what it handled.
 """
@@ -19,6 +19,7 @@ from examples.streaming.events import ContentWatched
 
 _PATIENCE = 30.0
 _READY = b"ready\n"
+_IN_VAIN = "in-vain"
 
 
 class Handled(msgspec.Struct):
@@ -53,9 +54,10 @@ class Elsewhere:
 
 
 @asynccontextmanager
-async def followed_elsewhere(system: System) -> AsyncGenerator[Elsewhere]:
-    """Let another process follow the log of a system, from now on."""
-    arguments = ("-m", "benchmarks.following", system.name, system.place.url, str(system.place.server_pid))
+async def followed_elsewhere(system: System, *, in_vain: bool = False) -> AsyncGenerator[Elsewhere]:
+    """Let another process follow the log of a system, from now on; or wait in vain for events of a kind."""
+    place = system.place
+    arguments = ("-m", "benchmarks.following", system.name, place.url, str(place.server_pid), *[_IN_VAIN][:in_vain])
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
     try:
         ready = await cast("asyncio.StreamReader", process.stdout).readline()
@@ -68,10 +70,10 @@ async def followed_elsewhere(system: System) -> AsyncGenerator[Elsewhere]:
             await process.communicate()
 
 
-async def _main(name: str, url: str, server_pid: str) -> None:
+async def _main(name: str, url: str, server_pid: str, in_vain: str = "") -> None:
     async with system_named(name)(Place(url, int(server_pid))) as system:
         handled = Handled()
-        async with system.follow(handled.handle):
+        async with system.follow_in_vain() if in_vain else system.follow(handled.handle):
             sys.stdout.buffer.write(_READY)
             sys.stdout.buffer.flush()
             if count := await asyncio.to_thread(sys.stdin.readline):

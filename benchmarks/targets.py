@@ -56,7 +56,13 @@ TARGETS = (
     Target("W6", "between processes", "raw notify", at_most=1.5),
     Target("W6", "same process", at_most=50, figure="p99"),
     Target("W6", "between processes", at_most=50, figure="p99"),
-    Target("W6b", "followed", "perdure", at_least=0.9, other_case="not followed"),
+    *[
+        Target(
+            "W6b", f"{callers} callers, {how}", "perdure", at_least=0.9, other_case=f"{callers} callers, not followed"
+        )
+        for callers in (4, 64)
+        for how in ("listened to", "followed")
+    ],
     Target("W7", "", BEST_PEER, at_least=10),
     *[
         Target("W8", f"{what}, of {size}", "perdure", at_least=_FLAT, other_case=f"{what}, of 10,000")

@@ -3,11 +3,19 @@
 from importlib import import_module
 
 from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
-from benchmarks.systems.raw import Raw, RawNotify, RawUnnest
+from benchmarks.systems.raw import Raw, RawNotify, RawUnnest, RawUnnestNotify
 from benchmarks.systems.system import System
 from benchmarks.systems.tutorial import Tutorial
 
-OURS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure, PerdureWithoutTurns)
+OURS: tuple[type[System], ...] = (
+    Raw,
+    RawUnnest,
+    RawNotify,
+    RawUnnestNotify,
+    Tutorial,
+    Perdure,
+    PerdureWithoutTurns,
+)
 
 
 def peers() -> tuple[type[System], ...]:

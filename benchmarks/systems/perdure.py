@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar
 
 import msgspec
@@ -119,17 +119,23 @@ class Perdure(System):
     async def rows(self, name: str) -> dict[str, Totals]:
         return await rows_in(self.place.url, name)
 
+    def follow(self, handle: Handle) -> AbstractAsyncContextManager[None]:
+        return self._followed(handle)
+
+    def follow_in_vain(self) -> AbstractAsyncContextManager[None]:
+        return self._followed(lambda _: None, category="nothing")
+
     @asynccontextmanager
-    async def follow(self, handle: Handle) -> AsyncGenerator[None]:
-        task = asyncio.create_task(self._follow(await self._last_position(), handle))
+    async def _followed(self, handle: Handle, category: str | None = None) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self._follow(await self._last_position(), handle, category))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _follow(self, position: int, handle: Handle) -> None:
-        async for stored in self.store.subscribe(position):
+    async def _follow(self, position: int, handle: Handle, category: str | None) -> None:
+        async for stored in self.store.subscribe(position, category=category):
             handle(stored.event)
 
     async def change(self, callers: Sequence[Iterator[Append]]) -> None:

@@ -173,13 +173,8 @@ class RawUnnest(Raw):
                 await self._append_all(connection, wanted)
 
 
-class RawNotify(Raw):
-    """LISTEN, and NOTIFY in each append."""
-
-    name = "raw notify"
-    title = "asyncpg, LISTEN/NOTIFY and a fetch"
-    workloads = frozenset({"W6"})
-    append_statement = "append_event_and_notify"
+class _Followed(Raw):
+    """LISTEN, and a fetch of what came since: all that following can cost, were it safe."""
 
     @asynccontextmanager
     async def follow(self, handle: Handle) -> AsyncGenerator[None]:
@@ -205,6 +200,27 @@ class RawNotify(Raw):
                 for row in page:
                     handle(_decode(row["event_data"]))
                 position = page[-1]["global_position"]
+
+
+class RawNotify(_Followed):
+    """LISTEN, and NOTIFY in each append."""
+
+    name = "raw notify"
+    title = "asyncpg, LISTEN/NOTIFY and a fetch"
+    workloads = frozenset({"W6", "W6b"})
+    append_statement = "append_event_and_notify"
+
+
+class RawUnnestNotify(_Followed, RawUnnest):
+    """LISTEN, and a NOTIFY after each 500 events."""
+
+    name = "raw unnest notify"
+    title = "asyncpg, unnest INSERT of 500, a NOTIFY and a fetch"
+    workloads = frozenset({"W6b"})
+
+    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
+        await super()._append_all(connection, wanted)
+        await connection.execute(self._sql["notify"])
 
 
 class _Title:

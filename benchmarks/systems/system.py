@@ -101,6 +101,10 @@ class System(ABC):
         """Hand over each event that is appended from now on."""
         raise NotImplementedError
 
+    def follow_in_vain(self) -> AbstractAsyncContextManager[None]:
+        """Wait for events of a kind that nobody appends."""
+        raise NotImplementedError
+
     async def change(self, callers: Sequence[Iterator[Append]]) -> None:
         """Read a stream as it is, write behind that, and try again when somebody else was faster."""
         raise NotImplementedError

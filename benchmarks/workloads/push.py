@@ -6,6 +6,7 @@ import time
 from benchmarks.facts import Append
 from benchmarks.following import Handled, followed_elsewhere
 from benchmarks.sizes import Sizes
+from benchmarks.systems.perdure import Perdure
 from benchmarks.systems.system import System
 from benchmarks.workloads.append import Appending
 from benchmarks.workloads.workload import (
@@ -20,7 +21,8 @@ from benchmarks.workloads.workload import (
 from examples.streaming.events import ContentWatched
 
 _BETWEEN = "between processes"
-_FOLLOWED = "followed"
+_NOT_FOLLOWED, _LISTENED_TO, _FOLLOWED = _VARIANTS = ("not followed", "listened to", "followed")
+_CALLERS = (4, 64)
 
 
 class Pushing(Workload):
@@ -73,18 +75,23 @@ class Pushing(Workload):
 
 
 class AppendingFollowed(Appending):
-    """Appending as in W1, with nobody who follows the log, and with another process that does."""
+    """Appending as in W1: with nobody who follows the log, with a process that is woken but finds nothing for it, and
+    with one that handles each event."""
 
     key = "W6b"
     title = "Append 1 event, while another process handles them"
+    compares_cases = True
 
     @classmethod
     def cases(cls, sizes: Sizes) -> list[Case]:
-        callers = min(64, max(sizes.callers))
-        return [Case("not followed", callers), Case(_FOLLOWED, callers, _FOLLOWED)]
+        numbers = sorted({min(callers, max(sizes.callers)) for callers in _CALLERS})
+        return [Case(f"{number} callers, {variant}", number, variant) for number in numbers for variant in _VARIANTS]
+
+    def offers(self, case: Case) -> bool:
+        return case.variant != _LISTENED_TO or isinstance(self.system, Perdure)
 
     async def run(self, case: Case, run: int) -> Sample:
-        if not case.variant:
-            return await super().run(case, 2 * run)
-        async with followed_elsewhere(self.system):
-            return await super().run(case, 2 * run + 1)
+        if case.variant == _NOT_FOLLOWED:
+            return await super().run(case, run)
+        async with followed_elsewhere(self.system, in_vain=case.variant == _LISTENED_TO):
+            return await super().run(case, run)

@@ -56,6 +56,8 @@ class Workload(ABC):
     unit: ClassVar[str] = "events/s"
     is_rate: ClassVar[bool] = True
     """Whether more is better."""
+    compares_cases: ClassVar[bool] = False
+    """Whether it is cases that are held against each other: then they take turns, too."""
     is_long: ClassVar[bool] = False
     """Whether a run takes so long that each case is run once only."""
 

@@ -10,7 +10,7 @@ from benchmarks.facts import Append, Totals
 from benchmarks.server import Server, connected
 from benchmarks.sizes import Sizes
 from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
-from benchmarks.systems.raw import Raw, RawNotify, RawUnnest
+from benchmarks.systems.raw import Raw, RawNotify, RawUnnest, RawUnnestNotify
 from benchmarks.systems.system import Handle, System
 from benchmarks.systems.tutorial import Tutorial
 from benchmarks.workloads import WORKLOADS
@@ -19,9 +19,9 @@ from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.load import Loading
-from benchmarks.workloads.push import Pushing
+from benchmarks.workloads.push import AppendingFollowed, Pushing
 from benchmarks.workloads.spread import Spreading
-from benchmarks.workloads.workload import Case, VerificationError, Workload
+from benchmarks.workloads.workload import Case, Sample, VerificationError, Workload
 from examples.streaming.events import ContentWatched
 
 TINY = Sizes(
@@ -38,7 +38,15 @@ TINY = Sizes(
     scale=600,
     scale_keys=50,
 )
-SYSTEMS: tuple[type[System], ...] = (Raw, RawUnnest, RawNotify, Tutorial, Perdure, PerdureWithoutTurns)
+SYSTEMS: tuple[type[System], ...] = (
+    Raw,
+    RawUnnest,
+    RawNotify,
+    RawUnnestNotify,
+    Tutorial,
+    Perdure,
+    PerdureWithoutTurns,
+)
 
 
 @pytest.fixture
@@ -52,10 +60,25 @@ async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
 ) -> None:
     found = await measure(workload, SYSTEMS, TINY, server, lambda _: None)
 
-    plain = {case.name for case in workload.cases(TINY) if case.variant != "snapshot"}
+    plain = {case.name for case in workload.cases(TINY) if case.variant not in ("snapshot", "listened to")}
     taking_part = {system.name for system in SYSTEMS if workload.key in system.workloads}
     assert {(one.case, one.system) for one in found} >= {(case, system) for case in plain for system in taking_part}
     assert all(len(one.samples) == TINY.repeats and one.value > 0 for one in found)
+
+
+async def test_cases_that_are_compared_take_turns(server: Server) -> None:
+    turns: list[str] = []
+
+    class Told(AppendingFollowed):
+        async def run(self, case: Case, run: int) -> Sample:
+            turns.append(case.variant)
+            return Sample(1.0)
+
+        async def verify(self) -> None: ...
+
+    await measure(Told, [Perdure], TINY._replace(callers=(4,)), server, lambda _: None)
+
+    assert turns == ["not followed", "listened to", "followed"] * (TINY.repeats + 1)
 
 
 async def test_processes_share_a_projection(server: Server) -> None:

@@ -1,0 +1,2 @@
+-- Wake who follows the log.
+select pg_notify('raw_events', '')
