@@ -79,20 +79,27 @@ class Changes:
         """Something was appended: wake everybody who waits."""
         self.count += 1
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
         self._waiters.clear()
 
     async def wait(self, seen: int, timeout: float) -> None:
         """Return once `count` is beyond `seen`, or after `timeout` seconds."""
         if self.count != seen:
             return
-        waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = loop.call_later(timeout, _wake, waiter)
         self._waiters.add(waiter)
         try:
-            await asyncio.wait((waiter,), timeout=timeout)
+            await waiter
         finally:
+            timer.cancel()
             self._waiters.discard(waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class PageSize:
