@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test faults pooler coverage check lint types layers format clean
+.PHONY: help install demo bench test fuzz faults pooler coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ faults: $(INSTALLED) ## Kill, freeze, cut and fill up servers and processes unde
 
 pooler: $(INSTALLED) ## Run the tests through pgbouncer, a system package (ARGS="-k name -x"); NOT RUN and status 3 without it
 	PERDURE_TEST_POOLER=1 $(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+
+fuzz: $(INSTALLED) ## Look for what the tests miss, with 2,000 examples for each property (ARGS="-k name")
+	$(BIN)/python -m pytest --numprocesses=auto --hypothesis-profile=fuzz --timeout=7200 -k 'fuzzing or model_says' tests/fuzzing tests/conformance/test_stores.py $(ARGS)
 
 coverage: $(INSTALLED) ## Run the tests and report lines and branches that none of them reaches
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

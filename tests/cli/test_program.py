@@ -175,6 +175,14 @@ async def test_a_handler_that_fails_is_told_in_full(perdure: Call, place: Path) 
     assert "in registered" in answer.err
 
 
+async def test_what_was_typed_may_be_no_text(perdure: Call) -> None:
+    """As Python gives the bytes of an argument that aren't UTF-8. They may be in what to type next."""
+    answer = await perdure("--database", "caf\udce9", "streams", "list", "--json")
+
+    assert (answer.status, answer.envelope["error"]["error"]) == (1, "ConfigurationError")
+    assert "caf?" in answer.envelope["next"]
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_its_libraries_it_says_how_to_install_them(missing: str) -> None:
     outcome = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,5 +56,8 @@ class Envelope(msgspec.Struct):
 
 def encode(envelope: Envelope, *, in_one_line: bool) -> str:
     """The envelope as JSON."""
-    encoded = msgspec.json.encode(envelope, enc_hook=repr)
+    try:
+        encoded = msgspec.json.encode(envelope, enc_hook=repr)
+    except UnicodeEncodeError:  # an argument that isn't UTF-8, which is in what to type next
+        encoded = json.dumps(msgspec.to_builtins(envelope, enc_hook=repr), ensure_ascii=False).encode(errors="replace")
     return (encoded if in_one_line else msgspec.json.format(encoded)).decode()
