@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page
+from perdure.log import LogFilter, Page, Seen
 from perdure.projections.feed import Feed
 from perdure.projections.segments import Checkpoint, checkpoint_at
 from perdure.stores.memory import InMemoryEventStore
@@ -30,12 +30,12 @@ class Log(InMemoryEventStore):
         self.may_read = asyncio.Event()
         self.may_read.set()
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
         await self.may_read.wait()
         self.read.append(from_position)
         if self.failures:
             raise self.failures.pop()
-        return await super().log_page(from_position, limit, where)
+        return await super().log_page(from_position, limit, where, seen)
 
 
 @pytest.fixture
