@@ -22,7 +22,7 @@ class MissingExtraError(PerdureError, ImportError):
 
 
 class StoreUnavailableError(PerdureError):
-    """The database can't be reached. Nothing was written."""
+    """The database can't be reached, or lacks what it needs: disk, memory, connections. Nothing was written."""
 
 
 class ServersUnavailableError(StoreUnavailableError):

@@ -41,6 +41,9 @@ CONNECTION_LOST = (
 )
 """What the driver raises when the server can't be reached, or went away, or is a standby now."""
 
+_ENDINGS = ("FATAL", "PANIC")
+"""Severities of errors with which the server ends the session, if not itself."""
+
 STANDBY_LAGS = "PD003"
 DIVERGED = "PD005"
 """SQLSTATEs of the schema's own functions."""
@@ -67,6 +70,10 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
         lambda reason: StoreUnavailableError(f"the database can't be reached: {reason}; is the server running?"),
     ),
     (
+        (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError),
+        lambda reason: StoreUnavailableError(f"the database can't work: {reason}; give it what it lacks"),
+    ),
+    (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError),
         lambda reason: SchemaError(f"the schema isn't as this version of Perdure made it: {reason}; check migrations"),
     ),
@@ -82,6 +89,14 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
         lambda reason: ConfigurationError(f"the database's user lacks a right: {reason}"),
     ),
 )
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the connection is of no more use, so that what was sent may be done or not.
+
+    Whatever the SQLSTATE: a server that panics because it can't write its log may have written the commit.
+    """
+    return isinstance(error, CONNECTION_LOST) or getattr(error, "severity_en", None) in _ENDINGS
 
 
 def is_unconfirmed(message: asyncpg.PostgresLogMessage) -> bool:
@@ -120,7 +135,10 @@ def translated_errors() -> Generator[None]:
 
 @contextmanager
 def confirmed(connection: Any) -> Generator[None]:
-    """Raise UnconfirmedCommitError when a commit within the block came back without its synchronous standby."""
+    """Let an error of CONNECTION_LOST leave the block whenever it is in doubt what becomes of a commit within it.
+
+    UnconfirmedCommitError when it came back without its synchronous standby.
+    """
     warnings: list[asyncpg.PostgresLogMessage] = []
 
     def note(_: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -130,6 +148,10 @@ def confirmed(connection: Any) -> Generator[None]:
     connection.add_log_listener(note)
     try:
         yield
+    except asyncpg.PostgresError as error:
+        if is_connection_lost(error) and not isinstance(error, CONNECTION_LOST):
+            raise ConnectionError(f"the server ended the session: {error}") from error
+        raise
     finally:
         if not connection.is_closed():
             connection.remove_log_listener(note)

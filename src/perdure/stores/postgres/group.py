@@ -28,7 +28,7 @@ from perdure.errors import (
 from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.failures import CONNECTION_LOST, UnconfirmedCommitError, is_unconfirmed, translated
+from perdure.stores.postgres.failures import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
 from perdure.stores.postgres.queue import AppendQueue, Pending
 
 logger = logging.getLogger("perdure.append")
@@ -155,7 +155,7 @@ class GroupAppender:
             again = await self._attempt(connection, batch)
             pause = PAUSE_WHILE_LOCKED
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
-            if connection is not None and isinstance(error, CONNECTION_LOST):
+            if connection is not None and is_connection_lost(error):
                 connection.terminate()
                 connection = None
             again = await self._after_failure(batch, error)
@@ -183,7 +183,7 @@ class GroupAppender:
                 )
                 self._check_confirmed(connection)
             except asyncpg.PostgresError as error:
-                if isinstance(error, CONNECTION_LOST):
+                if is_connection_lost(error):
                     raise
                 # Without the error's text, in which the database may quote data of events.
                 told = keys(error, operation="append", appends=len(batch))
@@ -219,7 +219,7 @@ class GroupAppender:
                 return translated(error)
             return None if look_up else await self._alone(connection, commit, look_up=True)
         except asyncpg.PostgresError as error:
-            if isinstance(error, CONNECTION_LOST):
+            if is_connection_lost(error):
                 raise
             return translated(error)
 
