@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perdure.testing.checker import Report
 from tests.cluster import servers
-from tests.faults import clocks, connections, processes
+from tests.faults import clocks, connections, failovers, processes
 from tests.faults import servers as server_faults
 from tests.faults.stage import Stage
 
@@ -26,6 +26,9 @@ FAULTS: tuple[Fault, ...] = (
     processes.writer_killed,
     processes.projection_killed,
     processes.projection_frozen,
+    failovers.primary_killed,
+    failovers.primary_silent,
+    failovers.standby_silent,
     clocks.client_clock_jumps,
     clocks.database_clock_jumps,
 )

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -35,6 +35,12 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 
 
 C = TypeVar("C")
+
+
+class _PooledConnection(asyncpg.Connection):
+    __slots__ = ("generation",)
+    generation: int
+
 
 _DEAD_OR_DYING = (
     OSError,
@@ -94,6 +100,8 @@ class Database:
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
         self._pool: asyncpg.Pool[Any] | None = None
+        self._generation = 0
+        """Of the connections in the pool: those of an earlier one aren't used any more."""
 
     def __repr__(self) -> str:
         return f"Database({self._hosts}/{self.name}, schema={self.schema!r})"
@@ -115,7 +123,11 @@ class Database:
                 pass
         with translated_errors():
             self._pool = await asyncpg.create_pool(
-                connect=self._open_for_pool, min_size=0, max_size=self._pool_size, reset=_nothing
+                connect=self._open_for_pool,
+                connection_class=_PooledConnection,
+                min_size=0,
+                max_size=self._pool_size,
+                reset=_nothing,
             )
 
     async def close(self) -> None:
@@ -143,7 +155,7 @@ class Database:
             try:
                 yield connection
             except asyncpg.ReadOnlySQLTransactionError:
-                await self._leave_server()
+                self._leave_server()
                 raise
             finally:
                 await self._release(connection)
@@ -203,17 +215,18 @@ class Database:
                 raise
         return connection
 
-    async def _open_for_pool(self, *_: Any, **settings: Any) -> asyncpg.Connection[Any]:
-        return await self._hosts.connect(**settings, **self._settings())
+    async def _open_for_pool(self, *_: Any, **settings: Any) -> _PooledConnection:
+        connection: Any = await self._hosts.connect(**settings, **self._settings())
+        connection.generation = self._generation
+        return cast("_PooledConnection", connection)
 
     def _settings(self) -> dict[str, Any]:
         """Settings for a connection. A pooler takes no statements with names."""
         return {} if self._is_pooled is False else {"statement_cache_size": 0}
 
-    async def _leave_server(self) -> None:
+    def _leave_server(self) -> None:
         """Let no connection of the pool be used again that was opened until now: its server isn't the primary."""
-        if self._pool is not None:
-            await self._pool.expire_connections()
+        self._generation += 1
 
     async def _acquire(self) -> Connection:
         pool = self._pool
@@ -221,7 +234,12 @@ class Database:
             raise StoreClosedError
         patience = self._hosts.patience
         try:
-            return await self._revived(lambda: pool.acquire(timeout=patience))
+            while True:
+                connection: Any = await self._revived(lambda: pool.acquire(timeout=patience))
+                if connection.generation == self._generation:
+                    return cast("Connection", connection)
+                connection.terminate()  # the pool itself would say goodbye, to a server that may be silent
+                await self._release(connection)
         except TimeoutError:
             if pool.get_size() == self._pool_size and not pool.get_idle_size():
                 reason = f"all {self._pool_size} connections of the pool were in use"

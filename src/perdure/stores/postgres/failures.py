@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -153,7 +153,7 @@ def confirmed(connection: Any) -> Generator[None]:
             raise ConnectionError(f"the server ended the session: {error}") from error
         raise
     finally:
-        if not connection.is_closed():
+        with suppress(asyncpg.InterfaceError):  # a connection that was lost went back to the pool by itself
             connection.remove_log_listener(note)
     if warnings:
         raise UnconfirmedCommitError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -51,7 +51,7 @@ class Hosts:
         timeout: float,
         command_timeout: float,
         default_target: str,
-        on_move: Callable[[], Awaitable[None]],
+        on_move: Callable[[], None],
     ) -> None:
         self._url = url
         self._timeout = timeout
@@ -100,7 +100,7 @@ class Hosts:
             except CONNECTION_LOST as error:
                 failures[str(host)] = str(error) or type(error).__name__
             else:
-                await self._settle_on(host)
+                self._settle_on(host)
                 return connection
         raise ServersUnavailableError(failures)
 
@@ -116,11 +116,11 @@ class Hosts:
             yield good
         yield from [host for host in self._all if host != good]
 
-    async def _settle_on(self, host: Host) -> None:
+    def _settle_on(self, host: Host) -> None:
         former, self._good = self._good, host
         if former not in (None, host):
             logger.warning("the database is at %s now, no more at %s", host, former, extra=keys(operation="connect"))
-            await self._on_move()
+            self._on_move()
 
 
 def _hosts(url: str) -> list[Host]:
