@@ -10,9 +10,10 @@ from uuid import UUID
 
 import msgspec
 
+from perdure.context import Context, current_context, current_sources
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.errors.wording import shown
-from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
+from perdure.events import EventType, NewEvent, StoredEvent, check_stream_id, encode_metadata, registry
 from perdure.observation import observed_headers
 
 
@@ -132,10 +133,17 @@ def encode_commit(
     if not events:
         raise InvalidArgumentError("events", "is empty: there is nothing to append")
     headers = observed_headers()
+    sources, around = current_sources(), _with_observed(headers, current_context())
     size = 0
     encoded: list[EncodedEvent] = []
     for one in events:
-        event = _encode(one if isinstance(one, NewEvent) else NewEvent(one), payload_limit, headers)
+        if isinstance(one, NewEvent):
+            stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
+            event = _encode(one.event_kind, one.event, one.event_id, stored, payload_limit)
+        else:  # as NewEvent(one), without the time that it takes to make it
+            kind = registry.by_class(type(one))
+            event_id = sources.new_id()
+            event = _encode(kind, one, event_id, encode_metadata(sources.now(), around), payload_limit)
         size += len(event.event_data) + len(event.metadata)
         encoded.append(event)
     if len(encoded) > 1:
@@ -178,19 +186,18 @@ def _checked(
     return append
 
 
-def _encode(new: NewEvent, payload_limit: int, headers: Mapping[str, str]) -> EncodedEvent:
-    kind = new.event_kind
-    context = new.context
-    if headers:
-        context = context._replace(headers={**headers, **context.headers})
-    data = kind.codec.encode(new.event)
+def _with_observed(headers: Mapping[str, str], context: Context) -> Context:
+    return context._replace(headers={**headers, **context.headers}) if headers else context
+
+
+def _encode(kind: EventType, event: object, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
+    data = kind.codec.encode(event)
     size = len(data) if data.isascii() else len(data.encode())
     if size > payload_limit:
         raise PayloadTooLargeError(kind.name, size, payload_limit)
-    metadata = encode_metadata(new.timestamp, context)
     if len(metadata) > payload_limit:
         raise EventEncodingError(kind.name, f"its metadata takes {len(metadata):,} bytes")
-    return EncodedEvent(new.event_id, kind.name, kind.version, data, metadata)
+    return EncodedEvent(event_id, kind.name, kind.version, data, metadata)
 
 
 def _check_events(events: object) -> None:

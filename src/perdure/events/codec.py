@@ -75,13 +75,14 @@ class Codec:
             returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
-        if b"\\" in data:
+        text = data.decode()
+        if "\\" in text:
             refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         if returned != event:
             self._refuse_difference(event, returned, data)
-        return data.decode()
+        return text
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by

@@ -108,7 +108,7 @@ class GroupAppender:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for pending in chain(*self._under_way, self._queue.give_up()):
-                _settle(pending, _given_up(pending, StoreClosedError()))
+                _refuse(pending, _given_up(pending, StoreClosedError()))
 
     def _wake(self) -> None:
         while self._idle:
@@ -232,16 +232,17 @@ class GroupAppender:
             pending.is_sent = False
             if isinstance(outcome, AppendResult):
                 appended = True
-                _settle(pending, outcome)
+                if not pending.future.done():
+                    pending.future.set_result(outcome)
             elif isinstance(outcome, OptimisticConcurrencyError | EventIdReuseError):
-                _settle(pending, outcome)
+                _refuse(pending, outcome)
             elif outcome is not None:
-                _settle(pending, _given_up(pending, outcome))
+                _refuse(pending, _given_up(pending, outcome))
             elif now < pending.deadline:
                 again.append(pending)
             else:
                 reason = f"stream {pending.commit.stream_id!r} was locked"
-                _settle(pending, _given_up(pending, StoreOverloadedError(reason, self._timeout)))
+                _refuse(pending, _given_up(pending, StoreOverloadedError(reason, self._timeout)))
         if appended:
             self._announce()
         return again
@@ -264,7 +265,7 @@ class GroupAppender:
             if ours is not None and pending.is_unknown and now < pending.deadline:
                 again.append(pending)
             else:
-                _settle(pending, _given_up(pending, ours or error))
+                _refuse(pending, _given_up(pending, ours or error))
         if again:
             told = keys(ours, operation="append", appends=len(again))
             logger.warning("the connection was lost with appends under way; they are repeated: %s", ours, extra=told)
@@ -272,13 +273,9 @@ class GroupAppender:
         return again
 
 
-def _settle(pending: Pending, outcome: AppendResult | BaseException) -> None:
-    if pending.future.done():
-        return
-    if isinstance(outcome, AppendResult):
-        pending.future.set_result(outcome)
-    else:
-        pending.future.set_exception(outcome)
+def _refuse(pending: Pending, error: BaseException) -> None:
+    if not pending.future.done():
+        pending.future.set_exception(error)
 
 
 def _given_up(pending: Pending, error: Exception) -> Exception:
