@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.pooler import BEHIND, MISSING, PROGRAM, direct, in_front_of
+from tests.pooler import BEHIND, MISSING, PROGRAM, around, direct, in_front_of
 
 # How long properties are looked at, where they don't say so themselves.
 settings.register_profile("tests", max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -118,10 +118,10 @@ async def database(server_url: str, template: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+async def database_url(request: pytest.FixtureRequest, server_url: str, template: str) -> AsyncIterator[str]:
     """A database of this test's own, with an empty store in the schema `perdure`."""
     async with database(server_url, template) as url:
-        yield url
+        yield direct(url) if request.node.get_closest_marker("one_session") else url
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
-    """An open store on a database of this test's own."""
-    async with PostgreSQLEventStore(database_url) as store:
+    """An open store on a database of this test's own. Behind a pooler, it listens around it."""
+    async with PostgreSQLEventStore(database_url, direct_url=around(database_url)) as store:
         yield store
 
 

@@ -36,6 +36,7 @@ default_pool_size = {pool_size}
 max_client_conn = 2000
 ignore_startup_parameters = extra_float_digits
 server_idle_timeout = 10
+server_login_retry = 0.1
 autodb_idle_timeout = 10
 log_connections = 0
 log_disconnections = 0
@@ -92,9 +93,10 @@ def direct(url: str) -> str:
     return there._replace(netloc=f"{user}@{_authority(server)}", path=parts.path).geturl()
 
 
-def is_behind_pooler() -> bool:
-    """Whether the tests run through a pooler."""
-    return _DIRECT in os.environ
+def around(url: str) -> str | None:
+    """The `direct_url` for a store whose URL leads to the pooler."""
+    found = direct(url)
+    return None if found == url else found
 
 
 def _authority(url: str) -> str:

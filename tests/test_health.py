@@ -148,6 +148,7 @@ async def test_who_no_longer_wants_to_know_leaves_nothing_behind() -> None:
     await until(lambda: not health_tasks())
 
 
+@pytest.mark.one_session
 async def test_a_server_that_takes_no_appends_is_not_ready(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
@@ -160,6 +161,7 @@ async def test_a_server_that_takes_no_appends_is_not_ready(
     assert "read_only" in (check(health, "database").reason or "")
 
 
+@pytest.mark.one_session
 async def test_a_standby_is_not_ready(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     # There is no standby here: a function of that name, found first, says that this is one.
     await connection.execute("create function perdure.pg_is_in_recovery() returns boolean return true")
@@ -182,6 +184,7 @@ async def test_a_schema_that_is_outdated_is_not_ready(
     assert "lacks migrations" in (check(health, "schema").reason or "")
 
 
+@pytest.mark.one_session
 async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:

@@ -23,6 +23,7 @@ def findings(diagnosis: Any) -> dict[str, tuple[str, str]]:
     return {one["name"]: (one["state"], one["message"]) for one in diagnosis["findings"]}
 
 
+@pytest.mark.one_session
 async def test_all_is_well(streaming: Call, database_url: str) -> None:
     answer = await streaming("doctor")
     diagnosis = (await streaming("doctor", "--json")).data

@@ -21,18 +21,13 @@ from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.lock_watch import LockWatch
 from perdure.stores.postgres.migrator import Migrator
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.pooler import direct
 from tests.schema.releases import NEXT, Release, release
 from tests.schema.test_upkeep import run
 from tests.stores.postgres.races import end_sessions, notes, other_connection, texts, until_waiting
 
 __all__ = ["release"]  # a fixture, which is imported to be found
 
-
-@pytest.fixture
-def database_url(database_url: str) -> str:
-    """Around a pooler: what is built while others append takes a session."""
-    return direct(database_url)
+pytestmark = pytest.mark.one_session  # what is built while others append takes one
 
 
 async def steps(connection: asyncpg.Connection) -> tuple[int, bool] | None:

@@ -350,6 +350,7 @@ async def test_rights_add_up_and_are_taken_back_together(database_url: str, stor
 # --- The owner --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_session
 async def test_a_new_owner_keeps_up_the_schema_and_writers_go_on(
     database_url: str, writer: str, connection: asyncpg.Connection, release: Release
 ) -> None:
@@ -383,6 +384,7 @@ async def test_a_schema_may_be_made_for_an_owner_who_can_make_none(empty_databas
             await schema.verify(url)
 
 
+@pytest.mark.one_session
 async def test_an_outdated_schema_is_told_to_who_may_not_migrate(
     database_url: str, writer: str, reader: str, release: Release
 ) -> None:
@@ -402,6 +404,7 @@ async def test_an_outdated_schema_is_told_to_who_may_not_migrate(
     assert [migration.name for migration in (await schema.plan(reader)).migrations] == [NEXT]
 
 
+@pytest.mark.one_session
 async def test_rights_are_granted_again_after_a_migration(
     database_url: str, reader: str, connection: asyncpg.Connection, release: Release
 ) -> None:
@@ -426,6 +429,7 @@ async def test_the_script_of_a_migration_grants_again(
     assert (await schema.plan(reader)).migrations == ()
 
 
+@pytest.mark.one_session
 async def test_a_role_that_is_gone_is_no_hindrance(
     database_url: str, connection: asyncpg.Connection, release: Release
 ) -> None:

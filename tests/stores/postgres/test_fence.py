@@ -343,6 +343,7 @@ async def test_nothing_is_published_where_nobody_receives_it(
     assert tuple(published) == (None, None)
 
 
+@pytest.mark.one_session
 async def test_the_refusal_of_the_fence_is_an_error_of_ours(database_url: str, connection: asyncpg.Connection) -> None:
     async with PostgreSQLEventStore(database_url) as store:
         name = await connection.fetchval("select current_database()")

@@ -15,6 +15,7 @@ from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableE
 from perdure.log import Subscription
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import around
 from tests.stores.postgres.races import end_sessions, insert, notes, until
 
 LISTENING = "query ilike 'listen%'"
@@ -23,7 +24,7 @@ LISTENING = "query ilike 'listen%'"
 @pytest.fixture
 async def other(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
     """Another process's store on the same database, as far as the stores can tell."""
-    async with PostgreSQLEventStore(database_url) as store:
+    async with PostgreSQLEventStore(database_url, direct_url=around(database_url)) as store:
         yield store
 
 
@@ -96,6 +97,7 @@ async def test_regression_20_all_sessions_may_end_again_and_again(
         assert [stored.event.text for stored in await asyncio.gather(*coming)] == [str(n)] * 3
 
 
+@pytest.mark.one_session
 async def test_a_server_that_is_away_for_a_while_is_waited_for(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -220,6 +222,7 @@ async def test_an_idle_follower_of_a_category_rests(store: PostgreSQLEventStore)
 # --- The bell ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_session
 async def test_the_bell_survives_a_database_that_is_away(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

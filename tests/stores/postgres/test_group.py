@@ -347,6 +347,7 @@ async def test_regression_04_an_insert_around_the_stream_lock_is_waited_for_and_
 # --- Lost connections -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_session
 @pytest.mark.parametrize("is_written", [False, True])
 async def test_regression_07_a_lost_connection_is_repeated_with_the_same_ids_and_nothing_is_written_twice(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, is_written: bool
@@ -511,6 +512,7 @@ async def test_a_server_that_is_down_is_told_at_once_to_each_caller(
         assert await store.read_all_events() == []
 
 
+@pytest.mark.one_session
 async def test_a_server_that_takes_no_writes_any_more_is_told_as_such(
     database_url: str, connection: asyncpg.Connection
 ) -> None:

@@ -184,6 +184,7 @@ async def test_a_server_that_is_down_for_the_first_try_is_told_and_for_a_repeat_
         await store.append_to_streams(group("note-a", "note-b"))
 
 
+@pytest.mark.one_session
 async def test_a_server_that_takes_no_writes_any_more_is_told_at_once(
     database_url: str, connection: asyncpg.Connection
 ) -> None:

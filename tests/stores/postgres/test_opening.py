@@ -312,6 +312,7 @@ async def test_a_server_that_is_revived_is_tried_again(database_url: str) -> Non
     await database.close()
 
 
+@pytest.mark.one_session
 async def test_a_full_pool_is_waited_for_and_a_cancelled_caller_leaves_nothing_behind(database_url: str) -> None:
     database = Database(database_url, pool_size=1, connect_timeout=0.2)
     await database.open()

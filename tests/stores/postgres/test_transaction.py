@@ -334,6 +334,7 @@ async def test_what_a_caller_sets_in_the_session_does_not_meet_the_next_user_of_
         await check_session(store, connection)
 
 
+@pytest.mark.one_session
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), ConnectionResetError(), asyncpg.QueryCanceledError()])
 async def test_a_session_that_can_not_be_reset_is_given_up(
     database_url: str,

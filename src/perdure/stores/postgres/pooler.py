@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from perdure.stores.postgres.database import Connection, Database
 
 _SQL = Statements(Path(__file__).parent / "sql")
+_CHANNEL = f"perdure:inspection:{uuid4().hex}"
+"""One for each process, for behind a pooler, a LISTEN stays with the session that was lent."""
 
 
 async def session_of(connection: Connection) -> int:
@@ -35,7 +37,6 @@ async def is_pooled(connection: asyncpg.Connection[Any]) -> bool:
 
 async def seconds_until_heard(database: Database, timeout: float) -> float | None:
     """How long a NOTIFY takes to where the store listens; None when it wasn't heard."""
-    channel = f"perdure:inspection:{uuid4().hex}"
     loop = asyncio.get_running_loop()
     heard: asyncio.Future[float] = loop.create_future()
 
@@ -46,9 +47,9 @@ async def seconds_until_heard(database: Database, timeout: float) -> float | Non
     listener: Any = await database.connect_directly()
     try:
         with translated_errors():
-            await listener.add_listener(channel, hear)
+            await listener.add_listener(_CHANNEL, hear)
         rung_at = loop.time()
-        await database.fetch(_SQL["notify"], channel)
+        await database.fetch(_SQL["notify"], _CHANNEL)
         async with asyncio.timeout(timeout):
             return await heard - rung_at
     except TimeoutError:
