@@ -66,6 +66,8 @@ class Page(NamedTuple):
     """Continue after this: the last event's position, or further on where nothing more can come before it."""
     held_back: bool = False
     """Whether events stand behind a gap that an append in flight may still fill."""
+    seen: Seen | None = None
+    """The event at `position`, where that isn't the last of `events`."""
 
 
 class Changes:
@@ -220,6 +222,7 @@ class Subscription:
         self._size.learn(page.events)
         if page.events:
             self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)
+        self._seen = page.seen or self._seen
 
 
 async def verify_position(log: Log, name: str, position: int, event_id: UUID) -> None:

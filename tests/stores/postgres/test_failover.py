@@ -129,15 +129,18 @@ async def test_a_standby_that_had_less_is_noticed_between_two_pages_without_any_
         async with PostgreSQLEventStore(url_of(primary, standby), connect_timeout=5) as store:
             await store.append_to_stream("note-1", ANY, notes("a", "b"))
             followers = [store.subscribe(), store.subscribe(category="note")]
+            waiting = store.subscribe(category="other")
             await standby.caught_up(primary)
             await standby.cut_off()
             await store.append_to_stream("note-1", ANY, notes("lost"))
             for follower in followers:
                 assert texts([await anext(follower) for _ in range(3)]) == ["a", "b", "lost"]
+            # What it passed over is what it has read, too.
+            assert (await waiting.next_page()).position == 3
             await primary.kill()
             await standby.promote()
             await store.append_to_stream("note-1", ANY, notes("c"))
-            for follower in followers:
+            for follower in (*followers, waiting):
                 with pytest.raises(LogDivergedError) as diverged:
                     await anext(follower)
                 assert (diverged.value.global_position, diverged.value.found) == (3, None)

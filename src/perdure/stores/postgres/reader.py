@@ -125,8 +125,14 @@ class Reader:
         if where == LogFilter():
             # Always an event's position, so that a checkpoint can name its event.
             return _page(rows) if rows else Page([], from_position, held_back)
-        # Nothing that matches can come up to the safe position any more.
-        return Page([Row(*row) for row in rows], safe, held_back)
+        # Nothing that matches can come up to the safe position any more. The page ends at the last event before that,
+        # of whatever kind, by which the log is known again.
+        events: list[StoredEvent] = [Row(*row) for row in rows]
+        reached = events[-1].global_position if events else from_position
+        for last in await self._database.fetch(self._sql["last_event"], safe):
+            if last["global_position"] > reached:
+                return Page(events, last["global_position"], held_back, Seen(*last))
+        return Page(events, reached, held_back)
 
     async def _matching(
         self, after: int, last: int, limit: int, where: LogFilter, *, backwards: bool = False
