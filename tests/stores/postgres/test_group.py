@@ -217,6 +217,22 @@ async def test_an_append_that_is_cancelled_when_sent_may_be_written_and_saving_a
 # --- Backpressure -----------------------------------------------------------------------------------------------------
 
 
+async def test_appends_of_one_moment_are_shared_among_the_lanes(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    # Regression: each append woke a lane, and the first of them took everything. As those who wait for one batch append
+    # again in one moment, the other lanes were idle for ever.
+    await add_gate(connection)
+    await close_gate(connection)
+    async with PostgreSQLEventStore(database_url, append_lanes=2) as store:
+        appends = [asyncio.create_task(store.append_to_stream(f"note-{n}", ANY, notes("gated"))) for n in range(5)]
+        await until_waiting(connection, 2)
+
+        assert [len(batch) for batch in store._group._under_way] == [3, 2]
+        await open_gate(connection)
+        await asyncio.gather(*appends)
+
+
 async def test_who_finds_the_queue_full_waits_in_turn_and_is_written(
     database_url: str, connection: asyncpg.Connection
 ) -> None:

@@ -125,7 +125,8 @@ class GroupAppender:
         connection: asyncpg.Connection[Any] | None = None
         try:
             while True:
-                batch = self._queue.take(len(self._idle) + 1)
+                # A lane that was woken but hasn't taken anything yet is no longer idle, and still wants its share.
+                batch = self._queue.take(self._lanes - len(self._under_way))
                 if not batch:
                     self._note_drained()
                     waiter = asyncio.get_running_loop().create_future()
