@@ -386,10 +386,11 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
 
     monkeypatch.setattr(turns.loader, "load", watched)
     await asyncio.gather(*[accounts.execute(str(number), deposit(1)) for number in range(10)])
-    with pytest.raises(DomainError):
+    with pytest.raises(DomainError) as kept:
         await accounts.execute("1", deposit(1000))
     await settle()
     gc.collect()
+    assert kept.value.__traceback__ is not None
 
     assert turns._lines == {}
     assert [state() for state in states] == [None] * 11

@@ -182,6 +182,28 @@ async def test_what_others_wrote_before_the_call_counts_also_for_commands_that_r
     assert owners[-1] == "ann"
 
 
+async def test_an_answer_that_needs_no_commit_waits_for_none(store: FaultyStore, accounts: Accounts) -> None:
+    gate = Gate()
+    store.before.append(gate)
+    broken_rule = asyncio.create_task(accounts.execute("1", deposit(1000)))
+    nothing = asyncio.create_task(accounts.execute("1", lambda _: None))
+    writing = asyncio.create_task(accounts.execute("1", deposit(1)))
+    behind = asyncio.create_task(accounts.execute("1", deposit(1000)))
+    await gate.reached.wait()
+    await settle()
+
+    assert (broken_rule.done(), nothing.done(), writing.done(), behind.done()) == (True, True, False, False)
+    gate.opened.set()
+    assert [
+        type(one) for one in await asyncio.gather(broken_rule, nothing, writing, behind, return_exceptions=True)
+    ] == [
+        DomainError,
+        type(None),
+        AppendResult,
+        DomainError,
+    ]
+
+
 async def test_an_action_that_tampers_with_the_version_conflicts_with_itself_alone(
     store: FaultyStore, accounts: Accounts
 ) -> None:
@@ -429,6 +451,59 @@ async def test_a_batch_that_another_process_did_meanwhile_gives_its_results(
 
     assert results == [AppendResult("account-1", 2, (2,)), AppendResult("account-1", 3, (3,))]
     assert await amounts(store) == [1, 1]
+
+
+@pytest.mark.parametrize("can_be_read", [True, False])
+async def test_a_command_that_another_process_decided_otherwise_counts_as_that_did(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, can_be_read: bool
+) -> None:
+    """The result is the first one, and stands where ours would: so only a look at the events tells the difference."""
+    stream_page = store.stream_page
+
+    async def unreachable(*args: Any) -> Any:
+        monkeypatch.setattr(store, "stream_page", stream_page)
+        raise StoreUnavailableError("can't reach the database")
+
+    async def another(commit: Commit) -> None:
+        await Repository(Account, store).execute("1", deposit(90), command_id="a")
+        if not can_be_read:
+            monkeypatch.setattr(store, "stream_page", unreachable)
+
+    seen: list[int] = []
+
+    def too_much(account: Account) -> None:
+        seen.append(account.balance)
+        account.deposit(20)
+
+    store.before.append(another)
+    results = await outcomes(accounts.execute("1", deposit(85), command_id="a"), accounts.execute("1", too_much))
+
+    assert results[0] == AppendResult("account-1", 1, (1,))
+    assert isinstance(results[1], DomainError)
+    assert seen == [85, 90]
+    assert await amounts(store) == [90]
+
+
+async def test_named_commands_go_on_from_a_state_that_was_compared_with_what_is_stored(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[int] = []
+    stream_page = store.stream_page
+
+    async def counted(stream_id: str, from_version: int, limit: int | None) -> Any:
+        pages.append(from_version)
+        return await stream_page(stream_id, from_version, limit)
+
+    monkeypatch.setattr(store, "stream_page", counted)
+
+    async def task(name: str) -> None:
+        for number in range(3):
+            await accounts.execute("1", deposit(1), command_id=f"{name} {number}")
+
+    await asyncio.gather(*map(task, "ab"))
+
+    assert sizes(store) == [2, 2, 2]
+    assert pages == [0, 0, 2, 4]
 
 
 async def test_a_look_up_that_fails_fails_its_own_command(

@@ -92,7 +92,9 @@ class Turn(Generic[A]):
     def decide(self, state: A, store: EventStore) -> None:
         """Call the action. What it raises is the caller's, and so is the copy of the state that it has changed."""
         try:
-            self.commit = self._context.run(self._decide, state, store)
+            aggregate = copy.deepcopy(state)
+            del state  # the frames of an error are the caller's, too
+            self.commit = self._context.run(self._decide, aggregate, store)
         except BaseException as error:  # noqa: BLE001 - as without turns, whatever it is leaves the caller's call
             self._error = error
 
@@ -112,17 +114,17 @@ class Turn(Generic[A]):
         else:
             self._settle(None, _copied(error))
 
-    def _decide(self, state: A, store: EventStore) -> Commit | None:
-        aggregate = copy.deepcopy(state)
+    def _decide(self, aggregate: A, store: EventStore) -> Commit | None:
+        version = aggregate.stream_version
         act(self._action, aggregate, self.command)
         events = aggregate.uncommitted_events
         if not events:
             return None
-        if aggregate.committed_version != state.stream_version:
-            raise OptimisticConcurrencyError(self.stream_id, aggregate.committed_version, state.stream_version)
+        if aggregate.committed_version != version:
+            raise OptimisticConcurrencyError(self.stream_id, aggregate.committed_version, version)
         self._decided = aggregate
         # Encoded here, a value that can't be stored fails nobody else's command.
-        return store.encode(self.stream_id, state.stream_version, events)
+        return store.encode(self.stream_id, version, events)
 
     def _give_up(self) -> None:
         self.fail(StoreOverloadedError(f"a command waited for its turn at {self.stream_id!r}", PATIENCE))

@@ -28,7 +28,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from perdure.aggregate import AggregateRoot
-from perdure.commit import AppendResult, Commit
+from perdure.commit import AppendResult, Commit, EncodedEvent
 from perdure.errors import (
     EventIdReuseError,
     OptimisticConcurrencyError,
@@ -38,6 +38,7 @@ from perdure.errors import (
     StoreOverloadedError,
     StoreUnavailableError,
 )
+from perdure.events import StoredEvent
 from perdure.observation import Append, Execute
 from perdure.repository.loading import Loader
 from perdure.repository.snapshots import SnapshotWriter
@@ -120,6 +121,7 @@ class _Line(Generic[A]):
             self._batch = batch
             self.waiting.extendleft(reversed(await self._serve(batch)))
             await asyncio.sleep(0)  # who was answered may come again at once, and finds the state still there
+        self._state = None  # however long somebody keeps an error, whose frames lead here
 
     def _next(self) -> list[Turn[A]]:
         batch: list[Turn[A]] = []
@@ -144,19 +146,21 @@ class _Line(Generic[A]):
                 return []
         await self._look_up(batch)
         version = self._state.stream_version
-        decided, rest = self._decide(batch)
+        decided, rest = self._decide(batch, is_confirmed=is_confirmed)
         commit = _joined(decided)
         if commit is None:
-            if not is_confirmed:
-                self._state = None
-                return batch
-            for turn in decided:
-                turn.succeed(None)
-            return rest
+            if is_confirmed:
+                return rest
+            self._state = None
+            return batch
         outcome = await self._append(commit, decided)
         if isinstance(outcome, AppendResult) and outcome.stream_version == version + len(commit.events):
-            await self._answer(decided, outcome)
-            return rest
+            if await self._is_first_hand(version, commit, decided):
+                await self._answer(decided, outcome)
+                return rest
+            self._state = None
+            await self._answer([turn for turn in decided if turn.commit is not None], outcome)
+            return [*[turn for turn in decided if turn.commit is None], *rest]
         self._state = None
         return [*await self._after_failure(decided, outcome), *rest]
 
@@ -172,7 +176,7 @@ class _Line(Generic[A]):
             elif result is not None:
                 turn.succeed(result)
 
-    def _decide(self, batch: list[Turn[A]]) -> tuple[list[Turn[A]], list[Turn[A]]]:
+    def _decide(self, batch: list[Turn[A]], *, is_confirmed: bool) -> tuple[list[Turn[A]], list[Turn[A]]]:
         """Let each decide on what those before it leave. Returns who has, and for whom the commit has no room."""
         decided: list[Turn[A]] = []
         event_ids: set[UUID] = set()
@@ -190,6 +194,8 @@ class _Line(Generic[A]):
                     return decided, batch[number:]
                 event_ids.update(turn.event_ids)
                 self._apply(self._state, turn.commit)
+            elif is_confirmed and not event_ids:
+                turn.succeed(None)  # what it was decided on needs no commit
             decided.append(turn)
         return decided, []
 
@@ -232,6 +238,20 @@ class _Line(Generic[A]):
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             return error
         return result
+
+    async def _is_first_hand(self, version: int, commit: Commit, decided: list[Turn[A]]) -> bool:
+        """Whether what stands there now is what was decided here, so that the state is right.
+
+        Ids that follow from commands may have been written by another attempt of the same commands, which may have
+        decided otherwise. An id that was drawn here shows that it wasn't so.
+        """
+        if any(turn.commit is not None and turn.command is None for turn in decided):
+            return True
+        try:
+            stored = await self._store.read_stream(commit.stream_id, version, len(commit.events))
+        except Exception:  # noqa: BLE001 - then the state is folded anew, and that tells
+            return False
+        return [_contents(one) for one in stored] == [_contents(one) for one in commit.events]
 
     async def _answer(self, decided: list[Turn[A]], result: AppendResult) -> None:
         """Give each its part of the result, or the error of its own, after the snapshot that may be due."""
@@ -281,6 +301,10 @@ class _Line(Generic[A]):
             turn.fail(outcome)
         else:
             turn.succeed(earlier)
+
+
+def _contents(event: StoredEvent | EncodedEvent) -> tuple[object, ...]:
+    return (event.event_id, event.event_type, event.event_version, event.event_data)
 
 
 def _doubt(outcome: AppendResult | Exception, before: Exception | None) -> Exception | None:
