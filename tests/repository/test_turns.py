@@ -6,11 +6,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
 
 from perdure import (
+    AggregateRoot,
     AppendResult,
     DeciderRepository,
     DomainError,
@@ -21,6 +23,8 @@ from perdure import (
     RetryConfig,
     StoreOverloadedError,
     context,
+    event,
+    handles,
 )
 from perdure.repository import turn as turn_module
 from perdure.repository import turns as turns_module
@@ -239,6 +243,34 @@ async def test_each_decides_and_encodes_in_the_context_of_its_caller(store: Faul
         ("request bob", "cause bob", "bob"),
         (None, None, None),
     ]
+
+
+@event("share.split")
+class Split:
+    parts: int
+
+
+class Share(AggregateRoot, category="share"):
+    size: Decimal = Decimal(1)
+
+    @handles
+    def _split(self, event: Split) -> None:
+        self.size /= event.parts
+
+
+async def test_handlers_run_in_the_context_of_a_caller(store: FaultyStore) -> None:
+    shares = Repository(Share, store, turns=True)
+    seen: list[Decimal] = []
+
+    def split(share: Share) -> None:
+        share.raise_event(Split(parts=3))
+        seen.append(share.size)
+
+    with localcontext(prec=3):
+        await asyncio.gather(*[shares.execute("1", split) for _ in range(2)])
+
+        assert seen == [Decimal("0.333"), Decimal("0.111")]
+        assert (await shares.get("1")).size == Decimal("0.111")
 
 
 async def test_an_error_reaches_its_own_caller_alone(store: FaultyStore, accounts: Accounts) -> None:

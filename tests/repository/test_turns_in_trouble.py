@@ -98,6 +98,26 @@ async def test_after_a_conflict_all_decide_again_in_order_on_a_fresh_state_with_
     assert (len(pauses), accounts.conflicts_retried) == (1, 3)
 
 
+async def test_those_who_decide_again_stand_before_those_who_came_meanwhile(
+    store: FaultyStore, accounts: Accounts, pauses: list[float]
+) -> None:
+    gate = Gate()
+
+    async def overtaken(commit: Commit) -> None:
+        await gate(commit)
+        await store.intrude(Audited())
+
+    store.before.append(overtaken)
+    first = [asyncio.create_task(accounts.execute("1", deposit(amount))) for amount in (1, 2)]
+    await gate.reached.wait()
+    later = asyncio.create_task(accounts.execute("1", deposit(3)))
+    await settle()
+    gate.opened.set()
+    await asyncio.gather(*first, later)
+
+    assert await amounts(store) == [1, 2, 3]
+
+
 async def test_each_is_tried_as_often_as_its_own_caller_wants(
     store: FaultyStore, accounts: Accounts, pauses: list[float]
 ) -> None:
@@ -504,6 +524,24 @@ async def test_named_commands_go_on_from_a_state_that_was_compared_with_what_is_
 
     assert sizes(store) == [2, 2, 2]
     assert pages == [0, 0, 2, 4]
+
+
+async def test_a_repeat_of_a_command_is_answered_without_loading_anew(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    store.before.append(gate)
+    first = asyncio.create_task(accounts.execute("1", deposit(1), command_id="a"))
+    await gate.reached.wait()
+    again = asyncio.create_task(accounts.execute("1", deposit(1), command_id="a"))
+    await settle()
+    loads: list[str] = []
+    assert accounts._turns is not None
+    monkeypatch.setattr(accounts._turns.loader, "load", loads.append)
+    gate.opened.set()
+
+    assert await again == await first
+    assert loads == []
 
 
 async def test_a_look_up_that_fails_fails_its_own_command(

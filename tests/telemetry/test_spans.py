@@ -179,6 +179,24 @@ async def test_a_batch_links_to_the_appends_when_events_bear_their_trace(
     assert [link.context.span_id for link in exported.span("projection_batch counts").links] == appends
 
 
+async def test_events_of_commands_that_share_a_commit_in_turns_bear_the_trace_of_their_own_command(
+    exported: Exported,
+) -> None:
+    exported.instrument(traceparent=True)
+    store = InMemoryEventStore()
+    counters = Repository(Counter, store, turns=True)
+    await asyncio.gather(*[counters.execute("1", lambda counter: counter.count()) for _ in range(3)])
+
+    take(await store.read_all_events())
+
+    executed = [id_of(span) for span in exported.spans("execute counter")]
+    assert [link.context.span_id for link in exported.span("projection_batch counts").links] == executed
+    shared = exported.span("append counter")
+    assert parent_of(shared) in executed
+    assert dict(shared.attributes or {})["perdure.events"] == 3
+    assert [dict(span.attributes or {})["perdure.attempts"] for span in exported.spans("execute counter")] == [1] * 3
+
+
 async def test_events_bear_no_trace_unless_asked_to(exported: Exported, store: PostgreSQLEventStore) -> None:
     await store.append_to_stream("counter-1", 0, [Counted()])
 

@@ -28,6 +28,7 @@ class Turn(Generic[A]):
 
     Attributes:
         command: the command's name, if it has one.
+        context: the caller's, in which the action is called.
         retry: how often, and after which pauses, it is committed again.
         attempts: how often it was tried to commit what it decided.
         is_alone: whether it shares no commit, because one that it shared failed for a reason that one turn alone has.
@@ -36,7 +37,7 @@ class Turn(Generic[A]):
 
     Args:
         stream_id: the stream of the aggregate.
-        action: called with a copy of the state, in the context of the caller.
+        action: called with a copy of the state.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Turn(Generic[A]):
         self.is_in_doubt = False
         self.commit: Commit | None = None
         self._action = action
-        self._context = copy_context()
+        self.context = copy_context()
         self._decided: A | None = None
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
@@ -94,7 +95,7 @@ class Turn(Generic[A]):
         try:
             aggregate = copy.deepcopy(state)
             del state  # the frames of an error are the caller's, too
-            self.commit = self._context.run(self._decide, aggregate, store)
+            self.commit = self.context.run(self._decide, aggregate, store)
         except BaseException as error:  # noqa: BLE001 - as without turns, whatever it is leaves the caller's call
             self._error = error
 

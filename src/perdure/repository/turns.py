@@ -107,7 +107,6 @@ class _Line(Generic[A]):
         self._aggregate_id = first.stream_id.partition("-")[2]
         self._state: A | None = None
         """What the events make, those of the commit under way included; None when it must be folded anew."""
-        # In no caller's context: what it does, it does for all of them.
         self.task = asyncio.create_task(self._run(), context=Context())
 
     def give_up(self, error: BaseException | None) -> None:
@@ -119,8 +118,10 @@ class _Line(Generic[A]):
     async def _run(self) -> None:
         while batch := self._next():
             self._batch = batch
-            self.waiting.extendleft(reversed(await self._serve(batch)))
-            await asyncio.sleep(0)  # who was answered may come again at once, and finds the state still there
+            # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
+            serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
+            # Those whom it answers run before this goes on: if they come again at once, the state is still there.
+            self.waiting.extendleft(reversed(await serving))
         self._state = None  # however long somebody keeps an error, whose frames lead here
 
     def _next(self) -> list[Turn[A]]:
@@ -149,7 +150,7 @@ class _Line(Generic[A]):
         decided, rest = self._decide(batch, is_confirmed=is_confirmed)
         commit = _joined(decided)
         if commit is None:
-            if is_confirmed:
+            if is_confirmed or not decided:
                 return rest
             self._state = None
             return batch
