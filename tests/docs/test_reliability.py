@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ def sentence(name: str) -> str:
     return name.replace("_", " ")
 
 
+@cache
 def sentences(path: Path) -> set[str]:
     """What the tests of a module say, with and without the entry that they are for."""
     names = {one.name for one in functions(parse(path)) if one.name.startswith("test_")}
