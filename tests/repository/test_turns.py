@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,11 +15,9 @@ from perdure import (
     AppendResult,
     DeciderRepository,
     DomainError,
-    InMemoryEventStore,
     OptimisticConcurrencyError,
     PayloadTooLargeError,
     Repository,
-    RetryConfig,
     StoreOverloadedError,
     context,
     event,
@@ -29,7 +26,6 @@ from perdure import (
 from perdure.repository import turn as turn_module
 from perdure.repository import turns as turns_module
 from tests.repository.accounts import (
-    AT_ONCE,
     Account,
     Audited,
     Deposited,
@@ -443,27 +439,14 @@ async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_was_written(
     assert await amounts(store) == [1]
 
 
-def test_each_event_loop_has_lines_of_its_own() -> None:
-    store = InMemoryEventStore()
-    accounts = Repository(Account, store, retry=AT_ONCE, turns=True)
-    meeting = threading.Barrier(2)
+async def test_each_event_loop_has_lines_of_its_own(store: FaultyStore, accounts: Accounts) -> None:
+    gate, first = await under_way(store, accounts)
 
-    patient = RetryConfig(max_attempts=1000, base_delay=0.001)
+    elsewhere = await asyncio.to_thread(lambda: asyncio.run(accounts.execute("1", deposit(2))))
+    gate.opened.set()
 
-    async def work() -> None:
-        meeting.wait()
-        for _ in range(20):
-            await accounts.execute("1", deposit(1), retry=patient)
-
-    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert accounts._turns is not None
-    assert accounts._turns._lines == {}
-    assert asyncio.run(accounts.get("1")).balance == 40
+    assert elsewhere == AppendResult("account-1", 1, (1,))
+    assert await first == AppendResult("account-1", 2, (2,))
 
 
 async def test_an_open_account_is_opened_once_by_many(store: FaultyStore, accounts: Accounts) -> None:

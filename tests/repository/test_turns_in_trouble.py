@@ -261,6 +261,29 @@ async def test_an_unknown_outcome_is_repeated_with_the_same_ids_before_anything_
     assert [result.stream_version for result in results] == [1, 2, 3]
 
 
+async def test_after_a_doubt_the_state_is_folded_anew(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accounts._turns is not None
+    load = accounts._turns.loader.load
+    loads: list[str] = []
+
+    async def counted(aggregate_id: str) -> Account:
+        loads.append(aggregate_id)
+        return await load(aggregate_id)
+
+    monkeypatch.setattr(accounts._turns.loader, "load", counted)
+    store.before += [None, connection_lost]
+
+    async def caller() -> None:
+        for _ in range(3):
+            await accounts.execute("1", deposit(1))
+
+    await caller()
+
+    assert loads == ["1", "1"]
+
+
 async def test_an_unknown_outcome_that_proves_to_be_a_conflict_is_decided_again_with_new_ids(
     store: FaultyStore, accounts: Accounts
 ) -> None:
