@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +16,12 @@ from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Seen
 from perdure.projections.feed import Feed
 from perdure.projections.segments import Checkpoint, checkpoint_at
+from perdure.projections.service import ProjectionService
 from perdure.stores.memory import InMemoryEventStore
-from tests.projections.counting import Visited
+from perdure.stores.postgres.reader import Reader
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold
+from tests.projections.counting import Pages, Visited
 
 BEGINNING = Checkpoint(0, None)
 EVENTS = 24
@@ -129,3 +136,25 @@ async def test_whatever_is_asked_for_comes_in_order_and_without_gap(asked: list[
         assert positions(found) == positions(wanted)[: len(found)]
         assert bool(found) == bool(wanted)
     await feed.close(5)
+
+
+async def test_what_was_read_from_a_server_that_had_more_is_never_written(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a server fails after a page was read ahead, and the one that takes over lacks the end of its log."""
+    read, lost = Reader.log_page, ["lost"]
+
+    async def read_what_is_lost(self: Reader, *arguments: Any) -> Page:
+        page = await read(self, *arguments)
+        if lost and page.events:
+            data = msgspec.json.encode(Visited(page=lost.pop(), visitor="x")).decode()
+            page.events[-1] = msgspec.structs.replace(page.events[-1], event_id=UUID(int=1), event_data=data)
+        return page
+
+    saved = await store.append_to_stream("site-1", ANY, [Visited(page=page, visitor="x") for page in "abc"])
+    monkeypatch.setattr(Reader, "log_page", read_what_is_lost)
+    async with ProjectionService(store, [Pages()]) as service:
+        await service.wait_for("pages", saved, timeout=30)
+
+    assert not lost
+    assert await check_against_fold(store, database_url, Pages()) == saved.global_position

@@ -191,7 +191,7 @@ class Runner:
                     await self._step()
                 except FencedError:
                     self._telling.fenced()
-                    self._beat_due = -math.inf
+                    self._begin_anew()
                 except Exception as error:  # noqa: BLE001 - it must survive whatever the database does
                     await self._wait_out(error)
 
@@ -327,13 +327,17 @@ class Runner:
     async def _wait_out(self, error: Exception) -> None:
         self.trouble = error
         self._troubles += 1
-        self._beat_due = -math.inf
-        self._feed.forget()
-        self._late_feed.forget()
+        self._begin_anew()
         self._changes.announce()
         delay = _TROUBLE.delay(self._troubles)
         self._telling.troubled(error, delay)
         await self._rest(delay)
+
+    def _begin_anew(self) -> None:
+        """Look at everything again, at the log too: the server may be another one, with another log."""
+        self._beat_due = -math.inf
+        self._feed.forget()
+        self._late_feed.forget()
 
     async def _rest(self, seconds: float) -> None:
         with self._interruptible():

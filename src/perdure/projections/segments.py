@@ -28,7 +28,10 @@ MOST_SEGMENTS: Final = 256
 
 
 class FencedError(Exception):
-    """A segment isn't where it was, is paused, or has another owner. Nothing was written."""
+    """A segment isn't where it was, is paused, or has another owner; or it was to go to an event that isn't in the log.
+
+    Nothing was written.
+    """
 
 
 class Checkpoint(NamedTuple):
@@ -148,7 +151,7 @@ class Segments:
         """Move the checkpoint of segments that stand at one position, within the caller's transaction.
 
         Raises:
-            FencedError: one of them isn't where it was, is paused, or has another owner.
+            FencedError: one of them isn't where it was, is paused, or has another owner; or the event isn't in the log.
         """
         moved = await connection.fetch(
             self._sql["advance"],
