@@ -258,6 +258,8 @@ def _handle(definition: Definition, step: Step, number: int, rows: Rows) -> _Out
         given[child] = views[child] = _view(child, definition.children[child], key, keys, rows)
     result = handling.handler(definition.projection, event, row, **given)
     encoded = None if result is None else _encoded(table, key, result)
+    if not views:
+        return _Outcome(key, encoded, [])
     changed = [one for child, view in views.items() for one in _changes_of(definition.children[child], key, view)]
     return _Outcome(key, encoded, changed)
 

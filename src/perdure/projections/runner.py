@@ -204,6 +204,7 @@ class Runner:
         groups, patience = self._ready(now)
         if self._unparking and self._standstill.asked:
             await self._unparking.retry_next(self._standstill, self._mine)
+            self._changes.announce()
         if not groups:
             self._is_well()
             with self._interruptible():
