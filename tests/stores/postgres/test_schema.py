@@ -229,6 +229,7 @@ async def test_every_hot_statement_uses_its_index(
     """)
     await connection.execute("analyze perdure.events")
     await connection.execute(f"set plan_cache_mode = {plan_mode}")
+    seen = await connection.fetchval("select event_id from perdure.events where global_position = 20000")
     sql = store._reader._sql
 
     async def plan_of(name: str, *arguments: str) -> str:
@@ -243,7 +244,8 @@ async def test_every_hot_statement_uses_its_index(
         ("read_stream", ("'cat0-140'", "5", "500"), "events_stream_version"),
         ("read_stream", ("'cat0-140'", "5", "null"), "events_stream_version"),
         ("stream_version", ("'cat0-140'",), "events_stream_version"),
-        ("read_log", ("20000", "500"), "events_pkey"),
+        ("read_log", ("20000", "500", "null", "null"), "events_pkey"),
+        ("read_log", ("20000", "500", "20000", f"'{seen}'"), "events_pkey"),
         ("read_safe_log", ("20000", "20990", "500"), "events_pkey"),
         ("read_safe_log_of_types", ("20000", "20990", "500", "'{type3}'"), "events_pkey"),
         ("read_safe_log_of_category", ("10", "20990", "500", "'cat3'"), "events_category"),
