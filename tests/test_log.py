@@ -9,7 +9,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import WrongContextError
 from perdure.events import StoredEvent, event
-from perdure.log import PAGE_SIZE, PageSize
+from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen
 from perdure.stores.memory import InMemoryEventStore
 
 
@@ -47,6 +47,30 @@ async def test_a_subscription_whose_task_was_cancelled_may_be_followed_by_anothe
 
     await store.append_to_stream("note-1", ANY, [Noted()])
     assert (await anext(follower)).global_position == 1
+
+
+async def test_a_busy_log_in_which_nothing_matches_is_not_looked_at_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = InMemoryEventStore()
+    look, looks = store.log_page, list[int]()
+
+    async def counting(from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        looks.append(from_position)
+        return await look(from_position, limit, where, seen)
+
+    monkeypatch.setattr(store, "log_page", counting)
+    follower = store.subscribe(category="other")
+    follower._PAUSE_AT_HEAD = 3600
+    await store.append_to_stream("note-1", ANY, [Noted()])
+    waiting = asyncio.create_task(anext(follower))
+    for _ in range(10):
+        await store.append_to_stream("note-1", ANY, [Noted()])
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert len(looks) == 1
 
 
 def test_pages_grow_while_events_are_small() -> None:

@@ -147,6 +147,9 @@ class Subscription:
     _LONGEST_WAIT = 0.25
     _LONGEST_WAIT_AT_GAP = 0.02
     _LONGEST_WAIT_FOR_DATABASE = 5.0
+    _PAUSE_AT_HEAD = 0.01
+    """After a look at the head that found nothing that matches. A busy log changes all the time, and each look costs
+    those who append to it."""
 
     def __init__(self, log: Log, position: int, event_id: UUID | None, where: LogFilter) -> None:
         self.position = position
@@ -156,6 +159,7 @@ class Subscription:
         self._ready: deque[StoredEvent] = deque()
         self._size = PageSize()
         self._is_waiting = False
+        self._nothing_matched = False
 
     def __aiter__(self) -> Self:
         return self
@@ -193,6 +197,8 @@ class Subscription:
         now = asyncio.get_running_loop().time
         end = math.inf if patience is None else now() + patience
         wait = self._SHORTEST_WAIT
+        if self._nothing_matched:
+            await asyncio.sleep(min(self._PAUSE_AT_HEAD, max(0.0, end - now())))
         while True:
             seen = self._log.changes.count
             try:
@@ -220,6 +226,7 @@ class Subscription:
     def _move_to(self, page: Page) -> None:
         self.position = page.position
         self._size.learn(page.events)
+        self._nothing_matched = not page.events
         if page.events:
             self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)
         self._seen = page.seen or self._seen
