@@ -23,6 +23,7 @@ from benchmarks.workloads.push import AppendingFollowed, Pushing
 from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Case, Sample, VerificationError, Workload
 from examples.streaming.events import ContentWatched
+from tests.pooler import direct
 
 TINY = Sizes(
     repeats=1,
@@ -51,7 +52,7 @@ SYSTEMS: tuple[type[System], ...] = (
 
 @pytest.fixture
 async def server(server_url: str) -> Server:
-    return await connected(server_url)
+    return await connected(direct(server_url))  # the raw driver's statements have names
 
 
 @pytest.mark.parametrize("workload", [*WORKLOADS, Growing], ids=lambda workload: workload.key)

@@ -54,6 +54,7 @@ def printed(arguments: str, capfd: pytest.CaptureFixture[str]) -> str:
     return out + err
 
 
+@pytest.mark.one_session  # what doctor says of the listener
 def test_the_commands_print_what_the_document_says(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

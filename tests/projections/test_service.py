@@ -379,6 +379,7 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
 # --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------
 
 
+@pytest.mark.one_session
 async def test_regression_19_a_killed_listener_does_not_put_it_to_sleep(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
 ) -> None:

@@ -80,7 +80,7 @@ async def test_regression_11_what_commits_between_the_questions_of_the_fence_is_
     question: int,
 ) -> None:
     late, early, later = writers
-    fetch, asked = store.database.fetch, 0
+    fetch, asked, asking = store.database.fetch, 0, asyncio.current_task()
     await insert(late, "note-1", 1, "late")
     await insert(early, "note-2", 1, "early")
     await early.execute("commit")
@@ -88,6 +88,8 @@ async def test_regression_11_what_commits_between_the_questions_of_the_fence_is_
     async def fetch_after_more_commits(sql: str, *arguments: object) -> list[asyncpg.Record]:
         nonlocal asked
         answer = await fetch(sql, *arguments)
+        if asyncio.current_task() is not asking:
+            return answer  # the store asks on its own, too
         asked += 1
         if asked == question:
             # After one of the log, the mark and the rows: what was held commits, and a newer one draws and commits.

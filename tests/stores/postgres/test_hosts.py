@@ -113,6 +113,7 @@ async def test_a_server_that_fits_is_chosen_as_the_url_says(
         await Database(url_of(name, nobody, right, more="&target_session_attrs=standby")).connect()
 
 
+@pytest.mark.one_session
 async def test_a_connection_that_became_read_only_is_not_used_again(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_connection_that_became_read_only_is_not_used_again(
         assert sorted(texts(await store.read_all_events())) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.one_session
 async def test_the_pool_leaves_a_host_that_is_good_no_more(
     right: Host, name: str, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

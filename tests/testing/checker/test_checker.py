@@ -145,6 +145,7 @@ class NaiveFollower(LogFollower):
             connection.terminate()
 
 
+@pytest.mark.one_session  # the naive reader is the driver alone
 async def test_a_naive_reader_is_found_out_where_our_own_misses_nothing(
     store: PostgreSQLEventStore, database_url: str, tmp_path: Path
 ) -> None:

@@ -137,11 +137,14 @@ class SeesTwice(InMemoryEventStore):
 
 
 class Invents(InMemoryEventStore):
-    """Raises what isn't an error of ours."""
+    """Raises what isn't an error of ours, once: it ends a writer, and the others must come to their number."""
+
+    _has_raised = False
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         results = await super().append_group(group, tx)
-        if results[0].stream_version == 5:
+        if results[0].stream_version == 5 and not self._has_raised:
+            self._has_raised = True
             raise KeyError("stream")
         return results
 

@@ -175,7 +175,8 @@ class _Run:
             case "longer":
                 events.append(self._event())
             case "elsewhere":
-                free = [one for one in self._stream_ids if one not in {stream_id for stream_id, *_ in appends}]
+                named = {stream_id for stream_id, *_ in appends} | set(call.conditions)
+                free = [one for one in self._stream_ids if one not in named]
                 appends[0] = (free[0] if free else stream_id, expected, events)
             case "with the next":
                 there = {new.metadata.event_id for new in events}
