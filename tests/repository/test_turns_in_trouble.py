@@ -464,6 +464,25 @@ async def test_the_same_command_twice_at_once_is_executed_once(store: FaultyStor
     assert await amounts(store) == [1, 2, 2]
 
 
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_the_same_command_twice_at_once_never_acts_on_what_it_has_done_itself(
+    store: FaultyStore, accounts: Accounts, refuses: bool
+) -> None:
+    """As for a rule that lets it be done once only, by which a client's repeat would be refused."""
+
+    def once(account: Account) -> None:
+        if account.owner is None:
+            account.open("ann")
+        elif refuses:
+            raise DomainError("the account is open already")
+
+    results = await outcomes(
+        *[accounts.execute("1", once, command_id="a") for _ in range(3)], accounts.execute("1", deposit(1))
+    )
+
+    assert results == [AppendResult("account-1", 1, (1,))] * 3 + [AppendResult("account-1", 2, (2,))]
+
+
 async def test_a_command_that_another_process_did_meanwhile_gives_its_result_and_the_others_go_on(
     store: FaultyStore, accounts: Accounts
 ) -> None:

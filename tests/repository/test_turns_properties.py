@@ -110,6 +110,8 @@ class Caller:
             case "twice":
                 account.deposit(0, note=self.note)
                 account.deposit(0, note=f"{self.note} again")
+            case "named" if self.note in account.notes:
+                raise ZeroDivisionError("a command never acts on what it has done itself")
             case _:
                 account.deposit(0, note=self.note)
 

@@ -185,7 +185,9 @@ class _Line(Generic[A]):
         for number, turn in enumerate(batch):
             if turn.is_over:
                 continue
-            if self._state is None:
+            # The same command twice: the second gets the result of the first, and mustn't act on what that has done.
+            is_repeat = turn.command is not None and turn.command.event_id(0) in event_ids
+            if self._state is None or is_repeat:
                 return decided, batch[number:]
             turn.decide(self._state, self._store)
             if turn.commit is not None:
