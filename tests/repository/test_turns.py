@@ -449,6 +449,26 @@ async def test_each_event_loop_has_lines_of_its_own(store: FaultyStore, accounts
     assert await first == AppendResult("account-1", 2, (2,))
 
 
+async def test_a_task_that_begins_at_once_finds_the_turn_in_line(store: FaultyStore, accounts: Accounts) -> None:
+    """As with `asyncio.eager_task_factory`, which Python has from 3.12 on."""
+
+    def at_once(loop: asyncio.AbstractEventLoop, task: Any, **given: Any) -> asyncio.Future[Any]:
+        with pytest.raises(StopIteration) as ended:
+            given["context"].run(task.send, None)
+        done = loop.create_future()
+        done.set_result(ended.value.value)
+        return done
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(at_once)
+    try:
+        results = [await accounts.execute("1", deposit(amount)) for amount in (1, 2)]
+    finally:
+        loop.set_task_factory(None)
+
+    assert results == [AppendResult("account-1", 1, (1,)), AppendResult("account-1", 2, (2,))]
+
+
 async def test_an_open_account_is_opened_once_by_many(store: FaultyStore, accounts: Accounts) -> None:
     results = await asyncio.gather(
         *[accounts.execute("1", lambda account: account.open("ann")) for _ in range(5)], return_exceptions=True

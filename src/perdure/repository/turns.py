@@ -79,7 +79,8 @@ class Turns(Generic[A]):
         if line is None or line.task.done():
             line = self._lines[key] = _Line(self, turn)
             line.task.add_done_callback(partial(self._forget, key, line))
-        line.waiting.append(turn)
+        else:
+            line.waiting.append(turn)
         try:
             return await turn.answer()
         finally:
@@ -100,7 +101,7 @@ class _Line(Generic[A]):
     """
 
     def __init__(self, turns: Turns[A], first: Turn[A]) -> None:
-        self.waiting: deque[Turn[A]] = deque()
+        self.waiting: deque[Turn[A]] = deque((first,))
         self._batch: list[Turn[A]] = []
         self._turns = turns
         self._store = turns.store
