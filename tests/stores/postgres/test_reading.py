@@ -9,6 +9,7 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.context import context
+from perdure.log import LogFilter
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import insert, notes, other_connection, texts
 
@@ -75,6 +76,28 @@ async def test_the_end_of_a_stream_is_seen_at_once(store: PostgreSQLEventStore, 
         await store.append_to_stream("note-0", ANY, notes("a", "b"))
 
         assert texts(await store.read_stream_backwards("note-0")) == ["b", "a"]
+
+
+async def test_what_a_page_of_a_category_passes_over_is_asked_for_only_where_there_may_be_something(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append_to_stream("other-1", ANY, notes("a"))
+    await store.append_to_stream("note-1", ANY, notes("b"))
+    fetch, asked = store.database.fetch, list[str]()
+
+    async def noted(sql: str, *arguments: object) -> list[asyncpg.Record]:
+        asked.append(sql)
+        return await fetch(sql, *arguments)
+
+    monkeypatch.setattr(store.database, "fetch", noted)
+    where, last_event = LogFilter(category="note"), store._reader._sql["last_event"]
+
+    assert (await store.log_page(0, 10, where)).position == 2
+    assert last_event not in asked
+
+    await store.append_to_stream("other-1", ANY, notes("c"))
+    assert (await store.log_page(0, 10, where)).position == 3
+    assert last_event in asked
 
 
 @pytest.mark.parametrize("step", [1, 2**40])

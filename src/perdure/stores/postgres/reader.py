@@ -129,6 +129,8 @@ class Reader:
         # of whatever kind, by which the log is known again.
         events: list[StoredEvent] = [Row(*row) for row in rows]
         reached = events[-1].global_position if events else from_position
+        if reached == safe:
+            return Page(events, safe, held_back)
         for last in await self._database.fetch(self._sql["last_event"], safe):
             if last["global_position"] > reached:
                 return Page(events, last["global_position"], held_back, Seen(*last))
