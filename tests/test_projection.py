@@ -1,6 +1,6 @@
 """What a user writes: handlers, keys and child tables, and what is told about those that can't work."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -326,6 +326,76 @@ def test_a_row_that_would_not_come_back_as_it_is_fails_the_event(values: dict[st
     with pytest.raises(ProjectionRowError, match=reason) as caught:
         fold(Values(), [Noted(note_id="a")])
     assert caught.value.table == "everything"
+
+
+@dataclass
+class Even:
+    note_id: str
+    number: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.number is not None and self.number % 2:
+            raise ValueError("it is odd")
+
+
+Number = TypeVar("Number")
+
+
+class Numbered(msgspec.Struct, Generic[Number]):
+    note_id: str
+    number: Number
+
+
+class WholeNumbered(Numbered[int]):
+    pass
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    note_id: str
+    number: int | None = None
+
+
+class Wider(Strict):
+    more: int = 1
+
+
+def wrong(value: object) -> Any:
+    return value
+
+
+def changed(row: Even, number: int) -> Even:
+    row.number = number
+    return row
+
+
+@pytest.mark.parametrize(
+    ("row_class", "make", "reason"),
+    [
+        (Even, lambda key: changed(Even(key), 3), "it is odd"),
+        (Even, lambda key: changed(Even(key), 2**63), "too large"),
+        (Even, lambda key: changed(Even(key), 2), None),
+        (Even, Even, None),
+        (WholeNumbered, lambda key: WholeNumbered(key, wrong("7")), "not supported between|Expected `int`"),
+        (WholeNumbered, lambda key: WholeNumbered(key, 2**63), "too large"),
+        (WholeNumbered, lambda key: WholeNumbered(key, 2**63 - 1), None),
+        (Strict, lambda key: Strict(key, 2**64), "too large"),
+        (Strict, Wider, "unknown field"),
+        (Strict, Strict, None),
+    ],
+)
+def test_a_row_is_what_its_class_itself_can_read(
+    row_class: Any, make: Callable[[str], Any], reason: str | None
+) -> None:
+    class Values(TableProjection[row_class], table="checked", key="note_id"):
+        @handles
+        def noted(self, event: Noted, row: Any) -> Any:
+            return make(event.note_id)
+
+    if reason is None:
+        assert fold(Values(), [Noted(note_id="a")]) == {"a": make("a")}
+    else:
+        with pytest.raises(ProjectionRowError, match=reason):
+            fold(Values(), [Noted(note_id="a")])
 
 
 def test_a_handler_must_return_a_row() -> None:

@@ -105,7 +105,7 @@ class Batches:
 
     async def _refused(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
         """The keys for which the database refuses an event; all of them, when it refuses them only together."""
-        keys = tuple(key for step in plan(self._definition, events, scope).steps for key, _ in step.keys)
+        keys = tuple(key for step in plan(self._definition, events, scope).steps for key in step.keys)
         if len(keys) == 1:
             return keys
         return tuple([key for key in keys if await self._is_refused(events, key)]) or keys

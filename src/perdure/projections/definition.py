@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Iterable
 from copy import copy
+from operator import attrgetter
 from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -52,6 +53,9 @@ class Definition:
         cls = type(projection)
         self._says_keys = _says_keys(cls)
         self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
+        is_plain = not self._says_keys and projection.by_stream is None
+        self._key_of = attrgetter(*projection.key) if is_plain else None
+        """What `TableProjection.keys` does, where nothing else says what the keys are: it is asked for each event."""
         if projection.by_stream is not None:
             self._check_stream_key()
         self._declared = _children_of(cls)
@@ -78,6 +82,8 @@ class Definition:
 
     def keys(self, event: Any, stored: StoredEvent) -> list[Key]:
         """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
+        if self._key_of is not None:
+            return [self.table.to_key(self._key_of(event))]
         # The user's own may change what it is given.
         given = self.projection.keys(event, copy(stored) if self._says_keys else stored)
         keys = [self.table.to_key(key) for key in _listed(self.table, given)]

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, cast
+
+import msgspec
 
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
@@ -75,7 +76,6 @@ class Scope:
 
 
 EVERYTHING: Final = Scope()
-_NO_CHILDREN: Final[Mapping[str, list[Key]]] = MappingProxyType({})
 
 
 class Diverted(NamedTuple):
@@ -87,14 +87,18 @@ class Diverted(NamedTuple):
     """Why it failed; None when it waits."""
 
 
-class Step(NamedTuple):
-    """An event that is handled, with the keys of the rows that it needs."""
+class Step(msgspec.Struct, gc=False):
+    """An event that is handled, with the keys of the rows that it needs.
+
+    No object of the garbage collector: one for each event of a batch would have it look at them all the time.
+    """
 
     stored: StoredEvent
     event: Any
     handling: Handling
-    keys: list[tuple[Key, Mapping[str, list[Key]]]]
-    """Each key of a row, with the keys of the child rows, by child table."""
+    keys: Sequence[Key]
+    children: Sequence[Mapping[str, list[Key]]]
+    """For each of those, the keys of the child rows by child table; empty where the handler takes none."""
 
 
 class Plan(NamedTuple):
@@ -118,11 +122,13 @@ class Changes:
 
     def put(self, table: Table, key: Key, row: bytes) -> None:
         """A row is as it is given now."""
-        rows = self.rows.setdefault(table.name, {})
+        name = table.name
+        rows = self.rows.setdefault(name, {})
         if rows.get(key) != row:
             rows[key] = row
-            self.written[table.name][key] = row
-            self.deleted[table.name].pop(key, None)
+            self.written[name][key] = row
+            if self.deleted:
+                self.deleted[name].pop(key, None)
 
     def delete(self, table: Table, key: Key) -> bool:
         """A row is there no more. Returns whether it was."""
@@ -168,14 +174,14 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
             return Plan(steps, diverted, Failure(stored, _told(error)))
         if may_divert:
             keys = _undiverted(stored, keys, scope, blocked, diverted)
-        needs: list[tuple[Key, Mapping[str, list[Key]]]] = []
-        for key in keys:
+        children: list[Mapping[str, list[Key]]] = []
+        for key in keys if handling.children else ():
             try:
-                needs.append((key, _children(definition, handling, event, key)))
+                children.append({child: definition.child_keys(child, event, key) for child in handling.children})
             except _RAISED as error:
                 return Plan(steps, diverted, Failure(stored, _told(error), (key,)))
-        if needs:
-            steps.append(Step(stored, event, handling, needs))
+        if keys:
+            steps.append(Step(stored, event, handling, keys, children))
     return Plan(steps, diverted, None)
 
 
@@ -196,18 +202,12 @@ def _undiverted(
     return reached
 
 
-def _children(definition: Definition, handling: Handling, event: Any, key: Key) -> Mapping[str, list[Key]]:
-    if not handling.children:
-        return _NO_CHILDREN
-    return {child: definition.child_keys(child, event, key) for child in handling.children}
-
-
 def needed(definition: Definition, steps: Sequence[Step]) -> dict[str, list[Key]]:
     """The keys of all rows that the steps need, by table, each once."""
     keys: dict[str, dict[Key, None]] = {table.name: {} for table in definition.tables}
+    keys[definition.table.name] = dict.fromkeys([key for step in steps for key in step.keys])
     for step in steps:
-        for key, children in step.keys:
-            keys[definition.table.name][key] = None
+        for children in step.children:
             for child, child_keys in children.items():
                 keys[definition.children[child].name].update(dict.fromkeys(child_keys))
     return {table: list(found) for table, found in keys.items() if found}
@@ -217,14 +217,25 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
     """Handle the events of a batch, in order, up to the first that fails. Changes `rows`."""
     changes = Changes(rows)
     for step in batch.steps:
-        outcomes: list[_Outcome] = []
-        for number, (key, _) in enumerate(step.keys):
+        outcomes: list[tuple[Key, bytes | None]] = []
+        children: list[tuple[Table, Key, bytes | None]] = []
+        for key in step.keys:
             try:
-                outcomes.append(_handle(definition, step, number, rows))
+                outcomes.append((key, _handle(definition, step, len(outcomes), rows, children)))
             except _RAISED as error:
                 return Folded(changes, Failure(step.stored, _told(error), (key,)))
-        for outcome in outcomes:
-            _apply(definition, outcome, changes)
+        # Now that none has failed. A child row's parent is of the same event: which of them is first doesn't matter.
+        for table, key, row in children:
+            if row is None:
+                changes.delete(table, key)
+            else:
+                changes.put(table, key, row)
+        for key, row in outcomes:
+            if row is not None:
+                changes.put(definition.table, key, row)
+            elif changes.delete(definition.table, key):
+                for child in definition.children.values():
+                    changes.orphan(child, key)
     return Folded(changes, batch.failure)
 
 
@@ -237,31 +248,27 @@ def _told(error: Exception | CancelledError) -> Exception:
     return failed
 
 
-class _Outcome(NamedTuple):
-    """What a handler made of an event and a row."""
-
-    key: Key
-    row: bytes | None
-    children: list[tuple[Table, Key, bytes | None]]
-
-
-def _handle(definition: Definition, step: Step, number: int, rows: Rows) -> _Outcome:
-    table, handling = definition.table, step.handling
-    key, children = step.keys[number]
+def _handle(
+    definition: Definition, step: Step, number: int, rows: Rows, changed: list[tuple[Table, Key, bytes | None]]
+) -> bytes | None:
+    """The row of one of a step's keys as a handler makes it. Adds to `changed` the child rows that it changed."""
+    table, handling, key = definition.table, step.handling, step.keys[number]
     # A handler may change the event that it is given, or put parts of it into a row: none meets another's.
     event = step.stored.decode() if number else step.event
     stored_row = rows[table.name].get(key) if table.name in rows else None
     row = None if stored_row is None else table.codec.decode(stored_row)
+    if not handling.takes_at and not step.children:
+        result = handling.handler(definition.projection, event, row)
+        return None if result is None else _encoded(table, key, result)
     given: dict[str, Any] = {"at": copy(step.stored)} if handling.takes_at else {}
     views: dict[str, ChildRows[Any]] = {}
-    for child, keys in children.items():
+    for child, keys in step.children[number].items() if step.children else ():
         given[child] = views[child] = _view(child, definition.children[child], key, keys, rows)
     result = handling.handler(definition.projection, event, row, **given)
     encoded = None if result is None else _encoded(table, key, result)
-    if not views:
-        return _Outcome(key, encoded, [])
-    changed = [one for child, view in views.items() for one in _changes_of(definition.children[child], key, view)]
-    return _Outcome(key, encoded, changed)
+    for child, view in views.items():
+        changed += _changes_of(definition.children[child], key, view)
+    return encoded
 
 
 def _view(name: str, table: Table, parent: Key, keys: list[Key], rows: Rows) -> ChildRows[Any]:
@@ -294,16 +301,3 @@ def _encoded(table: Table, key: Key, row: Any) -> bytes:
             table.view, f"its key is {row_key}, that of the event {key}: a row never changes its key"
         )
     return data
-
-
-def _apply(definition: Definition, outcome: _Outcome, changes: Changes) -> None:
-    for table, key, row in outcome.children:
-        if row is None:
-            changes.delete(table, key)
-        else:
-            changes.put(table, key, row)
-    if outcome.row is not None:
-        changes.put(definition.table, outcome.key, outcome.row)
-    elif changes.delete(definition.table, outcome.key):
-        for child in definition.children.values():
-            changes.orphan(child, outcome.key)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import is_
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, TypeVar, cast, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -28,6 +28,10 @@ Settle = Callable[[Any], Any]
 
 _encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_BACKSLASH: Final = ord("\\")
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
+_BIGINT: Any = Annotated[int, msgspec.Meta(ge=_LEAST, le=_MOST)]
 
 
 class RowCodec:
@@ -43,7 +47,14 @@ class RowCodec:
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder[Any](row).decode
         self._table = table
         self._row = row
-        self._settled = [(column.name, settle) for column in columns if (settle := _settle_of(column))]
+        checked = _checked_class(row, columns)
+        self._check = self.decode if checked is None else msgspec.json.Decoder[Any](checked).decode
+        self._bigints = [] if checked is None else [column.name for column in columns if _is_plain_int(column)]
+        self._settled = [
+            (column.name, settle)
+            for column in columns
+            if column.name not in self._bigints and (settle := _settle_of(column))
+        ]
 
     def encode(self, row: object) -> bytes:
         """The row as JSON.
@@ -54,13 +65,20 @@ class RowCodec:
         if not isinstance(row, self._row):
             raise ProjectionRowError(self._table, f"it is a {type(row).__name__}, not a {self._row.__name__}")
         try:
-            data = _encode(self._settle(row))
-            self.decode(data)
+            data = _encode(self._settle(row) if self._settled else row)
+            self._check(data)
         except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-            raise ProjectionRowError(self._table, str(error)) from error
-        if b"\\u0000" in data and _NUL.search(data):
+            raise ProjectionRowError(self._table, self._reason(row, error)) from error
+        if _BACKSLASH in data and _NUL.search(data):
             raise ProjectionRowError(self._table, "it holds a NUL character, which PostgreSQL can't store")
         return data
+
+    def _reason(self, row: object, error: Exception) -> str:
+        for name in self._bigints:
+            value = getattr(row, name)
+            if isinstance(value, int) and not _is_bigint(value):
+                return _too_large(value)
+        return str(error)
 
     def _settle(self, row: Any) -> Any:
         changes: dict[str, Any] = {}
@@ -71,6 +89,34 @@ class RowCodec:
         if not changes:
             return row
         return msgspec.structs.replace(row, **changes) if isinstance(row, msgspec.Struct) else _replace(row, changes)
+
+
+def _checked_class(row: type, columns: Sequence[Column]) -> type | None:
+    """A class as which exactly those rows can be read that their class and a column of 8 bytes take.
+
+    None where only the class itself knows what it takes. To look at each number in Python takes twice as long.
+    """
+    hints = get_type_hints(row, include_extras=True)
+    if hasattr(row, "__post_init__") or any(_has_variables(hint) for hint in hints.values()):
+        return None
+    for column in columns:
+        if _is_plain_int(column):
+            hints[column.name] = _BIGINT | None if column.nullable else _BIGINT
+    config = getattr(row, "__struct_config__", None)
+    return msgspec.defstruct(
+        "Checked",
+        [(column.name, hints[column.name]) for column in columns],
+        forbid_unknown_fields=config is not None and config.forbid_unknown_fields,
+        gc=False,
+    )
+
+
+def _has_variables(hint: object) -> bool:
+    return isinstance(hint, TypeVar) or bool(getattr(hint, "__parameters__", ()))
+
+
+def _is_plain_int(column: Column) -> bool:
+    return column.kind == inspect.IntType()
 
 
 def _replace(row: Any, changes: dict[str, Any]) -> Any:
@@ -85,9 +131,17 @@ def _settle_of(column: Column) -> Settle | None:
     return _SETTLES.get(column.sql_type)
 
 
+def _is_bigint(value: int) -> bool:
+    return _LEAST <= value <= _MOST
+
+
+def _too_large(value: int) -> str:
+    return f"{value} is too large: a column takes numbers of 8 bytes; use Decimal or str"
+
+
 def _bigint(value: int) -> int:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value} is too large: a column takes numbers of 8 bytes; use Decimal or str")
+    if not _is_bigint(value):
+        raise ValueError(_too_large(value))
     return value
 
 

@@ -73,6 +73,7 @@ class Table:
         self._decode_keys = msgspec.json.Decoder[Any](GenericAlias(list, (self._key_row,))).decode
         self._key_of = attrgetter(*key)
         self._stays = [_stays(column) for column in self._key(refuse)]
+        self._is_single = len(key) == 1
 
     def _key(self, refuse: Refuse) -> list[Column]:
         by_name = {column.name: column for column in self.columns}
@@ -99,7 +100,7 @@ class Table:
 
     def key_of(self, row: Any) -> Key:
         """The key of a row."""
-        return (self._key_of(row),) if len(self.key) == 1 else self._key_of(row)
+        return (self._key_of(row),) if self._is_single else self._key_of(row)
 
     def to_key(self, value: Any) -> Key:
         """The key that a user gave: a value, or a tuple where the key has several fields.
@@ -107,7 +108,9 @@ class Table:
         Raises:
             ProjectionRowError: it isn't one that a row of this table could have.
         """
-        values: object = (value,) if len(self.key) == 1 else value
+        if self._is_single and self._stays[0](value):
+            return (value,)
+        values: object = (value,) if self._is_single else value
         if not isinstance(values, tuple):
             raise ProjectionRowError(self.view, f"{shown(value)} is no key ({', '.join(self.key)}): give a tuple")
         key = tuple(cast("tuple[object, ...]", values))  # without the names that it may have
