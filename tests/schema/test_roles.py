@@ -281,7 +281,7 @@ async def test_a_reader_writes_nothing(reader: str) -> None:
 
 async def test_a_reader_can_not_append(reader: str) -> None:
     async with perdure.connect(reader) as store:
-        with pytest.raises(ConfigurationError, match="permission denied for function append_commit"):
+        with pytest.raises(ConfigurationError, match="permission denied for function append_event"):
             await store.append_to_stream("note-1", ANY, notes("a"))
         with pytest.raises(ConfigurationError, match="permission denied for function append_group"):
             await store.append_to_streams([StreamAppend("note-1", ANY, notes("a"))])

@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import IntEnum
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -104,3 +104,39 @@ async def test_an_expected_version_may_be_a_member_of_an_enumeration(database_ur
         )
 
         assert [result.stream_version for result in results] == [1, 2, 1]
+
+
+KNOWN, KNOWN_ELSEWHERE = uuid4(), uuid4()
+
+
+@pytest.mark.parametrize("event_id", [None, KNOWN, KNOWN_ELSEWHERE], ids=["new", "known", "known elsewhere"])
+@pytest.mark.parametrize("stream_id", ["note-a", "note-new"])
+@pytest.mark.parametrize("expected", [-2, -1, 0, 1, 2, 3])
+async def test_an_event_alone_is_told_the_same_by_the_short_way(
+    connection: asyncpg.Connection, store: PostgreSQLEventStore, event_id: UUID | None, stream_id: str, expected: int
+) -> None:
+    for stream, known in (("note-a", KNOWN), ("note-b", KNOWN_ELSEWHERE)):
+        await store.append_to_stream(stream, NO_STREAM, [NewEvent(note, event_id=known) for note in notes(1)])
+    await store.append_to_stream("note-a", 1, notes(2))
+    event = [stream_id, expected, event_id or uuid4(), "test.races.noted", 1, "{}", METADATA]
+    arrays = "array[$3::uuid], array[$4], array[$5::smallint], array[$6::json], array[$7::json]"
+
+    async def answer(call: str) -> list[int] | str:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            status, version, *positions = await connection.fetchval(call, *event)
+            stored = await connection.fetchval("select count(*) from perdure.events")
+            return [status, version if status != 3 else 0, len(positions), stored]
+        except asyncpg.UniqueViolationError as error:
+            return error.constraint_name or ""
+        finally:
+            await transaction.rollback()
+
+    short = await answer("select perdure.append_event($1, $2, $3, $4, $5, $6, $7, '1s')")
+    ordinary = await answer(
+        "select array[status, stream_version] || global_positions "
+        f"from perdure.append_commit($1, $2, {arrays}, false, '1s')"
+    )
+
+    assert short == ordinary

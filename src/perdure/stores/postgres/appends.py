@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from perdure.commit import AppendResult, Commit, CommitGroup, ExpectedVersion, StreamState
+from perdure.commit import AppendResult, Commit, CommitGroup, EncodedEvent, ExpectedVersion, StreamState
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements
@@ -47,6 +47,8 @@ class Appends:
     ) -> Answer:
         """Append a commit, waiting for its stream: for `lock_timeout`, if told so, else as the session is set."""
         events = commit.events
+        if lock_timeout is not None and not look_up and len(events) == 1:
+            return await self._event(connection, commit, events[0], lock_timeout)
         row = await connection.fetchrow(
             self._sql["append_commit"],
             commit.stream_id,
@@ -61,6 +63,20 @@ class Appends:
         )
         assert row is not None  # noqa: S101 - the function returns one row
         status, version, positions = row
+        return _answer(commit, status, version, positions)
+
+    async def _event(self, connection: Connection, commit: Commit, event: EncodedEvent, lock_timeout: str) -> Answer:
+        status, version, *positions = await connection.fetchval(
+            self._sql["append_event"],
+            commit.stream_id,
+            _expected(commit.expected_version),
+            event.event_id,
+            event.event_type,
+            event.event_version,
+            event.event_data,
+            event.metadata,
+            lock_timeout,
+        )
         return _answer(commit, status, version, positions)
 
     async def many(
