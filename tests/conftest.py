@@ -4,8 +4,10 @@ import asyncio
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.cluster import in_memory
 from tests.pooler import BEHIND, MISSING, PROGRAM, around, direct, in_front_of
 
 # How long properties are looked at, where they don't say so themselves.
@@ -39,6 +42,7 @@ _SETTINGS = {
     "max_connections": "300",
     "shared_buffers": "128MB",
     "max_prepared_transactions": "10",
+    "max_wal_size": "256MB",
 }
 
 
@@ -73,21 +77,23 @@ def server_url(server_itself: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def server_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_itself() -> Iterator[str]:
     """The server of the run: PERDURE_TEST_DATABASE_URL, or an embedded one."""
     if url := os.environ.get("PERDURE_TEST_DATABASE_URL"):
         yield url
         return
-    server = EmbeddedPostgreSQL(
-        tmp_path_factory.mktemp("server"), major=int(os.environ.get("PERDURE_TEST_MAJOR", "18")), settings=_SETTINGS
-    )
+    folder = Path(tempfile.mkdtemp(prefix="perdure-server-", dir=in_memory()))
+    folder.chmod(0o711)  # root's server is another user's
+    major = int(os.environ.get("PERDURE_TEST_MAJOR", "18"))
+    server = EmbeddedPostgreSQL(folder / "server", major=major, settings=_SETTINGS)
     asyncio.run(server.start())
     try:
         yield server.url
     finally:
         location = server.location
         asyncio.run(server.stop())
-        shutil.rmtree(location)  # root's server can't live in the private folder that pytest clears up
+        shutil.rmtree(location)  # elsewhere, if its user can't enter the folder
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -106,13 +112,15 @@ def template(server_url: str) -> Iterator[str]:
 
 
 _numbers = itertools.count(1)
+# Of files, which is quicker than by the write-ahead log, but waits for the disk, where somebody's own server has one.
+_STRATEGY = "" if os.environ.get("PERDURE_TEST_DATABASE_URL") else "strategy file_copy"
 
 
 @asynccontextmanager
 async def database(server_url: str, template: str) -> AsyncIterator[str]:
     """The URL of a database with an empty store in the schema `perdure`."""
     name = f"{template}_{next(_numbers)}"
-    await _execute(server_url, f"create database {name} template {template}")
+    await _execute(server_url, f"create database {name} template {template} {_STRATEGY}")
     yield url_for(server_url, name)
     await _execute(server_url, f"drop database {name} with (force)")
 

@@ -1,7 +1,7 @@
 """All faults, and how one is run."""
 
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from perdure.testing.checker import Report
@@ -38,8 +38,8 @@ DURABLE = {"fsync": "on", "full_page_writes": "on", "recovery_init_sync_method":
 """Settings of a server that waits for the disk."""
 
 
-async def struck(fault: Fault, seconds: float, settings: Mapping[str, str] = DURABLE) -> Report:
+async def struck(fault: Fault, seconds: float, *, on_disk: bool = True) -> Report:
     """Bring a fault about under load, and return what the checker says."""
     with tempfile.TemporaryDirectory() as folder:
-        async with servers() as cluster:
-            return await fault(Stage(cluster, Path(folder), seconds, settings))
+        async with servers(on_disk=on_disk) as cluster:
+            return await fault(Stage(cluster, Path(folder), seconds, DURABLE if on_disk else {}))
