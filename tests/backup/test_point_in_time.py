@@ -53,7 +53,10 @@ async def recovered(cluster: Servers, primary: Server, backup: Server, archive: 
 
 async def test_a_log_recovered_to_an_earlier_moment_is_that_of_the_moment(cluster: Servers) -> None:
     primary, archive = await archiving(cluster)
-    async with PostgreSQLEventStore(primary.url()) as store, ProjectionService(store, [Pages()]) as service:
+    async with (
+        PostgreSQLEventStore(primary.url()) as store,
+        ProjectionService(store, [Pages()], lease=1) as service,  # it is recovered, too, and must end
+    ):
         await store.append_to_stream("page-a", ANY, visits("a", 3))
         backup = await cluster.copy_of(primary, "backup")
         moment = await store.append_to_stream("page-b", ANY, visits("b", 2))
