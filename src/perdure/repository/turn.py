@@ -12,6 +12,7 @@ from uuid import UUID
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError, StoreOverloadedError
+from perdure.errors.copying import copied
 from perdure.repository.command_id import CommandId
 from perdure.repository.deciding import act
 from perdure.repository.retry import RetryConfig
@@ -113,7 +114,7 @@ class Turn(Generic[A]):
             unknown.__cause__ = error
             self._settle(None, unknown)
         else:
-            self._settle(None, _copied(error))
+            self._settle(None, copied(error))
 
     def _decide(self, aggregate: A, store: EventStore) -> Commit | None:
         version = aggregate.stream_version
@@ -134,12 +135,3 @@ class Turn(Generic[A]):
         if not self.is_over:
             self._result, self._error = result, error
             self._answered.set_result(None)
-
-
-def _copied(error: BaseException) -> BaseException:
-    try:
-        copied = copy.copy(error).with_traceback(error.__traceback__)
-        copied.__cause__ = error.__cause__
-    except Exception:  # noqa: BLE001 - an error of somebody else's that can't be copied
-        return error
-    return copied

@@ -558,6 +558,28 @@ async def test_an_error_that_nobody_foresaw_is_told_to_the_callers_and_the_lane_
     assert (await store.append_to_stream("note-a", ANY, notes("fine"))).stream_version == 1
 
 
+async def test_an_error_that_cant_be_copied_is_told_to_each_caller_and_the_lane_goes_on(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StubbornError(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__("stubborn")
+
+    async def stubborn() -> Any:
+        raise StubbornError(1, 2)
+
+    async with one_lane(database_url) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(store.database, "connect", stubborn)
+            outcomes = await asyncio.gather(
+                *[store.append_to_stream(f"note-{n}", ANY, notes(n)) for n in range(3)], return_exceptions=True
+            )
+
+        assert [type(outcome) for outcome in outcomes] == [StubbornError] * 3
+        store.check_alive()
+        assert (await store.append_to_stream("note-a", ANY, notes("fine"))).stream_version == 1
+
+
 # --- Closing ----------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from copy import copy
 from itertools import chain
 from typing import Any
 
@@ -25,6 +24,7 @@ from perdure.errors import (
     StoreClosedError,
     StoreOverloadedError,
 )
+from perdure.errors.copying import copied
 from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.database import Database
@@ -282,7 +282,7 @@ def _refuse(pending: Pending, error: BaseException) -> None:
 def _given_up(pending: Pending, error: Exception) -> Exception:
     """The error for a caller whose commit isn't tried any more: a copy each, for each will have its own traceback."""
     if not (pending.is_unknown or pending.is_sent):
-        return copy(error)
+        return copied(error)
     unknown = OutcomeUnknownError([event.event_id for event in pending.commit.events])
     unknown.__cause__ = error
     return unknown
