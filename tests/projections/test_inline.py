@@ -16,6 +16,7 @@ from perdure.errors import (
     OptimisticConcurrencyError,
     ProjectionDefinitionError,
     ProjectionPausedError,
+    ReadOnlyStoreError,
     StoreClosedError,
     TransactionError,
 )
@@ -110,6 +111,11 @@ async def inline(store: PostgreSQLEventStore) -> AsyncIterator[InlineProjections
 
 
 # --- With the events, or not at all -----------------------------------------------------------------------------------
+
+
+async def test_a_store_that_is_read_only_keeps_no_rows(database_url: str) -> None:
+    with pytest.raises(ReadOnlyStoreError):
+        InlineProjections(PostgreSQLEventStore(database_url, read_only=True), [Carts()])
 
 
 async def test_rows_are_there_as_soon_as_the_events_are(

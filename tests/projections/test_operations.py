@@ -12,6 +12,7 @@ from perdure.context import context
 from perdure.errors import (
     ProjectionPausedError,
     ProjectionTimeoutError,
+    ReadOnlyStoreError,
     UnknownProjectionError,
     UnsupportedOperationError,
 )
@@ -447,3 +448,29 @@ async def test_operators_who_act_at_once_do_not_lock_each_other_out(
         await operations.retry("guarded")
         await until_parked(service, store, (1, page("a"), SKIPPED), (3, page("b"), SKIPPED))
         await check_against_fold(store, database_url, Guarded())
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("pause", ()),
+        ("resume", ()),
+        ("retry", ()),
+        ("skip", (1, "a reason")),
+        ("rebuild", ()),
+        ("cancel_rebuild", ()),
+        ("switch", ()),
+        ("rollback", ()),
+        ("drop", (1,)),
+    ],
+)
+async def test_by_a_store_that_is_read_only_projections_are_only_looked_at(
+    store: PostgreSQLEventStore, database_url: str, operation: str, arguments: tuple[object, ...]
+) -> None:
+    async with guarded(store, Guarded()), PostgreSQLEventStore(database_url, read_only=True) as reading:
+        operations = ProjectionOperations(reading)
+        with pytest.raises(ReadOnlyStoreError):
+            await getattr(operations, operation)("guarded", *arguments)
+
+        assert [(one.name, one.state) for one in await operations.status("guarded")] == [("guarded", "running")]
+        assert await operations.actions("guarded") == []

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from perdure.checks import check_instance, checked_id
 from perdure.context import current_context
-from perdure.errors import UnknownProjectionError, UnsupportedOperationError
+from perdure.errors import ReadOnlyStoreError, UnknownProjectionError, UnsupportedOperationError
 from perdure.projections.recording import Deed, Record
 from perdure.projections.tables import BuildId
 from perdure.store import EventStore
@@ -56,6 +56,11 @@ class Acting:
 
     def _deed(self, action: str, reason: str | None) -> Deed:
         return Deed(action, self._actor or actor(), reason)
+
+    async def _check_may_act(self, name: str) -> None:
+        if self._store.is_read_only:
+            raise ReadOnlyStoreError
+        await self._check(name)
 
     async def _check(self, name: str) -> None:
         names = [row["name"] for row in await self._database.fetch(self._sql["names"])]

@@ -52,7 +52,7 @@ class BuildOperations(Acting):
         if switch not in get_args(SwitchMode):
             raise InvalidArgumentError("switch", f'must be "automatic" or "manual", not {shown(switch)}')
         _check_reason(reason)
-        await self._check(name)
+        await self._check_may_act(name)
         sql = self._build_sql()
         async with self._acting() as connection:
             await connection.execute(sql["lock"], name)
@@ -172,7 +172,7 @@ class BuildOperations(Acting):
     async def _show(
         self, name: str, pick: Callable[[Sequence[Build]], Build | None], deed: Deed, *, may_lag: bool
     ) -> ProjectionStatus:
-        await self._check(name)
+        await self._check_may_act(name)
         await Switching(self._database, name).show(pick, deed, may_lag=may_lag)
         now = _the_shown(name, await self._builds(name)).id
         if deed.action == "switched":
@@ -180,7 +180,7 @@ class BuildOperations(Acting):
         return await self._status_of(now)
 
     async def _builds(self, name: str) -> list[Build]:
-        await self._check(name)
+        await self._check_may_act(name)
         async with self._database.connection() as connection:
             return await read_builds(connection, self._database, name)
 

@@ -68,6 +68,9 @@ class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
 class ProjectionOperations(BuildOperations):
     """What operators do with projections. Whoever runs them finds out within about a second.
 
+    On a store that was opened with ``read_only=True`` they are looked at; what would change them raises
+    ReadOnlyStoreError.
+
     Args:
         store: where the events are.
         actor: who does it, for the record; unless given, the `user_id` of the context, or the system's user.
@@ -108,7 +111,7 @@ class ProjectionOperations(BuildOperations):
     async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
         if reason is not None:
             check_text("reason", reason)
-        await self._check(name)
+        await self._check_may_act(name)
         async with self._acting() as connection:
             changed = await connection.fetch(self._sql[statement], name)
             for build in sorted({(row["version"], row["build"]) for row in changed}):
@@ -197,7 +200,7 @@ class ProjectionOperations(BuildOperations):
             check_count("global_position", global_position)
         _check_filter(event_type=event_type, key=key)
         _check_kind(kind)
-        await self._check(name)
+        await self._check_may_act(name)
         async with self._acting() as connection:
             rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
             for row in rows:
@@ -232,7 +235,7 @@ class ProjectionOperations(BuildOperations):
             raise InvalidArgumentError("reason", "say why the event is skipped, for those who look for it later")
         check_count("global_position", global_position)
         _check_filter(key=key)
-        await self._check(name)
+        await self._check_may_act(name)
         async with self._acting() as connection:
             # In the order in which those who run it take these locks: the segments first.
             rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, key)

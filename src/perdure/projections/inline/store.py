@@ -9,7 +9,7 @@ from uuid import UUID
 
 from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
-from perdure.errors import DatabaseError, InlineProjectionError, StoreClosedError
+from perdure.errors import DatabaseError, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.projection import TableProjection
@@ -47,6 +47,7 @@ class InlineProjections(EventStore):
 
     Raises:
         ProjectionDefinitionError: a projection can't be kept inline; says why.
+        ReadOnlyStoreError: the store was opened to be read only.
 
     Example:
         async with InlineProjections(PostgreSQLEventStore(url), [UserProfiles()]) as store:
@@ -62,6 +63,8 @@ class InlineProjections(EventStore):
         catch_up_timeout: float = 3600.0,
     ) -> None:
         check_instance("store", store, PostgreSQLEventStore)
+        if store.is_read_only:
+            raise ReadOnlyStoreError
         check_seconds("catch_up_timeout", catch_up_timeout)
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
