@@ -26,14 +26,17 @@ def error_of(cls: type[asyncpg.PostgresError], severity: str) -> asyncpg.Postgre
 def panics(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The next commit is written, and then the server panics: it could not make another file for its log."""
     done: list[str] = []
-    fetchrow, execute = asyncpg.Connection.fetchrow, asyncpg.Connection.execute
+    execute = asyncpg.Connection.execute
 
-    async def fetch(self: asyncpg.Connection, sql: str, *arguments: Any, **settings: Any) -> Any:
-        row = await fetchrow(self, sql, *arguments, **settings)
-        if "append_" in sql and not self.is_in_transaction() and not done:
-            done.append(sql)
-            raise error_of(asyncpg.DiskFullError, "PANIC")
-        return row
+    def panicking(fetch: Any) -> Any:
+        async def run(self: asyncpg.Connection, sql: str, *arguments: Any, **settings: Any) -> Any:
+            answer = await fetch(self, sql, *arguments, **settings)
+            if "append_" in sql and not self.is_in_transaction() and not done:
+                done.append(sql)
+                raise error_of(asyncpg.DiskFullError, "PANIC")
+            return answer
+
+        return run
 
     async def run(self: asyncpg.Connection, sql: str, *arguments: Any, **settings: Any) -> Any:
         status = await execute(self, sql, *arguments, **settings)
@@ -42,7 +45,8 @@ def panics(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise error_of(asyncpg.DiskFullError, "PANIC")
         return status
 
-    monkeypatch.setattr(asyncpg.Connection, "fetchrow", fetch)
+    for name in ("fetchrow", "fetchval"):
+        monkeypatch.setattr(asyncpg.Connection, name, panicking(getattr(asyncpg.Connection, name)))
     monkeypatch.setattr(asyncpg.Connection, "execute", run)
     return done
 
