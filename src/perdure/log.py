@@ -7,12 +7,19 @@ import logging
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
 
 from perdure.checks import check_count, check_seconds, checked_id, checked_time
-from perdure.errors import InvalidArgumentError, LogDivergedError, StoreUnavailableError, WrongContextError
+from perdure.errors import (
+    InvalidArgumentError,
+    LogDivergedError,
+    PerdureError,
+    StoreUnavailableError,
+    WrongContextError,
+)
 from perdure.events import StoredEvent, check_category, registry
 from perdure.observation import keys
 
@@ -160,13 +167,21 @@ class Subscription:
         self._size = PageSize()
         self._is_waiting = False
         self._nothing_matched = False
+        self._ahead: asyncio.Task[Page | None] | None = None
+        """Reads the page that follows `position`."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StoredEvent:
         while not self._ready:
-            self._ready.extend((await self.next_page(self._size.limit)).events)
+            limit = self._size.limit
+            page = await self.next_page(limit)
+            self._ready.extend(page.events)
+            if len(page.events) == limit:
+                # While these are handled, the server finds the next ones.
+                self._ahead = asyncio.create_task(self._look_ahead(), name="perdure subscription, reading ahead")
+                await asyncio.sleep(0)  # lets the task send its request: who handles events may not wait for anything
         return self._ready.popleft()
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
@@ -202,8 +217,7 @@ class Subscription:
         while True:
             seen = self._log.changes.count
             try:
-                # With each page, for the server may be another one than before, whose log holds less or something else.
-                page = await self._log.log_page(self.position, limit, self._where, self._seen)
+                page = await self._look(limit)
             except StoreUnavailableError as error:
                 if patience is not None:
                     raise
@@ -222,6 +236,23 @@ class Subscription:
                 wait = self._SHORTEST_WAIT
             else:
                 wait = min(wait * 2, self._LONGEST_WAIT_AT_GAP if page.held_back else self._LONGEST_WAIT)
+
+    async def _look(self, limit: int) -> Page:
+        """What follows `position` now; what was read ahead, if that is there."""
+        ahead, self._ahead = self._ahead, None
+        page = None if ahead is None else await ahead
+        if page is not None and self.position < page.position and len(page.events) <= limit:
+            return page
+        return await self._read(limit)
+
+    async def _look_ahead(self) -> Page | None:
+        with suppress(PerdureError):  # whatever is wrong will be so when the page is asked for
+            return await self._read(self._size.limit)
+        return None
+
+    async def _read(self, limit: int) -> Page:
+        # Each page sees that the log is known: the server may be another one than before, which holds less.
+        return await self._log.log_page(self.position, limit, self._where, self._seen)
 
     def _move_to(self, page: Page) -> None:
         self.position = page.position

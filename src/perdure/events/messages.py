@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from perdure.checks import check_instance, checked_time
 from perdure.context import checked_headers, current_context, current_sources
@@ -101,7 +102,7 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
     event_data: str
     stored_metadata: str
     recorded_at: datetime
-    _event: Any = msgspec.UNSET
+    _event: Any = UNSET
     _metadata: EventMetadata | None = None
 
     @property
@@ -113,9 +114,10 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
             UnknownEventVersionError: it was written in a newer version than the class has here.
             EventDecodingError: the data doesn't fit the class, or an upcaster fails or is missing.
         """
-        if self._event is msgspec.UNSET:
-            self._event = self.decode()
-        return self._event
+        event = self._event
+        if event is UNSET:
+            event = self._event = self.decode()
+        return event
 
     @property
     def upcast_data(self) -> dict[str, Any]:
