@@ -39,7 +39,7 @@ class Target(NamedTuple):
 _FLAT = 1 / 1.3
 
 TARGETS = (
-    Target("W1", "1 callers", "raw", at_least=0.5, goal=0.7),
+    Target("W1", "1 caller", "raw", at_least=0.5, goal=0.7),
     Target("W1", "64 callers", "raw", at_least=2),
     Target("W1", "256 callers", "raw", at_least=3),
     Target("W1", "256 callers", "raw unnest", at_least=0.55, goal=0.7),

@@ -17,9 +17,8 @@ WORKLOADS: tuple[type[Workload], ...] = (
     CatchingUp,
     Projecting,
     Pushing,
-    AppendingFollowed,
     Contending,
 )
 
-ALL_WORKLOADS: tuple[type[Workload], ...] = (*WORKLOADS, Growing, Demonstrating, Spreading)
+ALL_WORKLOADS: tuple[type[Workload], ...] = (*WORKLOADS, AppendingFollowed, Growing, Demonstrating, Spreading)
 """Those beyond `WORKLOADS` take longer, and are run when they are asked for."""

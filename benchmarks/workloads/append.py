@@ -53,7 +53,7 @@ class AppendingOne(Appending):
 
     @classmethod
     def cases(cls, sizes: Sizes) -> list[Case]:
-        return [Case(f"{callers} callers", callers) for callers in sizes.callers]
+        return [Case(f"{callers} caller{'s' if callers > 1 else ''}", callers) for callers in sizes.callers]
 
 
 class AppendingTen(Appending):
