@@ -20,6 +20,7 @@ from perdure.errors import (
     StoreUnavailableError,
 )
 from perdure.events import NewEvent
+from perdure.stores.postgres.pool import Pool
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import (
     add_gate,
@@ -159,14 +160,14 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
 async def test_a_server_that_is_down_for_the_first_try_is_told_and_for_a_repeat_is_waited_for(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acquire, group_of = store.database._acquire, store._groups._appends.group
+    acquire, group_of = Pool.acquire, store._groups._appends.group
     calls: list[str] = []
 
-    async def down(*arguments: Any) -> Any:
+    async def down(self: Pool, patience: float) -> Any:
         calls.append("acquire")
         if len(calls) == 3:
             raise StoreUnavailableError("down")
-        return await acquire()
+        return await acquire(self, patience)
 
     async def lost_once(*arguments: Any, **settings: Any) -> Any:
         calls.append("append")
@@ -174,7 +175,7 @@ async def test_a_server_that_is_down_for_the_first_try_is_told_and_for_a_repeat_
             raise ConnectionResetError("cut off")
         return await group_of(*arguments, **settings)
 
-    monkeypatch.setattr(store.database, "_acquire", down)
+    monkeypatch.setattr(Pool, "acquire", down)
     monkeypatch.setattr(store._groups._appends, "group", lost_once)
     await store.append_to_streams(group("note-a", "note-b"))
     assert calls == ["acquire", "append", "acquire", "acquire", "append"]

@@ -334,37 +334,11 @@ async def test_a_full_pool_is_waited_for_and_a_cancelled_caller_leaves_nothing_b
 
 
 async def test_closing_cuts_off_what_is_still_in_use(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.stores.postgres.database._LONGEST_FAREWELL", 0.0)
     database = Database(database_url)
     await database.open()
-
-    async def never(pool: object) -> None:
-        await asyncio.Event().wait()
-
-    async def at_once(awaitable: Any, timeout: float) -> None:
-        task = asyncio.ensure_future(awaitable)
-        await asyncio.sleep(0)
-        task.cancel()
-        raise TimeoutError
-
     async with database.connection() as connection:
-        monkeypatch.setattr(asyncpg.Pool, "close", never)
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio, "wait_for", at_once)
-            await database.close()
+        await database.close()
         with pytest.raises(asyncpg.InterfaceError):
             await connection.fetchval("select 1")
     # Regression: giving the connection back then was told as a database that can't be reached.
-
-
-async def test_a_connection_that_can_not_be_given_back_is_dropped(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refuse(pool: object, connection: object) -> None:
-        raise RuntimeError("no")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(asyncpg.Pool, "release", refuse)
-        async with store.database.connection() as pooled:
-            await pooled.fetchval("select 1")
-        with pytest.raises(asyncpg.InterfaceError):
-            await pooled.fetchval("select 1")

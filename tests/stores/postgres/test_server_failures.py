@@ -9,8 +9,8 @@ import pytest
 from perdure.commit import NO_STREAM
 from perdure.errors import OutcomeUnknownError, StoreUnavailableError
 from perdure.events import NewEvent
-from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.pool import Pool
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import notes, texts
 
@@ -101,17 +101,17 @@ async def test_a_follower_waits_out_a_server_whose_disk_is_full(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Regression: it was ended by the error, for good.
-    acquire = Database._acquire
+    acquire = Pool.acquire
     refused: list[str] = []
 
-    async def refuse(self: Database) -> Any:
+    async def refuse(self: Pool, patience: float) -> Any:
         if not refused:
             refused.append("a session can't begin: it can't write its files")
             raise error_of(asyncpg.DiskFullError, "FATAL")
-        return await acquire(self)
+        return await acquire(self, patience)
 
     await store.append_to_stream("note-a", NO_STREAM, notes("a"))
-    monkeypatch.setattr(Database, "_acquire", refuse)
+    monkeypatch.setattr(Pool, "acquire", refuse)
     async for stored in store.subscribe():
         assert stored.stream_id == "note-a"
         break

@@ -6,17 +6,18 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreOverloadedError
+from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.hosts import Hosts
+from perdure.stores.postgres.pool import Pool
 from perdure.stores.postgres.pooler import is_pooled
 from perdure.stores.postgres.statements import quoted_store_schema
 
@@ -37,17 +38,13 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 C = TypeVar("C")
 
 
-class _PooledConnection(asyncpg.Connection):
-    __slots__ = ("generation",)
-    generation: int
-
-
 _DEAD_OR_DYING = (
     OSError,
     asyncpg.CannotConnectNowError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InternalClientError,
 )
+_LONGEST_FAREWELL = 5.0
 _PAUSES_WHILE_DYING = (0.0, 0.05, 0.2, 0.5)
 """Seconds: a server that was killed may still take a connection for a moment, and one that starts takes none yet."""
 
@@ -99,9 +96,7 @@ class Database:
         self._hosts = self._hosts_of(url)
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
-        self._pool: asyncpg.Pool[Any] | None = None
-        self._generation = 0
-        """Of the connections in the pool: those of an earlier one aren't used any more."""
+        self._pool: Pool | None = None
 
     def __repr__(self) -> str:
         return f"Database({self._hosts}/{self.name}, schema={self.schema!r})"
@@ -121,27 +116,13 @@ class Database:
         if self._is_pooled is None:
             async with self.session():
                 pass
-        with translated_errors():
-            self._pool = await asyncpg.create_pool(
-                connect=self._open_for_pool,
-                connection_class=_PooledConnection,
-                min_size=0,
-                max_size=self._pool_size,
-                reset=_nothing,
-            )
+        self._pool = Pool(lambda: self._revived(self._open_for_pool), self._pool_size)
 
     async def close(self) -> None:
         """Close the pool; what is still in use is cut off after a moment."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            await asyncio.wait_for(pool.close(), 5)
-        except TimeoutError:
-            pool.terminate()
-        except BaseException:
-            pool.terminate()
-            raise
+        if pool is not None:
+            await pool.close(_LONGEST_FAREWELL)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
@@ -151,14 +132,18 @@ class Database:
             StoreUnavailableError: the server can't be reached, or went away.
         """
         with translated_errors():
-            connection = await self._acquire()
+            pool = self._pool
+            if pool is None:
+                raise StoreClosedError
+            connection = await pool.acquire(self._hosts.patience)
             try:
                 yield connection
-            except asyncpg.ReadOnlySQLTransactionError:
-                self._leave_server()
+            except BaseException as error:
+                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    self._leave_server()
+                pool.restore(connection)
                 raise
-            finally:
-                await self._release(connection)
+            pool.release(connection)
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of one statement."""
@@ -215,10 +200,8 @@ class Database:
                 raise
         return connection
 
-    async def _open_for_pool(self, *_: Any, **settings: Any) -> _PooledConnection:
-        connection: Any = await self._hosts.connect(**settings, **self._settings())
-        connection.generation = self._generation
-        return cast("_PooledConnection", connection)
+    async def _open_for_pool(self) -> asyncpg.Connection[Any]:
+        return await self._hosts.connect(**self._settings())
 
     def _settings(self) -> dict[str, Any]:
         """Settings for a connection. A pooler takes no statements with names."""
@@ -226,25 +209,8 @@ class Database:
 
     def _leave_server(self) -> None:
         """Let no connection of the pool be used again that was opened until now: its server isn't the primary."""
-        self._generation += 1
-
-    async def _acquire(self) -> Connection:
-        pool = self._pool
-        if pool is None:
-            raise StoreClosedError
-        patience = self._hosts.patience
-        try:
-            while True:
-                connection: Any = await self._revived(lambda: pool.acquire(timeout=patience))
-                if connection.generation == self._generation:
-                    return cast("Connection", connection)
-                connection.terminate()  # the pool itself would say goodbye, to a server that may be silent
-                await self._release(connection)
-        except TimeoutError:
-            if pool.get_size() == self._pool_size and not pool.get_idle_size():
-                reason = f"all {self._pool_size} connections of the pool were in use"
-                raise StoreOverloadedError(reason, patience) from None
-            raise
+        if self._pool is not None:
+            self._pool.expire()
 
     def _move_to(self, url: str) -> None:
         self._url = url
@@ -261,22 +227,6 @@ class Database:
                 self._move_to(await self._revive())
             await asyncio.sleep(pause)
         return await connect()
-
-    async def _release(self, connection: Connection) -> None:
-        pool = self._pool
-        try:
-            if pool is None:
-                connection.terminate()
-                return
-            await pool.release(connection)  # type: ignore[arg-type]  # the stubs want a proxy, which it is
-        except Exception as error:  # noqa: BLE001 - a connection that can't be given back is of no more use
-            logger.debug("dropping a connection: %s", error, extra=keys(error, operation="connect"))
-            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
-                connection.terminate()
-
-
-async def _nothing(connection: object) -> None:
-    """Instead of the pool's reset on release, a round trip: nothing here leaves anything behind in a session."""
 
 
 def check_url(url: object) -> None:
