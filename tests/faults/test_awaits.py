@@ -12,7 +12,7 @@ from perdure.errors import PerdureError
 from perdure.events import NewEvent, StoredEvent
 from perdure.projections.batches import Batches
 from perdure.projections.fold import Scope
-from perdure.projections.kind import Taken
+from perdure.projections.kind import Following, Taken
 from perdure.projections.segments import Segment
 from perdure.projections.service import ProjectionService
 from perdure.repository import Repository
@@ -116,22 +116,33 @@ TAKE = Batches.take
 
 
 class Struck:
-    """Strikes the first batch that a projection takes, at one of its waits."""
+    """Strikes one of the first batches that a projection takes, at one of its waits.
 
-    def __init__(self, number: int, *, is_cancelled: bool) -> None:
+    Args:
+        number: which wait: 1 is the first.
+        batch: which batch.
+        is_cancelled: whether the task is cancelled; else its time runs out.
+    """
+
+    def __init__(self, number: int, *, batch: int, is_cancelled: bool) -> None:
         self.has_struck = False
         self.ended = asyncio.Event()
         self._number = number
         self._is_cancelled = is_cancelled
-        self._has_begun = False
+        self._batches_before = batch - 1
 
     async def take(
-        self, batches: Batches, group: Sequence[Segment], batch: Sequence[StoredEvent], scope: Scope
+        self,
+        batches: Batches,
+        group: Sequence[Segment],
+        batch: Sequence[StoredEvent],
+        scope: Scope,
+        then: Following | None,
     ) -> Taken:
-        taking = TAKE(batches, group, batch, scope)
-        if self._has_begun:
+        taking = TAKE(batches, group, batch, scope, then)
+        self._batches_before -= 1
+        if self._batches_before != -1:
             return await taking
-        self._has_begun = True
         task = asyncio.current_task()
         assert task is not None
         limit = asyncio.timeout(None)
@@ -144,19 +155,30 @@ class Struck:
             self.ended.set()
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "batch"),
+    [
+        pytest.param(500, 1, id="all there is"),
+        pytest.param(2, 1, id="the next one being made ready"),
+        pytest.param(2, 2, id="made ready, and the next one being so"),
+    ],
+)
 @pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "timed_out"])
 async def test_a_batch_that_was_struck_at_any_wait_leaves_rows_that_equal_a_fresh_fold(
-    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool, batch_size: int, batch: int
 ) -> None:
     for number in count(1):
-        saved = await store.append_to_stream(f"checked-{number % 3}", ANY, events(number))
-        struck = Struck(number, is_cancelled=is_cancelled)
+        for which in range(2):
+            await store.append_to_stream(f"checked-{which}", ANY, events(number))
+        saved = await store.append_to_stream("checked-2", ANY, events(number))
+        struck = Struck(number, batch=batch, is_cancelled=is_cancelled)
         monkeypatch.setattr(Batches, "take", lambda *arguments, one=struck: one.take(*arguments))
-        async with ProjectionService(store, [Tally()]) as service:
+        async with ProjectionService(store, [Tally()], batch_size=batch_size) as service:
             await struck.ended.wait()
             if not is_cancelled:
                 # Time-outs it survives. A task that is cancelled is gone, as with its process.
                 await service.wait_for("perdure_checker_tally", saved.global_position, timeout=20)
+        assert not [task for task in asyncio.all_tasks() if "perdure projection" in task.get_name()]
         async with ProjectionService(store, [Tally()]) as service:
             await service.wait_for("perdure_checker_tally", saved.global_position, timeout=20)
         assert await read_rows(store, Tally()) == fold_tables(Tally(), await store.read_all_events())

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -65,7 +65,12 @@ async def start_anew(connection: asyncpg.Connection) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 40), cuts=st.sets(st.integers(1, 39)))
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 40),
+    cuts=st.sets(st.integers(1, 39)),
+    ahead=st.sampled_from(["never", "as_expected", "now_and_then"]),
+)
 async def test_any_cut_into_batches_gives_the_same_rows(
     store: PostgreSQLEventStore,
     connection: asyncpg.Connection,
@@ -73,6 +78,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     seed: int,
     count: int,
     cuts: set[int],
+    ahead: str,
 ) -> None:
     await start_anew(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
@@ -80,15 +86,20 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     events = await store.read_all_events(since)
     definition = Definition(Pages())
     storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
-    batches = Batches(
-        store.database, definition, segments, storage, Parking(store.database, definition, "a test", limit=10)
-    )
+    parking = Parking(store.database, definition, "a test", limit=10)
+    batches = Batches(store.database, definition, segments, storage, parking)
     await Builds(store.database, definition, storage, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
-    for start, end in pairwise(edges):
-        taken = await batches.take(await segments.read(), events[start:end], EVERYTHING)
+    for number, (start, end) in enumerate(pairwise(edges)):
+
+        async def then(after: int = end, wrong: int = number % 2 * (ahead == "now_and_then")) -> Sequence[StoredEvent]:
+            expected = min([edge for edge in edges if edge > after], default=count)
+            return events[after : expected - wrong]
+
+        following = None if ahead == "never" else then
+        taken = await batches.take(await segments.read(), events[start:end], EVERYTHING, following)
         assert (taken.done, taken.failure) == (end - start, None)
 
     position, tables = await tables_in(database_url, Pages())

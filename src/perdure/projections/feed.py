@@ -67,6 +67,15 @@ class Feed:
             return self._page[:limit]
         return self._page[: min(limit, bisect_right(self._page, upto, key=_position))]
 
+    async def following(self, last: StoredEvent, limit: int) -> Sequence[StoredEvent]:
+        """What `after` will find after an event that it has returned, once that is read ahead; none where it isn't."""
+        ahead, rest = self._ahead, _after(last.global_position, self._page)
+        if not rest and ahead is not None:
+            await asyncio.wait((ahead,))
+            if not ahead.cancelled() and ahead.exception() is None:
+                rest = _after(last.global_position, ahead.result())
+        return rest[:limit]
+
     def forget(self) -> None:
         """Read anew from the database, and see that the log is still the one that was read."""
         self._subscription = None

@@ -29,6 +29,10 @@ Rows = dict[str, dict[Key, bytes]]
 """Rows as JSON, by table and key. A row that isn't there isn't stored."""
 
 
+Needed = Mapping[str, Mapping[Key, None]]
+"""Keys by table, each once."""
+
+
 class Segmented(Protocol):
     """Something that holds rows by the hash of their keys."""
 
@@ -202,15 +206,15 @@ def _undiverted(
     return reached
 
 
-def needed(definition: Definition, steps: Sequence[Step]) -> dict[str, list[Key]]:
-    """The keys of all rows that the steps need, by table, each once."""
+def needed(definition: Definition, steps: Sequence[Step]) -> Needed:
+    """The keys of all rows that the steps need."""
     keys: dict[str, dict[Key, None]] = {table.name: {} for table in definition.tables}
     keys[definition.table.name] = dict.fromkeys([key for step in steps for key in step.keys])
     for step in steps:
         for children in step.children:
             for child, child_keys in children.items():
                 keys[definition.children[child].name].update(dict.fromkeys(child_keys))
-    return {table: list(found) for table, found in keys.items() if found}
+    return keys
 
 
 def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:

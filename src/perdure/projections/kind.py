@@ -5,7 +5,7 @@ The kinds are tables that are folded into (`definition`, `storage`, `batches`), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from perdure.events import StoredEvent
@@ -118,16 +118,23 @@ class Taken(NamedTuple):
     """The event after those, when it failed."""
 
 
+Following = Callable[[], Awaitable[Sequence[StoredEvent]]]
+"""Waits for the events that follow a batch; none where they aren't read yet."""
+
+
 class TakesEvents(Protocol):
     """Takes the batches of a build."""
 
-    async def take(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Taken:
+    async def take(
+        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, then: Following | None = None
+    ) -> Taken:
         """Take events that follow a checkpoint, and write what comes before the first that fails, all or nothing.
 
         Args:
             group: segments that stand at the same position.
             events: those that follow it.
             scope: which rows they concern, and what is parked.
+            then: the events that will be taken next, so that they can be made ready; None where that isn't known.
 
         Raises:
             FencedError: the checkpoint isn't where it was, or the segments are somebody else's.

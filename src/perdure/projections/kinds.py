@@ -19,6 +19,7 @@ from perdure.projections.inline.rows import InlineRows
 from perdure.projections.kind import BuildTables, Described, TakesEvents
 from perdure.projections.options import RunnerOptions
 from perdure.projections.parking import Parking
+from perdure.projections.preparing import Preparing
 from perdure.projections.segments import Segments
 from perdure.projections.storage import Storage
 from perdure.projections.unparking import Unparking
@@ -30,8 +31,10 @@ class Equipment(NamedTuple):
 
     tables: BuildTables
     batches: TakesEvents
-    unparking: Unparking | None
+    unparking: Unparking | None = None
     """None where nothing is parked."""
+    preparing: Preparing | None = None
+    """None where nothing is made ready ahead."""
 
 
 def describe(projection: AnyProjection, build: int = 1) -> Described:
@@ -84,7 +87,7 @@ def _fold(
 ) -> Equipment:
     storage = Storage(definition, options.schema)
     batches = Batches(store.database, definition, segments, storage, parking)
-    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size))
+    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
 
 
 def _handle(
@@ -98,7 +101,7 @@ def _handle(
     batches = HandledBatches(
         store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
-    return Equipment(tables, batches, None)
+    return Equipment(tables, batches)
 
 
 def _follow(
@@ -110,7 +113,7 @@ def _follow(
 ) -> Equipment:
     storage = Storage(definition, options.schema)
     batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
-    return Equipment(storage, batches, None)
+    return Equipment(storage, batches)
 
 
 _EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {

@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -27,7 +28,7 @@ from perdure.projections.builds import Builds
 from perdure.projections.failing import EventFailure, Failure, TooManyParkedError, told
 from perdure.projections.feed import Feed
 from perdure.projections.fold import Scope
-from perdure.projections.kind import Described
+from perdure.projections.kind import Described, Following
 from perdure.projections.kinds import equip
 from perdure.projections.leases import Leases
 from perdure.projections.options import RunnerOptions
@@ -82,6 +83,7 @@ class Runner:
         equipment = equip(store, definition, self._segments, self._parking, options)
         self._builds = Builds(store.database, definition, equipment.tables, options.schema)
         self._batches, self._unparking = equipment.batches, equipment.unparking
+        self._preparing = equipment.preparing
         self._telling = Telling(definition.build)
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
@@ -137,8 +139,9 @@ class Runner:
         await asyncio.wait((self._task,), timeout=timeout)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        for feed in (self._feed, self._late_feed):
-            await feed.close(max(timeout, 1.0))
+        for reading in (self._feed, self._late_feed, self._preparing):
+            if reading is not None:
+                await reading.close(max(timeout, 1.0))
         # Whoever waits for a share finds it free; should this fail, when the lease ends.
         with suppress(PerdureError, TimeoutError):
             await asyncio.wait_for(self._segments.leave(self._mine), max(timeout, 1.0))
@@ -207,6 +210,7 @@ class Runner:
             self._changes.announce()
         if not groups:
             self._is_well()
+            self._forget_ready()
             with self._interruptible():
                 await self._changes.wait(self._changes.count, patience)
             return
@@ -219,7 +223,12 @@ class Runner:
             patience = patience if len(groups) == 1 else 0
             events = await feed.after(group[0].checkpoint, self._options.batch_size, upto, patience)
         if events:
-            await self._take(group, events)
+            limit = self._options.batch_size
+            # Those who take turns don't go on where the one before has ended.
+            goes_on = len(groups) == 1 and len(events) == limit
+            await self._take(group, events, partial(feed.following, events[-1], limit) if goes_on else None)
+        else:
+            self._forget_ready()
         self._is_well()
 
     def _ready(self, now: float) -> tuple[list[list[Segment]], float]:
@@ -237,7 +246,12 @@ class Runner:
     def _is_well(self) -> None:
         self.trouble, self._troubles = None, 0
 
-    async def _take(self, group: list[Segment], events: Sequence[StoredEvent]) -> None:
+    def _forget_ready(self) -> None:
+        """Make nothing ready for later: while nothing is taken, somebody may mend the rows."""
+        if self._preparing is not None:
+            self._preparing.forget()
+
+    async def _take(self, group: list[Segment], events: Sequence[StoredEvent], then: Following | None) -> None:
         scope = Scope(
             segments=None if sum(segment.width for segment in group) > LAST_HASH else group,
             skipped=self._standstill.skipped,
@@ -245,7 +259,7 @@ class Runner:
             parked=self._to_park,
         )
         with ProjectionBatch(*self.definition.build, events) as observed:
-            taken = await self._batches.take(group, events, scope)
+            taken = await self._batches.take(group, events, scope, then)
             observed.done = taken.done
         self._telling.parked(taken.parked)
         if taken.done:
@@ -339,6 +353,7 @@ class Runner:
         self._beat_due = -math.inf
         self._feed.forget()
         self._late_feed.forget()
+        self._forget_ready()
 
     async def _rest(self, seconds: float) -> None:
         with self._interruptible():

@@ -166,6 +166,18 @@ class Segments:
         if len(moved) != len(segments):
             raise FencedError
 
+    async def stand(self, connection: Connection, segments: Sequence[Segment]) -> bool:
+        """Whether one still owns segments that stood at one position, and they stand there or beyond, as seen here."""
+        count: int = await connection.fetchval(
+            self._sql["standing"],
+            *self._build,
+            self._runner,
+            [segment.first_hash for segment in segments],
+            [segment.epoch for segment in segments],
+            segments[0].global_position,
+        )
+        return count == len(segments)
+
     async def pause(self, segments: Sequence[Segment], failure: EventFailure) -> None:
         """Pause segments that stand at one position, with the reason, unless they aren't where they were."""
         await self._database.fetch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +10,8 @@ import asyncpg
 
 from perdure.projections.columns import Column
 from perdure.projections.definition import Definition
-from perdure.projections.fold import Changes, Rows
-from perdure.projections.tables import Key, Table
+from perdure.projections.fold import Changes, Needed, Rows
+from perdure.projections.tables import Table
 from perdure.projections.views import taken
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
@@ -52,7 +52,7 @@ class Storage:
         except asyncpg.DuplicateTableError as error:
             raise taken(self._definition.name, table.name, self._namespace) from error
 
-    async def load(self, connection: Connection, needed: Mapping[str, Sequence[Key]]) -> Rows:
+    async def load(self, connection: Connection, needed: Needed) -> Rows:
         """The rows of these keys, by table."""
         rows: Rows = {}
         for table in self._definition.tables:

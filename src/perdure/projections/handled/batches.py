@@ -18,7 +18,7 @@ from perdure.projections.fold import Scope
 from perdure.projections.handled.definition import HandledDefinition
 from perdure.projections.handled.storage import SQLTables
 from perdure.projections.handled.transaction import QueueingTransaction
-from perdure.projections.kind import Taken
+from perdure.projections.kind import Following, Taken
 from perdure.projections.segments import Segment, Segments, checkpoint_at
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.statements import Statements
@@ -60,7 +60,13 @@ class HandledBatches:
         self._suspect = 0
         """The position of the event that failed last: with care from the start, so that it is tried once, not twice."""
 
-    async def take(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Taken:
+    async def take(
+        self,
+        group: Sequence[Segment],
+        events: Sequence[StoredEvent],
+        scope: Scope,
+        then: Following | None = None,  # noqa: ARG002 - nothing is made ready ahead
+    ) -> Taken:
         """Have events handled that follow a checkpoint. See `TakesEvents`."""
         if events[0].global_position != self._suspect:
             try:

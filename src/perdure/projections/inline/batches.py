@@ -11,7 +11,7 @@ from perdure.projections.failing import Failure
 from perdure.projections.fold import Scope
 from perdure.projections.inline.definition import InlineDefinition
 from perdure.projections.inline.rows import EventFailedError, InlineRows
-from perdure.projections.kind import Taken
+from perdure.projections.kind import Following, Taken
 from perdure.projections.segments import Segment, Segments, checkpoint_at
 from perdure.stores.postgres.database import Database
 
@@ -32,7 +32,13 @@ class InlineBatches:
         self._segments = segments
         self._rows = rows
 
-    async def take(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Taken:
+    async def take(
+        self,
+        group: Sequence[Segment],
+        events: Sequence[StoredEvent],
+        scope: Scope,
+        then: Following | None = None,  # noqa: ARG002 - nothing is made ready ahead
+    ) -> Taken:
         """Take events that follow the checkpoint. See `TakesEvents`."""
         try:
             await self._take(group, events)
