@@ -150,9 +150,10 @@ class Subscription:
         position: everything up to here was delivered or doesn't match the filter.
     """
 
-    _SHORTEST_WAIT = 0.001
-    _LONGEST_WAIT = 0.25
-    _LONGEST_WAIT_AT_GAP = 0.02
+    _WAITS_AT_HEAD = (0.05, 0.25)
+    """Seconds from one look to the next, at first and at most: what is appended is announced, unless that gets lost."""
+    _WAITS_AT_GAP = (0.001, 0.02)
+    """The same, where nobody announces that an append was rolled back."""
     _LONGEST_WAIT_FOR_DATABASE = 5.0
     _PAUSE_AT_HEAD = 0.01
     """After a look at the head that found nothing that matches. A busy log changes all the time, and each look costs
@@ -211,7 +212,7 @@ class Subscription:
     async def _next_page(self, limit: int, patience: float | None) -> Page:
         now = asyncio.get_running_loop().time
         end = math.inf if patience is None else now() + patience
-        wait = self._SHORTEST_WAIT
+        wait = 0.0
         if self._nothing_matched:
             await asyncio.sleep(min(self._PAUSE_AT_HEAD, max(0.0, end - now())))
         while True:
@@ -231,11 +232,10 @@ class Subscription:
                 return page
             if (remaining := end - now()) <= 0:
                 return page
+            shortest, longest = self._WAITS_AT_GAP if page.held_back else self._WAITS_AT_HEAD
+            wait = min(max(wait, shortest), longest)
             await self._log.changes.wait(seen, min(wait, remaining))
-            if self._log.changes.count != seen:
-                wait = self._SHORTEST_WAIT
-            else:
-                wait = min(wait * 2, self._LONGEST_WAIT_AT_GAP if page.held_back else self._LONGEST_WAIT)
+            wait = 0.0 if self._log.changes.count != seen else wait * 2
 
     async def _look(self, limit: int) -> Page:
         """What follows `position` now; what was read ahead, if that is there."""

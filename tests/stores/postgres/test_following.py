@@ -36,7 +36,7 @@ async def until_listening(connection: asyncpg.Connection, count: int = 1) -> Non
 
 def never_look(follower: Subscription) -> None:
     """Let the follower rely on being told."""
-    follower._SHORTEST_WAIT = follower._LONGEST_WAIT = 3600
+    follower._WAITS_AT_HEAD = follower._WAITS_AT_GAP = (3600, 3600)
 
 
 async def test_a_follower_is_pushed_what_another_process_appends(
@@ -262,3 +262,23 @@ async def test_rings_of_one_moment_are_one(
     await connection.reset()
 
     assert 1 <= len(heard) < 20
+
+
+@pytest.mark.one_session
+async def test_a_process_does_not_look_again_when_it_hears_itself(
+    store: PostgreSQLEventStore, other: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    pids: list[int] = []
+    await connection.add_listener("perdure:perdure", lambda _, pid, *rest: pids.append(pid))
+    await store.append_to_stream("note-1", ANY, notes("a"))
+    await until(lambda: len(pids) == 1)
+    await other.append_to_stream("note-1", ANY, notes("b"))
+    await until(lambda: len(pids) == 2)
+    await connection.reset()
+
+    told = []
+    for pid in pids:
+        before = store.changes.count
+        store._bell._heard(connection, pid, "perdure:perdure", "")
+        told.append(store.changes.count > before)
+    assert told == [False, True]

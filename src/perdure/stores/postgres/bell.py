@@ -58,6 +58,8 @@ class Bell:
         self._listener: asyncio.Task[None] | None = None
         self._is_connected = False
         self._is_deaf = False
+        self._own_pid: int | None = None
+        """Of the session that rings: what it says is known here."""
 
     @property
     def is_listening(self) -> bool | None:
@@ -101,6 +103,7 @@ class Bell:
                 try:
                     if connection is None or connection.is_closed():
                         connection = await self._database.connect()
+                        self._own_pid = connection.get_server_pid()
                     await connection.execute(self._sql["notify"], self._channel)
                 except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                     # Followers elsewhere find out by looking; the next ring tries again.
@@ -158,8 +161,9 @@ class Bell:
         self._changes.announce()
         return INTERVAL
 
-    def _heard(self, *_: object) -> None:
-        self._changes.announce()
+    def _heard(self, _connection: object, pid: int, *_: object) -> None:
+        if pid != self._own_pid:
+            self._changes.announce()
 
 
 def channel_of(schema: str) -> str:
