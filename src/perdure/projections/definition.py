@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from operator import attrgetter
 from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
@@ -80,10 +80,10 @@ class Definition:
         """The error for a projection that can't work."""
         return ProjectionDefinitionError(self.name, reason)
 
-    def keys(self, event: Any, stored: StoredEvent) -> list[Key]:
+    def keys(self, event: Any, stored: StoredEvent) -> Sequence[Key]:
         """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
         if self._key_of is not None:
-            return [self.table.to_key(self._key_of(event))]
+            return (self.table.to_key(self._key_of(event)),)  # no list: the garbage collector keeps track of those
         # The user's own may change what it is given.
         given = self.projection.keys(event, copy(stored) if self._says_keys else stored)
         keys = [self.table.to_key(key) for key in _listed(self.table, given)]

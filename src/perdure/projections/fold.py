@@ -101,7 +101,7 @@ class Step(msgspec.Struct, gc=False):
     event: Any
     handling: Handling
     keys: Sequence[Key]
-    children: Sequence[Mapping[str, list[Key]]]
+    children: Sequence[Mapping[str, list[Key]]] = ()
     """For each of those, the keys of the child rows by child table; empty where the handler takes none."""
 
 
@@ -178,14 +178,11 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
             return Plan(steps, diverted, Failure(stored, _told(error)))
         if may_divert:
             keys = _undiverted(stored, keys, scope, blocked, diverted)
-        children: list[Mapping[str, list[Key]]] = []
-        for key in keys if handling.children else ():
-            try:
-                children.append({child: definition.child_keys(child, event, key) for child in handling.children})
-            except _RAISED as error:
-                return Plan(steps, diverted, Failure(stored, _told(error), (key,)))
+        step = Step(stored, event, handling, keys)
+        if handling.children and (failure := _add_children(definition, step)):
+            return Plan(steps, diverted, failure)
         if keys:
-            steps.append(Step(stored, event, handling, keys, children))
+            steps.append(step)
     return Plan(steps, diverted, None)
 
 
@@ -204,6 +201,18 @@ def _undiverted(
             continue
         reached.append(key)
     return reached
+
+
+def _add_children(definition: Definition, step: Step) -> Failure | None:
+    children: list[Mapping[str, list[Key]]] = []
+    for key in step.keys:
+        try:
+            found = {child: definition.child_keys(child, step.event, key) for child in step.handling.children}
+        except _RAISED as error:
+            return Failure(step.stored, _told(error), (key,))
+        children.append(found)
+    step.children = children
+    return None
 
 
 def needed(definition: Definition, steps: Sequence[Step]) -> Needed:

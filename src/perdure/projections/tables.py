@@ -67,7 +67,7 @@ class Table:
         self.codec = RowCodec(view, row, self.columns)
         hints = get_type_hints(row, include_extras=True)
         self._key_row: Any = msgspec.defstruct(
-            "Key", [(column.name, hints[column.name]) for column in self._key(refuse)]
+            "Key", [(column.name, hints[column.name]) for column in self._key(refuse)], gc=False
         )
         self._key_codec = RowCodec(view, self._key_row, self._key(refuse))
         self._decode_keys = msgspec.json.Decoder[Any](GenericAlias(list, (self._key_row,))).decode
