@@ -14,6 +14,13 @@ def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def quick_rebuilds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services see at once that a build is there, complete, or no longer wanted."""
+    for name in ("_BEAT", "_BUILDING_BEAT"):
+        monkeypatch.setattr(f"perdure.projections.rebuilding.{name}", 0.01)
+
+
+@pytest.fixture
 async def elsewhere(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
     """The store as another process has it."""
     async with PostgreSQLEventStore(database_url) as store:

@@ -24,6 +24,8 @@ from tests.projections.sabotage import Saboteur
 from tests.projections.test_exactly_once import started
 from tests.stores.postgres.embedded import FAST, kill_server
 
+pytestmark = pytest.mark.usefixtures("quick_rebuilds")
+
 EVENTS = 2000
 
 
@@ -95,8 +97,6 @@ async def test_kill_9_of_the_server_amid_a_rebuild_is_waited_out(tmp_path: Path)
 async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_it_whole(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    for name in ("_BEAT", "_BUILDING_BEAT"):
-        monkeypatch.setattr(f"perdure.projections.rebuilding.{name}", 0.01)
     monkeypatch.setattr("perdure.projections.rebuilding._TROUBLE", RetryConfig(base_delay=0))
     await store.append_to_stream("x-1", ANY, visits(20))
     operations = ProjectionOperations(store)

@@ -20,6 +20,8 @@ from tests.projections.checking import check_against_fold
 from tests.projections.counting import Broken, Pages, Totals
 from tests.projections.rebuilding import builds, until, until_ready, until_shown, visits
 
+pytestmark = pytest.mark.usefixtures("quick_rebuilds")
+
 FIRST, SECOND, THIRD = (BuildId("pages", 1, number) for number in (1, 2, 3))
 
 
@@ -70,8 +72,9 @@ async def test_regression_13_a_rebuild_skips_no_event_that_commits_late(
 
 
 async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_is_left(
-    store: PostgreSQLEventStore, database_url: str
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("perdure.projections.verifying._PATIENCE", 0.5)
     operations = ProjectionOperations(store)
     async with ProjectionService(store, [Pages(), Totals()]) as service, AsyncExitStack() as others:
         saved = await store.append_to_stream("x-1", ANY, visits(50))

@@ -22,6 +22,8 @@ from tests.pooler import direct
 from tests.projections.counting import Pages, Visited
 from tests.projections.rebuilding import until, until_ready, until_shown, visits
 
+pytestmark = pytest.mark.usefixtures("quick_rebuilds")
+
 SECOND = BuildId("pages", 1, 2)
 OTHERS = "select pid from pg_locks where not granted and relation = 'pages'::regclass"
 
