@@ -145,6 +145,7 @@ async def test_a_list_that_changes_later_is_sent_as_it_was(
     assert [row["tags"] for row in await connection.fetch("select * from tags_by_hand")] == [["one"], ["one", "two"]]
 
 
+@pytest.mark.usefixtures("quick_rebuilds")
 async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
@@ -169,6 +170,7 @@ async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
     )
 
 
+@pytest.mark.usefixtures("quick_rebuilds")
 async def test_a_rebuild_makes_its_tables_anew_and_shows_them(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
