@@ -237,6 +237,25 @@ async def test_stopping_finishes_the_batch_under_way(
     assert await total_visits(store) == 3
 
 
+async def test_who_is_told_not_to_wait_for_the_end_leaves_no_batch_behind(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, Storage, "write")
+    service = ProjectionService(store, [Pages()], stop_timeout=60)
+    await service.start()
+    [running] = [task for task in asyncio.all_tasks() if task.get_name() == "perdure projection pages"]
+    await store.append_to_stream("x-1", ANY, visits(3))
+    await held.reached.wait()
+    stopping = asyncio.create_task(service.stop())
+    for _ in range(20):  # until it waits for the batch
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping, running}, timeout=30)
+
+    assert (stopping.cancelled(), running.cancelled()) == (True, True)
+    assert await total_visits(store) == 0
+
+
 async def test_a_batch_that_outlasts_the_time_for_stopping_is_rolled_back(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

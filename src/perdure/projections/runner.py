@@ -136,8 +136,10 @@ class Runner:
         self._stopping = True
         if self._idle:
             self._task.cancel()
-        await asyncio.wait((self._task,), timeout=timeout)
-        self._task.cancel()
+        try:
+            await asyncio.wait((self._task,), timeout=timeout)
+        finally:
+            self._task.cancel()  # also when whoever stops it is told not to wait any longer
         await asyncio.gather(self._task, return_exceptions=True)
         for reading in (self._feed, self._late_feed, self._preparing):
             if reading is not None:
