@@ -139,7 +139,9 @@ class Runner:
         try:
             await asyncio.wait((self._task,), timeout=timeout)
         finally:
-            self._task.cancel()  # also when whoever stops it is told not to wait any longer
+            # Also when whoever stops it is told not to wait any longer.
+            self._task.cancel()
+            self._forget_ready()
         await asyncio.gather(self._task, return_exceptions=True)
         for reading in (self._feed, self._late_feed, self._preparing):
             if reading is not None:
