@@ -147,5 +147,20 @@ def described(account: Account) -> tuple[object, ...]:
     return (account.owner, account.balance, account.stream_version, account.uncommitted_events, list(work.commands))
 
 
+def deposit(amount: int) -> Callable[[Account], None]:
+    return lambda account: account.deposit(amount)
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def sizes(store: FaultyStore) -> list[int]:
+    """How many events each append brought."""
+    return [len(commit.events) for commit in store.attempts]
+
+
 async def amounts(store: FaultyStore) -> list[int]:
     return [read.event.amount for read in await store.read_all_events(event_types=[Deposited])]

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable
 from contextvars import ContextVar
 from decimal import Decimal, localcontext
 from typing import Any
@@ -33,6 +32,9 @@ from tests.repository.accounts import (
     Gate,
     Opened,
     amounts,
+    deposit,
+    settle,
+    sizes,
 )
 from tests.repository.carts import AddItem, cart_decider
 
@@ -42,20 +44,6 @@ Accounts = Repository[Account]
 @pytest.fixture
 def accounts(in_turns: Accounts) -> Accounts:
     return in_turns
-
-
-def deposit(amount: int) -> Callable[[Account], None]:
-    return lambda account: account.deposit(amount)
-
-
-async def settle() -> None:
-    """Let everything run that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-def sizes(store: FaultyStore) -> list[int]:
-    return [len(commit.events) for commit in store.attempts]
 
 
 async def under_way(store: FaultyStore, accounts: Accounts) -> tuple[Gate, asyncio.Task[Any]]:

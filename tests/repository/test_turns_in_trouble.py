@@ -39,7 +39,10 @@ from tests.repository.accounts import (
     broken,
     closed,
     connection_lost,
+    deposit,
     overloaded,
+    settle,
+    sizes,
     unavailable,
 )
 
@@ -52,22 +55,9 @@ def accounts(in_turns: Accounts) -> Accounts:
     return in_turns
 
 
-def deposit(amount: int) -> Callable[[Account], None]:
-    return lambda account: account.deposit(amount)
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 async def outcomes(*calls: Coroutine[Any, Any, AppendResult | None]) -> list[Any]:
     """What comes of calls that are made at once."""
     return list(await asyncio.gather(*calls, return_exceptions=True))
-
-
-def sizes(store: FaultyStore) -> list[int]:
-    return [len(commit.events) for commit in store.attempts]
 
 
 # --- Somebody was faster ----------------------------------------------------------------------------------------------
