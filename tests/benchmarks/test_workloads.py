@@ -9,10 +9,10 @@ from benchmarks.driver import measure
 from benchmarks.facts import Append, Totals
 from benchmarks.server import Server, connected
 from benchmarks.sizes import Sizes
-from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
-from benchmarks.systems.raw import Raw, RawNotify, RawUnnest, RawUnnestNotify
+from benchmarks.systems import OURS
+from benchmarks.systems.perdure import Perdure
+from benchmarks.systems.raw import Raw, RawNotify
 from benchmarks.systems.system import Handle, System
-from benchmarks.systems.tutorial import Tutorial
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.append import AppendingOne, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
@@ -39,15 +39,6 @@ TINY = Sizes(
     scale=600,
     scale_keys=50,
 )
-SYSTEMS: tuple[type[System], ...] = (
-    Raw,
-    RawUnnest,
-    RawNotify,
-    RawUnnestNotify,
-    Tutorial,
-    Perdure,
-    PerdureWithoutTurns,
-)
 
 
 @pytest.fixture
@@ -59,10 +50,10 @@ async def server(server_url: str) -> Server:
 async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
     workload: type[Workload], server: Server
 ) -> None:
-    found = await measure(workload, SYSTEMS, TINY, server, lambda _: None)
+    found = await measure(workload, OURS, TINY, server, lambda _: None)
 
     plain = {case.name for case in workload.cases(TINY) if case.variant not in ("snapshot", "listened to")}
-    taking_part = {system.name for system in SYSTEMS if workload.key in system.workloads}
+    taking_part = {system.name for system in OURS if workload.key in system.workloads}
     assert {(one.case, one.system) for one in found} >= {(case, system) for case in plain for system in taking_part}
     assert all(len(one.samples) == TINY.repeats and one.value > 0 for one in found)
 
