@@ -210,6 +210,15 @@ async def test_a_transaction_is_used_once_and_within_its_block(
     assert await store.read_all_events() == []
 
 
+async def test_a_connection_that_was_lent_is_of_no_use_after_the_block(store: PostgreSQLEventStore) -> None:
+    async with store.transaction() as tx:
+        kept = tx.connection
+
+    for connection in (kept, tx.connection):
+        with pytest.raises(TransactionError, match="somebody else's"):
+            await connection.execute("select 1")
+
+
 async def test_two_transactions_on_one_stream_go_one_after_the_other(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 import asyncpg
@@ -24,16 +24,35 @@ from perdure.stores.postgres.statements import Statements
 logger = logging.getLogger("perdure.postgres")
 
 
+class _Lent:
+    """A connection of the pool while it is lent to a caller: somebody else has it afterwards."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+
+    def __getattr__(self, name: str) -> Any:
+        if self._connection is None:
+            raise TransactionError("the transaction has ended, and its connection is somebody else's: ask for another")
+        return getattr(self._connection, name)
+
+    def give_back(self) -> None:
+        """Be of no more use."""
+        self._connection = None
+
+
 class PostgreSQLTransaction(Transaction):
     """A transaction on `connection`, begun by ``async with`` and committed at its end, or rolled back by an exception.
 
     Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
 
     Attributes:
-        connection: where the caller's own statements go. Don't use it after the block.
+        connection: where the caller's own statements go. One that the store has lent is of no use after the block.
     """
 
     connection: Connection
+    _session: Connection
 
     def __init__(self, database: Database, connection: Connection | None, ring: Callable[[], None]) -> None:
         super().__init__()
@@ -54,7 +73,7 @@ class PostgreSQLTransaction(Transaction):
     @property
     def is_open(self) -> bool:
         """Whether something can be done in it: within its ``async with`` block."""
-        return self._transaction is not None and self.connection.is_in_transaction()
+        return self._transaction is not None and self._session.is_in_transaction()
 
     async def __aenter__(self) -> Self:
         if self._is_used:
@@ -65,13 +84,16 @@ class PostgreSQLTransaction(Transaction):
                 "begin it with 'async with store.transaction(connection)'"
             )
         if self._given is None:
-            self.connection = await self._stack.enter_async_context(self._database.connection())
+            self._session = await self._stack.enter_async_context(self._database.connection())
             self._stack.push_async_callback(self._leave_no_trace)
+            lent = _Lent(self._session)
+            self._stack.callback(lent.give_back)
+            self.connection = cast("Connection", lent)
         else:
-            self.connection = self._given
+            self.connection = self._session = self._given
         try:
             with translated_errors():
-                transaction = self.connection.transaction(isolation="read_committed")
+                transaction = self._session.transaction(isolation="read_committed")
                 await transaction.start()
         except BaseException:
             await self._stack.aclose()
@@ -84,7 +106,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
         with self._appending():
             await self._check_settings()
-            outcome = await self._appends.one(self.connection, commit, look_up=True)
+            outcome = await self._appends.one(self._session, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._event_ids += [event.event_id for event in commit.events]
@@ -94,7 +116,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a group of commits within the transaction, waiting for their streams."""
         with self._appending():
             await self._check_settings()
-            outcome = await self._appends.group(self.connection, group, look_up=True)
+            outcome = await self._appends.group(self._session, group, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._event_ids += group.event_ids
@@ -122,7 +144,7 @@ class PostgreSQLTransaction(Transaction):
             yield
 
     async def _check_settings(self) -> None:
-        settings = await self.connection.fetchrow(self._sql["transaction_settings"])
+        settings = await self._session.fetchrow(self._sql["transaction_settings"])
         assert settings is not None  # noqa: S101 - a select without from returns one row
         if (isolation := settings["isolation"]) != "read committed":
             raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
@@ -132,20 +154,20 @@ class PostgreSQLTransaction(Transaction):
     async def _leave_no_trace(self) -> None:
         """What the caller set in the session must not meet the next user of the connection."""
         try:
-            await self.connection.execute(self._sql["reset_role"])
-            await self.connection.reset()
+            await self._session.execute(self._sql["reset_role"])
+            await self._session.reset()
         except BaseException as error:
             told = keys(error, operation="transaction")
             logger.debug("dropping a connection that could not be reset: %s", error, extra=told)
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
-                self.connection.terminate()
+                self._session.terminate()
             if not isinstance(error, (asyncpg.PostgresError, *CONNECTION_LOST)):
                 raise
 
     async def _commit(self, transaction: DriverTransaction) -> None:
         try:
             # The COMMIT of a transaction in which a statement failed rolls back without a word. A query speaks up.
-            await self.connection.fetchrow(self._sql["transaction_settings"])
+            await self._session.fetchrow(self._sql["transaction_settings"])
         except asyncpg.InFailedSQLTransactionError as error:
             await _roll_back(transaction)
             raise TransactionError(
@@ -153,7 +175,7 @@ class PostgreSQLTransaction(Transaction):
                 "let its error leave the block, or run it in a savepoint (async with tx.connection.transaction())"
             ) from error
         try:
-            with confirmed(self.connection):
+            with confirmed(self._session):
                 await transaction.commit()
         except CONNECTION_LOST as error:
             if self._event_ids:
