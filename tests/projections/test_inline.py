@@ -14,10 +14,12 @@ from perdure.errors import (
     BuildStateError,
     InlineProjectionError,
     OptimisticConcurrencyError,
+    OutcomeUnknownError,
     ProjectionDefinitionError,
     ProjectionPausedError,
     ReadOnlyStoreError,
     StoreClosedError,
+    StoreUnavailableError,
     TransactionError,
 )
 from perdure.events import NewEvent, StoredEvent, event, handles
@@ -419,6 +421,8 @@ async def test_a_connection_cut_at_any_statement_leaves_events_and_rows_or_neith
             cutter.install(monkeypatch)
             cutter.task = asyncio.create_task(inline.append_to_stream("cart-1", ANY, events))
             await asyncio.wait([cutter.task])
+        error = cutter.task.exception()
+        assert error is None or isinstance(error, StoreUnavailableError | OutcomeUnknownError)
         await check(store, connection)
         saved = await inline.append_to_stream("cart-1", ANY, events)
         assert (await store.stream_version("cart-1"), saved.stream_version) == (3 * at, 3 * at), "once"
