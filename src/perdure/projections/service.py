@@ -78,7 +78,7 @@ class ProjectionService:
         projections: Sequence[AnyProjection],
         *,
         schema: str = "public",
-        batch_size: int = 500,
+        batch_size: int = 1000,
         retry: RetryConfig | None = None,
         segments: int = 1,
         lease: float = 10.0,
