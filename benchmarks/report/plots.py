@@ -22,6 +22,9 @@ _COLOURS = {
 _WIDE = 30
 """From this ratio between the highest and the lowest on, only a logarithmic scale shows both."""
 
+_LONG = 24
+"""From this length on, names of cases don't stand side by side."""
+
 
 def write_plots(folder: Path, document: Document) -> list[Path]:
     """One picture for each workload that was run."""
@@ -55,7 +58,8 @@ def _plot(path: Path, workload: type[Workload], measured: Measured) -> Path:
         )
     if max(values) > _WIDE * min(values):
         axes.set_yscale("log")
-    axes.set_xticks(range(len(cases)), cases)
+    is_long = max(map(len, cases)) > _LONG
+    axes.set_xticks(range(len(cases)), cases, rotation=20 if is_long else 0, ha="right" if is_long else "center")
     axes.set_ylabel(workload.unit)
     axes.set_title(f"{workload.key}: {workload.title}" + ("" if workload.is_rate else " (less is better)"), loc="left")
     axes.spines[["top", "right"]].set_visible(b=False)
