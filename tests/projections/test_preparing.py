@@ -20,7 +20,7 @@ from perdure.projections.batches import Batches
 from perdure.projections.builds import Builds
 from perdure.projections.definition import Definition
 from perdure.projections.failing import EventFailure
-from perdure.projections.fold import EVERYTHING, Scope
+from perdure.projections.fold import EVERYTHING, Plan, Scope
 from perdure.projections.kind import Taken
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.parking import Parking
@@ -359,7 +359,7 @@ async def test_closing_leaves_nothing_running(stage: Stage) -> None:
         return ()
 
     preparing = stage.batches.preparing
-    ready = Ready(*[None] * 3)  # type: ignore[arg-type]  # it isn't looked at
+    ready = Ready(Plan([], [], None), {}, {})
     for _ in range(2):
         preparing.begin(await stage.group(), stage.events[:2], EVERYTHING, ready, wait_for_ever)
         await reached.wait()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from operator import attrgetter
 
 import msgspec
@@ -103,7 +103,7 @@ class AppendQueue:
             elif commit.stream_id in self._taken:
                 self._held[commit.stream_id].append(pending)
             elif first_id in first_ids or (batch and size + commit.size > self._batch_bytes):
-                # The same append twice: the second must see what the first has written.
+                # Full; or the same append twice: the second must see what the first has written.
                 self._ready.appendleft(pending)
                 break
             else:
@@ -115,7 +115,7 @@ class AppendQueue:
         self.let_in()
         return batch
 
-    def done(self, batch: Iterable[Pending], again: Iterable[Pending] = (), *, pause: float = 0.0) -> None:
+    def done(self, batch: Collection[Pending], again: Collection[Pending] = (), *, pause: float = 0.0) -> None:
         """Let go of a batch's streams. What must be tried again comes first in its stream, after a pause if told so."""
         retried: dict[str, deque[Pending]] = {}
         for pending in again:
