@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, event
-from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen, Subscription
+from perdure.log import PAGE_SIZE, Changes, LogFilter, Next, Page, PageSize, Seen, Subscription
 from perdure.stores.memory import InMemoryEventStore
 
 
@@ -196,3 +197,44 @@ def test_pages_shrink_when_events_are_large_and_never_to_nothing() -> None:
     for _ in range(6):
         size.learn([stored(10)])
     assert size.limit == PAGE_SIZE
+
+
+async def test_who_waits_gets_the_next_event_without_a_look(busy_log: InMemoryEventStore) -> None:
+    events = await busy_log.read_all_events()
+    follower, filtered = (
+        busy_log.subscribe(events[-3].global_position, from_event_id=events[-3].event_id, category=category)
+        for category in (None, "other")
+    )
+    last = Seen(events[-3].global_position, events[-3].event_id)
+    for one in (follower, filtered):
+        one._log = Silent(busy_log.changes)
+    coming, passed = asyncio.create_task(anext(follower)), asyncio.create_task(filtered.next_page())
+    await asyncio.sleep(0)
+    assert busy_log.changes.awaited == last
+
+    busy_log.changes.announce(Next(last, events[-2]))
+    assert (await coming, follower.position) == (events[-2], events[-2].global_position)
+    page = await passed
+    assert (page.events, page.position, filtered.position) == ([], events[-2].global_position, page.position)
+    assert page.seen == Seen(events[-2].global_position, events[-2].event_id)
+
+
+class Silent(NamedTuple):
+    """A log in which nothing is found: all that comes is handed over."""
+
+    changes: Changes
+
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+        return Page([], from_position)
+
+
+async def test_only_the_event_that_somebody_waits_for_is_handed_over(busy_log: InMemoryEventStore) -> None:
+    changes = busy_log.changes
+    [first, second, *_] = await busy_log.read_all_events()
+    places = [Seen(1, first.event_id), Seen(1, UUID(int=1)), Seen(2, second.event_id), None]
+    waiting = [asyncio.create_task(changes.wait(changes.count, 3600, place)) for place in places]
+    await asyncio.sleep(0)
+    assert changes.awaited == Seen(2, second.event_id)
+
+    changes.announce(Next(Seen(1, first.event_id), second))
+    assert await asyncio.gather(*waiting) == [second, None, None, None]

@@ -77,38 +77,54 @@ class Page(NamedTuple):
     """The event at `position`, where that isn't the last of `events`."""
 
 
+class Next(NamedTuple):
+    """An event that follows another in the log without a gap: nothing can come in between any more."""
+
+    last: Seen
+    event: StoredEvent
+
+
 class Changes:
     """Wakes those who follow the log in this process."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[StoredEvent | None], Seen | None] = {}
 
-    def announce(self) -> None:
-        """Something was appended: wake everybody who waits."""
+    @property
+    def awaited(self) -> Seen | None:
+        """The event whose next one somebody waits for: that of who has read furthest. None: nobody does."""
+        return max(filter(None, self._waiters.values()), default=None)
+
+    def announce(self, appended: Next | None = None) -> None:
+        """Something was appended: wake everybody who waits; those whose next event it is get it."""
         self.count += 1
-        for waiter in self._waiters:
-            _wake(waiter)
+        for waiter, last in self._waiters.items():
+            _wake(waiter, appended.event if appended is not None and appended.last == last else None)
         self._waiters.clear()
 
-    async def wait(self, seen: int, timeout: float) -> None:
-        """Return once `count` is beyond `seen`, or after `timeout` seconds."""
+    async def wait(self, seen: int, timeout: float, last: Seen | None = None) -> StoredEvent | None:
+        """Return once `count` is beyond `seen`, or after `timeout` seconds.
+
+        Returns:
+            The event that follows `last` in the log, if it was announced; else None, and the log must be looked at.
+        """
         if self.count != seen:
-            return
+            return None
         loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter: asyncio.Future[StoredEvent | None] = loop.create_future()
         timer = loop.call_later(timeout, _wake, waiter)
-        self._waiters.add(waiter)
+        self._waiters[waiter] = last
         try:
-            await waiter
+            return await waiter
         finally:
             timer.cancel()
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
+def _wake(waiter: asyncio.Future[StoredEvent | None], event: StoredEvent | None = None) -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(event)
 
 
 class PageSize:
@@ -150,8 +166,9 @@ class Subscription:
         position: everything up to here was delivered or doesn't match the filter.
     """
 
-    _WAITS_AT_HEAD = (0.05, 0.25)
-    """Seconds from one look to the next, at first and at most: what is appended is announced, unless that gets lost."""
+    _WAITS_AT_HEAD = (0.001, 0.25)
+    """Seconds from one look to the next, at first and at most. What is appended is announced, unless that gets lost.
+    But whoever has just looked is quicker at it: by 0.3 ms, where an event comes every 20 ms."""
     _WAITS_AT_GAP = (0.001, 0.02)
     """The same, where nobody announces that an append was rolled back."""
     _LONGEST_WAIT_FOR_DATABASE = 5.0
@@ -234,7 +251,11 @@ class Subscription:
                 return page
             shortest, longest = self._WAITS_AT_GAP if page.held_back else self._WAITS_AT_HEAD
             wait = min(max(wait, shortest), longest)
-            await self._log.changes.wait(seen, min(wait, remaining))
+            appended = await self._log.changes.wait(seen, min(wait, remaining), self._seen)
+            if appended is not None:
+                page = self._page_of(appended)
+                self._move_to(page)
+                return page
             wait = 0.0 if self._log.changes.count != seen else wait * 2
 
     async def _look(self, limit: int) -> Page:
@@ -244,6 +265,13 @@ class Subscription:
         if page is not None and self.position < page.position and len(page.events) <= limit:
             return page
         return await self._read(limit)
+
+    def _page_of(self, appended: StoredEvent) -> Page:
+        """The page that a look at the log would find, at the least."""
+        position = appended.global_position
+        if self._where.matches(appended):
+            return Page([appended], position)
+        return Page([], position, seen=Seen(position, appended.event_id))
 
     async def _look_ahead(self) -> Page | None:
         with suppress(PerdureError):  # whatever is wrong will be so when the page is asked for

@@ -25,7 +25,7 @@ from tests.repository.accounts import Account
 from tests.schema.releases import NEXT, Release, release
 from tests.schema.roles import new_role
 from tests.schema.test_upkeep import run
-from tests.stores.postgres.races import notes, other_connection, texts
+from tests.stores.postgres.races import notes, other_connection, texts, until
 from tests.stores.postgres.test_schema import HOSTILE
 
 __all__ = ["release"]  # a fixture, which is imported to be found
@@ -71,6 +71,10 @@ async def test_a_writer_appends_in_every_way_and_reads(writer: str) -> None:
         assert texts(await store.read_all_events_backwards()) == list("gfedcba")
         follower = store.subscribe()
         assert texts([await anext(follower) for _ in range(7)]) == list("abcdefg")
+        coming = asyncio.create_task(anext(follower))
+        await until(lambda: store.changes.awaited is not None)
+        await store.append_to_stream("note-1", ANY, notes("h"))
+        assert (await coming).event.text == "h"
 
 
 async def test_appends_of_a_writer_share_batches(writer: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -25,8 +25,10 @@ from perdure.errors import (
     StoreOverloadedError,
 )
 from perdure.errors.copying import copied
+from perdure.log import Next
 from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
+from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
 from perdure.stores.postgres.queue import AppendQueue, Pending
@@ -47,19 +49,17 @@ class GroupAppender:
         database: where to.
         queue: the commits that wait.
         lanes: how many batches may be under way at once.
-        announce: called after each batch that appended something.
+        bell: rung after each batch that appended something.
         timeout: seconds after which a commit that could not be written is given up.
     """
 
-    def __init__(
-        self, database: Database, queue: AppendQueue, *, lanes: int, announce: Callable[[], None], timeout: float
-    ) -> None:
+    def __init__(self, database: Database, queue: AppendQueue, *, lanes: int, bell: Bell, timeout: float) -> None:
         self._database = database
         self._appends = Appends(database.quoted_schema)
         self._queue = queue
         self._queue.on_ready = self._wake
         self._lanes = lanes
-        self._announce = announce
+        self._bell = bell
         self._timeout = timeout
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -196,9 +196,11 @@ class GroupAppender:
         for pending in batch:
             # Behind a commit that must be tried again, those of the same stream wait: order is promised.
             is_blocked = bool(again) and again[-1].commit.stream_id == pending.commit.stream_id
-            outcome = None if is_blocked else await self._alone(connection, pending.commit, look_up=look_up)
+            outcome = appended = None
+            if not is_blocked:
+                outcome, appended = await self._alone(connection, pending.commit, look_up=look_up)
             self._check_confirmed(connection)
-            again += self._settle_all([pending], [outcome])
+            again += self._settle_all([pending], [outcome], appended)
         return again
 
     def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -210,29 +212,37 @@ class GroupAppender:
             self._unconfirmed.discard(connection)
             raise UnconfirmedCommitError
 
-    async def _alone(self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool) -> Outcome:
+    async def _alone(
+        self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool
+    ) -> tuple[Outcome, Next | None]:
+        """The outcome of a commit, and its event if that is what somebody here waits for."""
+        last = None if look_up or len(commit.events) > 1 else self._bell.awaited
         try:
-            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
+            if last is not None:
+                return await self._appends.next_event(connection, commit, last, lock_timeout=LOCK_TIMEOUT)
+            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT), None
         except asyncpg.LockNotAvailableError:
-            return None
+            return None, None
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name not in _GUARDS:
-                return translated(error)
-            return None if look_up else await self._alone(connection, commit, look_up=True)
+            if error.constraint_name in _GUARDS:
+                return (None, None) if look_up else await self._alone(connection, commit, look_up=True)
+            return translated(error), None
         except asyncpg.PostgresError as error:
             if is_connection_lost(error):
                 raise
-            return translated(error)
+            return translated(error), None
 
-    def _settle_all(self, batch: list[Pending], outcomes: list[Outcome]) -> list[Pending]:
-        """Tell the callers. Returns those who must wait on, because their stream was locked."""
+    def _settle_all(
+        self, batch: list[Pending], outcomes: Sequence[Outcome], appended: Next | None = None
+    ) -> list[Pending]:
+        """Tell followers and callers. Returns those who must wait on, because their stream was locked."""
+        if any(isinstance(outcome, AppendResult) for outcome in outcomes):
+            self._bell.ring(appended)
         again: list[Pending] = []
-        appended = False
         now = asyncio.get_running_loop().time()
         for pending, outcome in zip(batch, outcomes, strict=True):
             pending.is_sent = False
             if isinstance(outcome, AppendResult):
-                appended = True
                 if not pending.future.done():
                     pending.future.set_result(outcome)
             elif isinstance(outcome, OptimisticConcurrencyError | EventIdReuseError):
@@ -244,8 +254,6 @@ class GroupAppender:
             else:
                 reason = f"stream {pending.commit.stream_id!r} was locked"
                 _refuse(pending, _given_up(pending, StoreOverloadedError(reason, self._timeout)))
-        if appended:
-            self._announce()
         return again
 
     async def _after_failure(self, batch: list[Pending], error: Exception) -> list[Pending]:

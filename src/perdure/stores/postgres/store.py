@@ -156,7 +156,7 @@ class PostgreSQLEventStore(EventStore):
             self.database,
             AppendQueue(**self._queue_limits, timeout=self._append_timeout),
             lanes=self._lanes,
-            announce=self._bell.ring,
+            bell=self._bell,
             timeout=self._append_timeout,
         )
         if not self.is_read_only:
