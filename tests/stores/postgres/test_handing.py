@@ -14,6 +14,7 @@ from perdure.log import Next, Page, Seen, Subscription
 from perdure.stores.postgres.failures import UnconfirmedCommitError
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.pooler import around
 from tests.stores.postgres.races import insert, notes, other_connection, until
 
 FIELDS = tuple(StoredEvent.__struct_fields__[:9])
@@ -180,7 +181,7 @@ async def test_what_no_standby_has_confirmed_is_not_handed_over(
     def unconfirmed(*_: object) -> None:
         raise UnconfirmedCommitError
 
-    async with PostgreSQLEventStore(database_url, append_timeout=0.2) as store:
+    async with PostgreSQLEventStore(database_url, direct_url=around(database_url), append_timeout=0.2) as store:
         await store.append_to_stream("note-1", NO_STREAM, notes("before"))
         _, coming = await following(store)
         monkeypatch.setattr(store.changes, "announce", lambda appended=None: handed.append(appended))
