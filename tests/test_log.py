@@ -213,7 +213,7 @@ async def test_who_waits_gets_the_next_event_without_a_look(busy_log: InMemoryEv
     assert busy_log.changes.awaited == last
 
     busy_log.changes.announce(Next(last, events[-2]))
-    assert (await coming, follower.position) == (events[-2], events[-2].global_position)
+    assert ((await coming).event_id, follower.position) == (events[-2].event_id, events[-2].global_position)
     page = await passed
     assert (page.events, page.position, filtered.position) == ([], events[-2].global_position, page.position)
     assert page.seen == Seen(events[-2].global_position, events[-2].event_id)
@@ -237,4 +237,18 @@ async def test_only_the_event_that_somebody_waits_for_is_handed_over(busy_log: I
     assert changes.awaited == Seen(2, second.event_id)
 
     changes.announce(Next(Seen(1, first.event_id), second))
-    assert await asyncio.gather(*waiting) == [second, None, None, None]
+    handed, *others = await asyncio.gather(*waiting)
+    assert (handed is not None and handed.event_id, others) == (second.event_id, [None, None, None])
+
+
+async def test_each_who_waits_gets_an_event_of_his_own(busy_log: InMemoryEventStore) -> None:
+    [first, second, *_] = await busy_log.read_all_events()
+    followers = [busy_log.subscribe(1, from_event_id=first.event_id) for _ in range(3)]
+    for follower in followers:
+        follower._log = Silent(busy_log.changes)
+    coming = [asyncio.create_task(anext(follower)) for follower in followers]
+    await asyncio.sleep(0)
+
+    busy_log.changes.announce(Next(Seen(1, first.event_id), second))
+    handed = await asyncio.gather(*coming)
+    assert len({id(stored.event) for stored in [second, *handed]}) == 4

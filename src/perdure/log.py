@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from copy import copy
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
@@ -100,7 +101,8 @@ class Changes:
         """Something was appended: wake everybody who waits; those whose next event it is get it."""
         self.count += 1
         for waiter, last in self._waiters.items():
-            _wake(waiter, appended.event if appended is not None and appended.last == last else None)
+            # A copy each, as if each had read it: what one handler does to the object that it gets, no other sees.
+            _wake(waiter, copy(appended.event) if appended is not None and appended.last == last else None)
         self._waiters.clear()
 
     async def wait(self, seen: int, timeout: float, last: Seen | None = None) -> StoredEvent | None:
