@@ -252,3 +252,26 @@ async def test_each_who_waits_gets_an_event_of_his_own(busy_log: InMemoryEventSt
     busy_log.changes.announce(Next(Seen(1, first.event_id), second))
     handed = await asyncio.gather(*coming)
     assert len({id(stored.event) for stored in [second, *handed]}) == 4
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_what_is_handed_to_who_is_cancelled_is_neither_lost_nor_doubled(
+    busy_log: InMemoryEventStore, turns: int
+) -> None:
+    [first, second, third, *_] = await busy_log.read_all_events()
+    follower = busy_log.subscribe(1, from_event_id=first.event_id)
+    follower._log = Silent(busy_log.changes)
+    coming = asyncio.create_task(anext(follower))
+    await asyncio.sleep(0)
+
+    busy_log.changes.announce(Next(Seen(1, first.event_id), second))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    coming.cancel()
+    await asyncio.wait([coming])
+    follower._log = busy_log
+
+    delivered = [] if coming.cancelled() else [coming.result()]
+    delivered += [await anext(follower) for _ in range(2 - len(delivered))]
+    assert [stored.event_id for stored in delivered] == [second.event_id, third.event_id]
+    assert coming.cancelled() == (turns == 0)

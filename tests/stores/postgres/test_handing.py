@@ -11,6 +11,7 @@ from perdure.commit import ANY, NO_STREAM
 from perdure.errors import LogDivergedError, OptimisticConcurrencyError, OutcomeUnknownError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import Next, Page, Seen, Subscription
+from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.failures import UnconfirmedCommitError
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -171,6 +172,30 @@ async def test_a_repeat_is_read_as_it_was_written_first(
     await store.append_to_stream("note-1", 1, [NewEvent(note, event_id=event_id) for note in notes("again")])
 
     assert (await coming).event.text == "first"
+
+
+async def test_what_was_written_when_its_answer_got_lost_is_read(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append_to_stream("note-1", NO_STREAM, notes("before"))
+    follower, coming = await following(store)
+    handed = list[Next | None]()
+    next_event, announce = Appends.next_event, store.changes.announce
+
+    async def lost(*args: Any, **settings: Any) -> None:
+        await next_event(*args, **settings)
+        raise ConnectionResetError("cut off")
+
+    def announced(appended: Next | None = None) -> None:
+        handed.append(appended)
+        announce(appended)
+
+    monkeypatch.setattr(Appends, "next_event", lost)
+    monkeypatch.setattr(store.changes, "announce", announced)
+    await store.append_to_stream("note-1", 1, notes("written once"))
+
+    assert ((await coming).event.text, follower.position, handed) == ("written once", 2, [None])
+    assert len(await store.read_all_events()) == 2
 
 
 async def test_what_no_standby_has_confirmed_is_not_handed_over(
