@@ -18,6 +18,7 @@ class Loading(Workload):
     key = "W3"
     title = "Load an aggregate"
     unit = "loads/s"
+    compares_cases = True
 
     def __init__(self, system: System, sizes: Sizes) -> None:
         super().__init__(system, sizes)
