@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.outcome import Measured
 from benchmarks.report.document import Document
@@ -58,6 +59,9 @@ def _plot(path: Path, workload: type[Workload], measured: Measured) -> Path:
         )
     if max(values) > _WIDE * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     is_long = max(map(len, cases)) > _LONG
     axes.set_xticks(range(len(cases)), cases, rotation=20 if is_long else 0, ha="right" if is_long else "center")
     axes.set_ylabel(workload.unit)
