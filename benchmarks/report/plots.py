@@ -62,7 +62,7 @@ def _plot(path: Path, workload: type[Workload], measured: Measured) -> Path:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    is_long = max(map(len, cases)) > _LONG
+    is_long = len(cases) > 1 and max(map(len, cases)) > _LONG
     axes.set_xticks(range(len(cases)), cases, rotation=20 if is_long else 0, ha="right" if is_long else "center")
     axes.set_ylabel(workload.unit)
     axes.set_title(f"{workload.key}: {workload.title}" + ("" if workload.is_rate else " (less is better)"), loc="left")
