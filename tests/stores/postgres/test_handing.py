@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -118,25 +118,25 @@ async def test_nothing_is_handed_over_in_another_log(
         await coming
 
 
-async def test_those_who_have_read_up_to_another_event_look_for_themselves(store: PostgreSQLEventStore) -> None:
+@pytest.mark.parametrize("other_id", [UUID(int=1), UUID(int=2**128 - 1)])
+async def test_those_who_have_read_up_to_another_event_look_for_themselves(
+    store: PostgreSQLEventStore, other_id: UUID
+) -> None:
+    # An append is made for who has read furthest. If his event isn't in the log, as the second one, all look.
     await store.append_to_stream("note-1", NO_STREAM, notes("a"))
     _, first = await following(store)
     _, second = await following(store)
-    other = asyncio.create_task(store.changes.wait(store.changes.count, 3600, Seen(1, uuid4())))
+    other = asyncio.create_task(store.changes.wait(store.changes.count, 3600, Seen(1, other_id)))
     nobody = asyncio.create_task(store.changes.wait(store.changes.count, 3600))
     await asyncio.sleep(0)
 
     await store.append_to_stream("note-1", 1, notes("b"))
     handed = {(await coming).event_id for coming in (first, second)}
-    # The furthest is the one that the append was made for: of two who know different events at a position, the one
-    # whose event isn't in the log may be it, and then all look.
     assert (len(handed), await other, await nobody) == (1, None, None)
 
 
 @pytest.mark.parametrize("last", [Seen(2**63 - 1, UUID(int=1)), Seen(0, UUID(int=1)), Seen(1, UUID(int=1))])
-async def test_whatever_somebody_waits_behind_an_append_is_written(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection, last: Seen
-) -> None:
+async def test_whatever_somebody_waits_behind_an_append_is_written(store: PostgreSQLEventStore, last: Seen) -> None:
     await store.append_to_stream("note-1", NO_STREAM, notes("a"))
     waiting = asyncio.create_task(store.changes.wait(store.changes.count, 3600, last))
     await asyncio.sleep(0)
