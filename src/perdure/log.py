@@ -170,7 +170,7 @@ class Subscription:
 
     _WAITS_AT_HEAD = (0.001, 0.25)
     """Seconds from one look to the next, at first and at most. What is appended is announced, unless that gets lost.
-    But whoever has just looked is quicker at it: by 0.3 ms, where an event comes every 20 ms."""
+    But whoever has just looked is quicker at it: by some 0.3 ms, where an event comes every 20 ms."""
     _WAITS_AT_GAP = (0.001, 0.02)
     """The same, where nobody announces that an append was rolled back."""
     _LONGEST_WAIT_FOR_DATABASE = 5.0
