@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, event
-from perdure.log import PAGE_SIZE, Changes, LogFilter, Next, Page, PageSize, Seen, Subscription
+from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen, Subscription
 from perdure.stores.memory import InMemoryEventStore
 
 
@@ -197,81 +196,3 @@ def test_pages_shrink_when_events_are_large_and_never_to_nothing() -> None:
     for _ in range(6):
         size.learn([stored(10)])
     assert size.limit == PAGE_SIZE
-
-
-async def test_who_waits_gets_the_next_event_without_a_look(busy_log: InMemoryEventStore) -> None:
-    events = await busy_log.read_all_events()
-    follower, filtered = (
-        busy_log.subscribe(events[-3].global_position, from_event_id=events[-3].event_id, category=category)
-        for category in (None, "other")
-    )
-    last = Seen(events[-3].global_position, events[-3].event_id)
-    for one in (follower, filtered):
-        one._log = Silent(busy_log.changes)
-    coming, passed = asyncio.create_task(anext(follower)), asyncio.create_task(filtered.next_page())
-    await asyncio.sleep(0)
-    assert busy_log.changes.awaited == last
-
-    busy_log.changes.announce(Next(last, events[-2]))
-    assert ((await coming).event_id, follower.position) == (events[-2].event_id, events[-2].global_position)
-    page = await passed
-    assert (page.events, page.position, filtered.position) == ([], events[-2].global_position, page.position)
-    assert page.seen == Seen(events[-2].global_position, events[-2].event_id)
-
-
-class Silent(NamedTuple):
-    """A log in which nothing is found: all that comes is handed over."""
-
-    changes: Changes
-
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        return Page([], from_position)
-
-
-async def test_only_the_event_that_somebody_waits_for_is_handed_over(busy_log: InMemoryEventStore) -> None:
-    changes = busy_log.changes
-    [first, second, *_] = await busy_log.read_all_events()
-    places = [Seen(1, first.event_id), Seen(1, UUID(int=1)), Seen(2, second.event_id), None]
-    waiting = [asyncio.create_task(changes.wait(changes.count, 3600, place)) for place in places]
-    await asyncio.sleep(0)
-    assert changes.awaited == Seen(2, second.event_id)
-
-    changes.announce(Next(Seen(1, first.event_id), second))
-    handed, *others = await asyncio.gather(*waiting)
-    assert (handed is not None and handed.event_id, others) == (second.event_id, [None, None, None])
-
-
-async def test_each_who_waits_gets_an_event_of_his_own(busy_log: InMemoryEventStore) -> None:
-    [first, second, *_] = await busy_log.read_all_events()
-    followers = [busy_log.subscribe(1, from_event_id=first.event_id) for _ in range(3)]
-    for follower in followers:
-        follower._log = Silent(busy_log.changes)
-    coming = [asyncio.create_task(anext(follower)) for follower in followers]
-    await asyncio.sleep(0)
-
-    busy_log.changes.announce(Next(Seen(1, first.event_id), second))
-    handed = await asyncio.gather(*coming)
-    assert len({id(stored.event) for stored in [second, *handed]}) == 4
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2])
-async def test_what_is_handed_to_who_is_cancelled_is_neither_lost_nor_doubled(
-    busy_log: InMemoryEventStore, turns: int
-) -> None:
-    [first, second, third, *_] = await busy_log.read_all_events()
-    follower = busy_log.subscribe(1, from_event_id=first.event_id)
-    follower._log = Silent(busy_log.changes)
-    coming = asyncio.create_task(anext(follower))
-    await asyncio.sleep(0)
-
-    busy_log.changes.announce(Next(Seen(1, first.event_id), second))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    coming.cancel()
-    await asyncio.wait([coming])
-    follower._log = busy_log
-
-    delivered = [] if coming.cancelled() else [coming.result()]
-    delivered += [await anext(follower) for _ in range(2 - len(delivered))]
-    assert [stored.event_id for stored in delivered] == [second.event_id, third.event_id]
-    assert coming.cancelled() == (turns == 0)

@@ -8,7 +8,6 @@ import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from copy import copy
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
@@ -78,55 +77,38 @@ class Page(NamedTuple):
     """The event at `position`, where that isn't the last of `events`."""
 
 
-class Next(NamedTuple):
-    """An event that follows another in the log without a gap: nothing can come in between any more."""
-
-    last: Seen
-    event: StoredEvent
-
-
 class Changes:
     """Wakes those who follow the log in this process."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._waiters: dict[asyncio.Future[StoredEvent | None], Seen | None] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
 
-    @property
-    def awaited(self) -> Seen | None:
-        """The event whose next one somebody waits for: that of who has read furthest. None: nobody does."""
-        return max(filter(None, self._waiters.values()), default=None)
-
-    def announce(self, appended: Next | None = None) -> None:
-        """Something was appended: wake everybody who waits; those whose next event it is get it."""
+    def announce(self) -> None:
+        """Something was appended: wake everybody who waits."""
         self.count += 1
-        for waiter, last in self._waiters.items():
-            # A copy each, as if each had read it: what one handler does to the object that it gets, no other sees.
-            _wake(waiter, copy(appended.event) if appended is not None and appended.last == last else None)
+        for waiter in self._waiters:
+            _wake(waiter)
         self._waiters.clear()
 
-    async def wait(self, seen: int, timeout: float, last: Seen | None = None) -> StoredEvent | None:
-        """Return once `count` is beyond `seen`, or after `timeout` seconds.
-
-        Returns:
-            The event that follows `last` in the log, if it was announced; else None, and the log must be looked at.
-        """
+    async def wait(self, seen: int, timeout: float) -> None:
+        """Return once `count` is beyond `seen`, or after `timeout` seconds."""
         if self.count != seen:
-            return None
+            return
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[StoredEvent | None] = loop.create_future()
+        waiter: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(timeout, _wake, waiter)
-        self._waiters[waiter] = last
+        self._waiters.add(waiter)
         try:
-            return await waiter
+            await waiter
         finally:
             timer.cancel()
-            self._waiters.pop(waiter, None)
+            self._waiters.discard(waiter)
 
 
-def _wake(waiter: asyncio.Future[StoredEvent | None], event: StoredEvent | None = None) -> None:
+def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_result(event)
+        waiter.set_result(None)
 
 
 class PageSize:
@@ -253,11 +235,7 @@ class Subscription:
                 return page
             shortest, longest = self._WAITS_AT_GAP if page.held_back else self._WAITS_AT_HEAD
             wait = min(max(wait, shortest), longest)
-            appended = await self._log.changes.wait(seen, min(wait, remaining), self._seen)
-            if appended is not None:
-                page = self._page_of(appended)
-                self._move_to(page)
-                return page
+            await self._log.changes.wait(seen, min(wait, remaining))
             wait = 0.0 if self._log.changes.count != seen else wait * 2
 
     async def _look(self, limit: int) -> Page:
@@ -267,13 +245,6 @@ class Subscription:
         if page is not None and self.position < page.position and len(page.events) <= limit:
             return page
         return await self._read(limit)
-
-    def _page_of(self, appended: StoredEvent) -> Page:
-        """The page that a look at the log would find, at the least."""
-        position = appended.global_position
-        if self._where.matches(appended):
-            return Page([appended], position)
-        return Page([], position, seen=Seen(position, appended.event_id))
 
     async def _look_ahead(self) -> Page | None:
         with suppress(PerdureError):  # whatever is wrong will be so when the page is asked for

@@ -98,7 +98,7 @@ class NeverTells(InMemoryEventStore):
         return subscription
 
 
-async def _sleep_forever(seen: int, timeout: float, last: Seen | None = None) -> None:
+async def _sleep_forever(seen: int, timeout: float) -> None:
     await asyncio.Event().wait()
 
 

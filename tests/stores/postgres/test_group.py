@@ -325,7 +325,7 @@ async def test_a_commit_whose_stream_is_locked_holds_back_the_later_ones_of_the_
         async def refused_once(to: Any, commit: Any, *, look_up: bool) -> Any:
             if not refused:
                 refused.append(commit)
-                return None, None
+                return None
             return await alone(to, commit, look_up=look_up)
 
         monkeypatch.setattr(store._group, "_alone", refused_once)
@@ -500,7 +500,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
             tries.append(settings["look_up"])
             if len(tries) == 1:
                 raise ConnectionResetError("cut off")
-            return refusal, None
+            return refusal
 
         monkeypatch.setattr(store._group, "_alone", lost_then_refused)
         with pytest.raises(OutcomeUnknownError) as unknown:

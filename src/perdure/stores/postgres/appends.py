@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,6 @@ from msgspec.structs import astuple
 
 from perdure.commit import AppendResult, Commit, CommitGroup, EncodedEvent, ExpectedVersion, StreamState
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
-from perdure.log import Next, Seen
 from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.statements import Statements
 
@@ -24,7 +22,6 @@ BUSY: Final = 4
 _SEPARATOR = "\x1f"
 """Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _digits = int.__repr__  # unlike str(), it shows members of an enumeration as numbers, too
 
 _STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
@@ -73,20 +70,6 @@ class Appends:
             self._sql["append_event"], *_columns_of_event(commit, event), lock_timeout
         )
         return _answer(commit, status, version, positions)
-
-    async def next_event(
-        self, connection: Connection, commit: Commit, last: Seen, *, lock_timeout: str
-    ) -> tuple[Answer, Next | None]:
-        """Append a commit of one event, and tell how it is stored if it follows the event `last` in the log."""
-        [event] = commit.events
-        status, version, *positions, recorded_at = await connection.fetchval(
-            self._sql["append_next_event"], *_columns_of_event(commit, event), lock_timeout, *last
-        )
-        answer = _answer(commit, status, version, positions)
-        if recorded_at is None:
-            return answer, None
-        time = _EPOCH + timedelta(microseconds=recorded_at)
-        return answer, Next(last, event.stored(commit.stream_id, version, positions[0], time))
 
     async def many(
         self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes, Next, Seen
+from perdure.log import Changes
 from perdure.observation import keys
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
@@ -76,18 +76,9 @@ class Bell:
             self._listener = asyncio.create_task(self._keep_listening(), name="perdure bell listener")
             self._tasks.append(self._listener)
 
-    @property
-    def awaited(self) -> Seen | None:
-        """The event whose next one somebody in this process waits for. See `Changes.awaited`."""
-        return self._changes.awaited
-
-    def ring(self, appended: Next | None = None) -> None:
-        """Wake the followers: those of this process at once, the others within a few milliseconds.
-
-        Args:
-            appended: what was appended, if it is the next event for somebody in this process.
-        """
-        self._changes.announce(appended)
+    def ring(self) -> None:
+        """Wake the followers: those of this process at once, the others within a few milliseconds."""
+        self._changes.announce()
         self._quiet.clear()
         self._rung.set()
 

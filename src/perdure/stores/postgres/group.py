@@ -25,7 +25,6 @@ from perdure.errors import (
     StoreOverloadedError,
 )
 from perdure.errors.copying import copied
-from perdure.log import Next
 from perdure.observation import AppendBatch, keys, tell
 from perdure.stores.postgres.appends import Appends, Outcome
 from perdure.stores.postgres.bell import Bell
@@ -196,11 +195,9 @@ class GroupAppender:
         for pending in batch:
             # Behind a commit that must be tried again, those of the same stream wait: order is promised.
             is_blocked = bool(again) and again[-1].commit.stream_id == pending.commit.stream_id
-            outcome = appended = None
-            if not is_blocked:
-                outcome, appended = await self._alone(connection, pending.commit, look_up=look_up)
+            outcome = None if is_blocked else await self._alone(connection, pending.commit, look_up=look_up)
             self._check_confirmed(connection)
-            again += self._settle_all([pending], [outcome], appended)
+            again += self._settle_all([pending], [outcome])
         return again
 
     def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -212,32 +209,24 @@ class GroupAppender:
             self._unconfirmed.discard(connection)
             raise UnconfirmedCommitError
 
-    async def _alone(
-        self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool
-    ) -> tuple[Outcome, Next | None]:
-        """The outcome of a commit, and its event if that is what somebody here waits for."""
-        last = None if look_up or len(commit.events) > 1 else self._bell.awaited
+    async def _alone(self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool) -> Outcome:
         try:
-            if last is not None:
-                return await self._appends.next_event(connection, commit, last, lock_timeout=LOCK_TIMEOUT)
-            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT), None
+            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
         except asyncpg.LockNotAvailableError:
-            return None, None
+            return None
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name in _GUARDS:
-                return (None, None) if look_up else await self._alone(connection, commit, look_up=True)
-            return translated(error), None
+                return None if look_up else await self._alone(connection, commit, look_up=True)
+            return translated(error)
         except asyncpg.PostgresError as error:
             if is_connection_lost(error):
                 raise
-            return translated(error), None
+            return translated(error)
 
-    def _settle_all(
-        self, batch: list[Pending], outcomes: Sequence[Outcome], appended: Next | None = None
-    ) -> list[Pending]:
+    def _settle_all(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> list[Pending]:
         """Tell followers and callers. Returns those who must wait on, because their stream was locked."""
         if any(isinstance(outcome, AppendResult) for outcome in outcomes):
-            self._bell.ring(appended)
+            self._bell.ring()
         again: list[Pending] = []
         now = asyncio.get_running_loop().time()
         for pending, outcome in zip(batch, outcomes, strict=True):
