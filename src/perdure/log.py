@@ -112,18 +112,23 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class PageSize:
-    """How many events to read at once: few at first, more as long as they are small, so that memory stays bounded."""
+    """How many events to read at once: few at first, more as long as they are small, so that memory stays bounded.
+
+    Args:
+        most: how many at most.
+    """
 
     _BYTES = 4 * 1024 * 1024
 
-    def __init__(self) -> None:
-        self.limit = 128
+    def __init__(self, most: int = PAGE_SIZE) -> None:
+        self._most = most
+        self.limit = min(128, most)
 
     def learn(self, events: Sequence[StoredEvent]) -> None:
         """Fit the limit to the size of the events that were read."""
         if events:
             size = sum([len(stored.event_data) for stored in events]) / len(events)
-            self.limit = max(1, min(PAGE_SIZE, self.limit * 4, int(self._BYTES / (size + 1))))
+            self.limit = max(1, min(self._most, self.limit * 4, int(self._BYTES / (size + 1))))
 
 
 class Log(Protocol):
@@ -147,7 +152,14 @@ class Subscription:
     """Follows the log: an async iterator over events, made by `EventStore.subscribe`.
 
     Attributes:
-        position: everything up to here was delivered or doesn't match the filter.
+        page_size: How many events it reads at once.
+
+    Example:
+        checkpoint = 0
+        subscription = store.subscribe(checkpoint)
+        async for stored in subscription:
+            await handle(stored)
+            checkpoint = subscription.position
     """
 
     _WAITS_AT_HEAD = (0.001, 0.25)
@@ -161,33 +173,47 @@ class Subscription:
     those who append to it."""
 
     def __init__(self, log: Log, position: int, event_id: UUID | None, where: LogFilter) -> None:
-        self.position = position
+        self.page_size = PageSize()
         self._log = log
+        self._delivered = self._reached = position
+        """The last event that was delivered; and up to where pages were read."""
         self._where = where
         self._seen = None if event_id is None else Seen(position, event_id)
         self._ready: deque[StoredEvent] = deque()
-        self._size = PageSize()
         self._is_waiting = False
         self._nothing_matched = False
         self._ahead: asyncio.Task[Page | None] | None = None
-        """Reads the page that follows `position`."""
+        """Reads the page after those that were read."""
+
+    @property
+    def position(self) -> int:
+        """Where to subscribe again to lose and repeat nothing, whenever and however often that is done.
+
+        It is the position of the last event that was delivered. Once no event that was read waits for delivery, it may
+        be further on, beyond events that the filter passed over. Store it after an event is handled, never before.
+        """
+        return self._delivered if self._ready else self._reached
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StoredEvent:
         while not self._ready:
-            limit = self._size.limit
+            limit = self.page_size.limit
             page = await self.next_page(limit)
             self._ready.extend(page.events)
             if len(page.events) == limit:
                 # While these are handled, the server finds the next ones.
                 self._ahead = asyncio.create_task(self._look_ahead(), name="perdure subscription, reading ahead")
                 await asyncio.sleep(0)  # lets the task send its request: who handles events may not wait for anything
-        return self._ready.popleft()
+        stored = self._ready.popleft()
+        self._delivered = stored.global_position
+        return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
         """The next page as soon as there is one, waiting out lost connections. It may hold no event that matches.
+
+        Its events count as delivered. It begins with those that were read but not iterated over yet.
 
         Args:
             limit: how many events at most.
@@ -204,11 +230,19 @@ class Subscription:
         check_count("limit", limit, 1)
         if patience is not None:
             check_seconds("patience", patience)
+        if self._ready:
+            return self._rest(limit)
         self._is_waiting = True
         try:
             return await self._next_page(limit, patience)
         finally:
             self._is_waiting = False
+
+    def _rest(self, limit: int) -> Page:
+        """What was read already and waits."""
+        events = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        self._delivered = events[-1].global_position
+        return Page(events, self.position)
 
     async def _next_page(self, limit: int, patience: float | None) -> Page:
         now = asyncio.get_running_loop().time
@@ -224,11 +258,11 @@ class Subscription:
                 if patience is not None:
                     raise
                 wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
-                told = keys(error, operation="follow", pause=wait, global_position=self.position)
+                told = keys(error, operation="follow", pause=wait, global_position=self._reached)
                 logger.warning("following the log: %s; next try in %.2f s", error, wait, extra=told)
                 await asyncio.sleep(wait)
                 continue
-            if page.position > self.position:
+            if page.position > self._reached:
                 self._move_to(page)
                 return page
             if (remaining := end - now()) <= 0:
@@ -239,25 +273,25 @@ class Subscription:
             wait = 0.0 if self._log.changes.count != seen else wait * 2
 
     async def _look(self, limit: int) -> Page:
-        """What follows `position` now; what was read ahead, if that is there."""
+        """What follows now; what was read ahead, if that is there."""
         ahead, self._ahead = self._ahead, None
         page = None if ahead is None else await ahead
-        if page is not None and self.position < page.position and len(page.events) <= limit:
+        if page is not None and self._reached < page.position and len(page.events) <= limit:
             return page
         return await self._read(limit)
 
     async def _look_ahead(self) -> Page | None:
         with suppress(PerdureError):  # whatever is wrong will be so when the page is asked for
-            return await self._read(self._size.limit)
+            return await self._read(self.page_size.limit)
         return None
 
     async def _read(self, limit: int) -> Page:
         # Each page sees that the log is known: the server may be another one than before, which holds less.
-        return await self._log.log_page(self.position, limit, self._where, self._seen)
+        return await self._log.log_page(self._reached, limit, self._where, self._seen)
 
     def _move_to(self, page: Page) -> None:
-        self.position = page.position
-        self._size.learn(page.events)
+        self._reached = page.position
+        self.page_size.learn(page.events)
         self._nothing_matched = not page.events
         if page.events:
             self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)

@@ -89,6 +89,21 @@ class ReadsFromOnwards(InMemoryEventStore):
         return page if page.position > from_position else Page(page.events, from_position)
 
 
+class RunsAhead(InMemoryEventStore):
+    """Counts what was read as delivered."""
+
+    def subscribe(self, *arguments: Any, **settings: Any) -> Subscription:
+        subscription = super().subscribe(*arguments, **settings)
+        subscription.__class__ = _AheadOfItself
+        return subscription
+
+
+class _AheadOfItself(Subscription):
+    @property
+    def position(self) -> int:
+        return self._reached
+
+
 class NeverTells(InMemoryEventStore):
     """Doesn't wake those who follow, who then don't look for themselves either."""
 

@@ -20,6 +20,7 @@ BROKEN = {
     "ConflictsBeforeIds": {"repeating_an_append", "ids_of_another_append", "many_times_at_once"},
     "CommitsLate": {"misses_nothing"},
     "ReadsFromOnwards": {"strictly_after_a_position"},
+    "RunsAhead": {"position_is_a_checkpoint"},
     "NeverTells": {"catches_up_and_then_is_told"},
     "IgnoresFilters": {"by_category_and_type", "look_for_certain_events"},
     "ReadsBackwardsFromOnwards": {"a_stream_is_read_backwards", "the_log_is_read_backwards"},

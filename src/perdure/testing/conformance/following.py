@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from perdure.commit import ANY
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, Subscription
+from perdure.log import PAGE_SIZE, PageSize, Subscription
 from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
 
 PATIENCE = 10.0
 """Seconds until an event that doesn't come counts as lost."""
+
+FILTERS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"category": "note"},
+    {"category": "other"},
+    {"event_types": [Counted]},
+    {"category": "note", "event_types": [Noted]},
+    {"category": "none"},
+)
+_FOR_FIXTURES: Final = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
+"""All examples of a test share one store, and stores take their time."""
 
 
 async def take(subscription: Subscription, count: int) -> list[StoredEvent]:
@@ -94,6 +109,49 @@ class Following:
                 await take(store.subscribe(position, from_event_id=expected), 1)
             error = diverged.value
             assert (error.global_position, error.expected, error.found) == (position, expected, found)
+
+    @settings(deadline=None, suppress_health_check=_FOR_FIXTURES)
+    @given(
+        start=st.integers(0, 25),
+        lives=st.lists(st.tuples(st.integers(0, 8), st.sampled_from([1, 2, 3, 5, 100])), max_size=5),
+        where=st.sampled_from(FILTERS),
+    )
+    async def test_a_position_is_a_checkpoint(
+        self, store: EventStore, start: int, lives: list[tuple[int, int]], where: dict[str, Any]
+    ) -> None:
+        """Each life follows from where the one before stood, and stops somewhere."""
+        for category in ("note", "other", "note"):
+            await store.append_to_stream(f"{category}-1", ANY, [*notes("a", "b"), Counted(number=1)])
+        ids = {one.global_position: one.event_id for one in await store.read_all_events()}
+        position = [0, *ids][start % (len(ids) + 1)]
+        expected = positions(await store.read_all_events(position, **where))
+        delivered: list[int] = []
+        for count, size in [*lives, (len(expected), 4)]:
+            # The checkpoint names its event where it stands at one, as it always should.
+            follower = store.subscribe(position, from_event_id=ids.get(position), **where)
+            follower.page_size = PageSize(size)
+            for _ in range(min(count, len(expected) - len(delivered))):
+                delivered += positions(await take(follower, 1))
+                assert expected[: bisect_right(expected, follower.position)] == delivered
+            position = follower.position
+
+        assert delivered == expected
+        follower = store.subscribe(position, **where)
+        page = await follower.next_page(patience=0)
+        assert (page.events, page.position) == ([], follower.position)
+        await store.append_to_stream("note-1", ANY, notes("later"))
+        later = await store.subscribe(follower.position, category="note").next_page()
+        assert texts(later.events) == ["later"]
+
+    async def test_a_page_begins_with_what_was_not_iterated_over(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes(*"abcde"))
+        follower = store.subscribe()
+        assert texts(await take(follower, 1)) == ["a"]
+
+        first, second = await follower.next_page(2), await follower.next_page(limit=100)
+        assert (texts(first.events), texts(second.events)) == (["b", "c"], ["d", "e"])
+        assert first.position == first.events[-1].global_position
+        assert follower.position == second.position == second.events[-1].global_position
 
     async def test_a_follower_that_is_cancelled_can_go_on(self, store: EventStore) -> None:
         follower = store.subscribe()
