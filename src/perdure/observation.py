@@ -289,6 +289,8 @@ class Keys(TypedDict, total=False):
     attempts: int
     pause: float
     """Seconds until the next try."""
+    outage: float
+    """Seconds that an outage lasted."""
 
 
 def keys(error: BaseException | None = None, **known: Unpack[Keys]) -> dict[str, object]:

@@ -197,5 +197,6 @@ ATTRIBUTES: Final = {
     "perdure.event_type": "The type of that event",
     "perdure.appends": "How many appends it is about",
     "perdure.pause": "Seconds until the next try",
+    "perdure.outage": "Seconds that an outage lasted",
 }
 """What spans, metrics and log records tell, under one name each."""
