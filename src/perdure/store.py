@@ -279,7 +279,7 @@ class EventStore(ABC):
     ) -> Subscription:
         """Follow the log from a position: first what is there, then what is appended, as it comes.
 
-        It never ends by itself: a lost connection is waited out. `Subscription.position` is where to go on after a restart.
+        It never ends by itself: a lost connection is waited out. `Subscription.position` is its checkpoint.
 
         Args:
             from_position: where to begin; 0 is the beginning.
