@@ -26,9 +26,9 @@ from perdure.observation import (
 from perdure.projections.standing import tell_standing
 from perdure.projections.status import ProjectionStatus
 from perdure.repository import Repository, RetryConfig, execute_all
-from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.transaction import Transaction
 from tests.observing import Recorder, observed
 
 

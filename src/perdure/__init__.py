@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import DatabaseError as DatabaseError
+    from perdure.errors import DeadlockError as DeadlockError
     from perdure.errors import DomainError as DomainError
     from perdure.errors import DuplicateEventTypeError as DuplicateEventTypeError
     from perdure.errors import EmbeddedServerError as EmbeddedServerError
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
+    from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
@@ -118,11 +120,12 @@ if TYPE_CHECKING:
     from perdure.repository import save_all as save_all
     from perdure.store import EventStore as EventStore
     from perdure.store import StoredType as StoredType
-    from perdure.store import Transaction as Transaction
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
+    from perdure.stores.postgres.joined_transaction import JoinedTransaction as JoinedTransaction
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
     from perdure.stores.postgres.transaction import PostgreSQLTransaction as PostgreSQLTransaction
+    from perdure.transaction import Transaction as Transaction
 
 _MODULES = {
     "ANY": "commit",
@@ -141,6 +144,7 @@ _MODULES = {
     "ChildTable": "projection",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
+    "DeadlockError": "errors",
     "Decider": "decider",
     "DeciderRepository": "repository",
     "DomainError": "errors",
@@ -161,6 +165,7 @@ _MODULES = {
     "InlineProjections": "projections.inline.store",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
+    "JoinedTransaction": "stores.postgres.joined_transaction",
     "LiveProjection": "projections.live",
     "LockHolder": "errors",
     "LogDivergedError": "errors",
@@ -208,7 +213,8 @@ _MODULES = {
     "SwitchBlockedError": "errors",
     "TableDifference": "projections.verifying",
     "TableProjection": "projection",
-    "Transaction": "store",
+    "Transaction": "transaction",
+    "TransactionEndedError": "errors",
     "TransactionError": "errors",
     "UnknownBuildError": "errors",
     "UnknownEventTypeError": "errors",
@@ -254,6 +260,7 @@ __all__ = [
     "ChildTable",
     "ConfigurationError",
     "DatabaseError",
+    "DeadlockError",
     "Decider",
     "DeciderRepository",
     "DomainError",
@@ -274,6 +281,7 @@ __all__ = [
     "InlineProjections",
     "InvalidArgumentError",
     "InvalidStreamIdError",
+    "JoinedTransaction",
     "LiveProjection",
     "LockHolder",
     "LogDivergedError",
@@ -320,6 +328,7 @@ __all__ = [
     "TableDifference",
     "TableProjection",
     "Transaction",
+    "TransactionEndedError",
     "TransactionError",
     "UnknownBuildError",
     "UnknownEventTypeError",

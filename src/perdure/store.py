@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, Unpack
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from perdure.causation import CausedEvent, caused_events
-from perdure.checks import LARGEST_COUNT, check_count, check_function, check_instance, checked_id
+from perdure.checks import LARGEST_COUNT, check_count, check_instance, checked_id
 from perdure.commit import (
     PAYLOAD_LIMIT,
     AppendResult,
@@ -37,6 +37,7 @@ from perdure.log import (
 )
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.snapshot import Snapshot
+from perdure.transaction import Transaction
 
 
 class StoredType(msgspec.Struct, frozen=True):
@@ -55,24 +56,6 @@ class StoredType(msgspec.Struct, frozen=True):
     count: int
     first_position: int
     last_position: int
-
-
-class Transaction:
-    """A transaction of the caller's in which appends take part. Made by `EventStore.transaction`."""
-
-    def __init__(self) -> None:
-        self._after_commit: list[Callable[[], None]] = []
-
-    def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call this once the transaction is committed; never when it is rolled back."""
-        check_function("callback", callback)
-        self._after_commit.append(callback)
-
-    async def __aenter__(self) -> Self:
-        raise UnsupportedOperationError(f"{type(self).__name__} can't be begun")
-
-    async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
-        raise UnsupportedOperationError(f"{type(self).__name__} can't be ended")
 
 
 class EventStore(ABC):
@@ -296,7 +279,7 @@ class EventStore(ABC):
             check_instance("from_event_id", from_event_id, UUID)
         return Subscription(self, from_position, from_event_id, make_filter(category, event_types))
 
-    def transaction(self, connection: Any = None) -> Transaction:  # noqa: ARG002 - for stores that have one
+    def transaction(self, connection: Any = None, *, commit: Any = "store") -> Transaction:  # noqa: ARG002 - for stores that have one
         """A transaction in which appends take part. Only stores on a database have one."""
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
 

@@ -153,10 +153,25 @@ STORE: Final[Table] = {
                     (InvalidArgumentError, UnsupportedOperationError),
                     "connection",
                 )
-            ]
+            ],
+            "commit": [
+                refused(
+                    [None, 5, True, "", "Caller", b"caller", [], {}, Nameless()],
+                    (InvalidArgumentError, UnsupportedOperationError),
+                    "transaction",
+                ),
+                refused(["caller"], (InvalidArgumentError, UnsupportedOperationError), "connection"),
+            ],
         },
     ),
     "Transaction.after_commit": Call(lambda _: {"callback": print}, {"callback": [refused(NOT_A_FUNCTION)]}),
+    "Transaction.when_settled": Call(
+        lambda _: {"event_ids": [AN_ID], "callback": print},
+        {
+            "event_ids": [refused([*NOT_A_LIST, *[[bad] for bad in NOT_A_UUID]])],
+            "callback": [refused(NOT_A_FUNCTION)],
+        },
+    ),
     "EventStore.read_event": Call(lambda _: {"event_id": AN_ID}, {"event_id": [refused(NOT_A_UUID)]}),
     "EventStore.stored_types": NO_ARGUMENTS,
     "EventStore.sample_events": Call(

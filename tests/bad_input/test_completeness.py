@@ -24,6 +24,7 @@ MADE_BY_PERDURE: Final = {
     "EventMetadata",
     "EventStore",
     "EvolutionReport",
+    "JoinedTransaction",
     "LockHolder",
     "Outcome",
     "ParkedEvent",

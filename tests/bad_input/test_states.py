@@ -23,7 +23,13 @@ from tests.bad_input.all_calls import ON_A_STORE
 from tests.bad_input.checking import content, outcome, seed
 from tests.bad_input.world import Noted, World, written
 
-MADE_WITHOUT_IT = {"DeciderRepository", "EventStore.encode", "Repository", "Transaction.after_commit"}
+MADE_WITHOUT_IT = {
+    "DeciderRepository",
+    "EventStore.encode",
+    "Repository",
+    "Transaction.after_commit",
+    "Transaction.when_settled",
+}
 """Calls that only name the store, or need none."""
 CALLS = {name: call for name, call in ON_A_STORE.items() if name not in MADE_WITHOUT_IT}
 
@@ -87,7 +93,9 @@ async def test_a_forked_process_is_told_and_the_parent_goes_on(store: PostgreSQL
 async def test_a_transaction_outside_its_block_is_told(store: PostgreSQLEventStore) -> None:
     async with store.transaction() as ended:
         pass
-    for tx in (ended, store.transaction()):
+    async with store.database.connection() as connection:
+        joined = store.transaction(connection, commit="caller")
+    for tx in (ended, store.transaction(), joined):
         world = World(store)
         for name in ("EventStore.append_to_stream", "EventStore.append_to_streams", "Repository.save", "save_all"):
             call = ON_A_STORE[name]

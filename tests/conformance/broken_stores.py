@@ -13,9 +13,10 @@ from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.snapshot import Snapshot
-from perdure.store import StoredType, Transaction
+from perdure.store import StoredType
 from perdure.stores.memory import InMemoryEventStore
 from perdure.testing.conformance import EventStoreConformance
+from perdure.transaction import Transaction
 
 
 class SoundStore(InMemoryEventStore):

@@ -11,9 +11,10 @@ import asyncpg
 
 from perdure.commit import AppendResult, Commit
 from perdure.projections.operations import ProjectionOperations
-from perdure.store import EventStore, Transaction
+from perdure.store import EventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Report, Tally, Workload, check, read_rows
+from perdure.transaction import Transaction
 from tests.cluster import Server, Servers
 
 WRITERS = 16

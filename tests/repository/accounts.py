@@ -21,7 +21,7 @@ from perdure import (
     handles,
 )
 from perdure.commit import Commit
-from perdure.store import Transaction
+from perdure.transaction import Transaction
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
 

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from perdure import AppendResult, OptimisticConcurrencyError, PostgreSQLEventStore, Repository, RetryConfig
+from perdure import AppendResult, OptimisticConcurrencyError, PostgreSQLEventStore, Repository, RetryConfig, save_all
+from perdure.commit import CommitGroup
+from perdure.transaction import Transaction
 from tests.repository.accounts import Account
 
 
@@ -90,3 +92,66 @@ async def test_what_a_savepoint_took_back_is_written_by_the_next_save(
         await accounts.save(account, tx=tx)
 
     assert (await accounts.get("1")).owner == "ann"
+
+
+async def test_what_a_savepoint_took_back_is_uncommitted_after_the_commit_too(
+    store: PostgreSQLEventStore, accounts: Repository[Account]
+) -> None:
+    account = Account("1")
+    account.open("ann")
+    async with store.transaction() as tx:
+        with pytest.raises(ZeroDivisionError):
+            async with tx.connection.transaction():
+                await accounts.save(account, tx=tx)
+                raise ZeroDivisionError
+
+    assert (account.committed_version, len(account.uncommitted_events)) == (0, 1)
+    account.deposit(1)
+    await accounts.save(account)
+    assert (await accounts.get("1")).balance == 1
+
+
+async def test_what_a_savepoint_took_back_of_several_saves_is_uncommitted_and_the_rest_is_not(
+    store: PostgreSQLEventStore, accounts: Repository[Account]
+) -> None:
+    ann, bob = Account("ann"), Account("bob")
+    ann.open("ann")
+    bob.open("bob")
+    async with store.transaction() as tx:
+        await save_all(store, [ann, bob], tx=tx)
+        ann.deposit(1)
+        bob.deposit(2)
+        with pytest.raises(ZeroDivisionError):
+            async with tx.connection.transaction():
+                await save_all(store, [ann, bob], tx=tx)
+                raise ZeroDivisionError
+        await accounts.save(bob, tx=tx)
+
+    assert [(one.committed_version, len(one.uncommitted_events)) for one in (ann, bob)] == [(1, 1), (2, 0)]
+    await save_all(store, [ann, bob])
+    assert [(await accounts.get(name)).balance for name in ("ann", "bob")] == [1, 2]
+
+
+async def test_after_a_rollback_several_aggregates_are_saved_by_one_append(
+    store: PostgreSQLEventStore, accounts: Repository[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = Account("ann"), Account("bob")
+    ann.open("ann")
+    bob.open("bob")
+    with pytest.raises(ZeroDivisionError):
+        async with store.transaction() as tx:
+            await save_all(store, [ann, bob], tx=tx)
+            raise ZeroDivisionError
+    groups: list[list[str]] = []
+    append_group = PostgreSQLEventStore.append_group
+
+    async def note(self: PostgreSQLEventStore, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        groups.append([commit.stream_id for commit in group.commits])
+        return await append_group(self, group, tx)
+
+    monkeypatch.setattr(PostgreSQLEventStore, "append_group", note)
+    async with store.transaction() as tx:
+        await save_all(store, [ann, bob], tx=tx)
+
+    assert groups == [["account-ann", "account-bob"]]
+    assert (await accounts.get("bob")).owner == "bob"

@@ -27,7 +27,7 @@ from perdure import (
     save_all,
 )
 from perdure.commit import CommitGroup
-from perdure.store import Transaction
+from perdure.transaction import Transaction
 from tests.repository.accounts import AT_ONCE
 
 
@@ -237,7 +237,7 @@ async def test_a_value_that_cant_be_encoded_is_not_written(store: Faulty, ann: P
 
     assert await amounts(store) == []
     assert counts(ann, bob) == [1, 1]
-    assert ann.uncommitted.sent == 0
+    assert ann.uncommitted.sent == []
 
 
 async def test_bad_arguments_are_refused(store: Faulty, purses: Repository[Purse], ann: Purse, limit: Limit) -> None:
@@ -382,8 +382,7 @@ async def test_in_a_transaction_events_count_as_committed_once_that_is(store: Fa
     assert counts(ann, bob) == [2, 2]
     assert set(store.transactions) == {tx}
 
-    for callback in tx._after_commit:
-        callback()
+    tx._confirm()
 
     assert counts(ann, bob) == [0, 0]
     assert await amounts(store) == [-10, 10, -10, 10]

@@ -249,7 +249,7 @@ async def test_a_store_that_wrote_nothing_for_sure_is_not_tried_again(
         await accounts.save_with_retry(account)
 
     assert pauses == []
-    assert account.uncommitted.sent == 0
+    assert account.uncommitted.sent == []
 
 
 @pytest.mark.parametrize("fault", [unavailable, overloaded, closed])

@@ -7,7 +7,7 @@ from perdure import (
     OptimisticConcurrencyError,
     Repository,
 )
-from perdure.store import Transaction
+from perdure.transaction import Transaction
 from tests.repository.accounts import Account, FaultyStore, amounts
 
 
@@ -15,8 +15,7 @@ class CountingTransaction(Transaction):
     """Commits when told."""
 
     def commit(self) -> None:
-        for callback in self._after_commit:
-            callback()
+        self._confirm()
 
 
 async def test_in_a_transaction_events_count_as_committed_once_that_is(
@@ -72,7 +71,7 @@ async def test_a_conflict_within_a_transaction_doesnt_forget_what_it_holds(
     with pytest.raises(OptimisticConcurrencyError):
         await accounts.save(account, tx=tx)
 
-    assert account.uncommitted.sent == 2
+    assert account.uncommitted.sent == [2]
 
 
 def _undo_last_append(store: FaultyStore) -> None:

@@ -21,7 +21,7 @@ from perdure import (
     StoreUnavailableError,
 )
 from perdure.commit import Commit
-from perdure.store import Transaction
+from perdure.transaction import Transaction
 from tests.repository.accounts import Account, Audited, Deposited
 
 FAULTS = (

@@ -8,8 +8,8 @@ from perdure.commit import ANY, NO_STREAM, PAYLOAD_LIMIT
 from perdure.errors import EventEncodingError, InvalidArgumentError, StoreClosedError, UnsupportedOperationError
 from perdure.events import NewEvent, event
 from perdure.log import Changes
-from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
+from perdure.transaction import Transaction
 
 
 @event("test.memory.noted")

@@ -4,8 +4,8 @@ from perdure.aggregate import AggregateRoot, command
 from perdure.commit import AppendResult, Commit
 from perdure.errors import DomainError
 from perdure.events import event, handles
-from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
+from perdure.transaction import Transaction
 
 
 @event("telemetry.counted")

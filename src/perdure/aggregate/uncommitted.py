@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ class Uncommitted:
         running: one for each command that is under way, outermost first.
         applying: whether a handler is under way.
         held: whether a repository may replace the state at any moment, so that nobody may change it.
-        sent: the version of the last event of an append that may be written without our knowing; 0 if there is none.
+        sent: for each append that may be written without our knowing, the version of its last event, oldest first.
         sent_with: the streams of that append, if it was to several: only as a whole may it be repeated.
     """
 
@@ -55,7 +56,7 @@ class Uncommitted:
         self.running: list[Undo] = []
         self.applying = False
         self.held = False
-        self.sent = 0
+        self.sent: list[int] = []
         self.sent_with: frozenset[str] = frozenset()
 
     @property
@@ -67,10 +68,30 @@ class Uncommitted:
         """Forget the first events, which are stored now, and the commands up to that version of the aggregate."""
         del self.events[:count]
         self.commands = [one for one in self.commands if one.to_version > version]
-        if self.sent <= version:
-            self.doubt_no_longer()
+        self._keep(self.sent[bisect(self.sent, version) :])
+
+    def doubt(self, version: int, streams: frozenset[str] = frozenset()) -> bool:
+        """The append of the events up to that version may be written. Returns False where that was known.
+
+        Args:
+            version: that of the last event of the append.
+            streams: all streams of the append, if only as a whole it may be repeated.
+        """
+        if version in self.sent:
+            return False
+        insort(self.sent, version)
+        self.sent_with = streams or self.sent_with
+        return True
+
+    def was_not_written(self, version: int) -> None:
+        """The append of the events up to that version wasn't written, and none of the later ones was."""
+        self._keep([one for one in self.sent if one < version])
 
     def doubt_no_longer(self) -> None:
-        """It is known what became of the append that was sent."""
-        self.sent = 0
-        self.sent_with = frozenset()
+        """It is known what became of the appends that were sent."""
+        self._keep([])
+
+    def _keep(self, sent: list[int]) -> None:
+        self.sent = sent
+        if not sent:
+            self.sent_with = frozenset()

@@ -42,6 +42,7 @@ from perdure.errors.roots import PerdureError as PerdureError
 from perdure.errors.stores import AuthenticationError as AuthenticationError
 from perdure.errors.stores import ConfigurationError as ConfigurationError
 from perdure.errors.stores import DatabaseError as DatabaseError
+from perdure.errors.stores import DeadlockError as DeadlockError
 from perdure.errors.stores import EmbeddedServerError as EmbeddedServerError
 from perdure.errors.stores import LockHolder as LockHolder
 from perdure.errors.stores import LogDivergedError as LogDivergedError
@@ -55,6 +56,7 @@ from perdure.errors.stores import SchemaUnknownError as SchemaUnknownError
 from perdure.errors.stores import ServersUnavailableError as ServersUnavailableError
 from perdure.errors.stores import StoreClosedError as StoreClosedError
 from perdure.errors.stores import StoreUnavailableError as StoreUnavailableError
+from perdure.errors.stores import TransactionEndedError as TransactionEndedError
 from perdure.errors.stores import TransactionError as TransactionError
 from perdure.errors.stores import UnsupportedOperationError as UnsupportedOperationError
 from perdure.errors.stores import WrongContextError as WrongContextError

@@ -42,13 +42,16 @@ class EventIdReuseError(PerdureError):
 class OutcomeUnknownError(PerdureError):
     """The connection failed while an append was under way: it may be written or not.
 
-    Repeating it with the same event ids is safe: it is written once, and the first result comes back.
+    Repeating it with the same event ids is safe: it is written once, and the first result comes back. `event_ids` is
+    empty where a transaction of the caller's without appends was under way: then look for what it should have written.
     """
 
     def __init__(self, event_ids: Sequence[UUID]) -> None:
         super().__init__(
             f"it is not known whether the append was written ({shown_ids(event_ids)}): "
             "repeat it with the same event ids, which never writes twice"
+            if event_ids
+            else "it is not known whether the transaction was committed: look for what it should have written"
         )
         self.event_ids = tuple(event_ids)
 

@@ -61,7 +61,35 @@ class WrongContextError(PerdureError, RuntimeError):
 
 
 class TransactionError(PerdureError):
-    """The caller's transaction can't be used for appending. Begin it by ``async with store.transaction(...)``."""
+    """The caller's transaction can't be used for appending, or wasn't committed. See `EventStore.transaction`."""
+
+
+class TransactionEndedError(TransactionError):
+    """A statement inside the block of the caller's transaction has ended it. It isn't reported as committed.
+
+    What was done before that statement is committed, lost or prepared, as the statement said.
+
+    Attributes:
+        event_ids: those of the events that were appended in it.
+        written: those of them that are in the log; None where that wasn't looked up.
+    """
+
+    def __init__(self, event_ids: Sequence[UUID], written: Sequence[UUID] | None) -> None:
+        found = (
+            f", and {len(written)} of the {len(event_ids)} events appended in it are in the log"
+            if event_ids and written is not None
+            else ""
+        )
+        super().__init__(
+            "the transaction was ended inside its block, by COMMIT, ROLLBACK, PREPARE TRANSACTION or RESET ALL"
+            f"{found}: leave its end to the block; for a part of it, use a savepoint (tx.connection.transaction())"
+        )
+        self.event_ids = tuple(event_ids)
+        self.written = None if written is None else tuple(written)
+
+
+class DeadlockError(TransactionError):
+    """PostgreSQL has rolled back this transaction to end a deadlock. Nothing of it was written: run it again."""
 
 
 class UnsupportedOperationError(PerdureError):

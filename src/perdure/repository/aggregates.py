@@ -24,7 +24,8 @@ from perdure.repository.snapshots import SnapshotWriter
 from perdure.repository.state import StateCodec
 from perdure.repository.turn import Turn
 from perdure.repository.turns import Turns
-from perdure.store import EventStore, Transaction
+from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from itertools import pairwise
 
 from perdure.aggregate import AggregateRoot
 from perdure.checks import check_function, check_instance
@@ -12,8 +12,9 @@ from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError, Out
 from perdure.errors.wording import shown
 from perdure.observation import Execute
 from perdure.repository.retry import RetryConfig, checked_retry
-from perdure.repository.saving import saved_with_retry, sent_together
-from perdure.store import EventStore, Transaction
+from perdure.repository.saving import saved_with_retry, sent_together, settle_with
+from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 
 async def save_all(
@@ -59,11 +60,11 @@ async def save_all(
     for parts in _in_doubt(aggregates):
         earlier += await _append(store, parts, further, tx)
     # What an earlier call has left in doubt is settled first, for only as it was sent do its ids bring its result back.
-    done = {part.aggregate.stream_id: part for part in earlier}
-    parts = [_Part(one, done[one.stream_id].end if one.stream_id in done else None) for one in aggregates]
+    done = {part.aggregate.stream_id: part.end for part in earlier}
+    parts = [_Part(one, done.get(one.stream_id)) for one in aggregates]
     if any(part.start < part.end for part in parts):
         await _append(store, parts, further, tx)
-    return [_merged(done.get(part.aggregate.stream_id), part) for part in parts]
+    return [_result(one, [*earlier, *parts]) for one in aggregates]
 
 
 async def execute_all(
@@ -133,8 +134,7 @@ class _Part:
         return [*self.aggregate.uncommitted.events[self.start - known : self.end - known]]
 
     def doubt(self, streams: frozenset[str]) -> None:
-        self.aggregate.uncommitted.sent = self.end
-        self.aggregate.uncommitted.sent_with = streams
+        self.aggregate.uncommitted.doubt(self.end, streams)
 
 
 async def _append(
@@ -164,8 +164,7 @@ async def _append(
         if tx is None:
             part.aggregate.mark_events_as_committed(part.end)
         else:
-            part.doubt(streams)
-            tx.after_commit(partial(part.aggregate.mark_events_as_committed, part.end))
+            settle_with(tx, part.aggregate, part.start, part.end)
     return written
 
 
@@ -191,20 +190,20 @@ def _check(aggregates: Sequence[AggregateRoot], conditions: Mapping[str, Expecte
 
 def _in_doubt(aggregates: Sequence[AggregateRoot]) -> list[list[_Part]]:
     """The parts that may be written already: together those that were sent together, under the same conditions."""
-    groups: dict[frozenset[str], list[_Part]] = {}
+    groups: dict[tuple[int, frozenset[str]], list[_Part]] = {}
     for one in aggregates:
         work = one.uncommitted
-        if work.sent:
-            groups.setdefault(work.sent_with or frozenset([one.stream_id]), []).append(_Part(one, end=work.sent))
+        together = work.sent_with or frozenset([one.stream_id])
+        for number, (start, end) in enumerate(pairwise([one.committed_version, *work.sent])):
+            groups.setdefault((number, together), []).append(_Part(one, start, end))
     looked_at = [_Part(one, end=one.committed_version) for one in aggregates if not one.uncommitted.sent]
     return [parts + looked_at for parts in groups.values()]
 
 
-def _merged(earlier: _Part | None, last: _Part) -> AppendResult | None:
-    """Where the events of an aggregate stand that were saved in two appends."""
-    if earlier is None or earlier.result is None:
-        return last.result
-    if last.result is None:
-        return earlier.result
-    places = earlier.result.global_positions + last.result.global_positions
-    return AppendResult(last.result.stream_id, last.result.stream_version, places)
+def _result(aggregate: AggregateRoot, parts: Sequence[_Part]) -> AppendResult | None:
+    """Where the events of an aggregate stand, which may have been saved in several appends."""
+    results = [part.result for part in parts if part.aggregate is aggregate and part.result is not None]
+    if not results:
+        return None
+    positions = tuple(position for result in results for position in result.global_positions)
+    return AppendResult(aggregate.stream_id, results[-1].stream_version, positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable
-from functools import partial
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
@@ -21,7 +21,8 @@ from perdure.errors import (
 from perdure.observation import Execute
 from perdure.repository.retry import RetryConfig
 from perdure.repository.snapshots import SnapshotWriter
-from perdure.store import EventStore, Transaction
+from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 A = TypeVar("A", bound=AggregateRoot)
 R = TypeVar("R")
@@ -83,19 +84,18 @@ class Saver(Generic[A]):
             result = await self._store.append_to_stream(aggregate.stream_id, start, events, tx=tx)
         except PerdureError as error:
             if isinstance(error, OutcomeUnknownError):
-                work.sent = end
+                work.doubt(end)
             elif isinstance(error, OptimisticConcurrencyError) and start == known:
                 work.doubt_no_longer()
             raise
         except BaseException:
             # Cancelled, or something that doesn't say whether it was written.
-            work.sent = end
+            work.doubt(end)
             raise
         if tx is None:
             aggregate.mark_events_as_committed(end)
         else:
-            work.sent = end
-            tx.after_commit(partial(aggregate.mark_events_as_committed, end))
+            settle_with(tx, aggregate, start, end)
         return result
 
 
@@ -133,6 +133,20 @@ async def saved_with_retry(
             await decide_again()
 
 
+def settle_with(tx: Transaction, aggregate: AggregateRoot, start: int, end: int) -> None:
+    """Doubt an append that was made in the caller's transaction until it is known what became of it."""
+    work, known = aggregate.uncommitted, aggregate.committed_version
+    is_new = work.doubt(end)
+
+    def settle(is_written: bool) -> None:  # noqa: FBT001 - it is what the transaction calls
+        if is_written:
+            aggregate.mark_events_as_committed(end)
+        elif is_new:
+            aggregate.uncommitted.was_not_written(end)
+
+    tx.when_settled([event.event_id for event in work.events[start - known : end - known]], settle)
+
+
 def sent_together(aggregate: AggregateRoot) -> str:
     """Why an aggregate whose append to several streams is in doubt can't be saved without the others."""
     others = ", ".join(map(repr, sorted(aggregate.uncommitted.sent_with - {aggregate.stream_id})))
@@ -145,9 +159,8 @@ def sent_together(aggregate: AggregateRoot) -> str:
 def _spans(aggregate: AggregateRoot) -> list[tuple[int, int]]:
     """The appends that save the aggregate, from version to version: usually one.
 
-    An append that may be written already is repeated as a whole, apart from what was raised later: only then do its ids
-    bring its result back.
+    An append that may be written already is repeated as it was sent, apart from what was raised later: only then do its
+    ids bring its result back.
     """
-    start, end = aggregate.committed_version, aggregate.stream_version
-    middle = aggregate.uncommitted.sent or end
-    return [(first, last) for first, last in ((start, middle), (middle, end)) if first < last]
+    edges = [aggregate.committed_version, *aggregate.uncommitted.sent, aggregate.stream_version]
+    return [(first, last) for first, last in pairwise(edges) if first < last]

@@ -19,7 +19,8 @@ from perdure.errors import (
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType, Transaction
+from perdure.store import EventStore, StoredType
+from perdure.transaction import Transaction
 
 
 class InMemoryEventStore(EventStore):

@@ -9,8 +9,8 @@ from perdure.commit import ANY, AppendResult, CommitGroup
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Seen
-from perdure.store import Transaction
 from perdure.stores.memory import InMemoryEventStore
+from perdure.transaction import Transaction
 
 
 class NoVersionCheck(InMemoryEventStore):

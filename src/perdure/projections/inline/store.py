@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Literal, overload
 from uuid import UUID
 
 from perdure.checks import check_instance, check_seconds
@@ -22,11 +22,14 @@ from perdure.projections.options import RunnerOptions
 from perdure.projections.rebuilding import Rebuilding
 from perdure.projections.storage import Storage
 from perdure.snapshot import Snapshot
-from perdure.store import EventStore, StoredType, Transaction
+from perdure.store import EventStore, StoredType
+from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.statements import quote_identifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
+from perdure.transaction import Transaction
 
 
 class InlineProjections(EventStore):
@@ -231,6 +234,16 @@ class InlineProjections(EventStore):
             from_position, from_event_id=from_event_id, category=category, event_types=event_types
         )
 
-    def transaction(self, connection: Any = None) -> PostgreSQLTransaction:
+    @overload
+    def transaction(
+        self, connection: Connection | None = None, *, commit: Literal["store"] = "store"
+    ) -> PostgreSQLTransaction: ...
+
+    @overload
+    def transaction(self, connection: Connection, *, commit: Literal["caller"]) -> JoinedTransaction: ...
+
+    def transaction(
+        self, connection: Any = None, *, commit: Literal["store", "caller"] = "store"
+    ) -> PostgreSQLTransaction:
         """A transaction in which appends take part, and their rows. See `PostgreSQLEventStore.transaction`."""
-        return self._store.transaction(connection)
+        return self._store.transaction(connection, commit=commit)

@@ -12,10 +12,10 @@ from perdure.errors import (
     AuthenticationError,
     ConfigurationError,
     DatabaseError,
+    DeadlockError,
     PerdureError,
     SchemaError,
     StoreUnavailableError,
-    TransactionError,
 )
 
 
@@ -79,9 +79,8 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     ),
     (
         (asyncpg.DeadlockDetectedError,),
-        lambda reason: TransactionError(
-            f"{reason}: two transactions waited for each other's streams, and this one was rolled back; run it again, "
-            "and append in the order of stream ids, or to all of them at once with append_to_streams()"
+        lambda reason: DeadlockError(
+            f"{reason}: PostgreSQL has rolled this transaction back, so nothing of it was written; run it again"
         ),
     ),
     (

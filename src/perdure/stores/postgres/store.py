@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 from uuid import UUID
 
 import asyncpg
@@ -17,27 +17,32 @@ from perdure.checks import check_count, check_flag, check_instance, check_second
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
+    InvalidArgumentError,
     ReadOnlyStoreError,
     SchemaError,
     StoreClosedError,
     TransactionError,
     WrongContextError,
 )
+from perdure.errors.wording import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType, Transaction
+from perdure.store import EventStore, StoredType
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.groups import Groups
+from perdure.stores.postgres.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.migrator import Migrator
+from perdure.stores.postgres.own_transaction import OwnTransaction
 from perdure.stores.postgres.publisher import Publisher
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.snapshots import Snapshots
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
+from perdure.transaction import Transaction
 
 _OLDEST_SERVER = 150000
 
@@ -298,10 +303,25 @@ class PostgreSQLEventStore(EventStore):
         self._bell.listen()
         return subscription
 
-    def transaction(self, connection: Connection | None = None) -> PostgreSQLTransaction:
+    @overload
+    def transaction(
+        self, connection: Connection | None = None, *, commit: Literal["store"] = "store"
+    ) -> PostgreSQLTransaction: ...
+
+    @overload
+    def transaction(self, connection: Connection, *, commit: Literal["caller"]) -> JoinedTransaction: ...
+
+    def transaction(
+        self, connection: Connection | None = None, *, commit: Literal["store", "caller"] = "store"
+    ) -> PostgreSQLTransaction:
         """A transaction in which appends take part, on a connection of the caller's or of the pool.
 
         Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
+
+        Args:
+            connection: one of the caller's own; None for one of the pool.
+            commit: who begins and ends it. ``"store"``: the store, with the block. ``"caller"``: somebody else, as a
+                session of SQLAlchemy; `connection` is in the transaction already. See `JoinedTransaction`.
 
         Example:
             async with store.transaction() as tx:
@@ -310,8 +330,14 @@ class PostgreSQLEventStore(EventStore):
         """
         if connection is not None:
             check_instance("connection", connection, asyncpg.Connection, PoolConnectionProxy)
+        if commit not in ("store", "caller"):
+            raise InvalidArgumentError("commit", f'of a transaction must be "store" or "caller", not {shown(commit)}')
         self._check_may_write()
-        return PostgreSQLTransaction(self.database, connection, self._bell.ring)
+        if commit == "store":
+            return OwnTransaction(self.database, self._bell.ring, connection)
+        if connection is None:
+            raise InvalidArgumentError("connection", 'must be given with commit="caller": the one in the transaction')
+        return JoinedTransaction(self.database, self._bell.ring, connection)
 
     async def _check_server(self, connection: asyncpg.Connection[Any]) -> None:
         sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)

@@ -1,49 +1,29 @@
-"""The caller's own transaction, in which appends take part: all of it is committed, or none."""
+"""A caller's transaction, in which appends take part: all of it is committed, or none."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, cast
 from uuid import UUID
 
 import asyncpg
-from asyncpg.transaction import Transaction as DriverTransaction
 
 from perdure.commit import AppendResult, Commit, CommitGroup
-from perdure.errors import OutcomeUnknownError, PerdureError, TransactionError
-from perdure.observation import keys
-from perdure.store import Transaction
+from perdure.errors import DeadlockError, PerdureError, TransactionEndedError, TransactionError
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
-from perdure.stores.postgres.failures import CONNECTION_LOST, confirmed, translated_errors
+from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.statements import Statements
-
-logger = logging.getLogger("perdure.postgres")
-
-
-class _Lent:
-    """A connection of the pool while it is lent to a caller: somebody else has it afterwards."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection: Connection | None = connection
-
-    def __getattr__(self, name: str) -> Any:
-        if self._connection is None:
-            raise TransactionError("the transaction has ended, and its connection is somebody else's: ask for another")
-        return getattr(self._connection, name)
-
-    def give_back(self) -> None:
-        """Be of no more use."""
-        self._connection = None
+from perdure.stores.postgres.transaction_mark import TransactionMark
+from perdure.transaction import Transaction
 
 
 class PostgreSQLTransaction(Transaction):
-    """A transaction on `connection`, begun by ``async with`` and committed at its end, or rolled back by an exception.
+    """A transaction on `connection` in which appends take part, within its ``async with`` block.
+
+    The store begins it with the block, and commits it at the end, or rolls it back after an exception. One that
+    somebody else begins and ends is a `JoinedTransaction`.
 
     Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
 
@@ -54,17 +34,17 @@ class PostgreSQLTransaction(Transaction):
     connection: Connection
     _session: Connection
 
-    def __init__(self, database: Database, connection: Connection | None, ring: Callable[[], None]) -> None:
+    def __init__(self, database: Database, ring: Callable[[], None]) -> None:
         super().__init__()
         self._database = database
-        self._given = connection
         self._ring = ring
-        self._appends = Appends(database.quoted_schema)
+        self._statements = Appends(database.quoted_schema)
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
-        self._event_ids: list[UUID] = []
-        self._stack = AsyncExitStack()
+        self._mark = TransactionMark()
+        self._appended: dict[int, list[UUID]] = {}
+        """The ids of the events of each append, by its number."""
+        self._is_entered = False
         self._is_used = False
-        self._transaction: DriverTransaction | None = None
 
     def is_of(self, database: Database) -> bool:
         """Whether it was made by the store on this database and schema."""
@@ -73,119 +53,99 @@ class PostgreSQLTransaction(Transaction):
     @property
     def is_open(self) -> bool:
         """Whether something can be done in it: within its ``async with`` block."""
-        return self._transaction is not None and self._session.is_in_transaction()
-
-    async def __aenter__(self) -> Self:
-        if self._is_used:
-            raise TransactionError("a transaction is begun once: ask the store for another")
-        if self._given is not None and self._given.is_in_transaction():
-            raise TransactionError(
-                "the connection is in a transaction already, of whose commit the store would not learn: "
-                "begin it with 'async with store.transaction(connection)'"
-            )
-        if self._given is None:
-            self._session = await self._stack.enter_async_context(self._database.connection())
-            self._stack.push_async_callback(self._leave_no_trace)
-            lent = _Lent(self._session)
-            self._stack.callback(lent.give_back)
-            self.connection = cast("Connection", lent)
-        else:
-            self.connection = self._session = self._given
-        try:
-            with translated_errors():
-                transaction = self._session.transaction(isolation="read_committed")
-                await transaction.start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        self._is_used = True
-        self._transaction = transaction
-        return self
+        return self._is_entered and self._session.is_in_transaction()
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
         with self._appending():
-            await self._check_settings()
-            outcome = await self._appends.one(self._session, commit, look_up=True)
+            number = await self._next_append()
+            outcome = await self._statements.one(self._session, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
-        self._event_ids += [event.event_id for event in commit.events]
+        self._appended[number] = [event.event_id for event in commit.events]
         return outcome
 
     async def append_group(self, group: CommitGroup) -> list[AppendResult]:
         """Append a group of commits within the transaction, waiting for their streams."""
         with self._appending():
-            await self._check_settings()
-            outcome = await self._appends.group(self._session, group, look_up=True)
+            number = await self._next_append()
+            outcome = await self._statements.group(self._session, group, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
-        self._event_ids += group.event_ids
+        self._appended[number] = list(group.event_ids)
         return outcome
 
-    async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
-        assert self._transaction is not None  # noqa: S101 - __aenter__ has returned
-        transaction, self._transaction = self._transaction, None
-        async with self._stack:
-            with translated_errors():
-                if exc_type is not None:
-                    await _roll_back(transaction)
-                    return
-                await self._commit(transaction)
-        if self._event_ids:
-            self._ring()
-        for callback in self._after_commit:
-            callback()
+    @property
+    def _event_ids(self) -> list[UUID]:
+        return [event_id for event_ids in self._appended.values() for event_id in event_ids]
+
+    def _check_unused(self) -> None:
+        if self._is_used:
+            raise TransactionError("a transaction is entered once: ask the store for another")
 
     @contextmanager
     def _appending(self) -> Generator[None]:
-        if not self.is_open:
+        if not self._is_entered:
             raise TransactionError("the transaction isn't open: append within its 'async with' block")
-        with translated_errors():
-            yield
-
-    async def _check_settings(self) -> None:
-        settings = await self._session.fetchrow(self._sql["transaction_settings"])
-        assert settings is not None  # noqa: S101 - a select without from returns one row
-        if (isolation := settings["isolation"]) != "read committed":
-            raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
-        if settings["synchronous_commit"] == "off":
-            raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")
-
-    async def _leave_no_trace(self) -> None:
-        """What the caller set in the session must not meet the next user of the connection."""
+        if not self.is_open:
+            raise TransactionEndedError(self._event_ids, None)
         try:
-            await self._session.execute(self._sql["reset_role"])
-            await self._session.reset()
-        except BaseException as error:
-            told = keys(error, operation="transaction")
-            logger.debug("dropping a connection that could not be reset: %s", error, extra=told)
-            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
-                self._session.terminate()
-            if not isinstance(error, (asyncpg.PostgresError, *CONNECTION_LOST)):
-                raise
+            with translated_errors():
+                yield
+        except DeadlockError as error:
+            raise DeadlockError(
+                f"{error}; to avoid it, change tables of your own first in each transaction, and append last, to all "
+                "streams by one append_to_streams() or save_all()"
+            ) from error
 
-    async def _commit(self, transaction: DriverTransaction) -> None:
+    async def _next_append(self) -> int:
+        """The number of the next append, if events may be appended now."""
+        number = self._mark.next_append()
+        settings = await self._settings(number)
+        if not self._mark.is_mark(settings["mark"]):
+            raise TransactionEndedError(self._event_ids, None)
+        self._mark.note(number, settings["mark"])
+        check_settings(settings)
+        return number
+
+    async def _settings(self, number: int = 0) -> dict[str, str]:
+        settings = await self._session.fetchrow(self._sql["transaction_settings"], self._mark.prefix, number)
+        assert settings is not None  # noqa: S101 - a select from one value returns one row
+        return dict(settings)
+
+    async def _forget_taken_back(self) -> None:
+        """Forget the appends that a savepoint has taken back, before the commit.
+
+        Raises:
+            TransactionError: a statement has failed in the transaction, so that it can't be committed.
+            TransactionEndedError: the session isn't in the transaction any more.
+        """
         try:
-            # The COMMIT of a transaction in which a statement failed rolls back without a word. A query speaks up.
-            await self._session.fetchrow(self._sql["transaction_settings"])
+            found = await self._session.fetchval(self._sql["transaction_mark"])
         except asyncpg.InFailedSQLTransactionError as error:
-            await _roll_back(transaction)
+            # Its COMMIT would roll back without an error.
             raise TransactionError(
                 "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
                 "let its error leave the block, or run it in a savepoint (async with tx.connection.transaction())"
             ) from error
-        try:
-            with confirmed(self._session):
-                await transaction.commit()
-        except CONNECTION_LOST as error:
-            if self._event_ids:
-                raise OutcomeUnknownError(self._event_ids) from error
-            raise
+        if not self._mark.is_mark(found):
+            raise TransactionEndedError(self._event_ids, await self._found(self._session))
+        there = self._mark.appends(found)
+        self._appended = {number: event_ids for number, event_ids in self._appended.items() if number in there}
+        self._take_back(all_but=self._event_ids)
+
+    async def _found(self, connection: Connection, statement: str = "stored_event_ids") -> Sequence[UUID]:
+        """Those of the events that are in the log, as the connection sees it."""
+        if not self._event_ids:
+            return ()
+        rows = await connection.fetch(self._sql[statement], self._event_ids)
+        found = {row["event_id"] for row in rows}
+        return [event_id for event_id in self._event_ids if event_id in found]
 
 
-async def _roll_back(transaction: DriverTransaction) -> None:
-    try:
-        await transaction.rollback()
-    except CONNECTION_LOST as error:
-        # The server rolls back what a lost connection leaves, and the caller must hear of the first error.
-        logger.debug("could not roll back: %s", error, extra=keys(error, operation="transaction"))
+def check_settings(settings: Mapping[str, str]) -> None:
+    """Raise unless events may be appended in a transaction with these settings."""
+    if (isolation := settings["isolation"]) != "read committed":
+        raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
+    if settings["synchronous_commit"] == "off":
+        raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")

@@ -8,8 +8,9 @@ import pytest
 
 from perdure.commit import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from perdure.errors import OptimisticConcurrencyError, PerdureError, StoreClosedError
-from perdure.store import EventStore, Transaction
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, notes, positions, texts
+from perdure.transaction import Transaction
 
 
 class Appending:

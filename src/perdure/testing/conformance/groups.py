@@ -18,10 +18,11 @@ from perdure.errors import (
     PerdureError,
 )
 from perdure.events import NewEvent
-from perdure.store import EventStore, Transaction
+from perdure.store import EventStore
 from perdure.testing.conformance.bad_input import BAD_STREAM_IDS
 from perdure.testing.conformance.repeating import new
 from perdure.testing.conformance.samples import Call, Noted, accepted, notes, positions, texts
+from perdure.transaction import Transaction
 
 Appends = list[tuple[str, ExpectedVersion, Sequence[object]]]
 
