@@ -43,6 +43,9 @@ class Told:
     def __init__(self, *answers: ProjectionStatus | Exception) -> None:
         self._answers = answers
 
+    def check_alive(self) -> None:
+        """It is."""
+
     async def status(self) -> Sequence[ProjectionStatus]:
         for answer in self._answers:
             if isinstance(answer, Exception):

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from perdure.errors import SchemaTooNewError as SchemaTooNewError
     from perdure.errors import SchemaUnknownError as SchemaUnknownError
     from perdure.errors import ServersUnavailableError as ServersUnavailableError
+    from perdure.errors import ServiceInterruptedError as ServiceInterruptedError
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
     from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
+    from perdure.errors import UserCodeError as UserCodeError
     from perdure.errors import ViewInUseError as ViewInUseError
     from perdure.errors import WrongContextError as WrongContextError
     from perdure.events import EventMetadata as EventMetadata
@@ -219,7 +221,9 @@ _MODULES = {
     "UnknownBuildError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
+    "ServiceInterruptedError": "errors",
     "UnknownProjectionError": "errors",
+    "UserCodeError": "errors",
     "UnreadableEventsError": "errors",
     "UnregisteredEventError": "errors",
     "UnsupportedOperationError": "errors",
@@ -317,6 +321,7 @@ __all__ = [
     "SchemaUnknownError",
     "SegmentStatus",
     "ServersUnavailableError",
+    "ServiceInterruptedError",
     "StoreClosedError",
     "StoreOverloadedError",
     "StoreUnavailableError",
@@ -338,6 +343,7 @@ __all__ = [
     "UnregisteredEventError",
     "UnsupportedOperationError",
     "UpcasterDefinitionError",
+    "UserCodeError",
     "ViewInUseError",
     "WrongContextError",
     "check_evolution",

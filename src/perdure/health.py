@@ -65,25 +65,28 @@ class Health(msgspec.Struct, frozen=True):
 class Projections(Protocol):
     """What tells how projections are: a `ProjectionService`."""
 
+    def check_alive(self) -> None:
+        """Raise unless it can work."""
+        ...
+
     async def status(self) -> Sequence[ProjectionStatus]:
         """How the projections are."""
         ...
 
 
-async def live(store: EventStore) -> Health:
+async def live(store: EventStore, service: Projections | None = None) -> Health:
     """Whether the process works. If not, it should be restarted; a database that is down is no reason for that.
 
     It never raises, and doesn't ask the database.
 
     Args:
         store: an open store.
+        service: the `ProjectionService` of this process, if it runs one.
     """
-    try:
-        if isinstance(store, PostgreSQLEventStore):
-            store.check_alive()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
-        return _health([_failed("store", error)])
-    return _health([Check("store", "ok")])
+    checks = [_alive("store", store.check_alive if isinstance(store, PostgreSQLEventStore) else None)]
+    if service is not None:
+        checks.append(_alive("projections", service.check_alive))
+    return _health(checks)
 
 
 async def ready(
@@ -149,7 +152,17 @@ async def _listener(store: PostgreSQLEventStore) -> list[Check]:
     return [Check("listener", "ok")]
 
 
+def _alive(name: str, check: Callable[[], None] | None) -> Check:
+    try:
+        if check is not None:
+            check()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
+        return _failed(name, error)
+    return Check(name, "ok")
+
+
 async def _projections(service: Projections, max_lag: int | None) -> list[Check]:
+    service.check_alive()
     return [_projection(status, max_lag) for status in await service.status()]
 
 

@@ -140,7 +140,7 @@ async def test_a_handler_that_raises_what_cancels_a_task_fails_like_any_other(st
         (status,) = await service.status()
 
     assert status.failure is not None
-    assert (status.failure.kind, status.failure.error_type) == ("handler", "RuntimeError")
+    assert (status.failure.kind, status.failure.error_type) == ("handler", "CancelledError")
     assert "CancelledError" in status.failure.traceback
 
 

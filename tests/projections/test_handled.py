@@ -302,7 +302,7 @@ async def awaits_what_was_cancelled(event: Visited, tx: ProjectionTransaction) -
 @pytest.mark.parametrize(
     ("fails", "kind", "reason"),
     [
-        (awaits_what_was_cancelled, "handler", "was cancelled"),
+        (awaits_what_was_cancelled, "handler", "CancelledError"),
         (late_check, "database", "failing_fkey|violates"),
         (swallowed, "database", "nothing"),
         (wrong_count, "handler", "expects 0 arguments"),

@@ -34,6 +34,7 @@ from perdure.errors.read_models import ProjectionRowError as ProjectionRowError
 from perdure.errors.read_models import ProjectionShapeError as ProjectionShapeError
 from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeoutError
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
+from perdure.errors.read_models import UserCodeError as UserCodeError
 from perdure.errors.reading import EventDecodingError as EventDecodingError
 from perdure.errors.reading import UnknownEventTypeError as UnknownEventTypeError
 from perdure.errors.reading import UnknownEventVersionError as UnknownEventVersionError
@@ -54,6 +55,7 @@ from perdure.errors.stores import SchemaOutdatedError as SchemaOutdatedError
 from perdure.errors.stores import SchemaTooNewError as SchemaTooNewError
 from perdure.errors.stores import SchemaUnknownError as SchemaUnknownError
 from perdure.errors.stores import ServersUnavailableError as ServersUnavailableError
+from perdure.errors.stores import ServiceInterruptedError as ServiceInterruptedError
 from perdure.errors.stores import StoreClosedError as StoreClosedError
 from perdure.errors.stores import StoreUnavailableError as StoreUnavailableError
 from perdure.errors.stores import TransactionEndedError as TransactionEndedError

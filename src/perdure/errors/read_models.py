@@ -77,6 +77,16 @@ class InlineProjectionError(PerdureError):
         self.event_type = event_type
 
 
+class UserCodeError(PerdureError):
+    """Code of yours raised something that is no `Exception`, as a Rust extension does that panics, or `CancelledError`.
+
+    It stands for what was raised, its `__cause__`, so that nothing takes that for the end of a task.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"your code raised {shown(error)}, which is no Exception: mend it, or catch that there")
+
+
 class ProjectionTimeoutError(PerdureError, TimeoutError):
     """A projection didn't reach a position in time.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from perdure.errors.roots import PerdureError
+from perdure.errors.wording import shown
 
 
 class ConfigurationError(PerdureError, ValueError):
@@ -58,6 +59,17 @@ class StoreClosedError(PerdureError):
 
 class WrongContextError(PerdureError, RuntimeError):
     """The store was opened in another event loop, or before a fork. Open one store per event loop and process."""
+
+
+class ServiceInterruptedError(PerdureError):
+    """KeyboardInterrupt or SystemExit left code that a service runs in the background, so the service has stopped.
+
+    `__cause__` is what it was.
+    """
+
+    def __init__(self, owner: str, error: BaseException) -> None:
+        super().__init__(f"{owner} was stopped by {shown(error)}: start the process again")
+        self.owner = owner
 
 
 class TransactionError(PerdureError):

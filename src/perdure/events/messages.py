@@ -173,7 +173,10 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
     def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
         try:
             changed = upcaster.function(data, self.metadata) if upcaster.takes_metadata else upcaster.function(data)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # Whatever it is: the panic of a Rust extension is no Exception.
             raise self._error(f"its upcaster {upcaster} raised {error!r}", "mend the upcaster") from error
         if not isinstance(changed, dict):
             raise self._error(

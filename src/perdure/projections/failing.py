@@ -10,9 +10,16 @@ from uuid import UUID
 
 import msgspec
 
-from perdure.errors import DatabaseError, EventDecodingError, UnknownEventTypeError, UnknownEventVersionError
+from perdure.errors import (
+    DatabaseError,
+    EventDecodingError,
+    UnknownEventTypeError,
+    UnknownEventVersionError,
+    UserCodeError,
+)
 from perdure.events import StoredEvent
 from perdure.projections.tables import Key
+from perdure.tasks import INTERRUPTS
 
 FailureKind = Literal["handler", "decoding", "unknown_type", "database", "timeout", "too_many_parked"]
 """Where it went wrong: in the user's code, in decoding or upcasting, in a type that has no class here, in the database
@@ -92,13 +99,30 @@ def told(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFail
         event_id=stored.event_id,
         event_type=stored.event_type,
         kind=kind_of(error),
-        error_type=type(error).__qualname__,
+        error_type=type_of(error).__qualname__,
         message=_storable(_message(error)),
         traceback=_storable("".join(format_exception(error))),
         attempts=attempts,
         failed_at=datetime.now(UTC),
         keys=tuple(keys),
     )
+
+
+def failed(error: BaseException) -> Exception:
+    """What the user's code raised, as an error that ends no task. Raises what asks the process to end."""
+    if isinstance(error, INTERRUPTS):
+        raise error
+    if isinstance(error, Exception):
+        return error
+    # As it is, it would pass by all who catch errors; a CancelledError would end the task, without a word.
+    failure = UserCodeError(error)
+    failure.__cause__ = error
+    return failure
+
+
+def type_of(error: Exception) -> type[BaseException]:
+    """The class of what the user's code raised."""
+    return type(error.__cause__ if isinstance(error, UserCodeError) and error.__cause__ else error)
 
 
 def kind_of(error: Exception) -> FailureKind:
@@ -112,8 +136,8 @@ def kind_of(error: Exception) -> FailureKind:
 def _message(error: Exception) -> str:
     try:
         return str(error)
-    except Exception as another:  # noqa: BLE001 - the user's code, which may raise anything
-        return f"its message can't be made: {another!r}"
+    except BaseException as another:  # noqa: BLE001 - the user's code, which may raise anything
+        return f"its message can't be made: {failed(another)!r}"
 
 
 def _storable(text: str) -> str:

@@ -5,7 +5,6 @@ Pure: whatever runs a projection, against a database or in memory, does it with 
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -19,11 +18,8 @@ from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
 from perdure.projection import ChildRows
 from perdure.projections.definition import Definition, Handling
-from perdure.projections.failing import EventFailure, Failure
+from perdure.projections.failing import EventFailure, Failure, failed
 from perdure.projections.tables import Key, Table
-
-_RAISED: Final = (Exception, CancelledError)
-"""What the user's code raises: a handler awaits nothing, so that nobody but itself cancels it."""
 
 Rows = dict[str, dict[Key, bytes]]
 """Rows as JSON, by table and key. A row that isn't there isn't stored."""
@@ -174,8 +170,8 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
             keys = definition.keys(event, stored)
             if not is_whole:
                 keys = [key for key in keys if scope.holds(definition.table, key)]
-        except _RAISED as error:
-            return Plan(steps, diverted, Failure(stored, _told(error)))
+        except BaseException as error:  # noqa: BLE001 - the user's code, which may raise anything
+            return Plan(steps, diverted, Failure(stored, failed(error)))
         if may_divert:
             keys = _undiverted(stored, keys, scope, blocked, diverted)
         step = Step(stored, event, handling, keys)
@@ -208,8 +204,8 @@ def _add_children(definition: Definition, step: Step) -> Failure | None:
     for key in step.keys:
         try:
             found = {child: definition.child_keys(child, step.event, key) for child in step.handling.children}
-        except _RAISED as error:
-            return Failure(step.stored, _told(error), (key,))
+        except BaseException as error:  # noqa: BLE001 - the user's code, which may raise anything
+            return Failure(step.stored, failed(error), (key,))
         children.append(found)
     step.children = children
     return None
@@ -235,8 +231,8 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
         for key in step.keys:
             try:
                 outcomes.append((key, _handle(definition, step, len(outcomes), rows, children)))
-            except _RAISED as error:
-                return Folded(changes, Failure(step.stored, _told(error), (key,)))
+            except BaseException as error:  # noqa: BLE001 - the user's code, which may raise anything
+                return Folded(changes, Failure(step.stored, failed(error), (key,)))
         # Now that none has failed. A child row's parent is of the same event: which of them is first doesn't matter.
         for table, key, row in children:
             if row is None:
@@ -250,15 +246,6 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
                 for child in definition.children.values():
                     changes.orphan(child, key)
     return Folded(changes, batch.failure)
-
-
-def _told(error: Exception | CancelledError) -> Exception:
-    """What failed. A CancelledError that goes further would end the task that runs the projection, without a word."""
-    if isinstance(error, Exception):
-        return error
-    failed = RuntimeError("it raised CancelledError, though nobody cancelled it")
-    failed.__cause__ = error
-    return failed
 
 
 def _handle(

@@ -17,6 +17,7 @@ from perdure.projections.kind import Following
 from perdure.projections.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.projections.storage import Storage
 from perdure.stores.postgres.database import Database
+from perdure.tasks import INTERRUPTS
 
 
 class Ready(NamedTuple):
@@ -50,6 +51,8 @@ class Preparing:
         self._definition = definition
         self._segments = segments
         self._storage = storage
+        self.interrupt: BaseException | None = None
+        """What asked the process to end meanwhile."""
         self._foreseen: _Foreseen | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -110,6 +113,9 @@ class Preparing:
                 return None
             keys = needed(self._definition, batch.steps)
             rows = await self._load(group, _without(keys, written.needed))
+        except INTERRUPTS as error:
+            self.interrupt = error  # the task that runs the projection raises it: here, it would leave the event loop
+            return None
         except Exception:  # noqa: BLE001 - it will be met again where the batch is made ready in the ordinary way
             return None
         if rows is None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
+from perdure.projections.failing import failed
 from perdure.projections.finishing import Finishing
 from perdure.projections.kind import Described
 from perdure.projections.kinds import describe
@@ -24,6 +27,7 @@ from perdure.projections.tables import BuildId
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.tasks import Tasks, is_ended_from_outside
 
 logger = logging.getLogger("perdure.projections")
 
@@ -86,7 +90,10 @@ class Rebuilding:
         self._options = options
         self._describe = describe
         self._sql = Statements(_FOLDER, schema=store.database.quoted_schema)
-        self._runners = {one.build: Runner(store, one, options) for one in [describe(each, 1) for each in projections]}
+        self.tasks = Tasks("the service of projections", "rebuild")
+        """All that run in the background for these projections."""
+        first = [describe(each, 1) for each in projections]
+        self._runners = {one.build: Runner(store, one, options, self.tasks) for one in first}
         self._shown: dict[str, BuildId | None] = {}
         self._finishing: dict[BuildId, asyncio.Task[None]] = {}
         self._failures: dict[BuildId, int] = {}
@@ -105,7 +112,7 @@ class Rebuilding:
                 await self._set_up(build)
         for runner in self._runners.values():
             runner.start()
-        self._task = asyncio.create_task(self._run(), name="perdure projection builds")
+        self._task = self.tasks.keep(self._run, "perdure projection builds")
 
     async def stop(self, timeout: float) -> None:
         """Stop all, each within `timeout` where it is amid a batch."""
@@ -200,12 +207,10 @@ class Rebuilding:
             await self._runners.pop(build).stop(0)
         for build in sorted(there - self._runners.keys()):
             if not self._is_resting(build):
-                try:
+                with self._resting(build):
                     if await self._set_up(build):
                         self._runners[build].start()
                         self._failures.pop(build, None)
-                except PerdureError as error:
-                    self._rest(build, error)
 
     async def _set_up(self, build: BuildId) -> bool:
         runner = self._runners.get(build) or self._make(build)
@@ -215,30 +220,41 @@ class Rebuilding:
         return True
 
     def _make(self, build: BuildId) -> Runner:
-        return Runner(self._store, self._describe(self._projections[build.name], build.build), self._options)
+        return Runner(
+            self._store, self._describe(self._projections[build.name], build.build), self._options, self.tasks
+        )
 
     def _finish_when_due(self, watched: Watched) -> None:
         build = watched.id
         # One at a time: each takes connections of its own, and reads whole tables.
         if not watched.is_due or self._finishing or build not in self._runners or self._is_resting(build):
             return
-        task = asyncio.create_task(self._finish(watched), name=f"perdure projection {build.name} finishing")
+        task = self.tasks.start(partial(self._finish, watched), f"perdure projection {build.name} finishing")
         self._finishing[build] = task
         task.add_done_callback(lambda _: self._finishing.pop(build, None))
 
     async def _finish(self, watched: Watched) -> None:
-        try:
+        with self._resting(watched.id):
             await Finishing(self._store.database, self._projections[watched.id.name], self._options.schema).finish(
                 watched.id, watched.shown, is_to_be_shown=watched.is_to_be_shown
             )
             self._failures.pop(watched.id, None)
-        except PerdureError as error:
-            self._rest(watched.id, error)
 
     def _is_resting(self, build: BuildId) -> bool:
         return asyncio.get_running_loop().time() < self._not_before.get(build, 0)
 
-    def _rest(self, build: BuildId, error: PerdureError) -> None:
+    @contextmanager
+    def _resting(self, build: BuildId) -> Generator[None]:
+        """Let a build rest for a while after whatever fails within the block, which may be code of the user's."""
+        task = asyncio.current_task()
+        try:
+            yield
+        except BaseException as error:
+            if is_ended_from_outside(task, error):
+                raise
+            self._rest(build, failed(error))
+
+    def _rest(self, build: BuildId, error: Exception) -> None:
         failures = self._failures[build] = self._failures.get(build, 0) + 1
         delay = _TROUBLE.delay(failures)
         self._not_before[build] = asyncio.get_running_loop().time() + delay
@@ -247,6 +263,7 @@ class Rebuilding:
             *build,
             error,
             delay,
+            exc_info=None if isinstance(error, PerdureError) else error,
             extra=keys(
                 error,
                 operation="rebuild",

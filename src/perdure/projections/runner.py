@@ -47,6 +47,7 @@ from perdure.projections.tables import Key
 from perdure.projections.telling import Telling
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.tasks import Tasks
 
 _BEAT: Final = 1.0
 """Seconds between two looks at who else is there, and at what is asked."""
@@ -66,10 +67,14 @@ class Runner:
         store: where the events are.
         definition: the projection.
         options: how it is run.
+        tasks: the background tasks, of which its own is one.
     """
 
-    def __init__(self, store: PostgreSQLEventStore, definition: Described, options: RunnerOptions) -> None:
+    def __init__(
+        self, store: PostgreSQLEventStore, definition: Described, options: RunnerOptions, tasks: Tasks
+    ) -> None:
         self.definition = definition
+        self._tasks = tasks
         self.trouble: Exception | None = None
         """What keeps it from going on, other than an event: a database that is down."""
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -127,7 +132,7 @@ class Runner:
 
     def start(self) -> None:
         """Begin to follow the log."""
-        self._task = asyncio.create_task(self._run(), name=f"perdure projection {self.definition.name}")
+        self._task = self._tasks.keep(self._run, f"perdure projection {self.definition.name}")
 
     async def stop(self, timeout: float) -> None:
         """Finish the batch under way, if that takes no longer than `timeout`; else it is rolled back."""
@@ -192,6 +197,7 @@ class Runner:
             self._mine = mine
 
     async def _run(self) -> None:
+        self._begin_anew()
         with suppress(_Stopped):
             while True:
                 try:
@@ -203,6 +209,8 @@ class Runner:
                     await self._wait_out(error)
 
     async def _step(self) -> None:
+        if self._preparing is not None and self._preparing.interrupt is not None:
+            raise self._preparing.interrupt
         now = asyncio.get_running_loop().time()
         if now >= self._beat_due:
             await self._beat(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import msgspec
@@ -45,6 +46,9 @@ class ProjectionService:
     Rows and checkpoint are written in one transaction, so that each event counts exactly once, whatever crashes. An
     event that fails is tried again, then its projection is paused, with the error kept in the database; it stays so,
     over restarts too, until `resume`. A database that is down is waited out.
+
+    Whatever a handler raises is such a failure, except KeyboardInterrupt and SystemExit: they stop the service and
+    leave `run`. Without `run` they leave the event loop, as from any task.
 
     Several processes may run the same projection. They share its rows by the hash of the key, and one takes over from
     another that dies, within two leases; each row sees its events once, in order, whoever keeps it.
@@ -139,7 +143,7 @@ class ProjectionService:
         check_evolution()
         self._is_started = True
         await self._builds.start()
-        self._telling = asyncio.create_task(tell_standing(self.status), name="perdure standing of projections")
+        self._telling = self._builds.tasks.keep(partial(tell_standing, self.status), "perdure standing of projections")
 
     async def stop(self) -> None:
         """Finish the batches under way, at most for `stop_timeout` seconds, and stop. Called by ``async with``."""
@@ -149,9 +153,21 @@ class ProjectionService:
         await self._builds.stop(self._stop_timeout)
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: left code that the service runs. What was under way is rolled back.
+        """
         async with self:
-            await asyncio.get_running_loop().create_future()
+            await self._builds.tasks.interrupted()
+
+    def check_alive(self) -> None:
+        """Raise unless the service can work. It doesn't ask the database.
+
+        Raises:
+            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped it.
+        """
+        self._builds.tasks.check_alive()
 
     async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
         """Wait until a projection shows what was saved, to read your own writes.
@@ -166,9 +182,11 @@ class ProjectionService:
             ProjectionTimeoutError: it didn't get there in time; carries the lag.
             ProjectionPausedError: it is paused before that.
             LogDivergedError: the log isn't the one that the rows were made from.
+            ServiceInterruptedError: the service was stopped by KeyboardInterrupt or SystemExit.
             UnknownProjectionError: it isn't run here.
         """
         check_seconds("timeout", timeout)
+        self.check_alive()
         self._builds.of(name)
         global_position = position_of(saved)
         if global_position is not None:
@@ -178,7 +196,9 @@ class ProjectionService:
         """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
         found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._store.database)}
         return [
-            msgspec.structs.replace(found[runner.definition.build], trouble=runner.told_trouble)
+            msgspec.structs.replace(
+                found[runner.definition.build], trouble=runner.told_trouble or self._builds.tasks.trouble
+            )
             for name in self._names
             for runner in self._builds.of(name)
             if runner.definition.build in found  # else it was dropped a moment ago

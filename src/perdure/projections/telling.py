@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from perdure.errors import DatabaseError, PerdureError
 from perdure.observation import EventsParked, Keys, ProjectionFailed, keys, tell
-from perdure.projections.failing import Failure
+from perdure.projections.failing import Failure, type_of
 from perdure.projections.fold import Diverted
 from perdure.projections.tables import BuildId
 
@@ -44,7 +44,7 @@ class Telling:
             stored.global_position,
             attempts,
             most,
-            type(error).__qualname__,
+            type_of(error).__qualname__,
             extra=keys(failure.error, **self._about(failure, attempts)),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from perdure.events import StoredEvent
-from perdure.projections.failing import Failure
+from perdure.projections.failing import Failure, failed
 from perdure.projections.fold import Scope
 from perdure.projections.handled.definition import HandledDefinition
 from perdure.projections.handled.storage import SQLTables
@@ -22,6 +22,7 @@ from perdure.projections.kind import Following, Taken
 from perdure.projections.segments import Segment, Segments, checkpoint_at
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.statements import Statements
+from perdure.tasks import is_ended_from_outside
 
 _SQL: Final = Path(__file__).parents[1] / "sql" / "handled"
 _MOST_QUEUED: Final = 5000
@@ -130,7 +131,7 @@ class HandledBatches:
         return _Ended(None, None)
 
     async def _handle(self, tx: QueueingTransaction, events: Sequence[StoredEvent]) -> None:
-        limit = asyncio.timeout(self._timeout)
+        limit, task = asyncio.timeout(self._timeout), asyncio.current_task()
         try:
             async with limit:
                 await self._definition.handle(events, tx)
@@ -138,12 +139,11 @@ class HandledBatches:
             if limit.expired():
                 raise TimeoutError(f"it took longer than {self._timeout:g} s to be handled") from error
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:
+            if is_ended_from_outside(task, error):
                 raise
-            # Nobody stops the service: it is the handler's own failure, and must not end the task that runs it.
-            raise RuntimeError("something that it waited for was cancelled") from error
+            # It is the handler's own failure, and must not end the task that runs it.
+            raise failed(error)  # noqa: B904 - it has its cause
 
     def _clock(self) -> _Clock:
         return _Clock(asyncio.get_running_loop().time() + self._lease / 2)
