@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import NamedTuple
+from uuid import UUID
 
 from examples.streaming.events import ContentWatched
 
@@ -15,6 +16,13 @@ class Append(NamedTuple):
     stream_id: str
     expected_version: int
     events: list[ContentWatched]
+
+
+class Identified(NamedTuple):
+    """An append of one event with an id that its caller chose, whatever the version of the stream is."""
+
+    append: Append
+    event_id: UUID
 
 
 class Stored(NamedTuple):

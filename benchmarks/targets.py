@@ -4,6 +4,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from benchmarks.outcome import Measured, Series
+from benchmarks.workloads.append import NO_REPEATS, REPEATS
 from benchmarks.workloads.growth import APPEND, LOAD, PAGE
 
 BEST_PEER = "the best peer"
@@ -44,6 +45,7 @@ TARGETS = (
     Target("W1", "256 callers", "raw", at_least=3),
     Target("W1", "256 callers", "raw unnest", at_least=0.55, goal=0.7),
     Target("W1", "64 callers", "eventsourcing", at_least=10),
+    Target("W1r", f"256 callers, {REPEATS}", "perdure", at_least=0.8, other_case=f"256 callers, {NO_REPEATS}"),
     Target("W2", "64 callers", "raw unnest", at_least=0.8),
     Target("W3", "100 events", "raw", at_least=0.6),
     Target("W3", "1,000 events", "raw", at_least=0.6),

@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import msgspec
 
-from benchmarks.facts import Append, Stored, Totals
+from benchmarks.facts import Append, Identified, Stored, Totals
 from benchmarks.systems.contents import rows_in, stored_in
 from benchmarks.systems.system import Handle, Place, System, each_in_a_task
 from examples.streaming.events import ContentWatched
 from perdure import (
+    ANY,
     AggregateRoot,
+    NewEvent,
     PostgreSQLEventStore,
     ProjectionService,
     Repository,
@@ -62,7 +64,7 @@ def projection(name: str) -> TableProjection[TitleRow]:
 class Perdure(System):
     name = "perdure"
     title = "Perdure"
-    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8", "W9", "W10"})
+    workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8", "W9", "W10"})
     table = "perdure.events"
     turns: ClassVar[bool] = True
     """Whether commands on one aggregate take turns."""
@@ -86,6 +88,14 @@ class Perdure(System):
 
     async def _append(self, wanted: Append) -> None:
         await self.store.append_to_stream(*wanted)
+
+    async def append_identified(self, callers: Sequence[Iterator[Identified]]) -> None:
+        """Write what callers want written, under the ids that they chose: a repeat writes nothing."""
+        await each_in_a_task(callers, self._append_identified)
+
+    async def _append_identified(self, wanted: Identified) -> None:
+        [event] = wanted.append.events
+        await self.store.append_to_stream(wanted.append.stream_id, ANY, [NewEvent(event, event_id=wanted.event_id)])
 
     async def contents(self) -> Iterable[Stored]:
         return await stored_in(self.place.url, self.table)

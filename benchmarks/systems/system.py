@@ -5,13 +5,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from benchmarks.facts import Append, Stored, Totals
 from benchmarks.server import Server
 from examples.streaming.events import ContentWatched
 
 Handle = Callable[[ContentWatched], None]
+W = TypeVar("W")
 
 
 class Place(NamedTuple):
@@ -110,10 +111,10 @@ class System(ABC):
         raise NotImplementedError
 
 
-async def each_in_a_task(callers: Sequence[Iterator[Append]], act: Callable[[Append], Awaitable[Any]]) -> None:
+async def each_in_a_task(callers: Sequence[Iterator[W]], act: Callable[[W], Awaitable[Any]]) -> None:
     """Let all callers do what they want, each in a task."""
 
-    async def run(caller: Iterator[Append]) -> None:
+    async def run(caller: Iterator[W]) -> None:
         for wanted in caller:
             await act(wanted)
 

@@ -1,6 +1,6 @@
 """The workloads, in order."""
 
-from benchmarks.workloads.append import AppendingOne, AppendingTen
+from benchmarks.workloads.append import AppendingOne, AppendingRepeats, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.demo import Demonstrating
@@ -12,6 +12,7 @@ from benchmarks.workloads.workload import Workload
 
 WORKLOADS: tuple[type[Workload], ...] = (
     AppendingOne,
+    AppendingRepeats,
     AppendingTen,
     Loading,
     CatchingUp,

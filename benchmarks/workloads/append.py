@@ -1,13 +1,20 @@
-"""W1 and W2: appending to new streams, the expected version checked, by many callers at once."""
+"""W1, W1r and W2: appending to new streams by many callers at once."""
 
 import time
 from collections.abc import Iterator
 from typing import ClassVar
+from uuid import uuid4
 
-from benchmarks.facts import Append, watched
+from benchmarks.facts import Append, Identified, watched
 from benchmarks.sizes import Sizes
+from benchmarks.systems.perdure import Perdure
 from benchmarks.systems.system import System
 from benchmarks.workloads.workload import Case, Sample, Workload, expect_contents, measured
+
+NO_REPEATS = "no repeats"
+REPEATS = "5 % repeats"
+_EACH = 19
+"""After so many appends comes a repeat: one in twenty."""
 
 
 class Appending(Workload):
@@ -64,3 +71,38 @@ class AppendingTen(Appending):
     @classmethod
     def cases(cls, sizes: Sizes) -> list[Case]:
         return [Case("64 callers", min(64, max(sizes.callers)))]
+
+
+class AppendingRepeats(Appending):
+    """Callers name the ids of their events, and expect no version. Some of their appends repeat the one before."""
+
+    key = "W1r"
+    title = "Append 1 event to a new stream, and some of them again"
+    compares_cases = True
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        callers = min(256, max(sizes.callers))
+        return [Case(f"{callers} callers, {name}", callers, name) for name in (NO_REPEATS, REPEATS)]
+
+    async def run(self, case: Case, run: int) -> Sample:
+        assert isinstance(self.system, Perdure)
+        latencies: list[float] = []
+        end = time.perf_counter() + self.sizes.seconds
+        callers = [
+            self._with_repeats(self._caller(f"{run}.{caller}", end, latencies), has_repeats=case.variant == REPEATS)
+            for caller in range(case.number)
+        ]
+        self._made = 0
+        with measured(self.system.place) as meter:
+            await self.system.append_identified(callers)
+        return meter.rate(self._made, latencies)
+
+    def _with_repeats(self, appends: Iterator[Append], *, has_repeats: bool) -> Iterator[Identified]:
+        for number, append in enumerate(appends, 1):
+            identified = Identified(append, uuid4())
+            self._made += 1
+            yield identified
+            if has_repeats and number % _EACH == 0:
+                self._made += 1
+                yield identified

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
 from benchmarks.driver import measure
-from benchmarks.facts import Append, Totals
+from benchmarks.facts import Append, Identified, Totals
 from benchmarks.server import Server, connected
 from benchmarks.sizes import Sizes
 from benchmarks.systems import OURS
@@ -14,7 +15,7 @@ from benchmarks.systems.perdure import Perdure
 from benchmarks.systems.raw import Raw, RawNotify
 from benchmarks.systems.system import Handle, System
 from benchmarks.workloads import WORKLOADS
-from benchmarks.workloads.append import AppendingOne, AppendingTen
+from benchmarks.workloads.append import AppendingOne, AppendingRepeats, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.growth import Growing
@@ -103,6 +104,15 @@ class Doubling(Raw):
         await super().append([iter([twice, twice._replace(expected_version=len(twice.events))]), *callers])
 
 
+class Repeating(Perdure):
+    """Writes a repeat as if it were new."""
+
+    async def append_identified(self, callers: Sequence[Iterator[Identified]]) -> None:
+        wanted = next(callers[-1])
+        repeat = wanted._replace(event_id=uuid4())
+        await super().append_identified([iter([wanted, repeat]), *callers])
+
+
 class Short(Raw):
     """Reads one event less than there is, but says that it read them all."""
 
@@ -138,6 +148,7 @@ class Deaf(RawNotify):
     [
         (AppendingOne, Forgetful),
         (AppendingOne, Doubling),
+        (AppendingRepeats, Repeating),
         (AppendingTen, Forgetful),
         (AppendingTen, Doubling),
         (Loading, Short),

@@ -119,6 +119,26 @@ async def test_the_same_append_twice_is_taken_in_two_batches() -> None:
     assert waiting.take(1) == [second]
 
 
+async def test_what_follows_a_repeat_in_its_stream_waits_behind_it_and_other_streams_pass() -> None:
+    waiting = queue()
+    twice = commit("x-a")
+    first, second, behind, other = [waiting.enter(one) for one in (twice, twice, commit("x-a"), commit("x-b"))]
+
+    batch = waiting.take(1)
+
+    assert batch == [first, other]
+    waiting.done(batch)
+    assert waiting.take(1) == [second, behind]
+
+
+async def test_a_commit_that_held_up_its_batch_is_taken_without_others() -> None:
+    waiting = queue()
+    before, lone, after = [waiting.enter(commit(stream)) for stream in ("x-a", "x-b", "x-c")]
+    lone.is_lone = True
+
+    assert [waiting.take(1) for _ in range(3)] == [[before], [lone], [after]]
+
+
 async def test_who_finds_the_room_full_is_let_in_in_turn() -> None:
     waiting = queue(max_events=2)
     inside = [waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))]

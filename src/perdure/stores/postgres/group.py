@@ -1,8 +1,9 @@
 """Group append: the concurrent appends of a process share statements and commits, each with its own outcome.
 
 Lanes, each with its own connection, take batches from the queue: while one waits for the disk, the next is encoded.
-What fails as a batch is tried commit by commit, so that a poison event fails only its own. A lost connection leaves the
-outcome unknown: the batch is repeated with the same event ids, which are looked up first, until the deadline.
+What fails as a batch is tried in halves, down to the commit to blame, so that a poison event fails only its own. A lost
+connection leaves the outcome unknown: the batch is repeated with the same event ids, which are looked up first, until
+the deadline.
 """
 
 from __future__ import annotations
@@ -35,7 +36,16 @@ from perdure.stores.postgres.queue import AppendQueue, Pending
 logger = logging.getLogger("perdure.append")
 
 LOCK_TIMEOUT = "20ms"
+"""How long a commit by itself waits for its stream, or for whatever else is locked."""
+BATCH_LOCK_TIMEOUT = "500ms"
+"""How long a batch waits for a lock. It only tries those of streams. What it does wait for is another session that makes
+the table longer on a slow disk, a migration, or an open transaction that wrote the same id or version around the lock of
+the stream. Less than the server's deadlock_timeout, so that the batch gives way, and no caller's transaction."""
 PAUSE_WHILE_LOCKED = 0.005
+_WAITS = 10
+"""How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
+_LOOK_UP_FOR = 60.0
+"""Seconds for which batches look ids up after one failed for an id that is stored: repeats come in numbers."""
 _PAUSE_BEFORE_REPEAT = 0.05
 _GUARDS = ("events_stream_version", "events_event_id")
 """The constraints that an append of ours may meet: by ids that are stored, or an insert around the stream's lock."""
@@ -66,6 +76,8 @@ class GroupAppender:
         self._drained: asyncio.Event | None = None
         self._unconfirmed: set[object] = set()
         """Connections whose last commit was not confirmed by a synchronous standby."""
+        self._look_up_until = 0.0
+        """Until when batches look their ids up first, as the event loop counts time."""
 
     def start(self) -> None:
         """Start the lanes. They connect when there is something to append."""
@@ -171,34 +183,65 @@ class GroupAppender:
         return connection
 
     async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:
-        """Try a batch as a whole, then commit by commit. Returns those whose stream was locked."""
-        look_up = False
+        """Try a batch as a whole; what fails, in halves. Returns those to be tried again, for something was locked."""
         for pending in batch:
-            look_up = look_up or pending.is_unknown
             pending.is_sent = True
-        if len(batch) > 1:
-            try:
-                outcomes = await self._appends.many(
-                    connection, [pending.commit for pending in batch], look_up=look_up, lock_timeout=LOCK_TIMEOUT
-                )
-                self._check_confirmed(connection)
-            except asyncpg.PostgresError as error:
-                if is_connection_lost(error):
-                    raise
-                # Without the error's text, in which the database may quote data of events.
-                told = keys(error, operation="append", appends=len(batch))
-                logger.debug("a batch of appends failed and is tried one by one: %s", error.sqlstate, extra=told)
-                look_up = True
-            else:
-                return self._settle_all(batch, outcomes)
         again: list[Pending] = []
-        for pending in batch:
+        parts = [batch]
+        waits = 0
+        while parts:
+            part = parts.pop()
             # Behind a commit that must be tried again, those of the same stream wait: order is promised.
-            is_blocked = bool(again) and again[-1].commit.stream_id == pending.commit.stream_id
-            outcome = None if is_blocked else await self._alone(connection, pending.commit, look_up=look_up)
-            self._check_confirmed(connection)
-            again += self._settle_all([pending], [outcome])
+            held = {pending.commit.stream_id for pending in again}
+            free = [one for one in part if waits < _WAITS and one.commit.stream_id not in held]
+            if len(free) < len(part):
+                late = [one for one in part if one not in set(free)]
+                again += self._settle_all(late, [None] * len(late))
+            if len(free) == 1:
+                again += await self._attempt_one(connection, free[0], is_left=len(batch) > 1)
+                waits += free[0].is_lone
+            elif free:
+                try:
+                    outcomes = await self._together(connection, free, LOCK_TIMEOUT if waits else BATCH_LOCK_TIMEOUT)
+                except asyncpg.PostgresError as error:
+                    if is_connection_lost(error):
+                        raise
+                    waits += isinstance(error, asyncpg.LockNotAvailableError)
+                    # Without the error's text, in which the database may quote data of events.
+                    told = keys(error, operation="append", appends=len(free))
+                    logger.debug("a batch of appends failed and is tried in halves: %s", error.sqlstate, extra=told)
+                    middle = len(free) // 2
+                    parts += [free[middle:], free[:middle]]
+                else:
+                    again += self._settle_all(free, outcomes)
         return again
+
+    async def _together(
+        self, connection: asyncpg.Connection[Any], part: list[Pending], lock_timeout: str
+    ) -> Sequence[Outcome]:
+        """The outcomes of commits that share a transaction. When one of their ids is stored, all are looked up."""
+        now = asyncio.get_running_loop().time()
+        look_up = now < self._look_up_until or any(pending.is_unknown for pending in part)
+        commits = [pending.commit for pending in part]
+        try:
+            outcomes = await self._appends.many(connection, commits, look_up=look_up, lock_timeout=lock_timeout)
+        except asyncpg.UniqueViolationError as error:
+            if look_up or error.constraint_name not in _GUARDS:
+                raise
+            self._look_up_until = now + _LOOK_UP_FOR
+            outcomes = await self._appends.many(connection, commits, look_up=True, lock_timeout=lock_timeout)
+        self._check_confirmed(connection)
+        return outcomes
+
+    async def _attempt_one(
+        self, connection: asyncpg.Connection[Any], pending: Pending, *, is_left: bool
+    ) -> list[Pending]:
+        """Try a commit by itself: all there is, or what is left of a batch that failed."""
+        outcome = await self._alone(connection, pending.commit, look_up=is_left or pending.is_unknown)
+        self._check_confirmed(connection)
+        # What holds this one up would hold up each batch that it is in.
+        pending.is_lone = is_left and outcome is None
+        return self._settle_all([pending], [outcome])
 
     def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if is_unconfirmed(message):

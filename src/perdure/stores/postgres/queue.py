@@ -27,6 +27,8 @@ class Pending(msgspec.Struct, eq=False):
     """Whether it is with the database, which hasn't answered yet."""
     is_unknown: bool = False
     """Whether an earlier try was never answered: it may have been written, so its ids are looked up first."""
+    is_lone: bool = False
+    """Whether it takes no others into its batch: something held it up that would hold up all of them."""
 
 
 _stream_id = attrgetter("commit.stream_id")
@@ -92,7 +94,7 @@ class AppendQueue:
         """A batch for a lane, sorted by stream: a fair share of what is ready, so that other lanes find work too."""
         share = min(self._batch_commits, -(-len(self._ready) // max(free_lanes, 1)))
         batch: list[Pending] = []
-        first_ids: set[int] = set()
+        first_ids: dict[int, str] = {}
         size = 0
         while self._ready and len(batch) < share:
             pending = self._ready.popleft()
@@ -102,14 +104,20 @@ class AppendQueue:
                 self._leave_room(pending)
             elif commit.stream_id in self._taken:
                 self._held[commit.stream_id].append(pending)
-            elif first_id in first_ids or (batch and size + commit.size > self._batch_bytes):
-                # Full; or the same append twice: the second must see what the first has written.
+            elif first_ids.get(first_id) == commit.stream_id:
+                # The same append twice: the second must see what the first has written, and so must what comes after.
+                self._taken.add(commit.stream_id)
+                self._held[commit.stream_id].append(pending)
+            elif first_id in first_ids or (batch and (pending.is_lone or size + commit.size > self._batch_bytes)):
+                # Full; or the same event for another stream, which must see it, too.
                 self._ready.appendleft(pending)
                 break
             else:
-                first_ids.add(first_id)
+                first_ids[first_id] = commit.stream_id
                 size += commit.size
                 batch.append(pending)
+                if pending.is_lone:
+                    break
         batch.sort(key=_stream_id)
         self._taken.update(map(_stream_id, batch))
         self.let_in()
