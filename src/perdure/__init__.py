@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
     from perdure.errors import EvolutionError as EvolutionError
+    from perdure.errors import FenceHolder as FenceHolder
     from perdure.errors import InlineProjectionError as InlineProjectionError
     from perdure.errors import InvalidArgumentError as InvalidArgumentError
     from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
     from perdure.errors import LockHolder as LockHolder
     from perdure.errors import LogDivergedError as LogDivergedError
+    from perdure.errors import LogHeldBackError as LogHeldBackError
     from perdure.errors import MissingExtraError as MissingExtraError
     from perdure.errors import OptimisticConcurrencyError as OptimisticConcurrencyError
     from perdure.errors import OutcomeUnknownError as OutcomeUnknownError
@@ -163,6 +165,7 @@ _MODULES = {
     "EvolutionReport": "evolution",
     "ExpectedVersion": "commit",
     "InMemoryEventStore": "stores.memory",
+    "FenceHolder": "errors",
     "InlineProjectionError": "errors",
     "InlineProjections": "projections.inline.store",
     "InvalidArgumentError": "errors",
@@ -171,6 +174,7 @@ _MODULES = {
     "LiveProjection": "projections.live",
     "LockHolder": "errors",
     "LogDivergedError": "errors",
+    "LogHeldBackError": "errors",
     "MissingExtraError": "errors",
     "NO_STREAM": "commit",
     "NewEvent": "events",
@@ -280,6 +284,7 @@ __all__ = [
     "EvolutionError",
     "EvolutionReport",
     "ExpectedVersion",
+    "FenceHolder",
     "InMemoryEventStore",
     "InlineProjectionError",
     "InlineProjections",
@@ -289,6 +294,7 @@ __all__ = [
     "LiveProjection",
     "LockHolder",
     "LogDivergedError",
+    "LogHeldBackError",
     "MissingExtraError",
     "NewEvent",
     "OptimisticConcurrencyError",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Self, Unpack
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
 
-from perdure.causation import CausedEvent, caused_events
-from perdure.checks import LARGEST_COUNT, check_count, check_instance, checked_id
+from perdure.checks import check_count, check_instance
 from perdure.commit import (
     PAYLOAD_LIMIT,
     AppendResult,
@@ -24,18 +23,9 @@ from perdure.commit import (
 )
 from perdure.errors import UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
-from perdure.log import (
-    PAGE_SIZE,
-    Changes,
-    LogFilter,
-    Page,
-    PageSize,
-    Seen,
-    Selection,
-    Subscription,
-    make_filter,
-)
+from perdure.log import Changes, PageSize, Subscription, make_filter
 from perdure.observation import Append, AppendToStreams, observer
+from perdure.reading import LogReading, checked_end
 from perdure.snapshot import Snapshot
 from perdure.transaction import Transaction
 
@@ -58,7 +48,7 @@ class StoredType(msgspec.Struct, frozen=True):
     last_position: int
 
 
-class EventStore(ABC):
+class EventStore(LogReading):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
     Use it as an async context manager. Implementations provide what is abstract, and prove themselves with the
@@ -158,7 +148,7 @@ class EventStore(ABC):
     ) -> list[StoredEvent]:
         """The events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
         check_stream_id(stream_id)
-        before_version = _checked_end("before_version", before_version)
+        before_version = checked_end("before_version", before_version)
         if max_count is not None:
             check_count("max_count", max_count)
         return await self.stream_page_backwards(stream_id, before_version, max_count)
@@ -173,84 +163,6 @@ class EventStore(ABC):
             async for page in pages:
                 for stored in page:
                     yield stored
-
-    async def read_all_events(
-        self,
-        from_position: int = 0,
-        max_count: int | None = None,
-        **where: Unpack[Selection],
-    ) -> list[StoredEvent]:
-        """The events of the whole log strictly after `from_position`, in global order, without gap.
-
-        Args:
-            from_position: where to begin; 0 is the beginning.
-            max_count: how many at most; None for all.
-            **where: which events, all of them unless something is given: ``category``, only streams of this category;
-                ``event_types``, only these types, by stored name or class; ``correlation_id``, only what one request
-                set in motion; ``recorded_from`` and ``recorded_before``, only what the database took from the one time
-                on and before the other.
-        """
-        if max_count is not None:
-            check_count("max_count", max_count)
-        found: list[StoredEvent] = []
-        wanted = make_filter(**where)
-        check_count("from_position", from_position)
-        while max_count is None or len(found) < max_count:
-            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await self.log_page(from_position, limit, wanted)
-            found += page.events
-            if page.position == from_position:
-                break
-            from_position = page.position
-        return found
-
-    async def read_all_events_backwards(
-        self,
-        before_position: int | None = None,
-        max_count: int | None = None,
-        **where: Unpack[Selection],
-    ) -> list[StoredEvent]:
-        """The events of the whole log strictly before `before_position`, newest first: for people who look at it.
-
-        Where fewer than `max_count` come back, nothing is left. For the next page, give the last event's position: a
-        page is the same whenever it is read, whatever was appended since. An event shows up once nothing can be
-        appended before it any more, as in `read_all_events`.
-
-        Args:
-            before_position: where to begin; None is the end.
-            max_count: how many at most; None for all.
-            **where: as in `read_all_events`.
-        """
-        if max_count is not None:
-            check_count("max_count", max_count)
-        wanted = make_filter(**where)
-        before_position = _checked_end("before_position", before_position)
-        found: list[StoredEvent] = []
-        while max_count is None or len(found) < max_count:
-            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await self.log_page_backwards(before_position, limit, wanted)
-            found += page
-            if len(page) < limit:
-                break
-            before_position = page[-1].global_position
-        return found
-
-    async def causation_tree(self, correlation_id: UUID | str) -> list[CausedEvent]:
-        """All that one request set in motion: each event beneath the one that caused it, in the order of the log."""
-        return caused_events(await self.read_all_events(correlation_id=checked_id("correlation_id", correlation_id)))
-
-    async def iterate_all_events(
-        self, from_position: int = 0, **where: Unpack[Selection]
-    ) -> AsyncIterator[StoredEvent]:
-        """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log."""
-        wanted = make_filter(**where)
-        check_count("from_position", from_position)
-        size = PageSize()
-        while (page := await self.log_page(from_position, size.limit, wanted)).position > from_position:
-            for stored in page.events:
-                yield stored
-            from_position = page.position
-            size.learn(page.events)
 
     def subscribe(
         self,
@@ -302,18 +214,6 @@ class EventStore(ABC):
     @abstractmethod
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly before `before_version`, newest first."""
-
-    @abstractmethod
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
-
-        Raises:
-            LogDivergedError: the event `seen` isn't at its position.
-        """
-
-    @abstractmethod
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
 
     @abstractmethod
     async def stream_version(self, stream_id: str) -> int:
@@ -373,10 +273,3 @@ async def stream_pages(store: EventStore, stream_id: str, from_version: int) -> 
         if len(page) < limit:
             return
         size.learn(page)
-
-
-def _checked_end(argument: str, value: int | None) -> int:
-    if value is None:
-        return LARGEST_COUNT
-    check_count(argument, value)
-    return value

@@ -84,6 +84,16 @@ def _appends(stream_id: Any = "note-3", expected_version: Any = ANY, events: Any
     return [(stream_id, expected_version, [Noted()] if events is None else events)]
 
 
+UP_TO: Final = {
+    "up_to": [
+        refused([*but(NOT_A_COUNT, None, [1]), {}, object()]),
+        refused([[], (), [1], ["note-1"], [HUGE_NUMBER], [Nameless()]]),
+        refused([2**62]),
+    ],
+    "timeout": [refused(NOT_SECONDS)],
+}
+
+
 STORE: Final[Table] = {
     "EventStore.append_to_stream": Call(
         lambda _: {"stream_id": "note-2", "expected_version": ANY, "events": [Noted()]},
@@ -123,15 +133,16 @@ STORE: Final[Table] = {
         lambda _: {"stream_id": "note-1", "from_version": 0}, {"stream_id": STREAM_ID, "from_version": COUNT}
     ),
     "EventStore.stream_version": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
-    "EventStore.read_all_events": Call(
-        lambda _: {"from_position": 0, "max_count": 1}, {"from_position": COUNT, "max_count": OPTIONAL_COUNT, **WHERE}
+    "LogReading.read_all_events": Call(
+        lambda _: {"from_position": 0, "max_count": 1},
+        {"from_position": COUNT, "max_count": OPTIONAL_COUNT, **UP_TO, **WHERE},
     ),
-    "EventStore.read_all_events_backwards": Call(
+    "LogReading.read_all_events_backwards": Call(
         lambda _: {"before_position": 1, "max_count": 1},
-        {"before_position": OPTIONAL_COUNT, "max_count": OPTIONAL_COUNT, **WHERE},
+        {"before_position": OPTIONAL_COUNT, "max_count": OPTIONAL_COUNT, **UP_TO, **WHERE},
     ),
-    "EventStore.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **WHERE}),
-    "EventStore.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID}),
+    "LogReading.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **UP_TO, **WHERE}),
+    "LogReading.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID, **UP_TO}),
     "EventStore.subscribe": Call(
         lambda _: {"from_position": 0},
         {
@@ -223,12 +234,13 @@ STORE: Final[Table] = {
         lambda _: {"stream_id": "note-1", "before_version": 2, "limit": 1},
         {"stream_id": CHECKED, "before_version": CHECKED, "limit": CHECKED},
     ),
-    "EventStore.log_page": Call(
+    "LogReading.log_page": Call(
         lambda _: {"from_position": 0, "limit": 1, "where": LogFilter()},
-        {"from_position": CHECKED, "limit": CHECKED, "where": CHECKED, "seen": CHECKED},
+        {"from_position": CHECKED, "limit": CHECKED, "where": CHECKED, "seen": CHECKED, "up_to": CHECKED},
     ),
-    "EventStore.log_page_backwards": Call(
+    "LogReading.log_page_backwards": Call(
         lambda _: {"before_position": 2, "limit": 1, "where": LogFilter()},
-        {"before_position": CHECKED, "limit": CHECKED, "where": CHECKED},
+        {"before_position": CHECKED, "limit": CHECKED, "where": CHECKED, "up_to": CHECKED},
     ),
+    "LogReading.fence_holders": Call(lambda _: {"before_position": 1}, {"before_position": CHECKED}),
 }

@@ -25,6 +25,7 @@ MADE_BY_PERDURE: Final = {
     "EventStore",
     "EvolutionReport",
     "JoinedTransaction",
+    "FenceHolder",
     "LockHolder",
     "Outcome",
     "ParkedEvent",

@@ -12,6 +12,7 @@ import pytest
 from perdure import ANY, NewEvent, PostgreSQLEventStore, event, upcast
 from perdure.events import registry
 from tests.cli.calling import STREAMING, Call, check_envelope, start
+from tests.stores.postgres.races import Noted
 
 pytestmark = pytest.mark.usefixtures("events")
 
@@ -40,6 +41,7 @@ async def test_the_log_is_read_from_the_beginning(perdure: Call) -> None:
         (["--limit", "1", "--type", "content.added", "--type", "content.watched"], [[4], [5]]),
         (["--limit", "1", "--correlation-id", "request-1"], [[1], [2]]),
         (["--from", "4"], [[5, 6]]),
+        (["--limit", "4", "--up-to", "6", "--timeout", "0.5"], [[1, 2, 3, 4], [5, 6]]),
         (["--recorded-from", "2099-01-01"], [[]]),
         (["--recorded-before", "2099-01-01", "--limit", "5"], [[1, 2, 3, 4, 5], [6]]),
     ],
@@ -70,6 +72,8 @@ async def test_what_is_stored_is_told_as_it_is(perdure: Call) -> None:
         (["--from", "-1"], "-1 is not in the range"),
         (["--category", "a-b"], "part of a stream id before the hyphen"),
         (["--type", ""], "event_types is empty"),
+        (["--up-to", "7"], "up_to is position 7, but the log ends at 6"),
+        (["--timeout", "-1"], "-1.0 is not in the range"),
     ],
 )
 async def test_options_that_cannot_be_are_told(perdure: Call, options: list[str], reason: str) -> None:
@@ -78,6 +82,17 @@ async def test_options_that_cannot_be_are_told(perdure: Call, options: list[str]
     assert answer.status == 2
     assert reason in answer.err
     assert answer.err.endswith("Next: perdure events read --help\n")
+
+
+async def test_the_session_that_holds_a_position_back_is_told(perdure: Call, database_url: str) -> None:
+    async with PostgreSQLEventStore(database_url) as store, store.transaction() as tx:
+        await store.append_to_stream("note-1", ANY, [Noted()], tx=tx)
+        mine = await store.append_to_stream("note-2", ANY, [Noted()])
+        answer = await perdure("events", "read", "--up-to", str(mine.global_position), "--timeout", "0")
+
+    assert answer.status == 1
+    assert "held back by pid" in answer.err
+    assert answer.err.endswith("Next: perdure doctor\n")
 
 
 async def test_an_event_is_shown_by_its_position_with_what_caused_it(streaming: Call) -> None:

@@ -74,10 +74,12 @@ class CommitsLate(InMemoryEventStore):
         self.changes.announce()
         return result
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         self._check_open()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
-        page = await super().log_page(from_position, limit, where, seen)
+        page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.event_id not in late]
         return Page(visible, visible[-1].global_position if visible else from_position)
 
@@ -85,8 +87,10 @@ class CommitsLate(InMemoryEventStore):
 class ReadsFromOnwards(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(max(0, from_position - 1), limit, where, seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(max(0, from_position - 1), limit, where, seen, up_to=up_to)
         return page if page.position > from_position else Page(page.events, from_position)
 
 
@@ -119,8 +123,10 @@ async def _sleep_forever(seen: int, timeout: float) -> None:
 
 
 class IgnoresFilters(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        return await super().log_page(from_position, limit, LogFilter(), seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        return await super().log_page(from_position, limit, LogFilter(), seen, up_to=up_to)
 
 
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
@@ -129,27 +135,35 @@ class ReadsBackwardsFromOnwards(InMemoryEventStore):
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         return await super().stream_page_backwards(stream_id, before_version + 1, limit)
 
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
-        return await super().log_page_backwards(before_position + 1, limit, where)
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        return await super().log_page_backwards(before_position + 1, limit, where, up_to=up_to)
 
 
 class IgnoresFiltersBackwards(InMemoryEventStore):
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
-        return await super().log_page_backwards(before_position, limit, LogFilter(where.category))
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        return await super().log_page_backwards(before_position, limit, LogFilter(where.category), up_to=up_to)
 
 
 class TakesTheEndOfARange(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
         where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
-        return await super().log_page(from_position, limit, where, seen)
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
 
 
 class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
     """As an index may that holds the beginning only."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen, up_to=up_to)
         start = (where.correlation_id or "")[:64]
         page.events[:] = [one for one in page.events if (one.metadata.correlation_id or "").startswith(start)]
         return page
@@ -254,6 +268,22 @@ class ConflictsBeforeIdsOfGroups(InMemoryEventStore):
             if isinstance(expected := commit.expected_version, int) and expected != version:
                 raise OptimisticConcurrencyError(commit.stream_id, expected, version)
         return await super().append_group(group, tx)
+
+
+class ForgetsUpTo(InMemoryEventStore):
+    """Shows an event from the second look on, whatever the reader must include."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = 0
+
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(from_position, limit, where, seen)
+        shown, self._shown = self._shown, len(self._log)
+        events = [stored for stored in page.events if stored.global_position <= shown]
+        return Page(events, max(from_position, min(page.position, shown)))
 
 
 class StaysOpen(InMemoryEventStore):

@@ -21,6 +21,7 @@ BROKEN = {
     "CommitsLate": {"misses_nothing"},
     "ReadsFromOnwards": {"strictly_after_a_position"},
     "RunsAhead": {"position_is_a_checkpoint"},
+    "ForgetsUpTo": {"up_to_an_append_includes_it", "no_append_was_given"},
     "NeverTells": {"catches_up_and_then_is_told"},
     "IgnoresFilters": {"by_category_and_type", "look_for_certain_events"},
     "ReadsBackwardsFromOnwards": {"a_stream_is_read_backwards", "the_log_is_read_backwards"},

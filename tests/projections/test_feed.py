@@ -37,12 +37,14 @@ class Log(InMemoryEventStore):
         self.may_read = asyncio.Event()
         self.may_read.set()
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         await self.may_read.wait()
         self.read.append(from_position)
         if self.failures:
             raise self.failures.pop()
-        return await super().log_page(from_position, limit, where, seen)
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, coun
 from perdure.cli.session import Session
 from perdure.cli.table import Cell, Column
 from perdure.commit import PAYLOAD_LIMIT
-from perdure.errors import PerdureError, SchemaError
+from perdure.errors import FenceHolder, PerdureError, SchemaError
 from perdure.store import EventStore
-from perdure.stores.postgres.inspection import Fence, FenceHolder, Inspection
+from perdure.stores.postgres.inspection import Fence, Inspection
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _DEFAULTS: Final = {"schema": "perdure", "migrate": True, "payload_limit": PAYLOAD_LIMIT}

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from perdure.causation import CausedEvent
-from perdure.checks import LARGEST_COUNT
+from perdure.checks import LARGEST_COUNT, LONGEST_TIME
 from perdure.cli.answering import Family, answering, answering_on_and_on
 from perdure.cli.failures import USAGE, CommandError
 from perdure.cli.report import Report
@@ -21,6 +21,7 @@ from perdure.cli.signals import stop_asked
 from perdure.cli.views import EVENT_COLUMNS, CausedView, EventView, Reading, event_row, show_tree
 from perdure.events import StoredEvent
 from perdure.log import Subscription
+from perdure.reading import UP_TO_TIMEOUT
 from perdure.store import EventStore
 
 _PAGE: Final = 50
@@ -76,6 +77,15 @@ _TYPES = click.option("--type", "types", multiple=True, metavar="TYPE", help="On
 @click.option("--recorded-from", type=Moment(), help="Only what was recorded at this time or later.")
 @click.option("--recorded-before", type=Moment(), help="Only what was recorded before this time.")
 @click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@click.option("--up-to", metavar="POSITION", type=click.IntRange(0), help="Wait until the log can be read up to there.")
+@click.option(
+    "--timeout",
+    default=UP_TO_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, LONGEST_TIME),
+    help="How long --up-to waits.",
+)
 @answering
 async def read(session: Session, types: tuple[str, ...], **given: Any) -> Report:
     """Read the log, a page at a time."""
@@ -84,6 +94,7 @@ async def read(session: Session, types: tuple[str, ...], **given: Any) -> Report
         raise CommandError("--from reads forwards: backwards, say --before", "perdure events read --help", status=USAGE)
     names = ("category", "correlation_id", "recorded_from", "recorded_before")
     where: Any = {"event_types": list(types) or None} | {name: given[name] for name in names}
+    where |= {"up_to": given["up_to"], "timeout": given["timeout"]}
     async with session.store() as store:
         if backwards:
             found = await store.read_all_events_backwards(given["before"], limit + 1, **where)

@@ -36,6 +36,8 @@ from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeo
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
 from perdure.errors.read_models import UserCodeError as UserCodeError
 from perdure.errors.reading import EventDecodingError as EventDecodingError
+from perdure.errors.reading import FenceHolder as FenceHolder
+from perdure.errors.reading import LogHeldBackError as LogHeldBackError
 from perdure.errors.reading import UnknownEventTypeError as UnknownEventTypeError
 from perdure.errors.reading import UnknownEventVersionError as UnknownEventVersionError
 from perdure.errors.roots import DomainError as DomainError

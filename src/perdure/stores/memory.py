@@ -11,6 +11,7 @@ from perdure.checks import check_count, check_instance
 from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
 from perdure.errors import (
     EventIdReuseError,
+    FenceHolder,
     LogDivergedError,
     OptimisticConcurrencyError,
     StoreClosedError,
@@ -18,6 +19,7 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Seen
+from perdure.reading import never_drawn
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
 from perdure.transaction import Transaction
@@ -104,9 +106,12 @@ class InMemoryEventStore(EventStore):
         earlier = self._streams.get(stream_id, [])[: max(0, before_version - 1)]
         return [copy(stored) for stored in earlier[::-1][:limit]]
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         """A page of the log strictly after `from_position`."""
         self._check_open()
+        self._check_drawn(up_to)
         if seen is not None:
             self._check_seen(seen)
         found: list[StoredEvent] = []
@@ -117,17 +122,29 @@ class InMemoryEventStore(EventStore):
                 found.append(copy(stored))
         return Page(found, max(from_position, len(self._log)))
 
+    def _check_drawn(self, up_to: int) -> None:
+        if up_to > len(self._log):
+            raise never_drawn(up_to, len(self._log))
+
     def _check_seen(self, seen: Seen) -> None:
         at = self._log[seen.global_position - 1 : seen.global_position]
         found = at[0].event_id if at else None
         if found != seen.event_id:
             raise LogDivergedError("the subscription", *seen, found)
 
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first."""
         self._check_open()
+        self._check_drawn(up_to)
         earlier = reversed(self._log[: max(0, before_position - 1)])
         return [copy(stored) for stored in islice(filter(where.matches, earlier), limit)]
+
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """Nobody: what is appended here can be read at once."""
+        self._check_open()
+        return await super().fence_holders(before_position)
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream: that of its last event, 0 if there is none."""

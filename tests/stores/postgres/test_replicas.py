@@ -14,6 +14,7 @@ from perdure.commit import ANY, StreamAppend
 from perdure.errors import (
     ConfigurationError,
     LogDivergedError,
+    LogHeldBackError,
     ReadOnlyStoreError,
     StoreUnavailableError,
 )
@@ -23,7 +24,7 @@ from perdure.snapshot import Snapshot
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Tally
 from tests.cluster import Server, servers, url_of
-from tests.stores.postgres.races import Noted, end_sessions, notes, other_connection, texts
+from tests.stores.postgres.races import Noted, end_sessions, notes, other_connection, texts, until
 
 
 class Pair(NamedTuple):
@@ -110,6 +111,25 @@ async def test_a_follower_on_a_standby_waits_for_what_commits_late(
     await pair.published(2)
     for follower in followers:
         assert texts([await anext(follower), await anext(follower)]) == ["late", "early"]
+
+
+async def test_a_standby_is_read_up_to_an_append_once_it_is_published(
+    pair: Pair, store: PostgreSQLEventStore, replica: PostgreSQLEventStore
+) -> None:
+    async with store.transaction() as tx:
+        await store.append_to_stream("note-1", ANY, notes("late"), tx=tx)
+        mine = await store.append_to_stream("note-2", ANY, notes("mine"))
+        await pair.standby.caught_up(pair.primary)
+        with pytest.raises(LogHeldBackError, match="this standby has been told no more") as caught:
+            await replica.read_all_events(category="note", up_to=mine, timeout=0.05)
+        reading = asyncio.create_task(replica.read_all_events(up_to=mine, timeout=3600))
+        await until(lambda: bool(replica.changes._waiters) or reading.done())
+        assert not reading.done()
+
+    assert (caught.value.on_standby, caught.value.holders) == (True, ())
+    assert texts(await reading) == ["late", "mine"]
+    with pytest.raises(LogHeldBackError, match=f"not yet up to {mine.global_position + 1}"):  # it may be on its way
+        await replica.read_all_events(up_to=mine.global_position + 1, timeout=0)
 
 
 async def test_what_is_rolled_back_is_no_stall_on_a_standby(

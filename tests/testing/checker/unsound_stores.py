@@ -56,16 +56,20 @@ class Doubles(InMemoryEventStore):
 class Reorders(InMemoryEventStore):
     """Exchanges the last two events when it is read again."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(from_position, limit, where, seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         if len(page.events) > 1:
             page.events[-2:] = [page.events[-1], page.events[-2]]
         return page
 
 
 class Rewrites(InMemoryEventStore):
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(from_position, limit, where, seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         for stored in page.events:
             if stored.global_position % 10 == 0:
                 stored.event_data = '{"text":"rewritten"}'
@@ -122,8 +126,10 @@ class Late(InMemoryEventStore):
             self.changes.announce()
         return results
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(from_position, limit, where, seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.global_position not in self._hidden]
         return Page(visible, visible[-1].global_position if visible else from_position)
 
@@ -131,8 +137,10 @@ class Late(InMemoryEventStore):
 class SeesTwice(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        page = await super().log_page(max(0, from_position - 1), limit, where, seen)
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        page = await super().log_page(max(0, from_position - 1), limit, where, seen, up_to=up_to)
         return page if page.position > from_position else Page([], from_position)
 
 

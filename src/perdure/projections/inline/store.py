@@ -9,7 +9,7 @@ from uuid import UUID
 
 from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
-from perdure.errors import DatabaseError, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
+from perdure.errors import DatabaseError, FenceHolder, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Seen, Subscription
 from perdure.projection import TableProjection
@@ -189,13 +189,21 @@ class InlineProjections(EventStore):
         """The events of a stream strictly before `before_version`, newest first."""
         return await self._store.stream_page_backwards(stream_id, before_version, limit)
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         """A page of the log strictly after `from_position`."""
-        return await self._store.log_page(from_position, limit, where, seen)
+        return await self._store.log_page(from_position, limit, where, seen, up_to=up_to)
 
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first."""
-        return await self._store.log_page_backwards(before_position, limit, where)
+        return await self._store.log_page_backwards(before_position, limit, where, up_to=up_to)
+
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """The sessions whose open appends may still be given a position up to this one."""
+        return await self._store.fence_holders(before_position)
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream: that of its last event, 0 if there is none."""

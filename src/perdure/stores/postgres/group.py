@@ -38,9 +38,11 @@ logger = logging.getLogger("perdure.append")
 LOCK_TIMEOUT = "20ms"
 """How long a commit by itself waits for its stream, or for whatever else is locked."""
 BATCH_LOCK_TIMEOUT = "500ms"
-"""How long a batch waits for a lock. It only tries those of streams. What it does wait for is another session that makes
-the table longer on a slow disk, a migration, or an open transaction that wrote the same id or version around the lock of
-the stream. Less than the server's deadlock_timeout, so that the batch gives way, and no caller's transaction."""
+"""How long a batch waits for a lock. It only tries those of streams.
+
+What it does wait for is another session that makes the table longer on a slow disk, a migration, or an open transaction
+that wrote the same id or version around the lock of the stream. It is less than the server's deadlock_timeout, so that the
+batch gives way, and no caller's transaction."""
 PAUSE_WHILE_LOCKED = 0.005
 _WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""

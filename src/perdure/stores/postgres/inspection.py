@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from perdure.errors import FenceHolder
 from perdure.events import check_category
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.pooler import seconds_until_heard
@@ -24,28 +25,6 @@ class StreamSummary(msgspec.Struct, frozen=True):
     event_type: str
     global_position: int
     recorded_at: datetime
-
-
-class FenceHolder(msgspec.Struct, frozen=True):
-    """A transaction that has appended and isn't ended. Readers go no further than the lowest floor.
-
-    Attributes:
-        floor: Every position that it may have drawn lies above.
-        pid: Its process in the database; None for a prepared transaction, which has none.
-        user_name: The database's user.
-        application_name: What its connection calls itself.
-        client_address: Where it comes from; None for a socket of the same machine.
-        state: As in pg_stat_activity: ``active``, ``idle in transaction`` ...
-        begun_at: When the transaction began.
-    """
-
-    floor: int
-    pid: int | None
-    user_name: str | None
-    application_name: str | None
-    client_address: str | None
-    state: str | None
-    begun_at: datetime | None
 
 
 class Fence(msgspec.Struct, frozen=True):
@@ -95,9 +74,13 @@ class Inspection:
     async def fence(self) -> Fence:
         """How far the log can be read, and who keeps it from going further."""
         shared = Statements(_FOLDER, schema=self._database.quoted_schema)
-        holders = [FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])]
-        [(safe_position, last_drawn)] = await self._database.fetch(shared["safe_position"], None, None)
-        return Fence(safe_position, last_drawn, tuple(holders))
+        holders = await self.fence_holders()
+        [(safe_position, last_drawn, _)] = await self._database.fetch(shared["safe_position"], None, None)
+        return Fence(safe_position, last_drawn, holders)
+
+    async def fence_holders(self) -> tuple[FenceHolder, ...]:
+        """The transactions that have appended and aren't ended, the lowest floor first."""
+        return tuple([FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])])
 
     async def session(self) -> Session:
         """What the server says of a connection of ours."""

@@ -13,9 +13,10 @@ from uuid import UUID
 
 import asyncpg
 
-from perdure.errors import DatabaseError, LogDivergedError
+from perdure.errors import DatabaseError, LogDivergedError, LogHeldBackError
 from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, Seen
+from perdure.reading import never_drawn
 from perdure.store import StoredType
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import DIVERGED
@@ -84,21 +85,25 @@ class Reader:
         )
         return [Row(*row) for row in rows]
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None, up_to: int = 0
+    ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
             return Page([], from_position)
         try:
-            return await self._log_page(from_position, limit, where, seen or _NOTHING_SEEN)
+            return await self._log_page(from_position, limit, where, seen or _NOTHING_SEEN, up_to)
         except DatabaseError as error:
             if error.sqlstate != DIVERGED or seen is None:
                 raise
             found = await self._database.fetch_value(self._sql["event_at"], seen.global_position)
             raise LogDivergedError("the subscription", *seen, found) from error
 
-    async def _log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None]) -> Page:
-        if where != LogFilter():
-            return await self._fenced(from_position, limit, where, seen)
+    async def _log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int
+    ) -> Page:
+        if where != LogFilter() or up_to:
+            return await self._fenced(from_position, limit, where, seen, up_to)
         rows = await self._database.fetch(self._sql["read_log"], from_position, limit, *seen)
         if not rows:
             return Page([], from_position)
@@ -108,14 +113,27 @@ class Reader:
             return await self._fenced(from_position, limit, where, seen)
         return _page(rows)
 
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, up_to: int = 0
+    ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
-        [(safe, _)] = await self._database.fetch(self._sql["safe_position"], *_NOTHING_SEEN)
+        safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)
         rows = await self._matching(0, min(before_position - 1, safe), limit, where, backwards=True)
         return [Row(*row) for row in rows]
 
-    async def _fenced(self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None]) -> Page:
-        [(safe, last_drawn)] = await self._database.fetch(self._sql["safe_position"], *seen)
+    async def _safe_position(self, seen: Seen | tuple[None, None], up_to: int) -> tuple[int, int]:
+        """The safe position, which lies at `up_to` or beyond, and the last that was drawn."""
+        [(safe, last_drawn, is_standby)] = await self._database.fetch(self._sql["safe_position"], *seen)
+        if safe < up_to:
+            if last_drawn < up_to and not is_standby:
+                raise never_drawn(up_to, last_drawn)
+            raise LogHeldBackError(up_to, safe, on_standby=is_standby)
+        return safe, last_drawn
+
+    async def _fenced(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int = 0
+    ) -> Page:
+        safe, last_drawn = await self._safe_position(seen, up_to)
         held_back = safe < last_drawn
         if safe <= from_position:
             return Page([], from_position, held_back)

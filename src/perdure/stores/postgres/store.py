@@ -17,6 +17,7 @@ from perdure.checks import check_count, check_flag, check_instance, check_second
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
+    FenceHolder,
     InvalidArgumentError,
     ReadOnlyStoreError,
     SchemaError,
@@ -33,6 +34,7 @@ from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.group import GroupAppender
 from perdure.stores.postgres.groups import Groups
+from perdure.stores.postgres.inspection import Inspection
 from perdure.stores.postgres.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.migrator import Migrator
 from perdure.stores.postgres.own_transaction import OwnTransaction
@@ -237,15 +239,25 @@ class PostgreSQLEventStore(EventStore):
         self._check_context()
         return await self._reader.stream_page_backwards(stream_id, before_version, limit)
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         self._check_context()
-        return await self._reader.log_page(from_position, limit, where, seen)
+        return await self._reader.log_page(from_position, limit, where, seen, up_to)
 
-    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
         self._check_context()
-        return await self._reader.log_page_backwards(before_position, limit, where)
+        return await self._reader.log_page_backwards(before_position, limit, where, up_to)
+
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """The sessions whose open appends may still be given a position up to this one, the lowest floor first."""
+        self._check_context()
+        holders = await Inspection(self.database).fence_holders()
+        return tuple([holder for holder in holders if holder.floor < before_position])
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream: that of its last event, 0 if there is none."""

@@ -15,7 +15,7 @@ Example:
 import pytest
 
 _PARTS = (
-    *("appending", "bad_input", "browsing", "evolving", "following", "groups", "model", "modelled"),
+    *("appending", "bad_input", "browsing", "evolving", "following", "groups", "including", "model", "modelled"),
     *("racing", "reading", "repeating", "samples", "snapshots", "suite"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))

@@ -10,6 +10,7 @@ from perdure.testing.conformance.browsing import Browsing
 from perdure.testing.conformance.evolving import Evolving
 from perdure.testing.conformance.following import Following
 from perdure.testing.conformance.groups import Groups
+from perdure.testing.conformance.including import Including
 from perdure.testing.conformance.modelled import Modelled
 from perdure.testing.conformance.racing import Racing
 from perdure.testing.conformance.reading import Reading
@@ -19,6 +20,17 @@ from perdure.testing.conformance.snapshots import Snapshots
 
 @pytest.mark.asyncio
 class EventStoreConformance(
-    Appending, Repeating, Groups, BadInput, Reading, Browsing, Following, Racing, Snapshots, Evolving, Modelled
+    Appending,
+    Repeating,
+    Groups,
+    BadInput,
+    Reading,
+    Browsing,
+    Including,
+    Following,
+    Racing,
+    Snapshots,
+    Evolving,
+    Modelled,
 ):
     """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""
