@@ -41,8 +41,8 @@ BATCH_LOCK_TIMEOUT = "500ms"
 """How long a batch waits for a lock. It only tries those of streams.
 
 What it does wait for is another session that makes the table longer on a slow disk, a migration, or an open transaction
-that wrote the same id or version around the lock of the stream. It is less than the server's deadlock_timeout, so that the
-batch gives way, and no caller's transaction."""
+that wrote the same id or version around the lock of the stream. Less than the deadlock_timeout of the server: the
+batch gives way, not a caller's transaction."""
 PAUSE_WHILE_LOCKED = 0.005
 _WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
