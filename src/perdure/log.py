@@ -13,15 +13,9 @@ from typing import Final, NamedTuple, Protocol, Self, TypedDict, cast
 from uuid import UUID
 
 from perdure.checks import check_count, check_seconds, checked_id, checked_time
-from perdure.errors import (
-    InvalidArgumentError,
-    LogDivergedError,
-    PerdureError,
-    StoreUnavailableError,
-    WrongContextError,
-)
+from perdure.errors import InvalidArgumentError, LogDivergedError, PerdureError, WrongContextError
 from perdure.events import StoredEvent, check_category, registry
-from perdure.observation import keys
+from perdure.outage import Outage
 
 logger = logging.getLogger("perdure.log")
 
@@ -184,6 +178,7 @@ class Subscription:
         self._nothing_matched = False
         self._ahead: asyncio.Task[Page | None] | None = None
         """Reads the page after those that were read."""
+        self._outage = Outage(logger, "following the log")
 
     @property
     def position(self) -> int:
@@ -211,18 +206,19 @@ class Subscription:
         return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
-        """The next page as soon as there is one, waiting out lost connections. It may hold no event that matches.
+        """The next page as soon as there is one, waiting out what may pass. It may hold no event that matches.
 
         Its events count as delivered. It begins with those that were read but not iterated over yet.
 
         Args:
             limit: how many events at most.
-            patience: after how many seconds to return an empty page instead; then a lost connection is an error, too.
+            patience: after how many seconds to return an empty page instead; then what may pass is an error, too.
 
         Raises:
             InvalidArgumentError: `limit` is no number from 1 on, or `patience` no number of seconds.
             LogDivergedError: the event last seen isn't in the log any more.
-            StoreUnavailableError: the database can't be reached, and `patience` was given.
+            StoreUnavailableError, StoreOverloadedError, DatabaseError: `patience` was given, and the log can't be read.
+            StoreClosedError, ConfigurationError, SchemaError: the log can't be read any more.
             WrongContextError: another task waits for the next event, too.
         """
         if self._is_waiting:
@@ -237,6 +233,7 @@ class Subscription:
             return await self._next_page(limit, patience)
         finally:
             self._is_waiting = False
+            self._outage.left(self)
 
     def _rest(self, limit: int) -> Page:
         """What was read already and waits."""
@@ -254,14 +251,14 @@ class Subscription:
             seen = self._log.changes.count
             try:
                 page = await self._look(limit)
-            except StoreUnavailableError as error:
-                if patience is not None:
+            except PerdureError as error:
+                if patience is not None or not error.is_transient:
                     raise
                 wait = min(max(wait * 2, 0.05), self._LONGEST_WAIT_FOR_DATABASE)
-                told = keys(error, operation="follow", pause=wait, global_position=self._reached)
-                logger.warning("following the log: %s; next try in %.2f s", error, wait, extra=told)
+                self._outage.failed(self, error, operation="follow", pause=wait, global_position=self._reached)
                 await asyncio.sleep(wait)
                 continue
+            self._outage.succeeded(self, operation="follow", global_position=self._reached)
             if page.position > self._reached:
                 self._move_to(page)
                 return page

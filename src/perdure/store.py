@@ -174,7 +174,7 @@ class EventStore(LogReading):
     ) -> Subscription:
         """Follow the log from a position: first what is there, then what is appended, as it comes.
 
-        It never ends by itself: a lost connection is waited out. `Subscription.position` is its checkpoint.
+        It ends only by errors that can't pass; others it waits out. `Subscription.position` is its checkpoint.
 
         Args:
             from_position: where to begin; 0 is the beginning.

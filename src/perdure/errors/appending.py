@@ -57,9 +57,16 @@ class OutcomeUnknownError(PerdureError):
 
 
 class StoreOverloadedError(PerdureError):
-    """A queue was full, a stream was locked, or a turn didn't come, for too long. Nothing was written."""
+    """A queue was full, a stream was locked, a turn didn't come, or no connection of the pool was free, for too long.
 
-    def __init__(self, reason: str, timeout: float) -> None:
-        super().__init__(f"{reason} for {timeout:g} s and nothing was written: slow down, or try again later")
+    Nothing was written, or read.
+    """
+
+    is_transient = True
+
+    def __init__(
+        self, reason: str, timeout: float, outcome: str = "nothing was written: slow down, or try again later"
+    ) -> None:
+        super().__init__(f"{reason} for {timeout:g} s and {outcome}")
         self.reason = reason
         self.timeout = timeout

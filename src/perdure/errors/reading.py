@@ -52,6 +52,8 @@ class LogHeldBackError(PerdureError, TimeoutError):
         holders: the sessions whose appends are open, the lowest floor first, as far as they are known.
     """
 
+    is_transient = True
+
     def __init__(
         self,
         global_position: int,
@@ -62,7 +64,7 @@ class LogHeldBackError(PerdureError, TimeoutError):
         holders: Sequence[FenceHolder] = (),
     ) -> None:
         if on_standby:
-            why = "this standby has been told no more: does it lag, and is a store that may append open on the primary?"
+            why = "the primary has published no more: does this standby lag, and is a store that may append open on the primary?"
         else:
             names = "; ".join(map(str, holders)) or "a session that had ended before it could be named"
             why = f"held back by {names}: commit or end its transaction (pg_terminate_backend), or read without up_to"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from perdure.errors.roots import PerdureError
 from perdure.errors.wording import shown
+
+_TRANSIENT: Final = frozenset({"25P04", "40001", "40P01", "55P03", "57014", "57P05"})
+"""SQLSTATEs: transaction_timeout, serialization_failure (a standby's recovery conflicts), deadlock_detected,
+lock_not_available, query_canceled (statement_timeout), idle_session_timeout."""
 
 
 class ConfigurationError(PerdureError, ValueError):
@@ -25,6 +29,8 @@ class MissingExtraError(PerdureError, ImportError):
 class StoreUnavailableError(PerdureError):
     """The database can't be reached, or lacks what it needs: disk, memory, connections. Nothing was written."""
 
+    is_transient = True
+
 
 class ServersUnavailableError(StoreUnavailableError):
     """None of the servers that the URL names can be used. `failures` says of each why. Nothing was written."""
@@ -40,13 +46,19 @@ class ServersUnavailableError(StoreUnavailableError):
 class AuthenticationError(StoreUnavailableError):
     """The database refused the user or the password."""
 
+    is_transient = False
+
 
 class DatabaseError(PerdureError):
-    """The database refused a statement, for a reason that has no class of its own here. `sqlstate` is PostgreSQL's."""
+    """The database refused a statement, for a reason that has no class of its own here. `sqlstate` is PostgreSQL's.
+
+    It is transient where a time-out, a lock or a conflict with recovery on a standby cut the statement short.
+    """
 
     def __init__(self, message: str, sqlstate: str) -> None:
         super().__init__(f"{message} (SQLSTATE {sqlstate or 'unknown'})")
         self.sqlstate = sqlstate
+        self.is_transient = sqlstate in _TRANSIENT
 
 
 class StoreClosedError(PerdureError):
@@ -103,6 +115,8 @@ class TransactionEndedError(TransactionError):
 class DeadlockError(TransactionError):
     """PostgreSQL has rolled back this transaction to end a deadlock. Nothing of it was written: run it again."""
 
+    is_transient = True
+
 
 class UnsupportedOperationError(PerdureError):
     """This store can't do what was asked for."""
@@ -158,6 +172,8 @@ class LockHolder(NamedTuple):
 class SchemaLockedError(SchemaError):
     """Others hold locks that a migration needs. What it has done so far stays; applying again goes on from there."""
 
+    is_transient = True
+
     def __init__(self, schema: str, waited: float, holders: Sequence[LockHolder]) -> None:
         names = ", ".join(map(str, holders)) or "a session that was gone before it could be named"
         super().__init__(
@@ -209,3 +225,5 @@ class LogDivergedError(PerdureError):
 
 class EmbeddedServerError(PerdureError):
     """The embedded PostgreSQL can't be started, joined or stopped."""
+
+    is_transient = True

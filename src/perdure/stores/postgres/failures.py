@@ -48,6 +48,7 @@ STANDBY_LAGS = "PD003"
 DIVERGED = "PD005"
 """SQLSTATEs of the schema's own functions."""
 
+
 _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], PerdureError]], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
@@ -115,6 +116,8 @@ def translated(error: BaseException) -> PerdureError | None:
     if isinstance(error, asyncpg.PostgresError):
         if error.sqlstate == STANDBY_LAGS:
             return StoreUnavailableError(f"{reason}: try again in a moment")
+        if is_connection_lost(error):
+            return StoreUnavailableError(f"the database ended the session: {reason}; is the server running?")
         # Without the detail, which may quote the row: errors end up in logs.
         return DatabaseError(error.args[0] if error.args else reason, error.sqlstate or "")
     return None

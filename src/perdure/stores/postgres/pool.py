@@ -21,6 +21,8 @@ logger = logging.getLogger("perdure.postgres")
 LONGEST_IDLE = 300.0
 """Seconds after which a connection that nobody needs is closed."""
 
+_NOT_DONE = "nothing was read or written: end transactions sooner, use fewer at once, or raise pool_size"
+
 # A string, for the driver's classes are generic in their stubs only.
 Pooled: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -129,7 +131,7 @@ class Pool:
                 self._waiters.remove(waiter)
             if isinstance(error, TimeoutError):
                 reason = f"all {self._size} connections of the pool were in use"
-                raise StoreOverloadedError(reason, patience) from None
+                raise StoreOverloadedError(reason, patience, _NOT_DONE) from None
             raise
 
     async def _open(self) -> Pooled:
