@@ -9,8 +9,9 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, event
-from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen, Subscription
+from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen
 from perdure.stores.memory import InMemoryEventStore
+from perdure.subscription import Subscription
 
 
 @event("test.log.noted")

@@ -97,7 +97,6 @@ if TYPE_CHECKING:
     from perdure.evolution import CheckedType as CheckedType
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
-    from perdure.log import Subscription as Subscription
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
     from perdure.projection import Projection as Projection
@@ -129,6 +128,7 @@ if TYPE_CHECKING:
     from perdure.stores.postgres.joined_transaction import JoinedTransaction as JoinedTransaction
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
     from perdure.stores.postgres.transaction import PostgreSQLTransaction as PostgreSQLTransaction
+    from perdure.subscription import Subscription as Subscription
     from perdure.transaction import Transaction as Transaction
 
 _MODULES = {
@@ -215,7 +215,7 @@ _MODULES = {
     "StoredEvent": "events",
     "StoredType": "store",
     "StreamAppend": "commit",
-    "Subscription": "log",
+    "Subscription": "subscription",
     "SwitchBlockedError": "errors",
     "TableDifference": "projections.verifying",
     "TableProjection": "projection",

@@ -23,10 +23,12 @@ from perdure.commit import (
 )
 from perdure.errors import UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
-from perdure.log import Changes, PageSize, Subscription, make_filter
+from perdure.head import Head
+from perdure.log import Changes, PageSize, make_filter
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.reading import LogReading, checked_end
 from perdure.snapshot import Snapshot
+from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 
 
@@ -62,6 +64,7 @@ class EventStore(LogReading):
         check_count("payload_limit", payload_limit, 1)
         self.payload_limit = payload_limit
         self.changes = Changes()
+        self.head = Head(self, self.changes)
 
     async def append_to_stream(
         self,

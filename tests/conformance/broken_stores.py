@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
-from perdure.log import LogFilter, Page, Seen, Subscription
+from perdure.head import Place
+from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot
 from perdure.store import StoredType
 from perdure.stores.memory import InMemoryEventStore
+from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
 
@@ -114,11 +116,11 @@ class NeverTells(InMemoryEventStore):
 
     def subscribe(self, *arguments: Any, **settings: Any) -> Subscription:
         subscription = super().subscribe(*arguments, **settings)
-        subscription._log.changes.wait = _sleep_forever  # type: ignore[method-assign]  # what is broken here
+        subscription._log.head.wait = _sleep_forever  # type: ignore[method-assign]  # what is broken here
         return subscription
 
 
-async def _sleep_forever(seen: int, timeout: float) -> None:
+async def _sleep_forever(place: Place, *, held_back: bool, mark: int, timeout: float) -> None:
     await asyncio.Event().wait()
 
 

@@ -72,7 +72,7 @@ async def test_a_writer_appends_in_every_way_and_reads(writer: str) -> None:
         follower = store.subscribe()
         assert texts([await anext(follower) for _ in range(7)]) == list("abcdefg")
         coming = asyncio.create_task(anext(follower))
-        await until(lambda: bool(store.changes._waiters))
+        await until(lambda: bool(store.head.waiting))
         await store.append_to_stream("note-1", ANY, notes("h"))
         assert (await coming).event.text == "h"
 

@@ -20,9 +20,9 @@ from perdure.cli.session import Session
 from perdure.cli.signals import stop_asked
 from perdure.cli.views import EVENT_COLUMNS, CausedView, EventView, Reading, event_row, show_tree
 from perdure.events import StoredEvent
-from perdure.log import Subscription
 from perdure.reading import UP_TO_TIMEOUT
 from perdure.store import EventStore
+from perdure.subscription import Subscription
 
 _PAGE: Final = 50
 

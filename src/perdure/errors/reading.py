@@ -64,7 +64,7 @@ class LogHeldBackError(PerdureError, TimeoutError):
         holders: Sequence[FenceHolder] = (),
     ) -> None:
         if on_standby:
-            why = "the primary has published no more: does this standby lag, and is a store that may append open on the primary?"
+            why = "this standby has no later position: does it lag, and is a store that may append open on the primary?"
         else:
             names = "; ".join(map(str, holders)) or "a session that had ended before it could be named"
             why = f"held back by {names}: commit or end its transaction (pg_terminate_backend), or read without up_to"

@@ -10,9 +10,9 @@ from operator import attrgetter
 
 from perdure.errors import PerdureError
 from perdure.events import StoredEvent
-from perdure.log import Subscription
 from perdure.projections.segments import Checkpoint
 from perdure.store import EventStore
+from perdure.subscription import Subscription
 
 _position = attrgetter("global_position")
 

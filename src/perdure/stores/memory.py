@@ -54,6 +54,7 @@ class InMemoryEventStore(EventStore):
     async def close(self) -> None:
         """Refuse work from now on."""
         self._closed = True
+        self.changes.announce()  # those who follow find it closed
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""
@@ -120,7 +121,10 @@ class InMemoryEventStore(EventStore):
                 return Page(found, found[-1].global_position if found else from_position)
             if where.matches(stored):
                 found.append(copy(stored))
-        return Page(found, max(from_position, len(self._log)))
+        end = self._log[-1:]
+        if not end or end[0].global_position <= from_position:
+            return Page(found, from_position)
+        return Page(found, len(self._log), seen=Seen(len(self._log), end[0].event_id))
 
     def _check_drawn(self, up_to: int) -> None:
         if up_to > len(self._log):

@@ -12,11 +12,13 @@ import pytest
 from perdure.commit import ANY
 from perdure.context import context
 from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableError
-from perdure.log import Subscription
+from perdure.head import Head
+from perdure.log import Page
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.subscription import Subscription
 from tests.pooler import around
-from tests.stores.postgres.races import end_sessions, insert, notes, until
+from tests.stores.postgres.races import end_sessions, insert, notes, other_connection, until
 
 LISTENING = "query ilike 'listen%'"
 
@@ -34,39 +36,41 @@ async def until_listening(connection: asyncpg.Connection, count: int = 1) -> Non
         await asyncio.sleep(0.001)
 
 
-def never_look(follower: Subscription) -> None:
-    """Let the follower rely on being told."""
-    follower._WAITS_AT_HEAD = follower._WAITS_AT_GAP = (3600, 3600)
+@pytest.fixture
+def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let followers rely on being told."""
+    for name in ("SHORTEST", "LONGEST", "_BUSY"):
+        monkeypatch.setattr(Head, name, 3600)
 
 
+@pytest.mark.usefixtures("never_look")
 async def test_a_follower_is_pushed_what_another_process_appends(
     store: PostgreSQLEventStore, other: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     follower = store.subscribe()
-    never_look(follower)
     coming = asyncio.create_task(anext(follower))
     await until_listening(connection)
-    await until(lambda: bool(store.changes._waiters))
+    await until(lambda: bool(store.head.waiting))
 
     await other.append_to_stream("note-1", ANY, notes("pushed"))
     assert (await coming).event.text == "pushed"
     coming = asyncio.create_task(anext(follower))
-    await until(lambda: bool(store.changes._waiters))
+    await until(lambda: bool(store.head.waiting))
     async with other.transaction() as tx:
         await other.append_to_stream("note-1", ANY, notes("pushed by a transaction"), tx=tx)
     assert (await coming).event.text == "pushed by a transaction"
 
 
+@pytest.mark.usefixtures("never_look")
 async def test_what_is_appended_just_before_closing_is_pushed_as_well(
     store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
 ) -> None:
     # Regression: closing cancelled the ring that was due.
     follower = store.subscribe()
-    never_look(follower)
     await until_listening(connection)
     for n in range(5):
         coming = asyncio.create_task(anext(follower))
-        await until(lambda: bool(store.changes._waiters))
+        await until(lambda: bool(store.head.waiting))
         async with PostgreSQLEventStore(database_url) as brief:
             await brief.append_to_stream("note-1", ANY, notes(n))
         assert (await coming).event.text == str(n)
@@ -101,7 +105,7 @@ async def test_regression_20_all_sessions_may_end_again_and_again(
 async def test_a_server_that_is_away_for_a_while_is_waited_for(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Subscription, "_LONGEST_WAIT_FOR_DATABASE", 0.01)
+    monkeypatch.setattr(Subscription, "_LONGEST_PAUSE", 0.01)
     await store.append_to_stream("note-1", ANY, notes("a"))
     follower = store.subscribe()
     assert (await anext(follower)).event.text == "a"
@@ -153,7 +157,7 @@ async def test_what_is_never_told_is_found_by_looking(
         version = await store.stream_version("note-1")
         follower = store.subscribe(version, **where)
         coming = asyncio.create_task(anext(follower))
-        await until(lambda: bool(store.changes._waiters))
+        await until(lambda: bool(store.head.waiting))
         await insert(connection, "note-1", version + 1, "untold")
         assert (await coming).event.text == "untold"
 
@@ -201,7 +205,7 @@ async def test_a_follower_of_a_store_that_is_closed_is_told(database_url: str) -
     async with store:
         follower = store.subscribe()
         coming = asyncio.create_task(anext(follower))
-        await until(lambda: bool(store.changes._waiters))
+        await until(lambda: bool(store.head.waiting))
     with pytest.raises(StoreClosedError):
         await coming
 
@@ -282,3 +286,42 @@ async def test_a_process_does_not_look_again_when_it_hears_itself(
         store._bell._heard(connection, pid, "perdure:perdure", "")
         told.append(store.changes.count > before)
     assert told == [False, True]
+
+
+# --- Many followers ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_open_append_is_looked_at_once_for_all_that_wait(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("SHORTEST", 3600), ("LONGEST", 3600), ("_BUSY", 0)):
+        monkeypatch.setattr(Head, name, seconds)  # no look but those that an announcement causes
+    await store.append_to_stream("note-1", ANY, notes("a"))
+    categories = (None, "note", "other")
+    coming = [asyncio.create_task(anext(store.subscribe(1, category=categories[n % 3]))) for n in range(12)]
+    await until(lambda: store.head.waiting == 12)
+    look, limits = store.log_page, list[int]()
+
+    async def counting(from_position: int, limit: int, *rest: Any) -> Page:
+        limits.append(limit)
+        return await look(from_position, limit, *rest)
+
+    async with other_connection(database_url) as connection, connection.transaction():
+        await insert(connection, "note-2", 1, "slow")
+        await store.append_to_stream("note-1", ANY, notes("behind"))
+        await until(lambda: store.head.waiting == 12)
+        store.changes.announce(is_certain=False)
+        await until(lambda: store.head._is_held_back)
+        monkeypatch.setattr(store, "log_page", counting)
+        for n in range(20):
+            await store.append_to_stream("note-1", ANY, notes(n))
+        assert store.head.waiting == 12
+        assert {*limits} <= {1}
+        assert len(limits) <= 20 + 2  # the bell may announce, too, that it listens now
+    store.wake()
+
+    async with asyncio.timeout(10):
+        firsts = await asyncio.gather(*coming[0::3], *coming[1::3])
+    assert {stored.event.text for stored in firsts} == {"slow"}
+    for task in coming[2::3]:
+        task.cancel()

@@ -139,7 +139,7 @@ async def test_a_direct_url_is_listened_to(
         coming = asyncio.create_task(anext(follower))
         await until(lambda: bool(store.is_listening))
         await until_listening(connection)
-        await until(lambda: bool(store.changes._waiters))
+        await until(lambda: bool(store.head.waiting))
         await pooled.append_to_stream("note-1", ANY, notes("pushed"))
         assert (await coming).event.text == "pushed"
         assert await Inspection(store.database).seconds_until_heard(30) is not None

@@ -21,10 +21,11 @@ from perdure.errors import (
     StoreOverloadedError,
     StoreUnavailableError,
 )
-from perdure.log import LogFilter, Page, Seen, Subscription
+from perdure.log import LogFilter, Page, Seen
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.failures import translated
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.subscription import Subscription
 from tests.schema.roles import new_role
 from tests.stores.postgres.races import end_sessions, notes, other_connection, texts, until, until_waiting
 
@@ -33,7 +34,7 @@ Hindrance = Callable[[PostgreSQLEventStore], AbstractAsyncContextManager[object]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Subscription, "_LONGEST_WAIT_FOR_DATABASE", 0.01)
+    monkeypatch.setattr(Subscription, "_LONGEST_PAUSE", 0.01)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -136,10 +137,12 @@ class Failing(InMemoryEventStore):
         super().__init__()
         self.errors = [*errors]
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
         if self.errors:
             raise self.errors.pop()
-        return await super().log_page(from_position, limit, where, seen)
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
 
 
 def ours(error: BaseException) -> PerdureError:
@@ -221,7 +224,7 @@ async def test_a_right_that_is_taken_away_ends_it(database_url: str) -> None:
         await schema.grant(database_url, role, "reader")
         async with PostgreSQLEventStore(url, read_only=True) as store:
             coming = asyncio.create_task(anext(store.subscribe()))
-            await until(lambda: bool(store.changes._waiters))
+            await until(lambda: bool(store.head.waiting))
             await schema.revoke(database_url, role)
             with pytest.raises(ConfigurationError, match="lacks a right"):
                 await coming
@@ -229,7 +232,7 @@ async def test_a_right_that_is_taken_away_ends_it(database_url: str) -> None:
 
 async def test_a_schema_that_is_dropped_ends_it(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     coming = asyncio.create_task(anext(store.subscribe()))
-    await until(lambda: bool(store.changes._waiters))
+    await until(lambda: bool(store.head.waiting))
     await connection.execute("drop schema perdure cascade")
     with pytest.raises(SchemaError):
         await coming

@@ -11,7 +11,7 @@ from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DatabaseError, FenceHolder, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen, Subscription
+from perdure.log import LogFilter, Page, Seen
 from perdure.projection import TableProjection
 from perdure.projections.batches import REFUSALS
 from perdure.projections.inline.definition import InlineDefinition
@@ -29,6 +29,7 @@ from perdure.stores.postgres.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.statements import quote_identifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
+from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 
 
@@ -72,7 +73,7 @@ class InlineProjections(EventStore):
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
         super().__init__(payload_limit=store.payload_limit)
-        self.changes = store.changes
+        self.changes, self.head = store.changes, store.head
         self._store = store
         self._timeout = catch_up_timeout
         self._options = RunnerOptions(schema=schema)

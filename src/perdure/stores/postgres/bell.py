@@ -146,7 +146,7 @@ class Bell:
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(self._channel, self._heard)
             self._is_connected = True
-            self._changes.announce()  # what was appended before we listened
+            self._changes.announce(is_certain=False)  # what was appended before we listened
             while not gone.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(gone.wait(), LONGEST_SILENCE)
@@ -158,7 +158,7 @@ class Bell:
             self._is_connected = False
             connection.terminate()
         logger.warning("the listening connection was lost; connecting again", extra=keys(operation="listen"))
-        self._changes.announce()
+        self._changes.announce(is_certain=False)
         return INTERVAL
 
     def _heard(self, _connection: object, pid: int, *_: object) -> None:

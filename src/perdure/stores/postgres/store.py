@@ -27,7 +27,7 @@ from perdure.errors import (
 )
 from perdure.errors.wording import shown
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Seen, Subscription
+from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
 from perdure.stores.postgres.bell import Bell
@@ -44,6 +44,7 @@ from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.snapshots import Snapshots
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
+from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 
 _OLDEST_SERVER = 150000
@@ -179,6 +180,7 @@ class PostgreSQLEventStore(EventStore):
             return
         self._check_context()
         self._loop = None
+        self.changes.announce()  # those who follow find the store closed
         async with AsyncExitStack() as stack:
             for part in (self.database, self._bell, self._publisher):
                 stack.push_async_callback(part.close)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, PageSize, Subscription
+from perdure.log import PAGE_SIZE, PageSize
 from perdure.store import EventStore
+from perdure.subscription import Subscription
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
 
 PATIENCE = 10.0
