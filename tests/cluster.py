@@ -90,7 +90,7 @@ class Server:
     async def start(self) -> None:
         """Start it, and wait until it takes connections."""
         with self.log.open("ab") as log:
-            self._account.give(self.log)
+            give(self._account, self.log)
             command = (self._binaries.program("postgres"), "-D", self.data, "-p", str(self.port))
             self._process = self._account.spawn(command, log.fileno(), ())
         threading.Thread(target=self._process.wait, name="reaper", daemon=True).start()
@@ -179,7 +179,7 @@ class Server:
     def mark(self, name: str) -> None:
         """Put an empty file into its data directory: ``standby.signal``, or ``recovery.signal``."""
         (self.data / name).touch(mode=0o600)
-        self._account.give(self.data / name)
+        give(self._account, self.data / name)
 
     async def make(self, settings: Mapping[str, str]) -> None:
         """Make its data directory."""
@@ -254,7 +254,7 @@ class Servers:
         """A folder that the servers can write, as for backups and archived WAL."""
         folder = self.folder / name
         folder.mkdir()
-        self._account.give(folder)
+        give(self._account, folder)
         return folder
 
     def _new(self, name: str) -> Server:
@@ -290,10 +290,21 @@ def in_memory() -> str | None:
 
 def _folder(parent: str | None) -> tuple[Path, Account]:
     folder = Path(tempfile.mkdtemp(prefix="perdure-servers-", dir=parent)).resolve()
-    account = Account.for_project(folder)
+    account = unprivileged()
     folder.chmod(0o711)
-    account.give(folder)
+    give(account, folder)
     return folder, account
+
+
+def unprivileged() -> Account:
+    """The user that servers and their programs run as: ourselves, or for root one that the system lists."""
+    return Account.listed() if os.geteuid() == 0 else Account.of(os.geteuid())
+
+
+def give(account: Account, path: Path) -> None:
+    """Make the account the owner of a file or folder."""
+    if account.foreign:
+        os.chown(path, account.uid, account.gid)
 
 
 def url_of(*several: Server, database: str = "postgres", **parameters: str) -> str:

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from perdure.stores.postgres.embedded.account import Account
-from tests.cluster import free_port
+from tests.cluster import free_port, unprivileged
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 MISSING = "pgbouncer isn't installed (apt-get install pgbouncer)"
@@ -48,7 +47,7 @@ log_stats = 0
 def pooler(server_url: str, *, pool_size: int = 20, mode: str = "transaction") -> Iterator[str]:
     """The URL of the server through a pooler, which lends at most so many sessions of a database to each user."""
     assert PROGRAM is not None, MISSING
-    account = Account.for_project(Path("/"))
+    account = unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="perdure-pooler-"))
     folder.chmod(0o755)
     parts = urlsplit(server_url)

@@ -10,6 +10,7 @@ import asyncpg
 
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
+from tests.cluster import give, unprivileged
 from tests.conftest import url_for
 from tests.pooler import direct
 
@@ -28,8 +29,8 @@ class Programs:
 
     @classmethod
     async def found(cls, folder: Path) -> "Programs":
-        account = Account.for_project(folder)
-        account.give(folder)
+        account = unprivileged()
+        give(account, folder)
         binaries = await Binaries.find(int(os.environ.get("PERDURE_TEST_MAJOR", "18"))).reachable_by(account)
         return cls(folder, account, binaries)
 

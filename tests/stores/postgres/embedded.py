@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,21 +17,31 @@ from typing import Any, Self
 import asyncpg
 
 import perdure.errors
+from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.embedded.account import Account
+from perdure.stores.postgres.embedded.place import shared_folder
 from perdure.stores.postgres.embedded.postmaster import Postmaster, processes_of
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 
 _SOURCES = str(Path(perdure.errors.__file__).parents[2])
 _PROGRAM = """
-import asyncio, json, sys
+import asyncio, concurrent.futures.thread, json, sys
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.embedded.account import Account
+from perdure.stores.postgres.embedded.binaries import Binaries
 
 async def main():
     async with EmbeddedPostgreSQL(sys.argv[1], settings=json.loads(sys.argv[2])) as server:
         print(json.dumps({"url": server.url, "location": str(server.location)}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
+if sys.argv[3:]:
+    uid = int(sys.argv[3])
+    binaries = asyncio.run(Binaries.find(18).reachable_by(Account.of(uid)))
+    Binaries.find = lambda major: binaries
+    Account.of(uid).become()  # only now: another user may not be able to run this Python
 asyncio.run(main())
 """
 
@@ -39,17 +49,15 @@ asyncio.run(main())
 class Neighbour:
     """Another process that takes a share in a project's server."""
 
-    def __init__(self, directory: Path, user: str | None = None) -> None:
+    def __init__(self, directory: Path, account: Account | None = None) -> None:
+        user = [] if account is None else [str(account.uid)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, directory, json.dumps(FAST)],
+            [sys.executable, "-c", _PROGRAM, directory, json.dumps(FAST), *user],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd="/",
             env={**os.environ, "PYTHONPATH": _SOURCES},
-            user=user,
-            group=None if user is None else directory.parent.stat().st_gid,
-            extra_groups=None if user is None else [],
         )
 
     def joined(self) -> dict[str, str]:
@@ -85,8 +93,9 @@ def project(home: Path) -> Generator[Path, None, None]:
         for process in processes_of(location / "data"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        if (postmaster := Postmaster.read(location / "data")) is not None:
-            shutil.rmtree(postmaster.sockets, ignore_errors=True)
+        with contextlib.suppress(EmbeddedServerError):  # a test put a link there
+            if (postmaster := Postmaster.read(location / "data")) is not None:
+                shutil.rmtree(postmaster.sockets, ignore_errors=True)
         shutil.rmtree(location, ignore_errors=True)
 
 
@@ -118,8 +127,15 @@ def kill_server(directory: Path) -> None:
 
 
 def wait_until_half_made(directory: Path) -> None:
-    while not any(location_of(directory).glob("data.new-*/global")):
+    while not any(_halves(directory)):
         time.sleep(0.005)
+
+
+def _halves(directory: Path) -> Iterator[Path]:
+    location = location_of(directory)
+    yield from location.glob("data.new-*/global")
+    if os.geteuid() == 0 and location.exists():
+        yield from shared_folder().glob(f"staged-{location.stat().st_uid}-*/data/global")
 
 
 async def ask(server: EmbeddedPostgreSQL, query: str) -> Any:

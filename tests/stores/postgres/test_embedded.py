@@ -12,7 +12,7 @@ import pytest
 
 from perdure.errors import EmbeddedServerError, InvalidArgumentError, MissingExtraError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
-from perdure.stores.postgres.embedded.locks import exclusively
+from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 from tests.stores.postgres.embedded import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
 
 
@@ -203,10 +203,10 @@ async def test_waiting_for_a_lock_leaves_the_event_loop_free(tmp_path: Path) -> 
     held = asyncio.Event()
 
     async def wait() -> None:
-        async with exclusively(tmp_path / "lock"):
+        async with exclusively(FileLock.on(tmp_path / "lock")):
             held.set()
 
-    async with exclusively(tmp_path / "lock"):
+    async with exclusively(FileLock.on(tmp_path / "lock")):
         waiting = asyncio.create_task(wait())
         for _ in range(20):
             await asyncio.sleep(0)

@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 import os
 import pwd
+import random
 import signal
 import subprocess
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-_UNPRIVILEGED = ("postgres", "nobody")
-_NOBODY = 65534
+from perdure.errors import EmbeddedServerError
+
+# No system gives these to people or programs: login.defs ends at 60000, systemd's own ranges leave these out.
+_UNUSED: Final = range(60706, 61184)
 
 # What the caller's environment says of PostgreSQL (PGDATA, PGPORT, locale) is meant for other servers than this one.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -37,37 +41,51 @@ class Account:
         return cls(uid, entry.pw_gid, entry.pw_name)
 
     @classmethod
-    def for_project(cls, directory: Path) -> Account:
-        """Choose who runs the server of a project: ourselves, and for root the folder's owner, or a system user."""
-        if os.geteuid() != 0:
-            return cls.of(os.geteuid())
-        if owner := directory.stat().st_uid:
-            return cls.of(owner)
-        for name in _UNPRIVILEGED:
-            try:
-                return cls.of(pwd.getpwnam(name).pw_uid)
-            except KeyError:
-                continue
-        return cls.of(_NOBODY)
+    def unused(cls) -> Account:
+        """Choose a user id that nobody has: no user, and no process."""
+        busy = set[int]()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended
+                busy.add(process.stat().st_uid)
+        for uid in random.sample(_UNUSED, len(_UNUSED)):
+            account = cls.of(uid)
+            if uid not in busy and not account.is_listed:
+                return account
+        raise EmbeddedServerError(f"all user ids from {_UNUSED[0]} to {_UNUSED[-1]} are in use: free some")
+
+    @classmethod
+    def listed(cls) -> Account:
+        """Choose a user that the system lists, and that isn't root."""
+        entries = sorted(pwd.getpwall(), key=lambda entry: entry.pw_name != "nobody")
+        for entry in entries:
+            if entry.pw_uid != 0:
+                return cls(entry.pw_uid, entry.pw_gid, entry.pw_name)
+        raise EmbeddedServerError("/etc/passwd lists no user but root, and PostgreSQL refuses root: add a user")
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it is among the system's users, as `initdb` wants it."""
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            return False
+        return True
 
     @property
     def foreign(self) -> bool:
         """Whether it is another user than the one that we run as."""
         return self.uid != os.geteuid()
 
-    def give(self, path: Path) -> None:
-        """Make the account the owner of a file or folder."""
-        if self.foreign:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+    def in_group(self, gid: int) -> Account:
+        """The same user in another group, and in no other."""
+        return replace(self, gid=gid, name="")
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a file that only the account can read, as a whole or not at all."""
-        draft = path.with_name(f"{path.name}.new")
-        draft.unlink(missing_ok=True)
-        with open(draft, "x", encoding="utf-8", opener=_private) as file:
-            file.write(text)
-        self.give(draft)
-        draft.replace(path)
+    def become(self) -> None:
+        """Be this user from now on, with no way back."""
+        os.setgroups(self._groups)
+        os.setgid(self.gid)
+        os.setuid(self.uid)
+        os.umask(0o077)
 
     def spawn(self, command: Sequence[str | Path], output: int, pass_fds: Collection[int]) -> subprocess.Popen[bytes]:
         """Start a program as the account, out of reach of our terminal's Ctrl-C."""
@@ -80,7 +98,7 @@ class Account:
             env=_ENVIRONMENT,
             user=self.uid if self.foreign else None,
             group=self.gid if self.foreign else None,
-            extra_groups=os.getgrouplist(self.name, self.gid) if self.foreign else None,
+            extra_groups=self._groups if self.foreign else None,
             umask=0o077,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
@@ -106,6 +124,6 @@ class Account:
         status, _ = await self.run("/bin/sh", "-c", 'test -d "$1" && test -x "$1"', "sh", directory)
         return status == 0
 
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    @property
+    def _groups(self) -> list[int]:
+        return os.getgrouplist(self.name, self.gid) if self.name else [self.gid]

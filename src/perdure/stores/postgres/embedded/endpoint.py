@@ -14,6 +14,7 @@ from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.place import Place
 
+_RECORD = "endpoint.txt"  # keeps the addresses over a crash
 _PORT = 5432
 _PREFIX = "perdure-"
 _LONGEST = 80  # bytes; systems allow 103 to 107 for the socket's own path, and no project can be trusted to be short
@@ -37,7 +38,8 @@ class Endpoint:
         else:
             sockets = await _private_folder(place.account)
         port = _free_port(before.port if before and before.tcp else 0) if tcp else _PORT
-        place.account.write(place.endpoint, f"{sockets}\n{port}\n")
+        with place.folder() as folder:
+            folder.write(_RECORD, f"{sockets}\n{port}\n")
         return cls(sockets, port, tcp)
 
     @classmethod
@@ -47,23 +49,24 @@ class Endpoint:
             _clear(endpoint.sockets)
             with contextlib.suppress(OSError):  # somebody keeps a file of his own in it
                 endpoint.sockets.rmdir()
-        place.endpoint.unlink(missing_ok=True)
+        with place.folder() as folder:
+            folder.remove(_RECORD)
 
     @classmethod
     def _recorded(cls, place: Place) -> Endpoint | None:
+        with place.folder() as folder:
+            found = folder.read(_RECORD) or ""
         try:
-            sockets, port = place.endpoint.read_text(encoding="utf-8").splitlines()
+            sockets, port = found.splitlines()
             return cls(Path(sockets), int(port), int(port) != _PORT)
-        except (FileNotFoundError, ValueError):
+        except ValueError:
             return None
 
 
 async def _private_folder(account: Account) -> Path:
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - the folder in it is private
         if len(os.fsencode(parent)) < _LONGEST and await account.can_enter(Path(parent)):
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            account.give(folder)
-            return folder
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     raise EmbeddedServerError(f"user {account.name!r} can't enter the temporary folder: set TMPDIR to one that it can")
 
 

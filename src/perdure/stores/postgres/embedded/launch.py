@@ -7,7 +7,6 @@ knows that none of them is left, also after a kill -9, when process ids may lie.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -15,15 +14,17 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any
 
 from perdure.errors import EmbeddedServerError
+from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import configure, make_cluster
 from perdure.stores.postgres.embedded.endpoint import Endpoint
 from perdure.stores.postgres.embedded.locks import FileLock
 from perdure.stores.postgres.embedded.place import Place
-from perdure.stores.postgres.embedded.postmaster import Postmaster, forget, processes_of
+from perdure.stores.postgres.embedded.postmaster import Postmaster, forget, interrupt, processes_of, send_signal
 
 _LOCK = "server.lock"
 _POLL = 0.01
@@ -31,6 +32,7 @@ _START_PATIENCE = 120.0  # recovering from a crash may take long
 _STOP_PATIENCE = 60.0
 _ORPHAN_PATIENCE = 1.0
 _LOG_LIMIT = 4_000_000
+_LONGEST_TOLD = 100_000
 _LINES_TOLD = 15
 
 
@@ -42,6 +44,30 @@ class Launch:
     binaries: Binaries
     settings: Mapping[str, str]
     tcp: bool
+    staged: Path | None = None
+    """Where root has made a data directory for it."""
+
+    @classmethod
+    def requested(cls, request: Mapping[str, Any]) -> Launch:
+        """What an errand is asked to start, as the user that it is done as."""
+        return cls(
+            Place(Path(request["place"]), Account.of(os.geteuid())),
+            Binaries(request["major"], Path(request["package"])),
+            request["settings"],
+            request["tcp"],
+            Path(request["staged"]) if request["staged"] else None,
+        )
+
+    def request(self) -> dict[str, Any]:
+        """What an errand needs to know of it."""
+        return {
+            "place": str(self.place.path),
+            "major": self.binaries.major,
+            "package": str(self.binaries.package),
+            "settings": dict(self.settings),
+            "tcp": self.tcp,
+            "staged": self.staged and str(self.staged),
+        }
 
     def running(self) -> Postmaster | None:
         """Return the server if it takes connections."""
@@ -54,7 +80,7 @@ class Launch:
         while (waited := time.monotonic() - begun) < _START_PATIENCE:
             if running := self.running():
                 return running
-            lock = FileLock(self.place.path / _LOCK)
+            lock = FileLock.on(self.place.path / _LOCK)
             try:
                 if lock.try_exclusive() and (started := await self._start(lock)):
                     return started
@@ -69,10 +95,8 @@ class Launch:
 
     async def down(self) -> None:
         """Stop the server: it ends all sessions and writes everything out."""
-        postmaster = Postmaster.read(self.place.data)
-        if postmaster and not self._is_free():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(postmaster.pid, signal.SIGINT)
+        if not self._is_free():
+            interrupt(self.place.data)
         begun = time.monotonic()
         while not self._is_free():
             if (waited := time.monotonic() - begun) > _STOP_PATIENCE:
@@ -83,15 +107,17 @@ class Launch:
         Endpoint.release(self.place)
 
     async def _start(self, lock: FileLock) -> Postmaster | None:
-        binaries = await self.binaries.reachable_by(self.place.account)
-        await make_cluster(self.place, binaries, self.settings, lock)
+        await make_cluster(self.place, self.binaries, self.settings, lock, self.staged)
         endpoint = await Endpoint.choose(self.place, tcp=self.tcp)
         configure(self.place, self.settings, endpoint)
         forget(self.place.data)
-        with self._log() as log:
-            begin = log.tell()
-            command = (binaries.program("postgres"), "-D", self.place.data)
-            process = self.place.account.spawn(command, log.fileno(), (lock.fd,))
+        log = self._open_log()
+        try:
+            begin = os.fstat(log).st_size
+            command = (self.binaries.program("postgres"), "-D", self.place.data)
+            process = self.place.account.spawn(command, log, (lock.fd,))
+        finally:
+            os.close(log)
         # Otherwise the server, once dead, would stay in the list of processes for as long as we live.
         threading.Thread(target=process.wait, name="perdure-embedded-reaper", daemon=True).start()
         try:
@@ -117,7 +143,7 @@ class Launch:
         raise EmbeddedServerError(f"the server in {self.place.data} isn't ready yet, try again: {self._told(begin)}")
 
     def _is_free(self) -> bool:
-        lock = FileLock(self.place.path / _LOCK)
+        lock = FileLock.on(self.place.path / _LOCK)
         try:
             return lock.try_exclusive()
         finally:
@@ -131,19 +157,20 @@ class Launch:
         if postmaster and postmaster.pid in processes:
             return
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+            send_signal(process, self.place.data, signal.SIGKILL)
 
-    def _log(self) -> BinaryIO:
-        log = self.place.log
-        if log.exists() and log.stat().st_size > _LOG_LIMIT:
-            log.replace(log.with_suffix(".log.old"))
-        file = log.open("ab")
-        self.place.account.give(log)
-        return file
+    def _open_log(self) -> int:
+        name, flags = self.place.log.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with self.place.folder() as folder:
+            log = folder.open_file(name, flags)
+            if os.fstat(log).st_size > _LOG_LIMIT:
+                os.close(log)
+                folder.rename(name, f"{name}.old")
+                log = folder.open_file(name, flags)
+        return log
 
     def _told(self, begin: int) -> str:
-        with self.place.log.open("rb") as log:
-            log.seek(begin)
-            lines = log.read().decode(errors="replace").splitlines()
+        with self.place.folder() as folder, os.fdopen(folder.open_file(self.place.log.name, os.O_RDONLY), "rb") as log:
+            log.seek(max(begin, os.fstat(log.fileno()).st_size - _LONGEST_TOLD))
+            lines = log.read(_LONGEST_TOLD).decode(errors="replace").splitlines()
         return "\n".join(lines[-_LINES_TOLD:]) or "it wrote nothing to its log"

@@ -12,16 +12,25 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
+
+from perdure.stores.postgres.embedded.files import Folder
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.002, 0.05
 
 
 class FileLock:
-    """A lock on a file or a folder. Several objects exclude each other, within a process as between processes."""
+    """A lock on an open file or folder. Several objects exclude each other, within a process as between processes."""
 
-    def __init__(self, path: Path) -> None:
-        self.fd = _open(path)
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
         self._pid = os.getpid()
+
+    @classmethod
+    def on(cls, path: Path) -> Self:
+        """The lock of a file, which is made if it isn't there."""
+        with Folder.open(path.parent) as folder:
+            return cls(folder.open_file(path.name, os.O_RDWR | os.O_CREAT))
 
     def try_shared(self) -> bool:
         """Lock it together with others, if nobody has it alone."""
@@ -49,9 +58,8 @@ class FileLock:
 
 
 @asynccontextmanager
-async def exclusively(path: Path) -> AsyncGenerator[None, None]:
-    """Hold the lock on a file or a folder alone, waiting for it without blocking the event loop."""
-    lock = FileLock(path)
+async def exclusively(lock: FileLock) -> AsyncGenerator[None, None]:
+    """Hold a lock alone, waiting for it without blocking the event loop; close it at the end."""
     try:
         delay = _FIRST_DELAY
         while not lock.try_exclusive():
@@ -60,14 +68,3 @@ async def exclusively(path: Path) -> AsyncGenerator[None, None]:
         yield
     finally:
         lock.close()
-
-
-def _open(path: Path) -> int:
-    if path.is_dir():
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if os.geteuid() == 0:
-        # The folder's owner must be able to join what root started there.
-        owner = path.parent.stat()
-        os.fchown(fd, owner.st_uid, owner.st_gid)
-    return fd

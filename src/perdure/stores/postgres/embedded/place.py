@@ -1,7 +1,9 @@
-"""Where the embedded PostgreSQL lives.
+"""Where the embedded PostgreSQL lives, and as whom.
 
-It lives in the project's `.perdure`. Only where root starts it, and the user that runs it can't enter the project, does
-it live in a folder of the system; `.perdure/location.txt` then names that folder.
+It lives in the project's `.perdure`, which belongs to the user that runs it. Only where root starts it, and that user
+can't enter the project, does it live in a folder of the system; `.perdure/location.txt` then names that folder.
+
+Root never works in a folder that another user can change: what is done there is done by an errand, as that user.
 """
 
 from __future__ import annotations
@@ -13,22 +15,27 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from perdure.errors import EmbeddedServerError
 from perdure.observation import keys
 from perdure.stores.postgres.embedded.account import Account
-from perdure.stores.postgres.embedded.locks import exclusively
+from perdure.stores.postgres.embedded.errand import send
+from perdure.stores.postgres.embedded.files import Folder, check_own_folder
+from perdure.stores.postgres.embedded.ground import Ground, survey
+from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 
 logger = logging.getLogger("perdure.embedded")
 
-_RECORD = "location.txt"
+_RECORD: Final = "location.txt"
+_IGNORE: Final = ".gitignore"
 # /var/lib first: the other two are swept, by age or at boot.
 _SYSTEM_FOLDERS = ("/var/lib", "/var/tmp", tempfile.gettempdir())  # noqa: S108 - the folder in it is checked
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with the data, the log and the locks of one server, and the account that runs it."""
+    """A folder with the data, the log and the locks of one server, and the account that owns it and runs the server."""
 
     path: Path
     account: Account
@@ -43,28 +50,25 @@ class Place:
         """The server's log."""
         return self.path / "postgresql.log"
 
-    @property
-    def endpoint(self) -> Path:
-        """The file that keeps the server's addresses over a crash."""
-        return self.path / "endpoint.txt"
-
-    @property
-    def password(self) -> Path:
-        """The file with the superuser's password, which only TCP connections need."""
-        return self.path / "password.txt"
+    def folder(self) -> Folder:
+        """The folder, open, which the caller closes."""
+        return Folder.open(self.path)
 
 
 async def find_place(directory: Path) -> Place:
     """Find the place of a project's server, or settle it for the first time."""
-    _make(directory)
-    async with exclusively(directory):
-        path = _recorded(directory) or directory
-        if (path / "data").exists():
-            return Place(path, _owner(path / "data"))
-        account = Account.for_project(directory)
-        if path == directory and not await account.can_enter(directory):
-            path = _elsewhere(directory, account)
-        return Place(path, account)
+    return await (_find_as_root(directory) if os.geteuid() == 0 else _find_own(directory))
+
+
+def settle(start: Folder, missing: tuple[str, ...]) -> str | None:
+    """Make a project's folder below one that exists. Return what its `location.txt` says, if it has one."""
+    with _made(start, missing) as folder:
+        return folder.read(_RECORD)
+
+
+def record(folder: Folder, path: Path, reason: str) -> None:
+    """Write in a project's folder where its server lives instead."""
+    folder.write(_RECORD, f"{path}\nThe embedded PostgreSQL lives there: {reason}.\n")
 
 
 def shared_folder() -> Path:
@@ -84,49 +88,101 @@ def shared_folder() -> Path:
     )
 
 
-def _make(directory: Path) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    if directory in missing:
-        directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        (directory / ".gitignore").write_text("*\n")
+async def _find_own(directory: Path) -> Place:
+    directory, location = _settle_own(directory)
+    account = Account.of(os.geteuid())
+    path = _recorded(directory, location) or directory
+    check_own_folder(path)
+    return Place(path, account)
 
 
-def _recorded(directory: Path) -> Path | None:
-    record = directory / _RECORD
-    if not record.exists():
+def _settle_own(directory: Path) -> tuple[Path, str | None]:
+    directory = directory.resolve()
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    with Folder.open(existing) as start:
+        return directory, settle(start, directory.relative_to(existing).parts)
+
+
+async def _find_as_root(directory: Path) -> Place:
+    ground = survey(directory)
+    await _settle(ground)
+    async with exclusively(FileLock(os.open(ground.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))):
+        ground = survey(directory)  # it may have got a keeper while we waited
+        path = _recorded(directory, await _settle(ground))
+        if path is not None:
+            return Place(path, _account_in(path, ground))
+        account = Account.of(ground.keeper) if ground.keeper else Account.unused()
+        if not await account.can_enter(ground.path.parent):
+            reason = f"the server runs as user {account.name!r}, who can't enter {ground.path.parent}"
+        elif not ground.keeper and not _is_unused(ground.path):
+            reason = f"the server runs as user {account.name!r}, and {ground.path} holds what is root's"
+        else:
+            if not ground.keeper:
+                os.chown(ground.path, account.uid, account.gid, follow_symlinks=False)
+            return Place(ground.path, account)
+        return Place(await _elsewhere(ground, account, reason), account)
+
+
+async def _settle(ground: Ground) -> str | None:
+    with Folder.open(ground.existing) as start:
+        if not ground.keeper:
+            return settle(start, ground.missing)
+        request = {"folder": str(start.path), "missing": ground.missing}
+        answer = await send(Account.of(ground.keeper), "settle", request, start.fd)
+    return answer.text
+
+
+async def _elsewhere(ground: Ground, account: Account, reason: str) -> Path:
+    project = re.sub(r"[^A-Za-z0-9]+", "-", ground.path.parent.name)[:30]
+    path = Path(tempfile.mkdtemp(prefix=f"{project}-", dir=shared_folder()))
+    os.chown(path, account.uid, account.gid)
+    with Folder.open(ground.path) as folder:
+        if ground.keeper:
+            request = {"folder": str(folder.path), "path": str(path), "reason": reason}
+            await send(Account.of(ground.keeper), "record", request, folder.fd)
+        else:
+            record(folder, path, reason)
+    logger.info("the embedded PostgreSQL lives in %s: %s", path, reason, extra=keys(operation="embedded_server"))
+    return path
+
+
+def _recorded(directory: Path, location: str | None) -> Path | None:
+    """The folder that `location.txt` names, if it is there."""
+    if not location:
         return None
-    path = Path(record.read_text(encoding="utf-8").splitlines()[0])
+    path = Path(location.splitlines()[0])
     if path.is_dir():
         return path
     told = keys(operation="embedded_server")
-    logger.warning("%s names %s, which is gone: the embedded PostgreSQL begins anew", record, path, extra=told)
+    logger.warning(
+        "%s names %s, which is gone: the embedded PostgreSQL starts empty", directory / _RECORD, path, extra=told
+    )
     return None
 
 
-def _owner(data: Path) -> Account:
-    account = Account.of(data.stat().st_uid)
-    if account.foreign and os.geteuid() != 0:
-        raise EmbeddedServerError(
-            f"{data} belongs to user {account.name!r}: run as that user, "
-            "or set PERDURE_EMBEDDED_DIRECTORY to a folder of your own"
-        )
-    return account
+def _account_in(path: Path, ground: Ground) -> Account:
+    """The account that owns a recorded folder. A project's owner can only name a folder of his own."""
+    keeper = survey(path).keeper
+    if keeper and ground.keeper in {0, keeper}:
+        return Account.of(keeper)
+    raise EmbeddedServerError(
+        f"{ground.path / _RECORD} names {path}, which isn't a folder of the embedded PostgreSQL: remove that file"
+    )
 
 
-def _elsewhere(directory: Path, account: Account) -> Path:
-    project = re.sub(r"[^A-Za-z0-9]+", "-", directory.parent.name)[:30]
-    path = Path(tempfile.mkdtemp(prefix=f"{project}-", dir=shared_folder()))
-    path.chmod(0o711)
-    reason = f"the server runs as user {account.name!r}, who can't enter {directory}"
-    record = f"{path}\nThe embedded PostgreSQL lives there: {reason}.\n"
-    Account.of(directory.stat().st_uid).write(directory / _RECORD, record)
-    logger.info("the embedded PostgreSQL lives in %s: %s", path, reason, extra=keys(operation="embedded_server"))
-    return path
+def _is_unused(folder: Path) -> bool:
+    """Whether a folder of root's can be given to another user: it is root's alone, and holds nothing."""
+    return not folder.stat().st_mode & 0o022 and {path.name for path in folder.iterdir()} <= {_IGNORE}
+
+
+def _made(start: Folder, missing: tuple[str, ...]) -> Folder:
+    folder = Folder(os.dup(start.fd), start.path)
+    for name in missing:
+        with folder:
+            folder = folder.below(name, mode=0o700 if name == missing[-1] else 0o777)
+    if missing:
+        folder.write(_IGNORE, "*\n")
+    return folder
 
 
 def _is_ours(folder: Path) -> bool:

@@ -13,16 +13,15 @@ from perdure.checks import check_instance
 from perdure.errors import EmbeddedServerError, InvalidArgumentError
 from perdure.errors.wording import shown
 from perdure.stores.postgres.embedded.binaries import Binaries
-from perdure.stores.postgres.embedded.cluster import check_version, checked_settings
+from perdure.stores.postgres.embedded.cluster import checked_settings
 from perdure.stores.postgres.embedded.launch import Launch
-from perdure.stores.postgres.embedded.locks import FileLock, exclusively
+from perdure.stores.postgres.embedded.locks import FileLock
+from perdure.stores.postgres.embedded.membership import join, leave, running
 from perdure.stores.postgres.embedded.place import find_place
 from perdure.stores.postgres.embedded.postmaster import Postmaster
 
 _DIRECTORY = ".perdure"
 DIRECTORY_VARIABLE = "PERDURE_EMBEDDED_DIRECTORY"
-_START_LOCK = "start.lock"
-_USERS_LOCK = "users.lock"
 
 
 class EmbeddedPostgreSQL:
@@ -54,29 +53,29 @@ class EmbeddedPostgreSQL:
             if not str(directory) or "\0" in str(directory):
                 raise InvalidArgumentError("directory", f"{shown(directory)} is no path of a folder")
         chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or _DIRECTORY
-        self.directory = Path(chosen).expanduser().resolve()
+        self.directory = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - links are followed when it is looked for
         self.major = major
         self._settings = checked_settings(settings or {})
         self._tcp = tcp
         self._launch: Launch | None = None
         self._share: FileLock | None = None
         self._postmaster: Postmaster | None = None
+        self._password = ""
 
     async def start(self) -> None:
         """Join the server, or start it. Safe to repeat."""
         binaries = Binaries.find(self.major)
         try:
             place = await find_place(self.directory)
-            check_version(place, self.major)
-            self._launch = Launch(place, binaries, self._settings, self._tcp)
-            await self._join(self._launch)
+            launch = Launch(place, binaries, self._settings, self._tcp)
+            await self._join(launch)
         except OSError as error:
             raise EmbeddedServerError(f"the embedded PostgreSQL can't use {self.directory}: {error}") from error
 
     async def ensure_running(self) -> None:
         """Start the server again if it died. Cheap when it runs. Its `url` may be another one afterwards."""
-        if running := self._started().running():
-            self._postmaster = running
+        if found := await running(self._started()):
+            self._postmaster = found
         else:
             await self.start()
 
@@ -88,9 +87,7 @@ class EmbeddedPostgreSQL:
             return
         try:
             if not share.inherited:
-                async with exclusively(launch.place.path / _START_LOCK):
-                    if share.try_exclusive():
-                        await launch.down()
+                await leave(launch, share)
         except OSError as error:
             raise EmbeddedServerError(f"the embedded PostgreSQL in {self.directory} can't be left: {error}") from error
         finally:
@@ -112,8 +109,7 @@ class EmbeddedPostgreSQL:
         postmaster = self._running()
         if not postmaster.tcp:
             raise EmbeddedServerError("the server runs without a port: stop all its users, then start it with tcp=True")
-        password = self._started().place.password.read_text(encoding="utf-8")
-        return f"postgresql://postgres:{password}@127.0.0.1:{postmaster.port}/{quote(database, safe='')}"
+        return f"postgresql://postgres:{self._password}@127.0.0.1:{postmaster.port}/{quote(database, safe='')}"
 
     @property
     def location(self) -> Path:
@@ -135,14 +131,15 @@ class EmbeddedPostgreSQL:
         await self.stop()
 
     async def _join(self, launch: Launch) -> None:
-        async with exclusively(launch.place.path / _START_LOCK):
-            self._postmaster = await launch.up()
-            if self._share and self._share.inherited:
-                self._share.close()
-                self._share = None
-            if self._share is None:
-                self._share = FileLock(launch.place.path / _USERS_LOCK)
-                self._share.try_shared()  # a last user has it alone, but only under the lock that we hold now
+        if self._share and self._share.inherited:
+            self._share.close()
+            self._share = None
+        joined = await join(launch, self._share)
+        if self._share not in {None, joined.share}:
+            joined.share.close()  # start() was called twice at once, and one share is enough
+        else:
+            self._share = joined.share
+        self._launch, self._postmaster, self._password = launch, joined.postmaster, joined.password
 
     def _started(self) -> Launch:
         if self._launch is None:
