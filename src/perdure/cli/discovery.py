@@ -1,4 +1,8 @@
-"""Finds the application: ``--app module:name``, the variable PERDURE_APP, or ``[tool.perdure]`` in pyproject.toml."""
+"""Finds the application: ``--app module:name``, the variable PERDURE_APP, or ``[tool.perdure]`` in pyproject.toml.
+
+The option and the variable are believed wherever they are used. A file is believed only as far as the user's own
+project reaches: to import a module is to run it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,12 @@ from typing import Final, NamedTuple, cast
 
 from perdure.application import Application
 from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.trust import distrusted
 
 VARIABLE: Final = "PERDURE_APP"
 _FILE: Final = "pyproject.toml"
+_ROOT_MARKS: Final = (_FILE, "setup.py", "setup.cfg", ".git", ".hg")
+"""What the topmost folder of a project holds."""
 _DEFAULT_NAME: Final = "app"
 _OURS: Final = str(Path(__file__).parents[1])
 
@@ -32,7 +39,13 @@ class Named(NamedTuple):
 
 
 def named_application(option: str | None) -> Named | None:
-    """Which application to use; None when nothing says so. The first of the option, the variable, and the file."""
+    """Which application to use; None when nothing says so. The first of the option, the variable, and the file.
+
+    The file is looked for up to the project's topmost folder, or to a folder that other users own or can write.
+
+    Raises:
+        CommandError: the file can't be read; or it names an application, and others own it or can write it.
+    """
     here = Path.cwd()
     if option:
         return Named(option, "--app", here)
@@ -41,7 +54,9 @@ def named_application(option: str | None) -> Named | None:
     for folder in (here, *here.parents):
         if (file := folder / _FILE).is_file():
             name = _name_in(file)
-            return Named(name, str(file), folder) if name else None
+            return _trusted(Named(name, str(file), folder)) if name else None
+        if distrusted(folder) or any((folder / mark).exists() for mark in _ROOT_MARKS):
+            return None
     return None
 
 
@@ -69,6 +84,17 @@ def load_application(named: Named) -> Application:
     advice = f"perdure --app {module_name}:{others[0]} doctor" if others else "perdure --help"
     what = "isn't there" if found is None else f"is a {type(found).__name__}, no Application"
     raise CommandError(f"{attribute or _DEFAULT_NAME!r} in module {module_name!r} {what}", advice, status=USAGE)
+
+
+def _trusted(named: Named) -> Named:
+    if reason := distrusted(named.folder, _FILE):
+        raise CommandError(
+            f"{named.source} names the application {named.name!r}, which isn't imported: {reason}. "
+            "If you trust that code, name it yourself, by --app or PERDURE_APP",
+            "perdure --app module:name doctor",
+            status=USAGE,
+        )
+    return named
 
 
 def _imported(module_name: str, named: Named) -> ModuleType:
