@@ -16,6 +16,7 @@ from perdure.cli.failures import INTERRUPTED, NOBODY_READS, OK
 from perdure.cli.report import Report
 from perdure.cli.session import Session
 from perdure.errors import PerdureError
+from perdure.errors.masking import masked_text
 
 Body = Callable[..., Coroutine[Any, Any, Report | None]]
 
@@ -76,7 +77,7 @@ def _run(function: Body, session: Session, parameters: dict[str, Any]) -> int:
     except asyncio.CancelledError:  # told to end, and told again
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - code of theirs or a bug of ours: told in full
-        traceback.print_exc()
+        print(masked_text(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201 - as the traceback does
         return session.fail(error)
     if report is None:
         return OK

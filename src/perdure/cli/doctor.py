@@ -12,13 +12,13 @@ import msgspec
 
 from perdure.cli.answering import Command, answering
 from perdure.cli.failures import OK, PROBLEM, message_of, next_command
-from perdure.cli.options import without_password
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
 from perdure.cli.session import Session
 from perdure.cli.table import Cell, Column
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import FenceHolder, PerdureError, SchemaError
+from perdure.errors.masking import masked_text, masked_url
 from perdure.store import EventStore
 from perdure.stores.postgres.inspection import Fence, Inspection
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -73,7 +73,9 @@ async def doctor(session: Session) -> Report:
     diagnosis = Diagnosis(_versions(), [])
     name = "application"
     try:
-        diagnosis.settings += _settings(session)
+        diagnosis.settings += [
+            Setting(one.name, masked_text(one.value), masked_text(one.source)) for one in _settings(session)
+        ]
         name = "database"
         async with session.store() as store:
             await _examine(diagnosis, store)
@@ -93,7 +95,7 @@ def _settings(session: Session) -> list[Setting]:
     if isinstance(settings, EventStore):
         return [*found, Setting("store", repr(settings), "the application")]
     database, source = session.chosen_database(settings)
-    place = without_password(database) if isinstance(database, str) else f"embedded PostgreSQL in {database.directory}"
+    place = masked_url(database) if isinstance(database, str) else f"embedded PostgreSQL in {database.directory}"
     found.append(Setting("database", place, source))
     for name, default in _DEFAULTS.items():
         source = "the application" if name in settings else "default"
@@ -101,7 +103,7 @@ def _settings(session: Session) -> list[Setting]:
             source = "--schema"
         found.append(Setting(name, str(settings.get(name, default)), source))
     if direct_url := settings.get("direct_url"):
-        found.append(Setting("direct_url", without_password(direct_url), "the application"))
+        found.append(Setting("direct_url", masked_url(direct_url), "the application"))
     return found
 
 
@@ -164,7 +166,7 @@ async def _clock(inspection: Inspection) -> Finding:
 
 
 def _failed(name: str, error: PerdureError) -> Finding:
-    return Finding(name, "problem", message_of(error), next_command(error, "perdure doctor"))
+    return Finding(name, "problem", message_of(error), masked_text(next_command(error, "perdure doctor")))
 
 
 def _report(diagnosis: Diagnosis) -> Report:

@@ -30,6 +30,7 @@ from perdure.errors import (
     UnreadableEventsError,
     ViewInUseError,
 )
+from perdure.errors.masking import masked_text
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -84,9 +85,8 @@ def status_of(error: BaseException) -> int:
 
 def message_of(error: BaseException) -> str:
     """What to say of an error."""
-    if isinstance(error, click.ClickException):
-        return error.format_message()
-    return str(error) or type(error).__name__
+    told = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return masked_text(told) or type(error).__name__
 
 
 def next_command(error: BaseException, command: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from typing import NamedTuple
-from urllib.parse import urlsplit
+
+from perdure.errors.masking import masked_url
 
 
 class Options(NamedTuple):
@@ -17,15 +18,5 @@ class Options(NamedTuple):
 
     def repeated(self) -> str:
         """Those that choose what to look at, as they were typed, to be typed again; a password is left out."""
-        given = {"--app": self.app, "--database": self.database and without_password(self.database)}
-        given["--schema"] = self.schema
+        given = {"--app": self.app, "--database": self.database and masked_url(self.database), "--schema": self.schema}
         return "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if value)
-
-
-def without_password(url: str) -> str:
-    """The URL with dots instead of a password."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return "..."
-    return url if password is None else url.replace(f":{password}@", ":...@", 1)

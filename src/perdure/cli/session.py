@@ -19,6 +19,7 @@ from perdure.cli.options import Options
 from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
+from perdure.errors.masking import masked_text
 from perdure.store import EventStore
 from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database, located_database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
@@ -155,7 +156,8 @@ class Session:
     def next_command(self, command: str) -> str:
         """A command to type, with the options that stand before it, unless it has some."""
         begin, _, rest = command.partition(" ")
-        return command if begin != "perdure" or rest.startswith("--") else f"perdure{self.options.repeated()} {rest}"
+        full = begin == "perdure" and not rest.startswith("--")
+        return masked_text(f"perdure{self.options.repeated()} {rest}" if full else command)
 
     def again(self, command: str, *arguments: str, **options: object) -> str:
         """A command of this program with arguments and options; those that are None or empty are left out."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from perdure.errors.masking import masked_text
+
 
 def path_of(cls: type) -> str:
     """Where a class is defined."""
@@ -14,7 +16,7 @@ def path_of(cls: type) -> str:
 def shown(value: object) -> str:
     """A value, cut where it is long; only its class where it can't be written out, as a number of 5000 digits."""
     try:
-        text = repr(value)
+        text = masked_text(repr(value))
     except Exception:  # noqa: BLE001 - whatever it is, the message must be told
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

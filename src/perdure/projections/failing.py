@@ -17,6 +17,7 @@ from perdure.errors import (
     UnknownEventVersionError,
     UserCodeError,
 )
+from perdure.errors.masking import masked_text
 from perdure.events import StoredEvent
 from perdure.projections.tables import Key
 from perdure.tasks import INTERRUPTS
@@ -142,6 +143,7 @@ def _message(error: Exception) -> str:
 
 def _storable(text: str) -> str:
     """The text without what can't be kept: an error must never fail to be. Of a huge one, the middle is left out."""
+    text = masked_text(text)
     if len(text) > _LONGEST_TEXT:
         half = _LONGEST_TEXT // 2
         text = f"{text[:half]} ... {text[-half:]}"

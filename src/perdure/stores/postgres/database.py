@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -14,6 +13,7 @@ import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError
+from perdure.errors.masking import DATABASE_URL
 from perdure.observation import keys
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.hosts import Hosts
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 logger = logging.getLogger("perdure.postgres")
-
-_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\],]*)(:\d*)?"
-_URL = re.compile(rf"postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@/?#]*)?(\?\w+=[^@&#]*(&\w+=[^@&#]*)*)?")
-"""Stricter than the standard: an unescaped character of a password must not end up in another part, and in messages."""
 
 # A string, for the driver's classes are generic in their stubs only.
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
@@ -233,9 +229,17 @@ def check_url(url: object) -> None:
     """Raise ConfigurationError unless it is the URL of a database."""
     if not isinstance(url, str):
         raise ConfigurationError(f"the database's URL must be text, not {type(url).__name__}")
-    if not _URL.fullmatch(url):
+    if not DATABASE_URL.fullmatch(url) or not _can_be_split(url):
         # Without the URL itself: it may hold a password.
         raise ConfigurationError(
             "the database's URL must look like postgresql://user@host:5432/database; "
             "in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
         )
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:  # it quotes the password
+        return False
+    return True

@@ -17,6 +17,7 @@ from perdure.errors import (
     SchemaError,
     StoreUnavailableError,
 )
+from perdure.errors.masking import masked_text
 
 
 class UnconfirmedCommitError(ConnectionError):
@@ -109,7 +110,7 @@ def is_unconfirmed(message: asyncpg.PostgresLogMessage) -> bool:
 
 def translated(error: BaseException) -> PerdureError | None:
     """The error of ours that stands for one of the driver's; None for any other exception."""
-    reason = str(error) or type(error).__name__
+    reason = masked_text(str(error)) or type(error).__name__
     for classes, translate in _TRANSLATIONS:
         if isinstance(error, classes):
             return translate(reason)
@@ -119,7 +120,7 @@ def translated(error: BaseException) -> PerdureError | None:
         if is_connection_lost(error):
             return StoreUnavailableError(f"the database ended the session: {reason}; is the server running?")
         # Without the detail, which may quote the row: errors end up in logs.
-        return DatabaseError(error.args[0] if error.args else reason, error.sqlstate or "")
+        return DatabaseError(masked_text(str(error.args[0])) if error.args else reason, error.sqlstate or "")
     return None
 
 

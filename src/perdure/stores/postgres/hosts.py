@@ -105,10 +105,16 @@ class Hosts:
         raise ServersUnavailableError(failures)
 
     async def _open(self, **settings: Any) -> asyncpg.Connection[Any]:
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(
-            self._url, timeout=self._timeout, command_timeout=self._command_timeout, **settings
-        )
-        return connection
+        try:
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(
+                self._url, timeout=self._timeout, command_timeout=self._command_timeout, **settings
+            )
+            return connection
+        except ValueError as error:
+            if isinstance(error, asyncpg.InterfaceError):
+                raise
+        # Without the driver's error, which may quote a line of the password file.
+        raise ConfigurationError("the driver can't read the database's URL, a PG* variable, or the password file")
 
     def _in_order(self) -> Iterator[Host]:
         good = self._good
@@ -138,6 +144,8 @@ def _hosts(url: str) -> list[Host]:
         raise ConfigurationError(
             "the database's URL must name each of several servers, and one port for all or for each"
         )
+    if not all(port.isdigit() for port in (*each, *default) if port):
+        raise ConfigurationError("a port of the database's URL, or of PGPORT, must be a number")
     hosts: list[Host] = []
     for number, one in enumerate(several):
         host, own = _split(one)

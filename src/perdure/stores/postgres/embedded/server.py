@@ -53,6 +53,8 @@ class EmbeddedPostgreSQL:
             if not str(directory) or "\0" in str(directory):
                 raise InvalidArgumentError("directory", f"{shown(directory)} is no path of a folder")
         chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or _DIRECTORY
+        if "://" in str(chosen):
+            raise InvalidArgumentError("directory", "is a URL: give it as url, or in PERDURE_DATABASE_URL")
         self.directory = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - links are followed when it is looked for
         self.major = major
         self._settings = checked_settings(settings or {})

@@ -1,0 +1,71 @@
+"""Texts without passwords: each that may be printed, logged or kept, and may quote how a database is reached."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HIDDEN: Final = "..."
+"""What stands instead of what isn't shown."""
+
+_HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\],\s]*)(:\d*)?"
+DATABASE_URL: Final = re.compile(
+    rf"postgres(ql)?://([^@/?#\s]*@)?{_HOST}(,{_HOST})*(/[^@/?#\s]*)?(\?\w+=[^@&#\s]*(&\w+=[^@&#\s]*)*)?"
+)
+"""Stricter than the standard: an unescaped character of a password must not end up in another part, and in messages."""
+
+_PLAIN: Final = frozenset({
+    *("application_name", "connect_timeout", "database", "dbname", "host", "hostaddr", "passfile", "port"),
+    *("sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
+})  # fmt: skip
+"""Parameters of a URL that hold no secret. Any other may: also a name that is written with escapes."""
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S*)(.*)")
+_PORT: Final = re.compile(r"[^:/?#]*:\d*(?![^/?#,;'\")\]\s])")
+_SETTING: Final = re.compile(
+    r"""(?ix) (\w*(?:password|passwd|pwd|secret|token)\w*) (\s*=\s*|["']\s*:\s*)"""
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&#,;)}\]"']+)"""
+)
+
+
+def masked_url(url: str) -> str:
+    """A database's URL without what may be secret in it; dots alone where it isn't one."""
+    return masked_text(url) if DATABASE_URL.fullmatch(url) else HIDDEN
+
+
+def masked_text(text: str) -> str:
+    """A text in which the URLs and settings that it quotes are without what may be secret in them.
+
+    Rather too much is hidden than too little: a URL that is written wrongly may end anywhere.
+    """
+    return "\n".join(_SETTING.sub(rf"\1\2{HIDDEN}", _without_credentials(line)) for line in text.split("\n"))
+
+
+def _without_credentials(line: str) -> str:
+    found = _URL.search(line)
+    if found is None:
+        return line
+    scheme, address, rest = found.groups()
+    if _has_open_end(address):
+        address, rest = address + rest, ""
+    credentials, at, place = address.rpartition("@")
+    if at:
+        user, colon, _ = credentials.partition(":")
+        address = f"{user}{colon and colon + HIDDEN}@{place}"
+    elif _has_open_end(address):
+        address = f"{address.partition(':')[0]}:{HIDDEN}"
+    if scheme.lower().startswith("postgres"):
+        address = _without_parameters(address)
+    return f"{line[: found.start()]}{scheme}{address}{_without_credentials(rest)}"
+
+
+def _has_open_end(address: str) -> bool:
+    """Whether it begins as "user:password", without the end of the password: that held a space, or was cut off."""
+    return "@" not in address and ":" in address and not address.startswith("[") and not _PORT.match(address)
+
+
+def _without_parameters(address: str) -> str:
+    place, mark, query = address.partition("?")
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    shown = (f"{name}={value if name in _PLAIN else HIDDEN}" if sign else name for name, sign, value in pairs)
+    return place + mark + "&".join(shown)
