@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionRowError as ProjectionRowError
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
+    from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
@@ -201,6 +202,7 @@ _MODULES = {
     "SQLProjection": "projection",
     "RetryConfig": "repository",
     "STREAM_EXISTS": "commit",
+    "ProjectionTransactionError": "errors",
     "ReadOnlyStoreError": "errors",
     "SchemaError": "errors",
     "SchemaLockedError": "errors",
@@ -316,6 +318,7 @@ __all__ = [
     "ProjectionStatus",
     "ProjectionTimeoutError",
     "ProjectionTransaction",
+    "ProjectionTransactionError",
     "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",

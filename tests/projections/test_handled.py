@@ -530,6 +530,7 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
         (sql_projection(good=good, tables={}), "it has no tables"),
         (sql_projection(good=good, tables=["t"]), "its tables are"),
         (sql_projection(good=good, tables={"t": "create table t (a int)"}), "isn't made by SQL that names it"),
+        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "holds COMMIT: leave it out"),
         (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't stand in braces"),
         (sql_projection(good=good, tables={"t" * 62: f"create table {{{'t' * 62}}} (a int)"}), "63"),
         (sink_of(), r"override handle\(\)"),

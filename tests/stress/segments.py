@@ -81,7 +81,7 @@ async def advance_naively(self: Any, connection: Any, segments: Sequence[Segment
 async def work(url: str, segments: int, lease: float, *, naive: bool) -> None:
     """What a process does, until it is told to stop."""
     if naive:
-        Segments.advance = advance_naively  # type: ignore[method-assign]  # the variant that must be found out
+        Segments.advance = advance_naively  # type: ignore[method-assign,assignment]  # the variant that must be found out
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with (

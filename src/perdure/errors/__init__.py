@@ -33,6 +33,7 @@ from perdure.errors.read_models import ProjectionPausedError as ProjectionPaused
 from perdure.errors.read_models import ProjectionRowError as ProjectionRowError
 from perdure.errors.read_models import ProjectionShapeError as ProjectionShapeError
 from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeoutError
+from perdure.errors.read_models import ProjectionTransactionError as ProjectionTransactionError
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
 from perdure.errors.read_models import UserCodeError as UserCodeError
 from perdure.errors.reading import EventDecodingError as EventDecodingError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from perdure.errors.roots import PerdureError
 from perdure.errors.wording import shown
@@ -74,6 +75,23 @@ class InlineProjectionError(PerdureError):
         self.name = name
         self.stream_id = stream_id
         self.stream_version = stream_version
+        self.event_type = event_type
+
+
+class ProjectionTransactionError(PerdureError):
+    """SQL of a handler would have ended the transaction of its batch, or has done so; or `tx` was used too late.
+
+    Attributes:
+        reason: What happened, and what to do.
+        global_position, event_id, event_type: The event whose handler it was; where a handler takes several events, the
+            first of them.
+    """
+
+    def __init__(self, reason: str, global_position: int, event_id: UUID, event_type: str) -> None:
+        super().__init__(f"handling event {event_id} ({event_type}) at position {global_position}: {reason}")
+        self.reason = reason
+        self.global_position = global_position
+        self.event_id = event_id
         self.event_type = event_type
 
 

@@ -147,11 +147,23 @@ class Segments:
         await self.release(segments)
         await self._database.fetch(self._sql["forget_runner"], *self._build, self._runner)
 
-    async def advance(self, connection: Connection, segments: Sequence[Segment], to: Checkpoint) -> None:
+    async def advance(
+        self, connection: Connection, segments: Sequence[Segment], to: Checkpoint, transaction_id: str | None = None
+    ) -> str:
         """Move the checkpoint of segments that stand at one position, within the caller's transaction.
 
+        Args:
+            connection: where the transaction is.
+            segments: the segments.
+            to: where they go.
+            transaction_id: the transaction that it must be, if that isn't certain.
+
+        Returns:
+            The id of the transaction.
+
         Raises:
-            FencedError: one of them isn't where it was, is paused, or has another owner; or the event isn't in the log.
+            FencedError: one of them isn't where it was, is paused, or has another owner; or the event isn't in the log;
+                or it is another transaction.
         """
         moved = await connection.fetch(
             self._sql["advance"],
@@ -162,9 +174,12 @@ class Segments:
             segments[0].global_position,
             *to,
             self._lease,
+            transaction_id,
         )
         if len(moved) != len(segments):
             raise FencedError
+        found: str = moved[0][0]
+        return found
 
     async def stand(self, connection: Connection, segments: Sequence[Segment]) -> bool:
         """Whether one still owns segments that stood at one position, and they stand there or beyond, as seen here."""

@@ -12,15 +12,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
 from perdure.projections.failing import Failure, failed
 from perdure.projections.fold import Scope
 from perdure.projections.handled.definition import HandledDefinition
+from perdure.projections.handled.lending import LentTransaction
 from perdure.projections.handled.storage import SQLTables
 from perdure.projections.handled.transaction import QueueingTransaction
 from perdure.projections.kind import Following, Taken
-from perdure.projections.segments import Segment, Segments, checkpoint_at
-from perdure.stores.postgres.database import Database
+from perdure.projections.segments import Checkpoint, FencedError, Segment, Segments, checkpoint_at
+from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
 from perdure.tasks import is_ended_from_outside
 
@@ -74,9 +76,22 @@ class HandledBatches:
                 return await self._take(group, events, scope, with_care=False)
             except _BatchFailedError:
                 pass
-        taken = await self._take(group, events, scope, with_care=True)
+        try:
+            taken = await self._take(group, events, scope, with_care=True)
+        except _EventEndedTransactionError as error:
+            taken = await self._take_before(group, events, scope, error.failure)
         self._suspect = taken.failure.stored.global_position if taken.failure else 0
         return taken
+
+    async def _take_before(
+        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, failure: Failure
+    ) -> Taken:
+        """Take the events before one whose handler has ended the transaction, and with it what was done for them."""
+        before = [stored for stored in events if stored.global_position < failure.stored.global_position]
+        if not before:
+            return Taken(group[0].checkpoint, 0, [], failure)
+        taken = await self._take(group, before, scope, with_care=True)
+        return taken if taken.failure or taken.done < len(before) else taken._replace(failure=failure)
 
     async def _take(
         self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, *, with_care: bool
@@ -89,15 +104,26 @@ class HandledBatches:
         ]
         async with self._database.connection() as connection, connection.transaction():
             # First of all the checkpoint, so that whoever runs it too waits here.
-            await self._segments.advance(connection, group, since)
-            tx = QueueingTransaction(connection, self._tables, self._sql)
+            transaction_id = await self._segments.advance(connection, group, since)
+            tx = QueueingTransaction(connection, transaction_id, self._tables, self._sql)
             async with tx.kept_alive(self._lease / 4):
                 ended = await (self._with_care(tx, wanted) if with_care else self._all(tx, wanted))
             done = [stored for stored in events if ended.before is None or stored.global_position < ended.before]
             if done:
                 since = checkpoint_at(done[-1])
-                await self._segments.advance(connection, group, since)
+                await self._move(connection, group, since, tx)
         return Taken(since, len(done), [], ended.failure)
+
+    async def _move(
+        self, connection: Connection, group: Sequence[Segment], to: Checkpoint, tx: QueueingTransaction
+    ) -> None:
+        """Move the checkpoint, in the transaction that the handlers wrote in, or not at all."""
+        try:
+            await self._segments.advance(connection, group, to, tx.transaction_id)
+        except FencedError as error:
+            if await tx.is_another():
+                raise _BatchFailedError from error
+            raise
 
     async def _all(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
         """Everything at once, or as much as there is time for. Raises _BatchFailedError when anything fails."""
@@ -125,6 +151,8 @@ class HandledBatches:
                 async with tx.savepoint():
                     await self._handle(tx, [stored])
             except Exception as error:
+                if tx.is_ended:
+                    raise _EventEndedTransactionError(stored) from error
                 if tx.trouble is not None:
                     raise tx.trouble from error
                 return _Ended(stored.global_position, Failure(stored, error))
@@ -132,9 +160,12 @@ class HandledBatches:
 
     async def _handle(self, tx: QueueingTransaction, events: Sequence[StoredEvent]) -> None:
         limit, task = asyncio.timeout(self._timeout), asyncio.current_task()
+        lent = LentTransaction(tx, events[0])
         try:
             async with limit:
-                await self._definition.handle(events, tx)
+                await self._definition.handle(events, lent)
+                if lent.take_back():
+                    await lent.idle()
         except TimeoutError as error:
             if limit.expired():
                 raise TimeoutError(f"it took longer than {self._timeout:g} s to be handled") from error
@@ -144,6 +175,9 @@ class HandledBatches:
                 raise
             # It is the handler's own failure, and must not end the task that runs it.
             raise failed(error)  # noqa: B904 - it has its cause
+        finally:
+            if lent.take_back():
+                await lent.cut_off()
 
     def _clock(self) -> _Clock:
         return _Clock(asyncio.get_running_loop().time() + self._lease / 2)
@@ -174,6 +208,21 @@ class _Clock:
 
 class _BatchFailedError(Exception):
     """Something in a batch failed. It isn't known yet which event."""
+
+
+class _EventEndedTransactionError(Exception):
+    """A statement of an event's handler has ended the transaction."""
+
+    def __init__(self, stored: StoredEvent) -> None:
+        super().__init__(stored)
+        error = ProjectionTransactionError(
+            "a statement of its handler has ended the transaction, so the batch was rolled back, but for what the "
+            "statement committed: leave COMMIT, ROLLBACK and savepoints to the service",
+            stored.global_position,
+            stored.event_id,
+            stored.event_type,
+        )
+        self.failure = Failure(stored, error)
 
 
 @asynccontextmanager

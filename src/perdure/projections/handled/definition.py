@@ -13,6 +13,7 @@ from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
 from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
+from perdure.projections.handled.commands import transaction_command
 from perdure.projections.kind import UNDIVIDED
 from perdure.projections.options import Mode
 from perdure.projections.tables import BuildId, TableShape, check_name, table_name
@@ -118,6 +119,8 @@ class HandledDefinition:
                 raise self.refuse(f"table {view!r} isn't made by SQL that names it: 'create table {{{view}}} (...)'")
             if not view.isidentifier():
                 raise self.refuse(f"table {view!r} can't stand in braces: use letters, digits and underscores")
+            if (command := transaction_command(sql)) is not None:
+                raise self.refuse(f"the SQL of table {view!r} holds {command}: leave it out, all is made at once")
             tables.append(SQLTable(view, table_name(view, self.build), sql))
             check_name(tables[-1].name, self.refuse, "table")
         return tuple(tables)

@@ -1,10 +1,10 @@
-"""The transaction that handlers write in: what they execute is queued, and sent before anything is read."""
+"""The transaction of a batch: what handlers execute in it is queued, and sent before anything is read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from typing import Any, Final
 
@@ -15,8 +15,14 @@ from perdure.stores.postgres.database import Connection
 from perdure.stores.postgres.failures import CONNECTION_LOST, translated
 
 _MUTABLE: Final = (list, dict, set, bytearray)
+_ENDED: Final = ("25P01", "3B001")
+"""SQLSTATEs that tell that the session is in no transaction, or not within the savepoint that was set."""
 _TROUBLE: Final = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATEs of what is no fault of an event: connections, conflicts with others, resources, shutdowns."""
+
+
+class TransactionEndedError(Exception):
+    """A statement of a handler has ended the transaction, or the savepoint of its event."""
 
 
 class QueueingTransaction:
@@ -24,18 +30,22 @@ class QueueingTransaction:
 
     Args:
         connection: where statements go.
+        transaction_id: the id of the transaction.
         tables: fills in the names of the tables.
         sql: the statements of the folder ``handled``.
     """
 
-    def __init__(self, connection: Connection, tables: SQLTables, sql: Mapping[str, str]) -> None:
+    def __init__(self, connection: Connection, transaction_id: str, tables: SQLTables, sql: Mapping[str, str]) -> None:
         self.trouble: Exception | None = None
         """What keeps it from going on that is no fault of an event."""
         self.error: Exception | None = None
         """What failed of the statements, whatever a handler made of it."""
+        self.is_ended = False
+        """Whether a statement has ended the transaction, although the service alone does."""
         self.queued = 0
         """How many statements wait to be sent."""
         self._connection = connection
+        self.transaction_id = transaction_id
         self._tables = tables
         self._sql = sql
         self._runs: list[tuple[str, list[tuple[object, ...]]]] = []
@@ -87,21 +97,45 @@ class QueueingTransaction:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        """What fails within is undone, and nothing else. At its end, `check`."""
+        """What fails within is undone, and nothing else. At its end, `check`.
+
+        Raises:
+            TransactionEndedError: a statement within it has ended it, or the whole transaction.
+        """
         await self._run("begin_event")
         try:
             yield
             await self.check()
+            await self._verify()
             await self._run("end_event")
         except Exception:
-            self._forget()
-            self.error = None
-            try:
-                await self._run("undo_event")
-            except Exception as error:
-                self.trouble = error
-                raise
+            await self._undo()
             raise
+
+    async def _undo(self) -> None:
+        self._forget()
+        self.error = None
+        if self.is_ended:
+            return
+        try:
+            await self._run("undo_event")
+            await self._verify()
+        except TransactionEndedError:
+            raise
+        except Exception as error:
+            if not self.is_ended:
+                self.trouble = error
+            raise
+
+    async def is_another(self) -> bool:
+        """Whether the session is in another transaction by now, or in none."""
+        return bool(await self._connection.fetchval(self._sql["transaction"]) != self.transaction_id)
+
+    async def _verify(self) -> None:
+        async with self._sending():
+            if await self.is_another():
+                self.is_ended = True
+                raise TransactionEndedError
 
     async def _run(self, name: str) -> None:
         async with self._sending():
@@ -119,12 +153,15 @@ class QueueingTransaction:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_alive(self, every: float) -> None:
-        # Should it fail, whoever sends the next statement hears of it.
-        with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
+        try:
             while True:
                 await asyncio.sleep(every)
                 async with self._turn:
                     await self._connection.execute(self._sql["alive"])
+        except (asyncpg.PostgresError, *CONNECTION_LOST):
+            pass  # the next statement meets it, too
+        except Exception as error:  # noqa: BLE001 - a bug: without this task, the server would end the transaction
+            self.error = self.trouble = error
 
     @asynccontextmanager
     async def _sending(self) -> AsyncGenerator[None]:
@@ -136,7 +173,16 @@ class QueueingTransaction:
                         await self._connection.execute(sql, *rows[0])
                     else:
                         await self._connection.executemany(sql, rows)
+                    self._see_that_it_goes_on()
                 yield
+                self._see_that_it_goes_on()
+
+    def _see_that_it_goes_on(self) -> None:
+        # By what the driver knows, at no cost. A ``rollback; begin`` is found at the end of the event, or of the batch.
+        if not self._connection.is_closed() and not self._connection.is_in_transaction():
+            self.is_ended = True
+            self.error = TransactionEndedError()
+            raise self.error
 
     def _forget(self) -> list[tuple[str, list[tuple[object, ...]]]]:
         runs, self._runs, self.queued = self._runs, [], 0
@@ -152,7 +198,9 @@ class QueueingTransaction:
             if ours is None:
                 raise
             self.error = ours
-            if self._is_trouble(error):
+            if getattr(error, "sqlstate", None) in _ENDED:
+                self.is_ended = True
+            elif self._is_trouble(error):
                 self.trouble = ours
             raise ours from error
 

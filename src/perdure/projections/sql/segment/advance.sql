@@ -1,9 +1,9 @@
 -- Move the checkpoint of segments that one owns, from where they are known to stand, but not beyond where they are held,
 -- nor to an event that isn't in this log: it may have been read from a server that has failed since, which had more.
--- A row for each that was moved.
+-- A row for each that was moved, with the id of the transaction. Where one is named, only in that.
 -- Should this process stand still within the transaction, the server ends it with the lease.
 -- $1 name, $2 version, $3 build, $4 owner, $5 first hashes, $6 their epochs, $7 global_position so far,
--- $8 global_position, $9 event_id, $10 lease in seconds
+-- $8 global_position, $9 event_id, $10 lease in seconds, $11 id of a transaction
 update {schema}.projection_segments as s
 set global_position = $8, event_id = $9, updated_at = clock_timestamp(),
     leased_until = clock_timestamp() + make_interval(secs => $10::float8)
@@ -12,4 +12,6 @@ where s.name = $1 and s.version = $2 and s.build = $3 and s.owner = $4 and s.fir
     and s.epoch = asked.epoch and s.global_position = $7 and s.status = 'running'
     and (s.held_until is null or s.held_until < clock_timestamp() or $8 <= s.hold_at)
     and ($9::uuid is null or exists (select from {schema}.events where global_position = $8 and event_id = $9))
-returning set_config('idle_in_transaction_session_timeout', (1000 * $10::float8)::integer::text, true)
+    and ($11::text is null or pg_current_xact_id_if_assigned()::text = $11)
+returning pg_current_xact_id()::text,
+    set_config('idle_in_transaction_session_timeout', (1000 * $10::float8)::integer::text, true)
