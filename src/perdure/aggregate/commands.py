@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -13,6 +12,7 @@ from perdure.aggregate.root import AggregateRoot
 from perdure.aggregate.uncommitted import RecordedCommand, Undo
 from perdure.checks import check_function
 from perdure.context import current_context, restored
+from perdure.copies import own_copy
 from perdure.errors import AggregateBusyError, InvalidArgumentError
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -55,7 +55,7 @@ def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P
 def decide_again(commands: list[RecordedCommand], aggregate: AggregateRoot) -> None:
     """Run recorded commands on another instance, each in the context in which it was called first."""
     for one in commands:
-        args, kwargs = copy.deepcopy((one.args, one.kwargs))
+        args, kwargs = own_copy((one.args, one.kwargs))
         with restored(one.context):
             one.method(aggregate, *args, **kwargs)
 
@@ -78,7 +78,7 @@ def _recorded(
         raise AggregateBusyError(aggregate.stream_id)
     before = aggregate.stream_version
     copies = None if work.running else _copied(method, args, kwargs)
-    undo = Undo(before, len(work.events), copy.deepcopy(vars(aggregate), {id(aggregate): aggregate}))
+    undo = Undo(before, len(work.events), own_copy(vars(aggregate), {id(aggregate): aggregate}))
     work.running.append(undo)
     try:
         yield
@@ -102,7 +102,7 @@ def _copied(
     method: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     try:
-        return copy.deepcopy((args, kwargs))
+        return own_copy((args, kwargs))
     except Exception as error:
         name = getattr(method, "__name__", "a command")
         raise InvalidArgumentError(

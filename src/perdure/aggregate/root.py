@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import reprlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,6 +17,7 @@ from perdure.aggregate.definition import (
 )
 from perdure.aggregate.uncommitted import Uncommitted
 from perdure.checks import check_count, check_instance
+from perdure.copies import own_copy
 from perdure.errors import (
     AggregateBusyError,
     AggregateDefinitionError,
@@ -219,6 +219,6 @@ def _copied(event: object) -> object:
     # Handlers often put parts of an event into the state, where later ones change them; the record must not follow.
     kind = registry.by_class(type(event))
     try:
-        return copy.deepcopy(event)
+        return own_copy(event)
     except Exception as error:
         raise EventEncodingError(kind.name, f"it can't be copied: {error}") from error

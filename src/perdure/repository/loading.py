@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,6 +14,7 @@ import msgspec
 
 from perdure.aggregate import AggregateRoot
 from perdure.checks import LARGEST_COUNT, check_count, checked_time
+from perdure.copies import own_copy
 from perdure.events import StoredEvent
 from perdure.observation import Load, keys
 from perdure.repository.state import StateCodec
@@ -74,7 +74,7 @@ class Loader(Generic[A]):
             async for stored in events:
                 aggregate.apply_stored_event(stored)
                 # It goes on with the copy, so that neither what was given away nor its event is changed any more.
-                following = copy.deepcopy(aggregate)
+                following = own_copy(aggregate)
                 yield stored, aggregate
                 aggregate = following
 

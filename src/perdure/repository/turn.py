@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Final, Generic, TypeVar
@@ -11,6 +10,7 @@ from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit
+from perdure.copies import own_copy
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError, StoreOverloadedError
 from perdure.errors.copying import copied
 from perdure.repository.command_id import CommandId
@@ -94,7 +94,7 @@ class Turn(Generic[A]):
     def decide(self, state: A, store: EventStore) -> None:
         """Call the action. What it raises is the caller's, and so is the copy of the state that it has changed."""
         try:
-            aggregate = copy.deepcopy(state)
+            aggregate = own_copy(state)
             del state  # the frames of an error are the caller's, too
             self.commit = self.context.run(self._decide, aggregate, store)
         except BaseException as error:  # noqa: BLE001 - as without turns, whatever it is leaves the caller's call

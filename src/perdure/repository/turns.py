@@ -11,6 +11,8 @@ there are any. What keeps them apart from each other:
    order. Nobody decides again while the outcome is unknown: the same events, with their ids, are sent until it isn't.
 4. An answer is given only once something that began after the question has confirmed the state behind it: the commit,
    or a load. So "nothing to do" and broken rules are as true as without turns.
+5. Others in the event loop run every 20 ms or so, between two commands. The state is out of their reach, and what they
+   add waits for the next commit.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from perdure.errors import (
 from perdure.events import StoredEvent
 from perdure.observation import Append, Execute
 from perdure.repository.loading import Loader
+from perdure.repository.pace import Pace
 from perdure.repository.snapshots import SnapshotWriter
 from perdure.repository.turn import Turn
 from perdure.store import EventStore
@@ -148,7 +151,7 @@ class _Line(Generic[A]):
                 return []
         await self._look_up(batch)
         version = self._state.stream_version
-        decided, rest = self._decide(batch, is_confirmed=is_confirmed)
+        decided, rest = await self._decide(batch, is_confirmed=is_confirmed)
         commit = _joined(decided)
         if commit is None:
             if is_confirmed or not decided:
@@ -178,12 +181,16 @@ class _Line(Generic[A]):
             elif result is not None:
                 turn.succeed(result)
 
-    def _decide(self, batch: list[Turn[A]], *, is_confirmed: bool) -> tuple[list[Turn[A]], list[Turn[A]]]:
-        """Let each decide on what those before it leave. Returns who has, and for whom the commit has no room."""
+    async def _decide(self, batch: list[Turn[A]], *, is_confirmed: bool) -> tuple[list[Turn[A]], list[Turn[A]]]:
+        """Let each decide on what those before it leave. Returns who has, and for whom there is no room or time."""
         decided: list[Turn[A]] = []
         event_ids: set[UUID] = set()
         size = 0
+        pace = Pace()
         for number, turn in enumerate(batch):
+            if decided and pace.is_over:
+                return decided, batch[number:]
+            await pace.keep()
             if turn.is_over:
                 continue
             # The same command twice: the second gets the result of the first, and mustn't act on what that has done.
