@@ -31,7 +31,7 @@ _SHARED: Final = frozenset(
     {NoneType, bool, int, float, complex, str, bytes, Decimal, UUID, date, datetime, time, timedelta, timezone}
 )
 """Types whose values never change, so that a copy may hold the same object. Exactly these: no subclasses."""
-_type_of: Final[Callable[[Any], Any]] = type
+_type_of: Any = type
 _OWN_WAYS: Final = ("__deepcopy__", "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__post_init__")
 """Methods by which a class takes part in how `copy.deepcopy` copies it."""
 _BY_CLASS: Final = 1 << 9
