@@ -103,6 +103,8 @@ class PostgreSQLTransaction(Transaction):
         number = self._mark.next_append()
         settings = await self._settings(number)
         if not self._mark.is_mark(settings["mark"]):
+            if settings["mark"]:
+                raise TransactionError("another transaction of a store is open on the connection: append in that one")
             raise TransactionEndedError(self._event_ids, None)
         self._mark.note(number, settings["mark"])
         check_settings(settings)
