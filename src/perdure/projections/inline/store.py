@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
 from perdure.checks import check_instance, check_seconds
@@ -24,6 +24,7 @@ from perdure.projections.storage import Storage
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore, StoredType
 from perdure.stores.postgres.database import Connection
+from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.statements import quote_identifier
@@ -31,6 +32,8 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
 from perdure.subscription import Subscription
 from perdure.transaction import Transaction
+
+R = TypeVar("R")
 
 
 class InlineProjections(EventStore):
@@ -123,20 +126,31 @@ class InlineProjections(EventStore):
         self._check_open()
         if not self._concerns([commit]):
             return await self._store.append(commit, tx)
-        async with self._within(tx, [commit]) as own:
-            result = await self._store.append(commit, own)
-            await self._fold(own, [commit], [result])
-        return result
+
+        async def attempt() -> AppendResult:
+            async with self._within(tx, [commit]) as own:
+                result = await self._store.append(commit, own)
+                await self._fold(own, [commit], [result])
+            return result
+
+        return await self._outlasted(attempt, tx)
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         """Write a group of commits, and their rows, all or nothing. Raises as `append` does."""
         self._check_open()
         if not self._concerns(group.commits):
             return await self._store.append_group(group, tx)
-        async with self._within(tx, group.commits) as own:
-            results = await self._store.append_group(group, own)
-            await self._fold(own, group.commits, results)
-        return results
+
+        async def attempt() -> list[AppendResult]:
+            async with self._within(tx, group.commits) as own:
+                results = await self._store.append_group(group, own)
+                await self._fold(own, group.commits, results)
+            return results
+
+        return await self._outlasted(attempt, tx)
+
+    async def _outlasted(self, attempt: Callable[[], Awaitable[R]], tx: Transaction | None) -> R:
+        return await (attempt() if tx is not None else outlasted(attempt, self._store.append_timeout))
 
     def _concerns(self, commits: Sequence[Commit]) -> bool:
         categories = {commit.stream_id.partition("-")[0] for commit in commits}

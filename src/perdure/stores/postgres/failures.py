@@ -81,8 +81,9 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     ),
     (
         (asyncpg.DeadlockDetectedError,),
-        lambda reason: DeadlockError(
-            f"{reason}: PostgreSQL has rolled this transaction back, so nothing of it was written; run it again"
+        lambda _: DeadlockError(
+            "two transactions waited for each other's locks: PostgreSQL has rolled this one back, so nothing of it was "
+            "written; run it again"
         ),
     ),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import asyncpg
 
@@ -13,6 +14,7 @@ from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedErr
 from perdure.observation import keys
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.failures import CONNECTION_LOST, confirmed
 
 logger = logging.getLogger("perdure.append")
@@ -42,7 +44,8 @@ class Groups:
         unknown: OutcomeUnknownError | None = None
         while True:
             try:
-                outcome = await self._attempt(group, look_up=unknown is not None, patience=deadline - now())
+                attempt = partial(self._attempt, group, look_up=unknown is not None, deadline=deadline)
+                outcome = await outlasted(attempt, deadline - now())
             except OutcomeUnknownError as error:
                 unknown = error
             except PerdureError as error:
@@ -69,8 +72,9 @@ class Groups:
         return outcome
 
     async def _attempt(
-        self, group: CommitGroup, *, look_up: bool, patience: float
+        self, group: CommitGroup, *, look_up: bool, deadline: float
     ) -> list[AppendResult] | PerdureError:
+        patience = deadline - asyncio.get_running_loop().time()
         async with self._database.connection() as connection:
             try:
                 with confirmed(connection):
@@ -87,4 +91,4 @@ class Groups:
                 raise  # refused, so nothing was written: the server is a standby now
             except CONNECTION_LOST as error:
                 raise OutcomeUnknownError(group.event_ids) from error
-        return await self._attempt(group, look_up=True, patience=patience)
+        return await self._attempt(group, look_up=True, deadline=deadline)

@@ -121,7 +121,7 @@ class PostgreSQLEventStore(EventStore):
         self._reader = Reader(self.database)
         self._snapshots = Snapshots(self.database)
         self._lanes = append_lanes
-        self._append_timeout = append_timeout
+        self.append_timeout = append_timeout
         self._close_timeout = close_timeout
         self._queue_limits = {
             "max_events": queue_events,
@@ -162,15 +162,15 @@ class PostgreSQLEventStore(EventStore):
         self._bell = Bell(self.database, self.changes)
         self._group = GroupAppender(
             self.database,
-            AppendQueue(**self._queue_limits, timeout=self._append_timeout),
+            AppendQueue(**self._queue_limits, timeout=self.append_timeout),
             lanes=self._lanes,
             bell=self._bell,
-            timeout=self._append_timeout,
+            timeout=self.append_timeout,
         )
         if not self.is_read_only:
             self._bell.start()
             self._group.start()
-        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self._append_timeout)
+        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 

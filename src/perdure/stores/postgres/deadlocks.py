@@ -1,0 +1,49 @@
+"""Deadlocks of appends with transactions of callers, which take the locks of their streams in an order of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from perdure.errors import DeadlockError, StoreOverloadedError
+from perdure.observation import keys
+
+logger = logging.getLogger("perdure.append")
+
+R = TypeVar("R")
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+async def outlasted(attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
+    """What an attempt to append returns, in a transaction of the store's own, once it loses no deadlock.
+
+    PostgreSQL has rolled back what lost a deadlock, so it is safe to repeat; the other transaction goes on meanwhile.
+
+    Args:
+        attempt: begins the transaction, appends, and commits.
+        timeout: for how many seconds to repeat it.
+
+    Raises:
+        StoreOverloadedError: it lost deadlocks all that time.
+    """
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return await attempt()
+        except DeadlockError as error:
+            left = deadline - now()
+            if left <= 0:
+                raise StoreOverloadedError("an append to several streams lost deadlocks", timeout) from error
+            logger.warning(
+                "an append lost a deadlock with a transaction that takes its streams in another order; it is repeated",
+                extra=keys(error, operation="append_to_streams"),
+            )
+            await asyncio.sleep(min(left, random.uniform(pause / 2, pause)))
+            pause = min(_LONGEST_PAUSE, pause * 2)
