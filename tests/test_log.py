@@ -18,9 +18,9 @@ from perdure.subscription import Subscription
 class Noted: ...
 
 
-def stored(size: int) -> StoredEvent:
+def stored(size: int, metadata: int = 2) -> StoredEvent:
     return StoredEvent(
-        "note-1", 1, 1, UUID(int=1), "test.log.noted", 1, "x" * size, "{}", datetime(2030, 1, 1, tzinfo=UTC)
+        "note-1", 1, 1, UUID(int=1), "test.log.noted", 1, "x" * size, "x" * metadata, datetime(2030, 1, 1, tzinfo=UTC)
     )
 
 
@@ -190,6 +190,8 @@ def test_pages_shrink_when_events_are_large_and_never_to_nothing() -> None:
     size = PageSize()
     size.learn([stored(1024 * 1024)])
     assert size.limit == 3
+    size.learn([stored(1024 * 1024, metadata=1024 * 1024)])
+    assert size.limit == 1
     size.learn([stored(8 * 1024 * 1024)])
     assert size.limit == 1
     size.learn([])

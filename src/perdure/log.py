@@ -13,6 +13,8 @@ from perdure.errors import InvalidArgumentError, LogDivergedError
 from perdure.events import StoredEvent, check_category, registry
 
 PAGE_SIZE: Final = 500
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""How much payload and metadata a page should hold at most; one event may take more."""
 
 
 class LogFilter(NamedTuple):
@@ -115,13 +117,13 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class PageSize:
-    """How many events to read at once: few at first, more as long as they are small, so that memory stays bounded.
+    """How many events to read at once: few at first, more as long as they are small.
+
+    A store that reads from elsewhere also ends a page that would take more than `PAGE_BYTES`.
 
     Args:
         most: how many at most.
     """
-
-    _BYTES = 4 * 1024 * 1024
 
     def __init__(self, most: int = PAGE_SIZE) -> None:
         self._most = most
@@ -130,8 +132,8 @@ class PageSize:
     def learn(self, events: Sequence[StoredEvent]) -> None:
         """Fit the limit to the size of the events that were read."""
         if events:
-            size = sum([len(stored.event_data) for stored in events]) / len(events)
-            self.limit = max(1, min(self._most, self.limit * 4, int(self._BYTES / (size + 1))))
+            size = sum([len(stored.event_data) + len(stored.stored_metadata) for stored in events]) / len(events)
+            self.limit = max(1, min(self._most, self.limit * 4, int(PAGE_BYTES / (size + 1))))
 
 
 class Log(Protocol):

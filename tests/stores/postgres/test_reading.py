@@ -1,6 +1,7 @@
 """Reading backwards, in a range of time and by correlation id: behind the fence, exact, and found by an index."""
 
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.context import context
+from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.stores.postgres.races import insert, notes, other_connection, texts
+from tests.stores.postgres.races import Noted, insert, notes, other_connection, texts
 
 LONG_AGO, IN_A_YEAR = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=365)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -216,3 +218,56 @@ async def test_a_time_is_found_without_a_scan(plan: Plan, connection: asyncpg.Co
     assert read is not None
     assert read["seq_tup_read"] == 0
     assert read["idx_tup_fetch"] < 100
+
+
+# --- Large events -----------------------------------------------------------------------------------------------------
+
+MEGABYTE = 1024 * 1024
+
+
+def size_of(events: Iterable[StoredEvent]) -> int:
+    return sum(len(stored.event_data) + len(stored.stored_metadata) for stored in events)
+
+
+@pytest.mark.parametrize("kind", ["compressible", "random"])
+@pytest.mark.parametrize("where", [{}, {"category": "note"}, {"event_types": [Noted]}], ids=str)
+async def test_a_follower_holds_two_pages_of_bounded_size(
+    store: PostgreSQLEventStore, kind: str, where: dict[str, Any]
+) -> None:
+    """Small events first, after which a page would hold many; then some whose payload or metadata is large."""
+    large = "x" * 900_000 if kind == "compressible" else secrets.token_hex(450_000)
+    for _ in range(3):
+        await store.append_to_stream("note-1", ANY, notes(*range(100)))
+    for _ in range(6):
+        headers = {"large": large}
+        await store.append_to_stream("note-1", ANY, [NewEvent(note, headers=headers) for note in notes("a", "b")])
+        await store.append_to_stream("note-1", ANY, notes(large))
+    await store.append_to_stream("note-1", ANY, notes("end"))
+    follower = store.subscribe(**where)
+
+    seen, most = list[int](), 0
+    async for stored in follower:
+        ahead = follower._ahead.result() if follower._ahead is not None and follower._ahead.done() else None
+        most = max(most, size_of([stored, *follower._ready, *(ahead.events if ahead else [])]))
+        seen.append(stored.global_position)
+        if stored.event.text == "end":
+            break
+    assert seen == [*range(1, 320)]
+    assert most <= 2 * (4 * MEGABYTE + MEGABYTE)
+
+
+async def test_a_page_is_cut_short_for_its_size_and_goes_on_from_there(store: PostgreSQLEventStore) -> None:
+    for text in ("a", "b"):
+        await store.append_to_stream("note-1", ANY, notes(text))
+    for _ in range(6):
+        await store.append_to_stream("note-1", ANY, notes("x" * 900_000))
+    await store.append_to_stream("note-1", ANY, notes("c"))
+
+    for where in (LogFilter(), LogFilter(category="note")):
+        position, pages = 0, list[int]()
+        while (page := await store.log_page(position, 500, where)).position > position:
+            pages.append(len(page.events))
+            position = page.position
+        assert pages == [2, 5, 2], where
+    assert len(await store.read_all_events(max_count=8)) == 8
+    assert len(await store.read_all_events(category="note")) == 9

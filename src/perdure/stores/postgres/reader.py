@@ -3,6 +3,9 @@
 Positions become visible in another order than they are drawn, so ``global_position > last`` alone loses events. What
 follows the last position without a gap is safe as it is. At a gap, and where a filter hides gaps, the fence is asked:
 `safe_position`, and then, with a later snapshot, the rows up to it.
+
+A page is cut short where its events are large. What large values take is asked only of pages that hold some: to ask it
+of each event takes the server two thirds as long again.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ import asyncpg
 
 from perdure.errors import DatabaseError, LogDivergedError, LogHeldBackError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, Seen
 from perdure.reading import never_drawn
 from perdure.store import StoredType
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import DIVERGED
 from perdure.stores.postgres.row import Row
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.statements import Statements, fill_in
 
 _NOTHING_SEEN = (None, None)
 _SCAN_TIMEOUT = 3600.0
@@ -39,6 +42,7 @@ class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._bounded: dict[tuple[str, str], str] = {}
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly after `from_version`, oldest first."""
@@ -104,7 +108,7 @@ class Reader:
     ) -> Page:
         if where != LogFilter() or up_to:
             return await self._fenced(from_position, limit, where, seen, up_to)
-        rows = await self._database.fetch(self._sql["read_log"], from_position, limit, *seen)
+        rows, _ = await self._page("read_log", limit, from_position, limit, *seen)
         if not rows:
             return Page([], from_position)
         if rows[-1]["global_position"] - from_position != len(rows):
@@ -118,7 +122,8 @@ class Reader:
     ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
         safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)
-        rows = await self._matching(0, min(before_position - 1, safe), limit, where, backwards=True)
+        name, arguments = await self._selection(0, min(before_position - 1, safe), limit, where, backwards=True)
+        rows = await self._database.fetch(self._sql[name], *arguments)
         return [Row(*row) for row in rows]
 
     async def _safe_position(self, seen: Seen | tuple[None, None], up_to: int) -> tuple[int, int]:
@@ -137,8 +142,9 @@ class Reader:
         held_back = safe < last_drawn
         if safe <= from_position:
             return Page([], from_position, held_back)
-        rows = await self._matching(from_position, safe, limit, where)
-        if len(rows) == limit:
+        name, arguments = await self._selection(from_position, safe, limit, where)
+        rows, is_cut = await self._page(name, limit, *arguments)
+        if is_cut or len(rows) == limit:
             return _page(rows)
         if where == LogFilter():
             # Always an event's position, so that a checkpoint can name its event.
@@ -154,20 +160,47 @@ class Reader:
                 return Page(events, last["global_position"], held_back, Seen(*last))
         return Page(events, reached, held_back)
 
-    async def _matching(
+    async def _selection(
         self, after: int, last: int, limit: int, where: LogFilter, *, backwards: bool = False
-    ) -> list[asyncpg.Record]:
+    ) -> tuple[str, list[Any]]:
+        """The name of the statement that reads what matches, and its arguments."""
         if where.recorded_from is not None or where.recorded_before is not None:
             [(earliest, latest)] = await self._database.fetch(
                 self._sql["recorded_positions"], where.recorded_from, where.recorded_before
             )
             after, last = max(after, earliest), min(last, latest)
         name, arguments = _statement(where, backwards=backwards)
-        return await self._database.fetch(self._sql[name], after, last, limit, *arguments)
+        return name, [after, last, limit, *arguments]
+
+    async def _page(self, name: str, limit: int, *arguments: object) -> tuple[list[asyncpg.Record], bool]:
+        """The rows of a page, and whether it was cut short because of its size. It has one row, if there is any."""
+        if limit == 1:
+            return await self._database.fetch(self._sql[name], *arguments), False
+        rows = await self._database.fetch(self._within("page_without_large", name), *arguments)
+        small = _before_large(rows)
+        if rows and not small:
+            return await self._database.fetch(self._within("page_of_large", name), *arguments), True
+        return small, len(small) < len(rows)
+
+    def _within(self, around: str, name: str) -> str:
+        """The statement `name` within another that bounds what its page takes."""
+        key = around, name
+        if key not in self._bounded:
+            sizes = {"large": str(PAGE_BYTES // PAGE_SIZE // 2), "page_bytes": str(PAGE_BYTES)}
+            self._bounded[key] = fill_in(self._sql[around], page=self._sql[name], **sizes)
+        return self._bounded[key]
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:
     return Page([Row(*row) for row in rows], rows[-1]["global_position"])
+
+
+def _before_large(rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+    """What comes before the first event that was left out for its size."""
+    for index, row in enumerate(rows):
+        if row[6] is None or row[7] is None:
+            return rows[:index]
+    return rows
 
 
 def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:
