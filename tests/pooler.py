@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from perdure.stores.postgres.embedded.account import Account
 from tests.cluster import free_port, unprivileged
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
@@ -47,7 +48,7 @@ log_stats = 0
 def pooler(server_url: str, *, pool_size: int = 20, mode: str = "transaction") -> Iterator[str]:
     """The URL of the server through a pooler, which lends at most so many sessions of a database to each user."""
     assert PROGRAM is not None, MISSING
-    account = unprivileged()
+    account = _account(server_url)
     folder = Path(tempfile.mkdtemp(prefix="perdure-pooler-"))
     folder.chmod(0o755)
     parts = urlsplit(server_url)
@@ -107,6 +108,12 @@ def _place(server_url: str) -> dict[str, object]:
     query = parse_qs(parts.query)
     host = query["host"][0] if "host" in query else parts.hostname
     return {"host": host, "port": query["port"][0] if "port" in query else parts.port or 5432}
+
+
+def _account(server_url: str) -> Account:
+    """Who runs the pooler: the user whose socket it is, for only that user and root get at it; never root."""
+    host = str(_place(server_url)["host"])
+    return Account.of(Path(host).stat().st_uid) if host.startswith("/") else unprivileged()
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -10,7 +10,6 @@ import asyncpg
 
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
-from tests.cluster import give, unprivileged
 from tests.conftest import url_for
 from tests.pooler import direct
 
@@ -29,8 +28,7 @@ class Programs:
 
     @classmethod
     async def found(cls, folder: Path) -> "Programs":
-        account = unprivileged()
-        give(account, folder)
+        account = Account.of(os.geteuid())  # unlike a server, they may be root, who alone gets at the socket
         binaries = await Binaries.find(int(os.environ.get("PERDURE_TEST_MAJOR", "18"))).reachable_by(account)
         return cls(folder, account, binaries)
 
