@@ -239,7 +239,6 @@ def test_decimals_keep_their_digits() -> None:
 def test_moments_keep_their_offset() -> None:
     moment = datetime(2030, 1, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
-    assert written_and_read(Anything(value=moment)).value == "2030-01-01T12:00:00+05:30"
     assert written_and_read(Moment(at=moment)).at.utcoffset() == timedelta(hours=5, minutes=30)
     assert written_and_read(Moment(at=moment.astimezone(UTC))).at == moment
 
@@ -342,15 +341,9 @@ def test_a_class_that_compares_by_identity_is_stored() -> None:
         encoded(ByIdentity(tags=set(), at=datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=1)))))
 
 
-def test_a_field_of_any_type_takes_what_json_makes_of_it() -> None:
-    moment = datetime(2030, 1, 1, tzinfo=UTC)
-
-    assert written_and_read(Anything(value=(1, Decimal("1.10"), moment, {2}))).value == [
-        1,
-        "1.10",
-        "2030-01-01T00:00:00Z",
-        [2],
-    ]
+def test_a_field_of_any_type_refuses_what_json_would_make_something_else_of() -> None:
+    with pytest.raises(EventEncodingError, match="value: tuple would come back as list; declare its type"):
+        encoded(Anything(value=(1, Decimal("1.10"))))
 
 
 def test_only_classes_with_fields_have_a_codec() -> None:

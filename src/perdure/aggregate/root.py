@@ -145,6 +145,8 @@ class AggregateRoot:
 
         Raises:
             UnregisteredEventError: its class bears no ``@event``.
+            EventEncodingError: in a field typed `Any` it holds a value that JSON doesn't give back as it is. What has
+                a type is looked at when it is saved.
             InvalidArgumentError: the timestamp is naive.
             AggregateBusyError: another task saves the aggregate with retry.
         """
@@ -154,6 +156,8 @@ class AggregateRoot:
         if work.applying:
             raise AggregateDefinitionError(type(self), "a handler raises an event: raise it in the command instead")
         recorded = NewEvent(_copied(event), timestamp=timestamp)
+        if recorded.event_kind.codec.has_untyped:
+            recorded.event_kind.codec.encode(recorded.event)  # told here, where the value comes from
         self.apply_event(event)
         work.events.append(recorded)
 

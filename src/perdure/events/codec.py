@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventDefinitionError, EventEncodingError
+from perdure.events.untyped import Look, Untyped
 
 _encode = msgspec.json.Encoder().encode
 _decode_plainly = msgspec.json.Decoder[object]().decode
@@ -35,6 +36,11 @@ class EventCodec(Protocol):
 
     def fields(self, event: Any) -> Mapping[str, object]:
         """What the event holds, by the names of its fields."""
+        ...
+
+    @property
+    def has_untyped(self) -> bool:
+        """Whether a field, or a part of one, is typed `Any`."""
         ...
 
 
@@ -61,7 +67,9 @@ class Codec:
         self._fields = tuple(field.name for field in _fields(cls))
         self.decode: Callable[[str | bytes], Any] = msgspec.json.Decoder[Any](cls).decode
         """The decoder itself, with nothing around it: every event that is read passes through it."""
-        parts = _parts(inspect.type_info(cls), set())
+        info = inspect.type_info(cls)
+        parts = _parts(info, set())
+        self._look_into_untyped = Untyped().look_for(info)
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
 
     def encode(self, event: object) -> str:
@@ -80,9 +88,21 @@ class Codec:
             refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+        if self._look_into_untyped is not None:
+            self._refuse_changes(self._look_into_untyped, event, returned)
         if returned != event:
             self._refuse_difference(event, returned, data)
         return text
+
+    @property
+    def has_untyped(self) -> bool:
+        """Whether a field, or a part of one, is typed `Any`."""
+        return self._look_into_untyped is not None
+
+    def _refuse_changes(self, look: Look, event: object, returned: object) -> None:
+        if change := next(look(event, returned, ""), None):
+            refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+            raise EventEncodingError(self._event_type, str(change))
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast, get_args, get_type_hints, is_typeddict
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -12,7 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
-from perdure.events.codec import may_stand_for_nan, refuse_nan, refuse_nul
+from perdure.events.codec import is_pydantic, may_stand_for_nan, refuse_nan, refuse_nul
+from perdure.events.untyped import Change, changes
+
+_ANYTHING: tuple[Any, ...] = (Any, object, list, dict, set, frozenset, tuple, Sequence, Mapping)
 
 
 class PydanticCodec:
@@ -22,6 +26,7 @@ class PydanticCodec:
         _refuse_unstorable(model)
         self._event_type = event_type
         self._model = model
+        self._typed = {name for name, field in model.model_fields.items() if not _is_untyped(field.annotation, ())}
 
     def encode(self, event: BaseModel) -> str:
         """The event as JSON text.
@@ -40,6 +45,9 @@ class PydanticCodec:
             if isinstance(error, EventEncodingError):
                 raise
             raise EventEncodingError(self._event_type, str(error)) from error
+        for name in self._untyped_names(event):
+            if change := next(_changes(getattr(event, name), getattr(read, name, None), f".{name}"), None):
+                raise EventEncodingError(self._event_type, str(change))
         if read != event:
             raise EventEncodingError(self._event_type, _difference(self.fields(event), self.fields(read)))
         return text
@@ -57,6 +65,14 @@ class PydanticCodec:
     def fields(self, event: BaseModel) -> Mapping[str, object]:
         """What the event holds, by the names of its fields."""
         return dict(event)
+
+    @property
+    def has_untyped(self) -> bool:
+        """Whether a field, or a part of one, is typed `Any`."""
+        return len(self._typed) < len(self._model.model_fields) or self._model.model_config.get("extra") == "allow"
+
+    def _untyped_names(self, event: BaseModel) -> list[str]:
+        return [name for name in dict(event) if name not in self._typed] if self.has_untyped else []
 
 
 class _Strict(GenerateJsonSchema):
@@ -97,3 +113,27 @@ def _is_storable(field: FieldInfo) -> bool:
 def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
     changed = [name for name, value in written.items() if name not in read or read[name] != value]
     return f"it wouldn't come back as it is (look at: {', '.join(changed) or 'private attributes'})"
+
+
+def _is_untyped(annotation: Any, within: tuple[Any, ...]) -> bool:
+    """Whether values of that type may be, or hold, values of any type."""
+    if annotation in within:
+        return False
+    around = (*within, annotation)
+    if annotation in _ANYTHING or isinstance(annotation, TypeVar):
+        return True
+    if is_pydantic(annotation):
+        model = cast("type[BaseModel]", annotation)
+        is_open = model.model_config.get("extra") == "allow"
+        return is_open or any(_is_untyped(field.annotation, around) for field in model.model_fields.values())
+    if is_typeddict(annotation) or dataclasses.is_dataclass(annotation):
+        return any(_is_untyped(one, around) for one in get_type_hints(annotation).values())
+    return any(_is_untyped(one, around) for one in get_args(annotation))
+
+
+def _changes(value: Any, back: Any, path: str) -> Iterator[Change]:
+    if isinstance(value, BaseModel) and type(value) is type(back):
+        for name, one in value:
+            yield from _changes(one, getattr(back, name), f"{path}.{name}")
+    else:
+        yield from changes(value, back, path)
