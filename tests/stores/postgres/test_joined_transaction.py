@@ -118,7 +118,7 @@ async def test_what_was_not_committed_is_never_reported_as_committed(
     async with joined(store, outbox) as tx:
         tx.after_commit(lambda: called.append("after"))
         await Repository(Account, store).save(account, tx=tx)
-    with pytest.raises(TransactionError, match="1 of its 1 events aren't in the log"):
+    with pytest.raises(TransactionError, match="1 of the 1 events of the transaction aren't in the log"):
         await tx.committed()
     assert (account.committed_version, called) == (0, [])
     await transaction.commit()

@@ -30,13 +30,12 @@ class JoinedTransaction(PostgreSQLTransaction):
     Made by ``store.transaction(connection, commit="caller")``.
 
     Example:
-        async with sessions() as session:
-            async with session.begin():
-                await session.execute(insert(orders).values(id="7"))
-                raw = (await (await session.connection()).get_raw_connection()).driver_connection
-                async with store.transaction(raw, commit="caller") as tx:
-                    await users.save(user, tx=tx)
-            await tx.committed()
+        async with session.begin():  # of SQLAlchemy
+            await session.execute(insert(orders).values(id="7"))
+            raw = (await (await session.connection()).get_raw_connection()).driver_connection
+            async with store.transaction(raw, commit="caller") as tx:
+                await users.save(user, tx=tx)
+        await tx.committed()
     """
 
     def __init__(self, database: Database, ring: Callable[[], None], connection: Connection) -> None:
@@ -110,7 +109,7 @@ class JoinedTransaction(PostgreSQLTransaction):
     def rolled_back(self) -> None:
         """Report that the transaction was rolled back, or a savepoint that was begun before its block.
 
-        It does nothing where the block was never entered, so it may be called in any handler of errors.
+        Where the answer to a commit was lost, call `committed` instead. It does nothing if the block was never entered.
 
         Raises:
             TransactionError: its block wasn't left yet, or its end was reported already.
@@ -140,7 +139,7 @@ class JoinedTransaction(PostgreSQLTransaction):
         missing = len(self._event_ids) - len(found)
         if missing and self._is_complete:
             raise TransactionError(
-                f"the transaction wasn't committed, since {missing} of its {len(self._event_ids)} events aren't in the "
-                "log: call rolled_back(); or call committed() again once its commit has returned"
+                f"{missing} of the {len(self._event_ids)} events of the transaction aren't in the log: it hasn't ended "
+                "or was rolled back, perhaps to a savepoint: call committed() after its commit, or else rolled_back()"
             )
         return found
