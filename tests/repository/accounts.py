@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from perdure import (
     OutcomeUnknownError,
     RetryConfig,
     StoreClosedError,
+    StoredEvent,
     StoreOverloadedError,
     StoreUnavailableError,
+    TableProjection,
     command,
     event,
     field,
@@ -73,6 +76,20 @@ class Account(AggregateRoot, category="account"):
         self.balance += event.amount
         if event.note:
             self.notes.append(event.note)
+
+
+@dataclass
+class Balance:
+    account_id: str
+    balance: int = 0
+
+
+class Balances(TableProjection[Balance], table="balances", key="account_id", version=1, by_stream="account"):
+    @handles
+    def deposited(self, event: Deposited, row: Balance | None, at: StoredEvent) -> Balance:
+        row = row or Balance(at.stream_id.removeprefix("account-"))
+        row.balance += event.amount
+        return row
 
 
 class OtherAccount(Account): ...

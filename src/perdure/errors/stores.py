@@ -106,7 +106,7 @@ class TransactionEndedError(TransactionError):
         )
         super().__init__(
             "the transaction was ended inside its block, by COMMIT, ROLLBACK, PREPARE TRANSACTION or RESET ALL"
-            f"{found}: leave its end to the block; for a part of it, use a savepoint (tx.connection.transaction())"
+            f"{found}: leave its end to the block; for a part of it, use a savepoint (tx.savepoint())"
         )
         self.event_ids = tuple(event_ids)
         self.written = None if written is None else tuple(written)

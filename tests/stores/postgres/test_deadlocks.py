@@ -2,32 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import pytest
 
-from perdure import InlineProjections, Repository, StoredEvent, TableProjection, execute_all, handles, save_all
+from perdure import InlineProjections, Repository, execute_all, save_all
 from perdure.commit import ANY
 from perdure.errors import DeadlockError, OptimisticConcurrencyError, OutcomeUnknownError, StoreOverloadedError
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.repository.accounts import Account, Deposited
+from tests.repository.accounts import Account, Balances, Deposited
 from tests.stores.postgres.races import notes, texts
-
-
-@dataclass
-class Balance:
-    account_id: str
-    balance: int = 0
-
-
-class Balances(TableProjection[Balance], table="balances", key="account_id", version=1, by_stream="account"):
-    @handles
-    def deposited(self, event: Deposited, row: Balance | None, at: StoredEvent) -> Balance:
-        row = row or Balance(at.stream_id.removeprefix("account-"))
-        row.balance += event.amount
-        return row
 
 
 async def in_order_of_locks(connection: asyncpg.Connection, *streams: str) -> list[str]:

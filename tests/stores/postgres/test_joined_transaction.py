@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import asyncpg
 import pytest
 
-from perdure import JoinedTransaction, Repository, save_all
+from perdure import InlineProjections, JoinedTransaction, Repository, save_all
 from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     DomainError,
@@ -20,7 +20,7 @@ from perdure.errors import (
 )
 from perdure.stores.postgres.pool import Pool
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.repository.accounts import Account
+from tests.repository.accounts import Account, Balances, Deposited
 from tests.stores.postgres.races import notes, texts
 
 
@@ -290,3 +290,40 @@ async def test_followers_see_the_events(store: PostgreSQLEventStore, outbox: asy
     await tx.committed()
 
     assert texts([await following]) == ["a"]
+
+
+async def test_a_savepoint_works_in_a_transaction_that_a_statement_has_begun(
+    store: PostgreSQLEventStore, outbox: asyncpg.Connection, account: Account
+) -> None:
+    accounts = Repository(Account, store)
+    tx = joined(store, outbox)
+    with pytest.raises(TransactionError, match="isn't open"):
+        async with tx.savepoint():
+            pass
+    await outbox.execute("begin")
+    async with tx:
+        with pytest.raises(DomainError):
+            async with tx.savepoint():
+                await store.append_to_stream("note-a", ANY, notes("lost"), tx=tx)
+                raise DomainError("no")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with tx.savepoint():
+                await outbox.execute("select 1/0")
+        async with tx.savepoint(), tx.savepoint():
+            await accounts.save(account, tx=tx)
+    await outbox.execute("commit")
+    await tx.committed()
+
+    assert await store.stream_version("note-a") == 0
+    assert account.committed_version == 1
+
+
+async def test_rows_are_kept_inline_in_it(store: PostgreSQLEventStore, outbox: asyncpg.Connection) -> None:
+    async with InlineProjections(store, [Balances()]) as inline:
+        await outbox.execute("begin")
+        async with inline.transaction(outbox, commit="caller") as tx:
+            await inline.append_to_stream("account-1", NO_STREAM, [Deposited(amount=7)], tx=tx)
+        await outbox.execute("commit")
+        await tx.committed()
+
+    assert await outbox.fetchval("select balance from balances") == 7

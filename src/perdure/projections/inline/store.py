@@ -163,7 +163,7 @@ class InlineProjections(EventStore):
             async with self._turns.at(commit.stream_id for commit in commits), self._store.transaction() as own:
                 yield own
         elif isinstance(tx, PostgreSQLTransaction) and tx.is_open:
-            async with tx.connection.transaction():
+            async with tx.savepoint():
                 yield tx
         else:
             yield tx  # refused by the store, with the reason

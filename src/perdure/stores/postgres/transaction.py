@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DeadlockError, PerdureError, TransactionEndedError, TransactionError
 from perdure.stores.postgres.appends import Appends
 from perdure.stores.postgres.database import Connection, Database
-from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.failures import CONNECTION_LOST, translated_errors
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.transaction_mark import TransactionMark
 from perdure.transaction import Transaction
@@ -75,6 +75,30 @@ class PostgreSQLTransaction(Transaction):
         self._appended[number] = list(group.event_ids)
         return outcome
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """Undo what is done in the block if it raises, appends included, and nothing else of the transaction.
+
+        It is the same as ``connection.transaction()``, but also works where the transaction was begun by a statement,
+        which the driver refuses.
+
+        Raises:
+            TransactionEndedError: the session isn't in the transaction any more.
+        """
+        with self._checking():
+            await self._session.execute(self._sql["set_savepoint"])
+        try:
+            yield
+        except BaseException:
+            with suppress(
+                asyncpg.PostgresError, *CONNECTION_LOST
+            ):  # the first error counts, and fails all of it anyway
+                await self._session.execute(self._sql["undo_savepoint"])
+                await self._session.execute(self._sql["release_savepoint"])
+            raise
+        with self._checking():
+            await self._session.execute(self._sql["release_savepoint"])
+
     @property
     def _event_ids(self) -> list[UUID]:
         return [event_id for event_ids in self._appended.values() for event_id in event_ids]
@@ -84,13 +108,18 @@ class PostgreSQLTransaction(Transaction):
             raise TransactionError("a transaction is entered once: ask the store for another")
 
     @contextmanager
-    def _appending(self) -> Generator[None]:
+    def _checking(self) -> Generator[None]:
         if not self._is_entered:
             raise TransactionError("the transaction isn't open: append within its 'async with' block")
         if not self.is_open:
             raise TransactionEndedError(self._event_ids, None)
+        with translated_errors():
+            yield
+
+    @contextmanager
+    def _appending(self) -> Generator[None]:
         try:
-            with translated_errors():
+            with self._checking():
                 yield
         except DeadlockError as error:
             raise DeadlockError(
@@ -128,7 +157,7 @@ class PostgreSQLTransaction(Transaction):
             # Its COMMIT would roll back without an error.
             raise TransactionError(
                 "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
-                "let its error leave the block, or run it in a savepoint (async with tx.connection.transaction())"
+                "let its error leave the block, or run it in a savepoint (async with tx.savepoint())"
             ) from error
         if not self._mark.is_mark(found):
             raise TransactionEndedError(self._event_ids, await self._found(self._session))

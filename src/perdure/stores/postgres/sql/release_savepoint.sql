@@ -1,0 +1,2 @@
+-- End the part of the transaction, and keep it.
+release savepoint perdure

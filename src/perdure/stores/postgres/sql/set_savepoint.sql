@@ -1,0 +1,2 @@
+-- Begin a part of the transaction that can be undone alone.
+savepoint perdure
