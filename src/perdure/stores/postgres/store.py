@@ -41,13 +41,12 @@ from perdure.stores.postgres.own_transaction import OwnTransaction
 from perdure.stores.postgres.publisher import Publisher
 from perdure.stores.postgres.queue import AppendQueue
 from perdure.stores.postgres.reader import Reader
+from perdure.stores.postgres.server import check_server
 from perdure.stores.postgres.snapshots import Snapshots
 from perdure.stores.postgres.statements import Statements
 from perdure.stores.postgres.transaction import PostgreSQLTransaction
 from perdure.subscription import Subscription
 from perdure.transaction import Transaction
-
-_OLDEST_SERVER = 150000
 
 
 class PostgreSQLEventStore(EventStore):
@@ -151,7 +150,7 @@ class PostgreSQLEventStore(EventStore):
         if self.is_open:
             raise WrongContextError("the store is open already")
         async with self.database.session() as connection:
-            await self._check_server(connection)
+            await check_server(connection, is_read_only=self.is_read_only)
             is_applying = self._migrate and not self.is_read_only
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._check_sequence(connection)
@@ -352,32 +351,6 @@ class PostgreSQLEventStore(EventStore):
         if connection is None:
             raise InvalidArgumentError("connection", 'must be given with commit="caller": the one in the transaction')
         return JoinedTransaction(self.database, self._bell.ring, connection)
-
-    async def _check_server(self, connection: asyncpg.Connection[Any]) -> None:
-        sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
-        settings = await connection.fetchrow(sql["server_settings"])
-        assert settings is not None  # noqa: S101 - a select without from returns one row
-        if settings["version"] < _OLDEST_SERVER:
-            raise ConfigurationError(f"PostgreSQL {settings['version'] // 10000} is too old: use 15 or newer")
-        if settings["in_recovery"] and not self.is_read_only:
-            raise ConfigurationError(
-                "the server is a standby, which takes no appends: give the primary's URL, or open it read_only"
-            )
-        if settings["synchronous_commit"] == "off" and not self.is_read_only:
-            raise ConfigurationError(
-                "synchronous_commit is off, which loses acknowledged events in a crash: "
-                "turn it on for the store's user (alter role ... set synchronous_commit = on)"
-            )
-        if settings["extra_float_digits"] < 1:
-            raise ConfigurationError(
-                "extra_float_digits is below 1, which rounds the floats of read models: "
-                "set it so for the store's user (alter role ... set extra_float_digits = 1)"
-            )
-        if settings["isolation"] != "read committed":
-            raise ConfigurationError(
-                f"default_transaction_isolation is {settings['isolation']}, but the log is safe under READ COMMITTED "
-                "only: set it so for the store's user (alter role ... set default_transaction_isolation = ...)"
-            )
 
     async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
         schema = self.database.quoted_schema
