@@ -1,4 +1,4 @@
-"""What a store needs of the server that it is opened on: its version, and settings that keep what the store promises."""
+"""What a store needs of its server: the version, and settings that keep what the store promises."""
 
 from __future__ import annotations
 
