@@ -27,7 +27,7 @@ def test_any_number_of_tries_is_told_once_at_each_end(outage: Outage, caplog: py
     for _ in range(5):
         outage.failed("a", AWAY, operation="follow", detail="6 appends wait")
     assert records(caplog) == [("WARNING", "following the log has to wait")]
-    assert caplog.records[0].message.endswith("UTC: the server is away; 6 appends wait")
+    assert caplog.records[0].message.endswith(" UTC, 6 appends wait: the server is away")
     assert caplog.records[0].__dict__["error.type"] == "StoreUnavailableError"
     assert (outage.tries, outage.waiting) == (5, 1)
 
@@ -60,3 +60,35 @@ def test_an_outage_that_the_last_party_leaves_is_forgotten(outage: Outage, caplo
 
     outage.failed("c", AWAY, operation="follow")
     assert len(caplog.records) == 2
+
+
+def test_an_outage_that_goes_on_is_told_again_after_a_while(
+    outage: Outage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reminder in (60.0, 0.0, 60.0):
+        monkeypatch.setattr("perdure.outage.REMINDER", reminder)
+        outage.failed("a", AWAY, operation="follow")
+
+    assert len(caplog.records) == 2
+    assert ", 2 tries: the server is away" in caplog.records[1].message
+
+
+def test_a_database_that_is_away_is_told_by_its_store_alone(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+    told_elsewhere = StoreUnavailableError("away")
+    told_elsewhere.is_away = True
+    caplog.set_level(logging.DEBUG, "perdure.log")
+
+    outage.failed("a", told_elsewhere, operation="follow")
+    outage.succeeded("a", operation="follow")
+    assert records(caplog) == [("DEBUG", "following the log has to wait for the database: away")]
+
+    outage.failed("a", AWAY, operation="follow")
+    outage.failed("a", told_elsewhere, operation="follow")
+    outage.succeeded("a", operation="follow")
+    assert [level for level, _ in records(caplog)] == ["DEBUG", "WARNING", "DEBUG", "WARNING"]
+
+
+def test_what_nobody_foresaw_is_told_with_its_traceback(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+    outage.failed("a", ZeroDivisionError("once"), operation="follow")
+
+    assert caplog.records[0].exc_info

@@ -5,23 +5,35 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
-from typing import Unpack
+from typing import Final, Unpack
 
+from perdure.errors import PerdureError, StoreUnavailableError
 from perdure.observation import Keys, keys
+
+REMINDER: Final = 60.0
+"""Seconds after which an outage that goes on is logged again."""
 
 
 class Outage:
     """Logs two changes of state: something can't go on, and it goes on again. Failed tries in between log nothing.
 
     Several parties may wait for the same thing. The first that fails begins the outage, the last that succeeds ends it.
+    An outage that goes on is logged again every minute. Each failed try is a record of the level DEBUG.
+
+    That a store's database is away is for the store to log, once: such an error begins no outage here, unless this is
+    the outage of the database itself.
 
     Args:
         logger: where the two records go, both as warnings: a reader who saw the first needs the second.
         what: what can't go on, as in "following the log".
+        away: what the first record says of it.
+        back: what the second record says of it.
+        settle: for how many seconds after its end a new outage is logged only if it lasts for a second.
+        of_database: whether this is the outage of a database, which logs it for all others.
 
     Attributes:
         since: When it began; None while nothing is wrong.
-        tries: How many tries have failed since.
+        tries: How many tries have failed since; those of outages too short to be logged count as well.
 
     Example:
         outage = Outage(logger, "following the log")
@@ -35,12 +47,30 @@ class Outage:
                 outage.succeeded(self, operation="follow")
     """
 
-    def __init__(self, logger: logging.Logger, what: str) -> None:
+    _SHORT: Final = 1.0
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        what: str,
+        *,
+        away: str = "has to wait",
+        back: str = "goes on",
+        settle: float = 0.0,
+        of_database: bool = False,
+    ) -> None:
         self.since: datetime | None = None
         self.tries = 0
         self._logger = logger
         self._what = what
+        self._away = away
+        self._back = back
+        self._settle = settle
+        self._of_database = of_database
         self._began = 0.0
+        self._ended: float | None = None
+        self._told: float | None = None
+        """When it was last logged; None: not yet."""
         self._waiting: set[object] = set()
 
     @property
@@ -57,34 +87,53 @@ class Outage:
             detail: what else the record says, as in "6 appends wait".
             **told: what the record tells under names; see `perdure.observation.keys`.
         """
+        now = time.monotonic()
+        extra = keys(error, **told)
+        if not self._of_database and isinstance(error, StoreUnavailableError) and error.is_away:
+            self._logger.debug("%s has to wait for the database: %s", self._what, error, extra=extra)
+            return
         self._waiting.add(party)
         self.tries += 1
-        level = logging.DEBUG
         if self.since is None:
-            level = logging.WARNING
-            self.since, self._began = datetime.now(UTC), time.monotonic()
-        text = "%s has to wait since %s: %s" + ("; %s" if detail else "")
-        values = [self._what, f"{self.since:%H:%M:%S} UTC", error, *([detail] if detail else [])]
-        self._logger.log(level, text, *values, extra=keys(error, **told))
+            self.since, self._began = datetime.now(UTC), now
+        level = logging.WARNING if self._is_due(now) else logging.DEBUG
+        more = [f"{self.tries} tries"] if self.tries > 1 else []
+        since = ", ".join([f"{self.since:%H:%M:%S} UTC", *more, *([detail] if detail else [])])
+        traceback = None if isinstance(error, PerdureError) else error
+        text = "%s %s since %s: %s"
+        self._logger.log(level, text, self._what, self._away, since, error, exc_info=traceback, extra=extra)
 
-    def succeeded(self, party: object, **told: Unpack[Keys]) -> None:
+    def succeeded(self, party: object, *, detail: str = "", **told: Unpack[Keys]) -> None:
         """A try of this party has succeeded, whether it waited or not."""
         if party not in self._waiting:
             return
         self._waiting.remove(party)
         if self._waiting:
             return
-        seconds = time.monotonic() - self._began
-        text = "%s goes on after %.1f s and %d failed tries"
-        told["outage"] = seconds
-        self._logger.warning(text, self._what, seconds, self.tries, extra=keys(**told))
-        self._reset()
+        self._ended = time.monotonic()
+        told["outage"] = self._ended - self._began
+        level = logging.DEBUG if self._told is None else logging.WARNING
+        text = "%s %s after %.1f s and %d failed tries" + ("; %s" if detail else "")
+        values = [self._what, self._back, told["outage"], self.tries, *([detail] if detail else [])]
+        self._logger.log(level, text, *values, extra=keys(**told))
+        if self._told is not None:
+            self.tries = 0
+        self.since = self._told = None
 
     def left(self, party: object) -> None:
         """This party gives up. Once no party waits, the outage is forgotten: it may go on, or not."""
         self._waiting.discard(party)
         if not self._waiting:
-            self._reset()
+            self.since, self.tries, self._told = None, 0, None
 
-    def _reset(self) -> None:
-        self.since, self.tries = None, 0
+    def _is_due(self, now: float) -> bool:
+        """Whether a failed try is to be logged: the first, or the first after a long while."""
+        if self._told is not None:
+            due = now >= self._told + REMINDER
+        elif self._ended is not None and now < self._ended + self._settle:
+            due = now >= self._began + self._SHORT
+        else:
+            due = True
+        if due:
+            self._told = now
+        return due

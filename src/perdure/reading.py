@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, Unpack
+from typing import Final, TypeVar, Unpack, cast
 from uuid import UUID
 
 from perdure.causation import CausedEvent, caused_events
@@ -273,17 +273,21 @@ def checked_end(argument: str, value: int | None) -> int:
     return value
 
 
-def _position_of(up_to: Any) -> int:
+def _position_of(up_to: object) -> int:
     """The position that must be included; 0 when there is none."""
     if up_to is None:
         return 0
     if isinstance(up_to, AppendResult):
         return up_to.global_position
-    if isinstance(up_to, list | tuple):
-        if not up_to or not all(one is None or isinstance(one, AppendResult) for one in up_to):
-            raise InvalidArgumentError("up_to", f"must hold what appends returned, not {shown(up_to)}")
-        return max(one.global_position if one is not None else 0 for one in up_to)
-    if not isinstance(up_to, int):
-        raise InvalidArgumentError("up_to", f"must be what an append returned, or a position, not {shown(up_to)}")
-    check_count("up_to", up_to)
-    return up_to
+    if isinstance(up_to, int):
+        check_count("up_to", up_to)
+        return up_to
+    results = _several(up_to)
+    positions = [one.global_position if isinstance(one, AppendResult) else 0 for one in results]
+    if not positions or not all(one is None or isinstance(one, AppendResult) for one in results):
+        raise InvalidArgumentError("up_to", f"must be what appends returned, or a position, not {shown(up_to)}")
+    return max(positions)
+
+
+def _several(up_to: object) -> Sequence[object]:
+    return cast("Sequence[object]", up_to) if isinstance(up_to, list | tuple) else ()

@@ -27,7 +27,12 @@ class MissingExtraError(PerdureError, ImportError):
 
 
 class StoreUnavailableError(PerdureError):
-    """The database can't be reached, or lacks what it needs: disk, memory, connections. Nothing was written."""
+    """The database can't be reached, or lacks what it needs: disk, memory, connections. Nothing was written.
+
+    `is_away` says that it can't be reached, which the store logs by itself: once, and once more when it is back.
+    """
+
+    is_away: bool = False
 
     is_transient = True
 

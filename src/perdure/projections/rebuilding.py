@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
-from perdure.observation import keys
+from perdure.observation import Keys, keys
+from perdure.outage import Outage
 from perdure.projection import AnyProjection
 from perdure.projections.failing import failed
 from perdure.projections.finishing import Finishing
@@ -98,6 +99,7 @@ class Rebuilding:
         self._finishing: dict[BuildId, asyncio.Task[None]] = {}
         self._failures: dict[BuildId, int] = {}
         self._not_before: dict[BuildId, float] = {}
+        self._outages: dict[BuildId, Outage] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -210,7 +212,7 @@ class Rebuilding:
                 with self._resting(build):
                     if await self._set_up(build):
                         self._runners[build].start()
-                        self._failures.pop(build, None)
+                        self._go_on(build)
 
     async def _set_up(self, build: BuildId) -> bool:
         runner = self._runners.get(build) or self._make(build)
@@ -238,7 +240,7 @@ class Rebuilding:
             await Finishing(self._store.database, self._projections[watched.id.name], self._options.schema).finish(
                 watched.id, watched.shown, is_to_be_shown=watched.is_to_be_shown
             )
-            self._failures.pop(watched.id, None)
+            self._go_on(watched.id)
 
     def _is_resting(self, build: BuildId) -> bool:
         return asyncio.get_running_loop().time() < self._not_before.get(build, 0)
@@ -258,18 +260,20 @@ class Rebuilding:
         failures = self._failures[build] = self._failures.get(build, 0) + 1
         delay = _TROUBLE.delay(failures)
         self._not_before[build] = asyncio.get_running_loop().time() + delay
-        logger.warning(
-            "projection %r, version %d build %d: %s; next try in %.2f s",
-            *build,
-            error,
-            delay,
-            exc_info=None if isinstance(error, PerdureError) else error,
-            extra=keys(
-                error,
-                operation="rebuild",
-                projection=build.name,
-                projection_version=build.version,
-                projection_build=build.build,
-                pause=delay,
-            ),
-        )
+        outage = self._outages.setdefault(build, Outage(logger, "projection {!r}, version {} build {}".format(*build)))
+        about: Keys = {**_about(build), "pause": delay}
+        outage.failed(build, error, **about)
+
+    def _go_on(self, build: BuildId) -> None:
+        self._failures.pop(build, None)
+        if outage := self._outages.pop(build, None):
+            outage.succeeded(build, **_about(build))
+
+
+def _about(build: BuildId) -> Keys:
+    return {
+        "operation": "rebuild",
+        "projection": build.name,
+        "projection_version": build.version,
+        "projection_build": build.build,
+    }

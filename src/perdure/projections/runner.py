@@ -257,6 +257,7 @@ class Runner:
 
     def _is_well(self) -> None:
         self.trouble, self._troubles = None, 0
+        self._telling.well()
 
     def _forget_ready(self) -> None:
         """Make nothing ready for later: while nothing is taken, somebody may mend the rows."""

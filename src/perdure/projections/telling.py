@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from perdure.errors import DatabaseError, PerdureError
+from perdure.errors import DatabaseError
 from perdure.observation import EventsParked, Keys, ProjectionFailed, keys, tell
+from perdure.outage import Outage
 from perdure.projections.failing import Failure, type_of
 from perdure.projections.fold import Diverted
 from perdure.projections.tables import BuildId
@@ -23,6 +24,7 @@ class Telling:
 
     def __init__(self, build: BuildId) -> None:
         self._build = build
+        self._outage = Outage(logger, f"projection {build.name!r}")
 
     def fenced(self) -> None:
         """A batch wasn't written, for a segment is somebody else's by now, or paused."""
@@ -75,14 +77,11 @@ class Telling:
     def troubled(self, error: Exception, pause: float) -> None:
         """Something is wrong that isn't an event's fault; it is waited out."""
         about: Keys = {**self._which(), "pause": pause}
-        logger.warning(
-            "projection %r: %s; next try in %.2f s",
-            self._build.name,
-            error,
-            pause,
-            exc_info=None if isinstance(error, PerdureError) else error,
-            extra=keys(error, **about),
-        )
+        self._outage.failed(self, error, **about)
+
+    def well(self) -> None:
+        """Nothing is wrong, or nothing any more."""
+        self._outage.succeeded(self, **self._which())
 
     def _about(self, failure: Failure, attempts: int) -> Keys:
         stored = failure.stored

@@ -18,6 +18,7 @@ import asyncpg
 from perdure.errors import PerdureError
 from perdure.log import Changes
 from perdure.observation import keys
+from perdure.outage import Outage
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
 from perdure.stores.postgres.pooler import seconds_until_heard
@@ -58,6 +59,7 @@ class Bell:
         self._listener: asyncio.Task[None] | None = None
         self._is_connected = False
         self._is_deaf = False
+        self._outage = Outage(logger, "listening to other processes")
         self._own_pid: int | None = None
         """Of the session that rings: what it says is known here."""
 
@@ -127,8 +129,7 @@ class Bell:
                 pause = await self._listen_once()
             except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                 pause = min(max(pause * 2, 0.1), _LONGEST_PAUSE)
-                told = keys(error, operation="listen", pause=pause)
-                logger.warning("not listening: %s; next try in %.1f s", error, pause, extra=told)
+                self._outage.failed(self, error, operation="listen", pause=pause)
             await asyncio.sleep(pause)
 
     async def _listen_once(self) -> float:
@@ -146,6 +147,7 @@ class Bell:
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(self._channel, self._heard)
             self._is_connected = True
+            self._outage.succeeded(self, operation="listen")
             self._changes.announce(is_certain=False)  # what was appended before we listened
             while not gone.is_set():
                 with suppress(TimeoutError):
@@ -157,7 +159,7 @@ class Bell:
         finally:
             self._is_connected = False
             connection.terminate()
-        logger.warning("the listening connection was lost; connecting again", extra=keys(operation="listen"))
+        logger.debug("the listening connection was lost; connecting again", extra=keys(operation="listen"))
         self._changes.announce(is_certain=False)
         return INTERVAL
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError
+from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreUnavailableError
 from perdure.errors.masking import DATABASE_URL
 from perdure.observation import keys
-from perdure.stores.postgres.failures import translated_errors
+from perdure.stores.postgres.failures import CONNECTION_LOST, translated_errors
 from perdure.stores.postgres.hosts import Hosts
 from perdure.stores.postgres.pool import Pool
 from perdure.stores.postgres.pooler import is_pooled
+from perdure.stores.postgres.reachability import Reachability
 from perdure.stores.postgres.statements import quoted_store_schema
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ class Database:
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler.
         default_target: which of several hosts will do, where the URL has no ``target_session_attrs``.
+
+    Attributes:
+        reachability: whether it can be reached.
     """
 
     def __init__(
@@ -89,6 +94,8 @@ class Database:
         self._connect_timeout = connect_timeout
         self._command_timeout = command_timeout
         self._default_target = default_target
+        self.reachability = Reachability("the database")
+        self._direct_reachability = self.reachability if direct_url is None else Reachability("direct_url's server")
         self._hosts = self._hosts_of(url)
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
@@ -112,11 +119,14 @@ class Database:
         if self._is_pooled is None:
             async with self.session():
                 pass
-        self._pool = Pool(lambda: self._revived(self._open_for_pool), self._pool_size)
+        self._pool = Pool(self._open_for_pool, self._pool_size)
+        self.reachability.is_watched = self._direct_reachability.is_watched = True
 
     async def close(self) -> None:
         """Close the pool; what is still in use is cut off after a moment."""
         pool, self._pool = self._pool, None
+        self.reachability.forget()
+        self._direct_reachability.forget()
         if pool is not None:
             await pool.close(_LONGEST_FAREWELL)
 
@@ -127,11 +137,12 @@ class Database:
         Raises:
             StoreUnavailableError: the server can't be reached, or went away.
         """
-        with translated_errors():
+        with self._translated():
             pool = self._pool
             if pool is None:
                 raise StoreClosedError
             connection = await pool.acquire(self._hosts.patience)
+            began = time.monotonic()
             try:
                 yield connection
             except BaseException as error:
@@ -140,6 +151,7 @@ class Database:
                 pool.restore(connection)
                 raise
             pool.release(connection)
+            self.reachability.worked(began)
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of one statement."""
@@ -157,14 +169,14 @@ class Database:
         Raises:
             StoreUnavailableError, AuthenticationError, ConfigurationError: it can't be had.
         """
-        with translated_errors():
+        with self.reachability.attempt(), translated_errors():
             return await self._revived(self._connect)
 
     async def connect_directly(self) -> asyncpg.Connection[Any]:
         """A connection of one's own to `direct_url`, for what needs a session. Raises as `connect` does."""
         if self._direct_hosts is None:
             return await self.connect()
-        with translated_errors():
+        with self._direct_reachability.attempt(), translated_errors():
             return await self._direct_hosts.connect(**self._settings())
 
     @asynccontextmanager
@@ -183,7 +195,7 @@ class Database:
             timeout=self._connect_timeout,
             command_timeout=self._command_timeout,
             default_target=self._default_target,
-            on_move=self._leave_server,
+            on_move=self._move,
         )
 
     async def _connect(self) -> asyncpg.Connection[Any]:
@@ -197,11 +209,27 @@ class Database:
         return connection
 
     async def _open_for_pool(self) -> asyncpg.Connection[Any]:
-        return await self._hosts.connect(**self._settings())
+        with self.reachability.attempt(), translated_errors():
+            return await self._revived(lambda: self._hosts.connect(**self._settings()))
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Let errors of ours leave the block, which know whether it is the database that is away."""
+        try:
+            with translated_errors():
+                yield
+        except StoreUnavailableError as error:
+            if isinstance(error.__cause__, CONNECTION_LOST) and not _is_refused(error.__cause__):
+                error.is_away = error.is_away or self.reachability.lost()
+            raise
 
     def _settings(self) -> dict[str, Any]:
         """Settings for a connection. A pooler takes no statements with names."""
         return {} if self._is_pooled is False else {"statement_cache_size": 0}
+
+    def _move(self, host: str, former: str) -> None:
+        self._leave_server()
+        self.reachability.moved(host, former)
 
     def _leave_server(self) -> None:
         """Let no connection of the pool be used again that was opened until now: its server isn't the primary."""
@@ -223,6 +251,11 @@ class Database:
                 self._move_to(await self._revive())
             await asyncio.sleep(pause)
         return await connect()
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether the server is there, and takes no writes."""
+    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
 def check_url(url: object) -> None:

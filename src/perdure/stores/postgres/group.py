@@ -85,6 +85,11 @@ class GroupAppender:
         """Start the lanes. They connect when there is something to append."""
         self._tasks = [asyncio.create_task(self._lane(), name=f"perdure append lane {i}") for i in range(self._lanes)]
 
+    @property
+    def waiting(self) -> int:
+        """How many commits wait for their outcome."""
+        return self._queue.waiting + sum(not pending.future.done() for pending in chain(*self._under_way))
+
     def check_alive(self) -> None:
         """Raise StoreClosedError if a lane has ended, as by a fault of ours: what is queued might wait for ever."""
         for task in self._tasks:
@@ -311,7 +316,7 @@ class GroupAppender:
                 _refuse(pending, _given_up(pending, ours or error))
         if again:
             told = keys(ours, operation="append", appends=len(again))
-            logger.warning("the connection was lost with appends under way; they are repeated: %s", ours, extra=told)
+            logger.debug("the connection was lost with appends under way; they are repeated: %s", ours, extra=told)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
         return again
 

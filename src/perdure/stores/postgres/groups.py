@@ -36,9 +36,18 @@ class Groups:
         self._appends = Appends(database.quoted_schema)
         self._announce = announce
         self._timeout = timeout
+        self.waiting = 0
+        """How many groups wait for their outcome."""
 
     async def append(self, group: CommitGroup) -> list[AppendResult]:
         """Append a group. Raises as `EventStore.append_to_streams` does."""
+        self.waiting += 1
+        try:
+            return await self._append(group)
+        finally:
+            self.waiting -= 1
+
+    async def _append(self, group: CommitGroup) -> list[AppendResult]:
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
         unknown: OutcomeUnknownError | None = None
@@ -58,7 +67,7 @@ class Groups:
                 return self._settled(outcome)
             if now() >= deadline:
                 raise unknown
-            logger.warning(
+            logger.debug(
                 "the connection was lost with a group of appends under way; it is repeated: %s",
                 unknown,
                 extra=keys(unknown, operation="append_to_streams", appends=len(group.commits)),

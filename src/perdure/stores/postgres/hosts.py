@@ -5,7 +5,6 @@ The one that was good last is tried first. After a failover it is gone, or a sta
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -14,10 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 
 from perdure.errors import ConfigurationError, ServersUnavailableError
-from perdure.observation import keys
 from perdure.stores.postgres.failures import CONNECTION_LOST
-
-logger = logging.getLogger("perdure.postgres")
 
 _TARGET: Final = "target_session_attrs"
 
@@ -41,7 +37,7 @@ class Hosts:
         timeout: seconds that each server is given.
         command_timeout: seconds that a statement may take, on the connections.
         default_target: what fits where neither the URL nor the environment says it.
-        on_move: called when another server is the good one from now on.
+        on_move: called with the server that is the good one from now on, and the former.
     """
 
     def __init__(
@@ -51,7 +47,7 @@ class Hosts:
         timeout: float,
         command_timeout: float,
         default_target: str,
-        on_move: Callable[[], None],
+        on_move: Callable[[str, str], None],
     ) -> None:
         self._url = url
         self._timeout = timeout
@@ -125,8 +121,7 @@ class Hosts:
     def _settle_on(self, host: Host) -> None:
         former, self._good = self._good, host
         if former not in (None, host):
-            logger.warning("the database is at %s now, no more at %s", host, former, extra=keys(operation="connect"))
-            self._on_move()
+            self._on_move(str(host), str(former))
 
 
 def _hosts(url: str) -> list[Host]:

@@ -73,6 +73,11 @@ class AppendQueue:
         return self.events == 0 and not self._entrance
 
     @property
+    def waiting(self) -> int:
+        """How many commits wait, those that can't be taken yet and those that there is no room for included."""
+        return len(self._ready) + sum(map(len, self._held.values())) + len(self._entrance)
+
+    @property
     def ready(self) -> int:
         """How many commits could be taken now."""
         return len(self._ready)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import pytest
 
@@ -15,8 +15,8 @@ from perdure.store import EventStore
 from perdure.testing.conformance.following import PATIENCE
 from perdure.testing.conformance.samples import Noted, accepted, notes, texts
 
-BAD_UP_TO = [True, "1", b"1", 1.0, -1, 2**63, [], (), [1], ["note-1"], {}, object()]
-BAD_TIMEOUTS = [None, True, "1", -1, float("nan"), float("inf")]
+BAD_UP_TO: Final[Sequence[object]] = [True, "1", b"1", 1.0, -1, 2**63, [], (), [1], ["note-1"], {}, object()]
+BAD_TIMEOUTS: Final[Sequence[object]] = [None, True, "1", -1, float("nan"), float("inf")]
 
 
 async def _iterated(store: EventStore, **settings: Any) -> list[str]:
