@@ -20,8 +20,8 @@ class Outage:
     Several parties may wait for the same thing. The first that fails begins the outage, the last that succeeds ends it.
     An outage that goes on is logged again every minute. Each failed try is a record of the level DEBUG.
 
-    That a store's database is away is for the store to log, once: such an error begins no outage here, unless this is
-    the outage of the database itself.
+    That a store's database is away is for the store to log, once: such errors alone make no record here but at DEBUG,
+    unless this is the outage of the database itself.
 
     Args:
         logger: where the two records go, both as warnings: a reader who saw the first needs the second.
@@ -88,20 +88,19 @@ class Outage:
             **told: what the record tells under names; see `perdure.observation.keys`.
         """
         now = time.monotonic()
-        extra = keys(error, **told)
-        if not self._of_database and isinstance(error, StoreUnavailableError) and error.is_away:
-            self._logger.debug("%s has to wait for the database: %s", self._what, error, extra=extra)
-            return
+        is_told = isinstance(error, StoreUnavailableError) and error.is_away and not self._of_database
         self._waiting.add(party)
         self.tries += 1
         if self.since is None:
             self.since, self._began = datetime.now(UTC), now
-        level = logging.WARNING if self._is_due(now) else logging.DEBUG
+        level = logging.WARNING if not is_told and self._is_due(now) else logging.DEBUG
         more = [f"{self.tries} tries"] if self.tries > 1 else []
         since = ", ".join([f"{self.since:%H:%M:%S} UTC", *more, *([detail] if detail else [])])
         traceback = None if isinstance(error, PerdureError) else error
         text = "%s %s since %s: %s"
-        self._logger.log(level, text, self._what, self._away, since, error, exc_info=traceback, extra=extra)
+        self._logger.log(
+            level, text, self._what, self._away, since, error, exc_info=traceback, extra=keys(error, **told)
+        )
 
     def succeeded(self, party: object, *, detail: str = "", **told: Unpack[Keys]) -> None:
         """A try of this party has succeeded, whether it waited or not."""
@@ -116,7 +115,7 @@ class Outage:
         text = "%s %s after %.1f s and %d failed tries" + ("; %s" if detail else "")
         values = [self._what, self._back, told["outage"], self.tries, *([detail] if detail else [])]
         self._logger.log(level, text, *values, extra=keys(**told))
-        if self._told is not None:
+        if self._told is not None or not self._settle:
             self.tries = 0
         self.since = self._told = None
 

@@ -80,15 +80,11 @@ class GroupAppender:
         """Connections whose last commit was not confirmed by a synchronous standby."""
         self._look_up_until = 0.0
         """Until when batches look their ids up first, as the event loop counts time."""
+        database.reachability.appends["alone"] = self._count_waiting
 
     def start(self) -> None:
         """Start the lanes. They connect when there is something to append."""
         self._tasks = [asyncio.create_task(self._lane(), name=f"perdure append lane {i}") for i in range(self._lanes)]
-
-    @property
-    def waiting(self) -> int:
-        """How many commits wait for their outcome."""
-        return self._queue.waiting + sum(not pending.future.done() for pending in chain(*self._under_way))
 
     def check_alive(self) -> None:
         """Raise StoreClosedError if a lane has ended, as by a fault of ours: what is queued might wait for ever."""
@@ -127,6 +123,9 @@ class GroupAppender:
             await asyncio.gather(*tasks, return_exceptions=True)
             for pending in chain(*self._under_way, self._queue.give_up()):
                 _refuse(pending, _given_up(pending, StoreClosedError()))
+
+    def _count_waiting(self) -> int:
+        return self._queue.waiting + sum([not pending.future.done() for pending in chain(*self._under_way)])
 
     def _wake(self) -> None:
         while self._idle:

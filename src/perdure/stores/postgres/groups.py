@@ -36,16 +36,16 @@ class Groups:
         self._appends = Appends(database.quoted_schema)
         self._announce = announce
         self._timeout = timeout
-        self.waiting = 0
-        """How many groups wait for their outcome."""
+        self._waiting = 0
+        database.reachability.appends["groups"] = lambda: self._waiting
 
     async def append(self, group: CommitGroup) -> list[AppendResult]:
         """Append a group. Raises as `EventStore.append_to_streams` does."""
-        self.waiting += 1
+        self._waiting += 1
         try:
             return await self._append(group)
         finally:
-            self.waiting -= 1
+            self._waiting -= 1
 
     async def _append(self, group: CommitGroup) -> list[AppendResult]:
         now = asyncio.get_running_loop().time

@@ -30,12 +30,12 @@ class Reachability:
 
     Attributes:
         is_watched: whether the store is open. The failure of opening it is its caller's alone.
-        appends_waiting: tells how many appends wait.
+        appends: tells how many appends wait, for each part of the store that makes them wait.
     """
 
     def __init__(self, what: str) -> None:
         self.is_watched = False
-        self.appends_waiting: Callable[[], int] = _none
+        self.appends: dict[str, Callable[[], int]] = {}
         self._outage = Outage(logger, what, away="is away", back="is back", settle=_SETTLE, of_database=True)
         self._changed = -1.0
         """When it was last known that the server came or went: an attempt that began before says nothing."""
@@ -97,11 +97,7 @@ class Reachability:
         if not self.is_away:
             self._changed, self._losses = time.monotonic(), 0
         told: Keys = {"operation": "connect"}
-        if appends := self.appends_waiting():
+        if appends := sum([count() for count in self.appends.values()]):
             told["appends"] = appends
         waiting = "" if not appends else "1 append waits" if appends == 1 else f"{appends} appends wait"
         self._outage.failed(self, error, detail=waiting, **told)
-
-
-def _none() -> int:
-    return 0

@@ -170,7 +170,6 @@ class PostgreSQLEventStore(EventStore):
             self._bell.start()
             self._group.start()
         self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
-        self.database.reachability.appends_waiting = lambda: self._group.waiting + self._groups.waiting
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
