@@ -16,8 +16,9 @@ from perdure.store import EventStore
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Fault, LogFollower, Report, Tally, Workload, check, read_rows
+from perdure.testing.checker.evidence import Evidence
 from perdure.testing.checker.history import HistoryFile, Seen, Stopped, records_in
-from perdure.testing.checker.samples import CATEGORY, Checked
+from perdure.testing.checker.samples import CATEGORY, Checked, text_of
 from tests.stores.postgres.races import until
 from tests.testing.checker import unsound_stores as unsound
 
@@ -102,13 +103,55 @@ async def test_a_log_that_lost_its_end_is_found_out(tmp_path: Path) -> None:
     assert report.counts[Fault.PHANTOM] == 10, "two followers have seen what is gone"
 
 
-async def test_a_follower_that_stopped_short_is_found_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folders", [("one", "one"), ("one", "another")], ids=["one history", "two histories"])
+async def test_a_store_is_checked_after_each_of_two_workloads(folders: tuple[str, str], tmp_path: Path) -> None:
     async with InMemoryEventStore() as store:
-        await checked(store, tmp_path)
-        await store.append_to_stream(f"{CATEGORY}-late", ANY, [Checked(text="nobody follows any more")])
+        reports = [await checked(store, tmp_path / folder, answers=50) for folder in folders]
+
+    first, second = reports
+    assert [report.violations for report in reports] == [(), ()]
+    assert first.others == 0
+    if folders == ("one", "one"):
+        assert (second.writers, second.others) == (16, 0)
+    else:
+        assert (second.writers, second.others) == (8, first.events)
+        assert f"{first.events} events of workloads whose history is kept elsewhere" in str(second)
+
+
+async def test_what_the_second_of_two_workloads_lost_or_never_appended_is_found_out(tmp_path: Path) -> None:
+    async with InMemoryEventStore() as store:
+        await checked(store, tmp_path / "first", answers=50)
+        report = await checked(store, tmp_path / "second", answers=50)
+        del store._log[-1:]
+        writer = next(iter(Evidence(tmp_path / "second").writers))
+        for text in (text_of(writer, 10**6, 1), "nobody's"):
+            await store.append_to_stream(f"{CATEGORY}-late", ANY, [Checked(text=text)])
+        counts = (await check(store, tmp_path / "second")).counts
+
+    assert report.violations == ()
+    assert (counts[Fault.LOST], counts[Fault.UNEXPECTED]) == (1, 2)
+
+
+async def test_a_follower_that_stopped_short_is_found_out(tmp_path: Path) -> None:
+    async with unsound.StandsStill() as store:
+        await checked(store, tmp_path, patience=0.1)
+        store.stands_still = False
         report = await check(store, tmp_path)
 
-    assert report.counts == {Fault.BEHIND: 2, Fault.UNEXPECTED: 1}
+    assert report.counts == {Fault.BEHIND: 2}
+
+
+async def test_a_follower_of_ones_own_is_to_come_to_the_end_of_the_log(tmp_path: Path) -> None:
+    async with InMemoryEventStore() as store:
+        follower = LogFollower(store, tmp_path, "follower")
+        follower.start()
+        saved = await store.append_to_stream("other-1", ANY, [Checked(text="seen")])
+        assert await follower.reach(saved.global_position, 10)
+        await follower.stop()
+        await store.append_to_stream("other-1", ANY, [Checked(text="nobody follows any more")])
+        report = await check(store, tmp_path)
+
+    assert report.counts[Fault.BEHIND] == 1
 
 
 async def test_a_row_that_is_not_what_the_log_says_is_found_out(tmp_path: Path) -> None:

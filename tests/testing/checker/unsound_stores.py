@@ -134,6 +134,19 @@ class Late(InMemoryEventStore):
         return Page(visible, visible[-1].global_position if visible else from_position)
 
 
+class StandsStill(InMemoryEventStore):
+    """Gives its readers nothing beyond a position, though those who look backwards see the end."""
+
+    stands_still = True
+
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        if self.stands_still and from_position >= 50:
+            return Page([], from_position)
+        return await super().log_page(from_position, min(limit, 50), where, seen, up_to=up_to)
+
+
 class SeesTwice(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 

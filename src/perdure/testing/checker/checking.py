@@ -11,7 +11,7 @@ from perdure.projections.definition import Definition
 from perdure.store import EventStore
 from perdure.stores.postgres.statements import Statements, quote_identifier, quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from perdure.testing.checker.evidence import Evidence, entries_of
+from perdure.testing.checker.evidence import Evidence, LogEntry, entries_of
 from perdure.testing.checker.history import Doubted, Refused
 from perdure.testing.checker.judgement import (
     Rows,
@@ -34,6 +34,8 @@ async def check(
 ) -> Report:
     """Compare what a workload was told and saw with what is in the log. Call it when the workload is over.
 
+    A store may be checked again after another workload, whose history is kept in the same folder or in another one.
+
     Args:
         store: the store that the workload ran against, or what came of it: a restored one, or the new primary.
         folder: where the history is.
@@ -47,7 +49,7 @@ async def check(
         violations += follower_violations(follower, entries)
     for projection, rows in read_models:
         violations += row_violations(rows, fold_tables(projection, log))
-    return _report(evidence, sum(entry.text is not None for entry in entries), violations)
+    return _report(evidence, entries, violations)
 
 
 async def read_rows(store: PostgreSQLEventStore, projection: TableProjection[Any], schema: str = "public") -> Rows:
@@ -69,7 +71,8 @@ async def read_rows(store: PostgreSQLEventStore, projection: TableProjection[Any
     return rows
 
 
-def _report(evidence: Evidence, events: int, violations: Sequence[Violation]) -> Report:
+def _report(evidence: Evidence, entries: Sequence[LogEntry], violations: Sequence[Violation]) -> Report:
+    others = sum([evidence.is_of_another(entry) for entry in entries])
     appends = evidence.appends.values()
     ends = [end for append in appends for end in append.ends]
     return Report(
@@ -80,7 +83,8 @@ def _report(evidence: Evidence, events: int, violations: Sequence[Violation]) ->
         doubted=sum(end is None or isinstance(end, Doubted) for end in ends),
         resolved=sum(append.was_in_doubt and bool(append.answers or append.is_refused) for append in appends),
         repeats=sum(max(0, len(append.answers) - 1) for append in appends),
-        events=events,
+        events=sum([entry.text is not None for entry in entries]) - others,
+        others=others,
         seen=sum(len(follower.seen) for follower in evidence.followers),
         seconds=evidence.seconds,
         write_gap=evidence.write_gap,

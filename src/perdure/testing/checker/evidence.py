@@ -14,6 +14,7 @@ from perdure.testing.checker.history import (
     Acknowledged,
     Attempted,
     Doubted,
+    Ended,
     Followed,
     Part,
     Refused,
@@ -23,6 +24,7 @@ from perdure.testing.checker.history import (
     files_in,
     records_in,
 )
+from perdure.testing.checker.samples import workload_of
 
 CONFLICTS = frozenset({"OptimisticConcurrencyError", "EventIdReuseError"})
 """Refusals that are final: whatever was in doubt before isn't written."""
@@ -78,6 +80,8 @@ class Follower:
     seen: list[Seen] = field(default_factory=list)
     stopped: Stopped | None = None
     """What ended its last life, if it was an error."""
+    end: int | None = None
+    """The last event that it must have seen; None: the last of the log."""
 
 
 class Evidence:
@@ -87,6 +91,7 @@ class Evidence:
         self.appends: dict[UUID, Append] = {}
         self.followers: list[Follower] = []
         self.writers: set[str] = set()
+        self._workloads: set[str] = set()
         self.began: list[float] = []
         """When each attempt began."""
         self.answered: list[float] = []
@@ -105,11 +110,13 @@ class Evidence:
                 if follower is None:
                     follower = Follower(path.stem, record.category, record.from_position)
                     self.followers.append(follower)
-                follower.stopped = None
-            elif isinstance(record, Seen | Stopped):
+                follower.stopped = follower.end = None
+            elif isinstance(record, Seen | Ended | Stopped):
                 assert follower is not None  # noqa: S101 - its file begins with a line that says so
                 if isinstance(record, Seen):
                     follower.seen.append(record)
+                elif isinstance(record, Ended):
+                    follower.end = record.global_position
                 else:
                     follower.stopped = record
             else:
@@ -123,10 +130,16 @@ class Evidence:
 
     def _begin(self, attempted: Attempted, highest: int) -> tuple[Append, int]:
         self.writers.add(attempted.writer)
+        self._workloads.add(attempted.writer.partition(".")[0])
         self.began.append(attempted.at)
         append = self.appends.setdefault(attempted.first_id, Append(attempted.writer, attempted.parts, highest))
         append.ends.append(None)
         return append, len(append.ends) - 1
+
+    def is_of_another(self, entry: LogEntry) -> bool:
+        """Whether an event was appended by a workload whose history is kept elsewhere."""
+        workload = None if entry.text is None else workload_of(entry.text)
+        return workload is not None and workload not in self._workloads
 
     @property
     def seconds(self) -> float:

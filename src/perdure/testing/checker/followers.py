@@ -11,7 +11,7 @@ from uuid import UUID
 from perdure.errors import PerdureError
 from perdure.events import StoredEvent
 from perdure.store import EventStore
-from perdure.testing.checker.history import Followed, HistoryFile, Seen, Stopped, records_in
+from perdure.testing.checker.history import Ended, Followed, HistoryFile, Seen, Stopped, records_in
 
 
 class LogFollower:
@@ -31,11 +31,17 @@ class LogFollower:
         self._name = name
         self.category = category
         self._moved = asyncio.Event()
+        self._history: HistoryFile | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, or begin again after the checkpoint."""
         self._task = asyncio.create_task(self._follow(), name=f"follower {self._name}")
+
+    def note_end(self, position: int) -> None:
+        """Write down that the event at this position is the last that it must be given, if it still follows."""
+        if self._history is not None:
+            self._history.write(Ended(position))
 
     async def reach(self, position: int, timeout: float) -> bool:
         """Wait until it has seen the event at this position. Returns whether it has, in time."""
@@ -65,6 +71,7 @@ class LogFollower:
                 last = record if isinstance(record, Seen) else last
             self.position = last.global_position if last else 0
             history.write(Followed(self.category, self.position))
+            self._history = history
             try:
                 async for stored in self.events(self.position, last.event_id if last else None):
                     history.write(Seen(stored.global_position, stored.event_id))
@@ -72,6 +79,8 @@ class LogFollower:
                     self._moved.set()
             except Exception as error:  # noqa: BLE001 - that it ended is told by the check
                 history.write(Stopped(type(error).__name__, isinstance(error, PerdureError), str(error)))
+            finally:
+                self._history = None
 
     def events(self, from_position: int, from_event_id: UUID | None) -> AsyncIterator[StoredEvent]:
         """The events to follow: those of the store's subscription."""

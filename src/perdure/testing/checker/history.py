@@ -123,6 +123,12 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     event_id: UUID
 
 
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The workload is over, and this is the last event that the follower must be given."""
+
+    global_position: int
+
+
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     """A follower was ended by an error: its class, whether it is one of Perdure's, and what it says."""
 
@@ -131,7 +137,7 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     reason: str
 
 
-Record = Attempted | Acknowledged | Refused | Doubted | Followed | Seen | Stopped
+Record = Attempted | Acknowledged | Refused | Doubted | Followed | Seen | Ended | Stopped
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder[Record](Record).decode

@@ -30,7 +30,7 @@ def log_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[Viol
             continue
         if entry.event_id in ids or entry.text in texts:
             yield Violation(Fault.DOUBLED, str(entry))
-        elif entry.event_id not in known:
+        elif entry.event_id not in known and not evidence.is_of_another(entry):
             yield Violation(Fault.UNEXPECTED, f"{entry}, which nobody appended")
         ids.add(entry.event_id)
         texts.add(entry.text)
@@ -161,8 +161,10 @@ def follower_violations(follower: Follower, log: Sequence[LogEntry]) -> Iterator
     ended = f", ended by {follower.stopped.error}: {follower.stopped.reason}" if follower.stopped else ""
     if follower.stopped and not follower.stopped.is_typed:
         yield Violation(Fault.UNTYPED, f"{follower.name} at {highest}{ended}")
-    if due and max(due) > highest:
-        yield Violation(Fault.BEHIND, f"{follower.name}: at {highest}, the log ends at {max(due)}{ended}")
+    last = max(due, default=0)
+    end = last if follower.end is None else min(last, follower.end)
+    if end > highest:
+        yield Violation(Fault.BEHIND, f"{follower.name}: at {highest}, the log ends at {end}{ended}")
 
 
 def row_violations(found: Rows, expected: Rows) -> Iterator[Violation]:

@@ -53,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         resolved: How many appends got their answer by a repeat with the same ids.
         repeats: How many appends were repeated although they had been answered.
         events: How many events of the workload the log holds.
+        others: How many events the log holds of workloads whose history is kept elsewhere. They aren't judged.
         seen: How many events the followers were given, all together.
         seconds: From the first attempt to the last.
         write_gap: The longest time in which nothing was acknowledged, in seconds.
@@ -67,6 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resolved: int
     repeats: int
     events: int
+    others: int
     seen: int
     seconds: float
     write_gap: float
@@ -84,6 +86,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"longest gap {self.write_gap * 1000:.0f} ms, {self.seen} events seen"
         )
         lines = [figures]
+        if self.others:
+            lines.append(f"{self.others} events of workloads whose history is kept elsewhere weren't judged")
         for fault, count in self.counts.items():
             lines.append(f"{fault.name} {count}: {fault.value}")
             examples = [violation.example for violation in self.violations if violation.fault is fault]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,20 @@ from perdure.projection import TableProjection
 
 CATEGORY: Final = "checked"
 """Of the streams that the workload appends to."""
+
+
+_TEXT = re.compile(r"([0-9a-f]{8})\.\d+ \d+ x*")
+
+
+def text_of(writer: str, number: int, padding: int) -> str:
+    """The content of the event with this number that a writer appends: no other event has it."""
+    return f"{writer} {number} {'x' * padding}"
+
+
+def workload_of(text: str) -> str | None:
+    """The name of the workload whose writer made up the content of an event; None if none did."""
+    found = _TEXT.fullmatch(text)
+    return found and found[1]
 
 
 @event("perdure.checker.checked")

@@ -27,7 +27,7 @@ from perdure.testing.checker.history import (
     Refused,
     Written,
 )
-from perdure.testing.checker.samples import CATEGORY, Checked
+from perdure.testing.checker.samples import CATEGORY, Checked, text_of
 
 _MOST_PADDING: Final = 200
 _PAUSE_AFTER_FAILURE: Final = 0.02
@@ -121,7 +121,9 @@ class Workload:
             except PerdureError:
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
             else:
-                await follower.reach(last[0].global_position if last else 0, max(1.0, self._deadline - now()))
+                end = last[0].global_position if last else 0
+                follower.note_end(end)
+                await follower.reach(end, max(1.0, self._deadline - now()))
                 return
 
     async def _write(self, writer: str) -> None:
@@ -136,7 +138,7 @@ class Workload:
                 continue
             parts: list[Part] = []
             for part in self._draw(drawn, writer):
-                texts = [f"{writer} {number + n} {'x' * drawn.randrange(_MOST_PADDING)}" for n in range(part[2])]
+                texts = [text_of(writer, number + n, drawn.randrange(_MOST_PADDING)) for n in range(part[2])]
                 number += part[2]
                 events = tuple(Written(NewEvent(Checked(text=text)).metadata.event_id, text) for text in texts)
                 parts.append(Part(part[0], part[1], events))
