@@ -104,15 +104,6 @@ class Doubling(Raw):
         await super().append([iter([twice, twice._replace(expected_version=len(twice.events))]), *callers])
 
 
-class Repeating(Perdure):
-    """Writes a repeat as if it were new."""
-
-    async def append_identified(self, callers: Sequence[Iterator[Identified]]) -> None:
-        wanted = next(callers[-1])
-        repeat = wanted._replace(event_id=uuid4())
-        await super().append_identified([iter([wanted, repeat]), *callers])
-
-
 class Short(Raw):
     """Reads one event less than there is, but says that it read them all."""
 
@@ -143,12 +134,23 @@ class Deaf(RawNotify):
             yield
 
 
+async def test_a_repeat_that_is_written_again_fails_the_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Perdure.append_identified
+
+    async def forgetting_the_id(self: Perdure, callers: Sequence[Iterator[Identified]]) -> None:
+        wanted = next(callers[-1])
+        await append(self, [iter([wanted, wanted._replace(event_id=uuid4())]), *callers])
+
+    monkeypatch.setattr(Perdure, "append_identified", forgetting_the_id)
+    with pytest.raises(VerificationError):
+        await measure(AppendingRepeats, [Perdure], TINY, server, lambda _: None)
+
+
 @pytest.mark.parametrize(
     ("workload", "system"),
     [
         (AppendingOne, Forgetful),
         (AppendingOne, Doubling),
-        (AppendingRepeats, Repeating),
         (AppendingTen, Forgetful),
         (AppendingTen, Doubling),
         (Loading, Short),

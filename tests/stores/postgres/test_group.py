@@ -322,11 +322,11 @@ async def test_a_commit_whose_stream_is_locked_holds_back_the_later_ones_of_the_
         alone = store._group._alone
         refused: list[Any] = []
 
-        async def refused_once(to: Any, commit: Any, *, look_up: bool) -> Any:
+        async def refused_once(to: Any, commit: Any, **settings: Any) -> Any:
             if not refused:
                 refused.append(commit)
                 return None
-            return await alone(to, commit, look_up=look_up)
+            return await alone(to, commit, **settings)
 
         monkeypatch.setattr(store._group, "_alone", refused_once)
         outcomes = await asyncio.gather(

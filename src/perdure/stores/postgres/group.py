@@ -40,10 +40,13 @@ LOCK_TIMEOUT = "20ms"
 BATCH_LOCK_TIMEOUT = "500ms"
 """How long a batch waits for a lock. It only tries those of streams.
 
-What it does wait for is another session that makes the table longer on a slow disk, a migration, or an open transaction
-that wrote the same id or version around the lock of the stream. Less than the deadlock_timeout of the server: the
-batch gives way, not a caller's transaction."""
+What it does wait for is another session that extends the table on a slow disk, a migration, or an open transaction that
+wrote the same id or version around the stream's lock. Less than the server's deadlock_timeout, so that the batch gives way,
+and no caller's transaction."""
 PAUSE_WHILE_LOCKED = 0.005
+_LONE_LOCK_TIMEOUT = "2ms"
+_LONE_PAUSE = 0.05
+"""What held up its batch is tried less often and for a shorter time, for meanwhile its lane does nothing else."""
 _WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
 _LOOK_UP_FOR = 60.0
@@ -171,7 +174,7 @@ class GroupAppender:
                 connection = await self._database.connect()
                 connection.add_log_listener(self._note_warning)
             again = await self._attempt(connection, batch)
-            pause = PAUSE_WHILE_LOCKED
+            pause = _LONE_PAUSE if batch[0].is_lone else PAUSE_WHILE_LOCKED
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
             if connection is not None and is_connection_lost(error):
                 connection.terminate()
@@ -243,10 +246,12 @@ class GroupAppender:
         self, connection: asyncpg.Connection[Any], pending: Pending, *, is_left: bool
     ) -> list[Pending]:
         """Try a commit by itself: all there is, or what is left of a batch that failed."""
-        outcome = await self._alone(connection, pending.commit, look_up=is_left or pending.is_unknown)
+        look_up = is_left or pending.is_unknown
+        timeout = _LONE_LOCK_TIMEOUT if pending.is_lone else LOCK_TIMEOUT
+        outcome = await self._alone(connection, pending.commit, look_up=look_up, lock_timeout=timeout)
         self._check_confirmed(connection)
         # What holds this one up would hold up each batch that it is in.
-        pending.is_lone = is_left and outcome is None
+        pending.is_lone = outcome is None and (is_left or pending.is_lone)
         return self._settle_all([pending], [outcome])
 
     def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -258,14 +263,18 @@ class GroupAppender:
             self._unconfirmed.discard(connection)
             raise UnconfirmedCommitError
 
-    async def _alone(self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool) -> Outcome:
+    async def _alone(
+        self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool, lock_timeout: str
+    ) -> Outcome:
         try:
-            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=LOCK_TIMEOUT)
+            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=lock_timeout)
         except asyncpg.LockNotAvailableError:
             return None
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name in _GUARDS:
-                return None if look_up else await self._alone(connection, commit, look_up=True)
+                if look_up:
+                    return None
+                return await self._alone(connection, commit, look_up=True, lock_timeout=lock_timeout)
             return translated(error)
         except asyncpg.PostgresError as error:
             if is_connection_lost(error):
