@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from perdure.errors import LogDivergedError as LogDivergedError
     from perdure.errors import LogHeldBackError as LogHeldBackError
     from perdure.errors import MissingExtraError as MissingExtraError
+    from perdure.errors import NamespaceSharedError as NamespaceSharedError
     from perdure.errors import OptimisticConcurrencyError as OptimisticConcurrencyError
     from perdure.errors import OutcomeUnknownError as OutcomeUnknownError
     from perdure.errors import PayloadTooLargeError as PayloadTooLargeError
@@ -178,6 +179,7 @@ _MODULES = {
     "LogHeldBackError": "errors",
     "MissingExtraError": "errors",
     "NO_STREAM": "commit",
+    "NamespaceSharedError": "errors",
     "NewEvent": "events",
     "OptimisticConcurrencyError": "errors",
     "OutcomeUnknownError": "errors",
@@ -298,6 +300,7 @@ __all__ = [
     "LogDivergedError",
     "LogHeldBackError",
     "MissingExtraError",
+    "NamespaceSharedError",
     "NewEvent",
     "OptimisticConcurrencyError",
     "OutcomeUnknownError",

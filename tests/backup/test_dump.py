@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from perdure import OptimisticConcurrencyError, ProjectionTimeoutError, StoredEvent, schema
+from perdure import NamespaceSharedError, OptimisticConcurrencyError, ProjectionTimeoutError, StoredEvent, schema
 from perdure.commit import ANY, NO_STREAM
 from perdure.errors import SchemaError
 from perdure.projections.service import ProjectionService
@@ -97,6 +98,36 @@ async def test_a_restored_store_goes_on_where_it_was(
             assert await connection.fetchval("select visits from pages where page = 'a'") == 5
             with pytest.raises(asyncpg.PostgresError, match="never changed"):
                 await connection.execute("delete from perdure.events")
+
+
+async def restore_as(name: str, url: str, dump: str) -> None:
+    """Restore a plain dump of the schema perdure under another name, which takes its place in front of each object."""
+    lines = re.sub(r'\bperdure(?="?\.|;)', name, dump).splitlines()
+    async with other_connection(url) as connection:
+        await connection.execute("\n".join(line for line in lines if not line.startswith("\\")))  # no words for psql
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+async def test_a_dump_restored_beside_the_original_is_refused_until_it_has_a_number_of_its_own(
+    store: PostgreSQLEventStore, database_url: str, restored_url: str, programs: Programs, is_beside: bool
+) -> None:
+    await store.append_to_stream("note-1", ANY, notes("a", "b"))
+    dump = await programs.dump(database_url, "--format=plain", "--inserts", "--no-owner", "--schema=perdure")
+    url = database_url if is_beside else restored_url
+
+    await restore_as("copy", url, await asyncio.to_thread(dump.read_text, "utf-8"))
+
+    if is_beside:
+        with pytest.raises(NamespaceSharedError, match="'perdure'"):
+            await PostgreSQLEventStore(url, schema="copy").open()
+        async with PostgreSQLEventStore(database_url) as original:
+            await original.append_to_stream("note-1", 2, notes("c"))
+        await schema.renumber(url, schema="copy")
+    async with PostgreSQLEventStore(url, schema="copy") as copy, store.transaction() as tx:
+        await store.append_to_stream("note-open", ANY, notes("open"), tx=tx)
+        await copy.append_to_stream("note-1", 2, notes("d"))
+        assert texts(await copy.read_all_events(category="note")) == ["a", "b", "d"]
+    assert await schema.verify(url, schema="copy") == []
 
 
 async def test_a_dump_under_running_appends_is_a_beginning_of_the_log(

@@ -17,6 +17,9 @@ UPKEEP: Final[Table] = {
     "schema.apply": Call(
         lambda _: {"url": URL}, {"url": ADDRESS, "schema": SCHEMA, "lock_timeout": SECONDS, "timeout": SECONDS}
     ),
+    "schema.renumber": Call(
+        lambda _: {"url": URL}, {"url": ADDRESS, "schema": SCHEMA, "lock_timeout": SECONDS, "timeout": SECONDS}
+    ),
     "schema.verify": Call(lambda _: {"url": URL}, {"url": ADDRESS, "schema": SCHEMA}),
     "schema.grants": Call(lambda _: {"url": URL}, {"url": ADDRESS, "schema": SCHEMA}),
     "schema.grant": Call(
@@ -29,6 +32,6 @@ UPKEEP: Final[Table] = {
     ),
     "schema.revoke_script": Call(lambda _: {"role": "ann"}, {"role": ROLE, "schema": SCHEMA}),
     "schema.script": Call(
-        lambda _: {}, {"schema": SCHEMA, "namespace": [refused([*but(NOT_A_COUNT, None), 0, 2**15])]}
+        lambda _: {}, {"schema": SCHEMA, "namespace": [refused([*but(NOT_A_COUNT, None), 0, 2**15, 736])]}
     ),
 }

@@ -86,3 +86,28 @@ async def test_a_store_that_the_application_made_is_told(perdure: Call) -> None:
     assert answer.status == 2
     assert "the application made its store itself" in answer.err
     assert "secret" not in answer.err
+
+
+async def test_a_number_that_is_shared_is_found_and_the_copy_is_given_another(
+    perdure: Call, connection: asyncpg.Connection
+) -> None:
+    await perdure("--schema", "copy", "db", "apply")
+    number = await connection.fetchval("select perdure.store_namespace()")
+    await connection.execute(f"""
+        create or replace function copy.store_namespace() returns integer
+            language sql immutable parallel safe return {number};
+        create or replace function copy.store_schema() returns text
+            language sql immutable parallel safe return 'perdure';
+    """)
+
+    original = await perdure("doctor", "--json")
+    copy = await perdure("--schema", "copy", "doctor", "--json")
+    assert original.status == copy.status == 1
+    assert {one["name"] for one in original.data["findings"] if one["state"] == "problem"} == {"locks"}
+    assert "perdure --schema copy db renumber" in original.err + original.out
+    assert "has the number of schema 'perdure'" in copy.data["findings"][-1]["message"]
+
+    renumbered = await perdure("--schema", "copy", "db", "renumber", "--json")
+    assert renumbered.data == {"namespace": await connection.fetchval("select copy.store_namespace()")}
+    assert renumbered.data["namespace"] != number
+    assert (await perdure("doctor")).status == (await perdure("--schema", "copy", "doctor")).status == 0

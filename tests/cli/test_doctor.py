@@ -33,7 +33,7 @@ async def test_all_is_well(streaming: Call, database_url: str) -> None:
     assert settings(diagnosis)["application"] == ("examples.streaming:app", "--app")
     assert settings(diagnosis)["schema"] == ("perdure", "default")
     assert {name: state for name, (state, _) in findings(diagnosis).items()} == dict.fromkeys(
-        ("connection", "schema", "fence", "listener", "clock"), "ok"
+        ("connection", "schema", "locks", "fence", "listener", "clock"), "ok"
     )
 
 

@@ -31,6 +31,12 @@ class Applied(msgspec.Struct):
     applied: list[str]
 
 
+class Renumbered(msgspec.Struct):
+    """What ``db renumber`` did."""
+
+    namespace: int
+
+
 class Script(msgspec.Struct):
     """What ``db print`` prints."""
 
@@ -45,7 +51,7 @@ class Verified(msgspec.Struct):
 
 @click.group(cls=Family)
 def db() -> None:
-    """The schema in the database: plan, apply, print, verify."""
+    """The schema in the database: plan, apply, print, verify, renumber."""
 
 
 @db.command()
@@ -118,6 +124,36 @@ async def verify(session: Session) -> Report:
         lambda screen: _show_drift(screen, name, drift),
         PROBLEM if drift else OK,
         "perdure db print" if drift else None,
+    )
+
+
+@db.command()
+@click.option(
+    "--lock-timeout",
+    default=0.5,
+    show_default=True,
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="How long appends may have to wait behind it while it waits for a lock.",
+)
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="After which time it is given up when it doesn't get its locks.",
+)
+@answering
+async def renumber(session: Session, lock_timeout: float, timeout: float) -> Report:
+    """Give a copy of a schema locks of its own, so that it can stand beside its original."""
+    async with session.database() as (url, name):
+        number = await schema.renumber(url, schema=name, lock_timeout=lock_timeout, timeout=timeout)
+    return Report(
+        Renumbered(number),
+        lambda screen: screen.line(
+            f"The locks of schema {name!r} have number {number}, which no other schema has.", GOOD
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final, Literal
@@ -118,10 +119,21 @@ async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
         )
     )
     diagnosis.findings.append(Finding("schema", "ok", f"{store.database.schema!r} is as this version needs it"))
+    diagnosis.findings.append(_locks(store.database.schema, await inspection.sharing()))
     diagnosis.fence = await inspection.fence()
     diagnosis.findings.append(_fence(diagnosis.fence, found.clock))
     diagnosis.findings.append(_listener(await inspection.seconds_until_heard(_HEARD_WITHIN)))
     diagnosis.findings.append(await _clock(inspection))
+
+
+def _locks(schema: str, sharing: list[str]) -> Finding:
+    if not sharing:
+        return Finding("locks", "ok", f"no other schema has the number of the locks of {schema!r}")
+    names = ", ".join(map(repr, sharing))
+    message = (
+        f"schema {names} has the same number for its locks, as a copy: appends to one hold back readers of the other"
+    )
+    return Finding("locks", "problem", message, f"perdure --schema {shlex.quote(sharing[0])} db renumber")
 
 
 def _fence(fence: Fence, now: datetime) -> Finding:

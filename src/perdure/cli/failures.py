@@ -16,6 +16,7 @@ from perdure.errors import (
     EvolutionError,
     InvalidArgumentError,
     MissingExtraError,
+    NamespaceSharedError,
     PerdureError,
     ProjectionPausedError,
     ProjectionTimeoutError,
@@ -40,6 +41,7 @@ NOBODY_READS: Final = 141
 
 _ADVICE: Final[tuple[tuple[tuple[type[PerdureError], ...], str], ...]] = (
     ((SchemaOutdatedError,), "perdure db apply"),
+    ((NamespaceSharedError,), "perdure db renumber"),
     ((SchemaTooNewError,), "pip install --upgrade perdure"),
     ((UnknownProjectionError,), "perdure projections list"),
     (

@@ -51,6 +51,7 @@ from perdure.errors.stores import EmbeddedServerError as EmbeddedServerError
 from perdure.errors.stores import LockHolder as LockHolder
 from perdure.errors.stores import LogDivergedError as LogDivergedError
 from perdure.errors.stores import MissingExtraError as MissingExtraError
+from perdure.errors.stores import NamespaceSharedError as NamespaceSharedError
 from perdure.errors.stores import ReadOnlyStoreError as ReadOnlyStoreError
 from perdure.errors.stores import SchemaError as SchemaError
 from perdure.errors.stores import SchemaLockedError as SchemaLockedError

@@ -175,19 +175,39 @@ class LockHolder(NamedTuple):
 
 
 class SchemaLockedError(SchemaError):
-    """Others hold locks that a migration needs. What it has done so far stays; applying again goes on from there."""
+    """Others hold locks that a change of the schema needs.
+
+    What a migration has done so far stays; applying again goes on from there.
+    """
 
     is_transient = True
 
     def __init__(self, schema: str, waited: float, holders: Sequence[LockHolder]) -> None:
         names = ", ".join(map(str, holders)) or "a session that was gone before it could be named"
         super().__init__(
-            f"schema {schema!r} can't be migrated now: waited {waited:.1f} s for {names}; "
-            "apply again when it is done, or end it (pg_terminate_backend)"
+            f"schema {schema!r} can't be changed now: waited {waited:.1f} s for {names}; "
+            "try again when it is done, or end it (pg_terminate_backend)"
         )
         self.schema = schema
         self.waited = waited
         self.holders = tuple(holders)
+
+
+class NamespaceSharedError(SchemaError):
+    """A schema is a copy of another one in the same database, and has the same number for its locks.
+
+    Appends to one would hold back readers of the other. The copy isn't opened until it has a number of its own.
+    """
+
+    def __init__(self, schema: str, others: Sequence[str]) -> None:
+        names = ", ".join(map(repr, others))
+        super().__init__(
+            f"schema {schema!r} has the number of schema {names} for its locks, as a copy has, so that appends to one "
+            f"would hold back readers of the other: run 'perdure --schema {schema} db renumber', or call "
+            f"perdure.schema.renumber(schema={schema!r})"
+        )
+        self.schema = schema
+        self.others = tuple(others)
 
 
 class SchemaUnknownError(SchemaError):

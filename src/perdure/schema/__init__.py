@@ -1,4 +1,4 @@
-"""The upkeep of a store's schema, for who operates it: plan, apply, print, verify, and who may do what.
+"""The upkeep of a store's schema, for who operates it: plan, apply, print, verify, renumber, and who may do what.
 
 Every function takes the URL of the database, and finds one as `perdure.connect` does when it is given none.
 """
@@ -8,6 +8,7 @@ from perdure.schema.upkeep import grant as grant
 from perdure.schema.upkeep import grant_script as grant_script
 from perdure.schema.upkeep import grants as grants
 from perdure.schema.upkeep import plan as plan
+from perdure.schema.upkeep import renumber as renumber
 from perdure.schema.upkeep import revoke as revoke
 from perdure.schema.upkeep import revoke_script as revoke_script
 from perdure.schema.upkeep import script as script

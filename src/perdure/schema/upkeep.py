@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from perdure.errors import InvalidArgumentError
 from perdure.stores.connect import located_database
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.drift import Drift, find_drift
+from perdure.stores.postgres.migrations import RESERVED
 from perdure.stores.postgres.migrator import LOCK_TIMEOUT, PATIENCE, Migrator, check_wait
 from perdure.stores.postgres.plan import Plan, new_schema, plan_of
 from perdure.stores.postgres.roles import Grant, RoleKind, Roles, grant_statements, revoke_statements
@@ -53,14 +55,49 @@ async def apply(
         return await Migrator(database, lock_timeout=lock_timeout, timeout=timeout).apply(connection)
 
 
+async def renumber(
+    url: str | None = None,
+    *,
+    schema: str = "perdure",
+    lock_timeout: float = LOCK_TIMEOUT,
+    timeout: float = PATIENCE,
+) -> int:
+    """Give the locks of a store a number that no other schema of the database has, and return it.
+
+    For a copy of a schema beside its original, which a store refuses to open. Events stay as they are. It is safe while
+    stores are open on the schema: as a migration does, it waits until no append is under way, and holds new ones up.
+
+    Args:
+        url: the database, as a user who owns the schema; as in `connect` when it is None.
+        schema: the schema of the copy.
+        lock_timeout: seconds that appends may have to wait behind it while it waits for a lock.
+        timeout: seconds after which it is given up when it doesn't get its locks.
+
+    Raises:
+        SchemaLockedError: a transaction that had appended, or was reading the log, stayed open. It is named.
+        SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
+        ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used, or its user doesn't
+            own the schema.
+    """
+    check_wait("lock_timeout", lock_timeout)
+    check_wait("timeout", timeout)
+    async with _database(url, schema) as database, database.session() as connection:
+        return await Migrator(database, lock_timeout=lock_timeout, timeout=timeout).renumber(connection)
+
+
 def script(*, schema: str = "perdure", namespace: int | None = None) -> str:
     """The whole schema as SQL, for a database that doesn't have it: to be read, or run by psql.
 
     Args:
         schema: the schema that will hold the store.
         namespace: the number, 1 to 32767, that sets its locks apart from those of other stores in the same database;
-            drawn at random when it is None.
+            drawn at random when it is None. The script ends with an error where another schema has it.
+
+    Raises:
+        InvalidArgumentError: Perdure takes other locks under that number.
     """
+    if namespace in RESERVED:
+        raise InvalidArgumentError("namespace", f"{namespace} is the number of other locks of Perdure: choose another")
     return plan_of(schema, new_schema(), [], namespace).script
 
 

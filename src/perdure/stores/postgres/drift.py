@@ -17,6 +17,7 @@ import asyncpg
 
 from perdure.errors import ConfigurationError
 from perdure.stores.postgres.migrations import Names, known_migrations
+from perdure.stores.postgres.namespaces import Namespaces
 from perdure.stores.postgres.roles import Roles, grant_statements
 from perdure.stores.postgres.statements import Statements
 
@@ -52,6 +53,9 @@ class _Part(NamedTuple):
         return f"{self.table}.{self.name}" if self.table else self.name
 
 
+_RECORD: Final = _Part("function", None, "store_schema()")
+
+
 class _Inventory(NamedTuple):
     parts: Mapping[_Part, str]
     privileges: frozenset[tuple[str, ...]]
@@ -69,6 +73,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     try:
         found = await _inventory(connection, schema, (schema, scratch))
         behind = await _is_behind(connection, schema, found)
+        sharing = (await Namespaces(schema).standing(connection)).sharing
         await _make(connection, schema, scratch, found)
         expected = await _inventory(connection, scratch, (schema, scratch))
     except asyncpg.InsufficientPrivilegeError as error:
@@ -78,13 +83,17 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
         ) from error
     finally:
         await transaction.rollback()
-    return [*_differences(expected, found), *([_sequence_behind()] if behind else [])]
+    return [
+        *_differences(expected, found),
+        *([_sequence_behind()] if behind else []),
+        *[_number_shared(schema, other) for other in sharing],
+    ]
 
 
 async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, found: _Inventory) -> None:
     """All that the migrations and grants make, in another schema."""
     number = _NAMESPACE.search(found.parts.get(_Part("function", None, "store_namespace()"), ""))
-    names = Names(scratch, int(number[1]) if number else None)
+    names = Names(scratch, int(number[1]) if number else None, recorded=schema)
     sql = _statements(scratch)
     await connection.execute(sql["create_schema"])
     await connection.execute(sql["create_migrations"])
@@ -181,9 +190,16 @@ def _advice(kind: str, part: _Part, expected: str | None, found: str | None) -> 
         return "build it again (reindex index concurrently)"
     if part.object_type == "trigger" and found is not None and found.startswith(f"{expected}, "):
         return "enable it (alter table ... enable trigger), and look what was written meanwhile"
+    if part == _RECORD and kind == "changed":
+        return "open the store, or apply: either records that it has another name now"
     if part.object_type == "table" and kind == "missing":
         return "restore it from a backup: what it held is gone"
     return "make it again as expected, or restore it from a backup"
+
+
+def _number_shared(schema: str, other: str) -> Drift:
+    advice = f"one of {schema!r} and {other!r} holds back readers of the other: 'perdure db renumber' the copy"
+    return Drift("changed", "function", "store_namespace()", "a number of its own", f"that of schema {other!r}", advice)
 
 
 def _sequence_behind() -> Drift:

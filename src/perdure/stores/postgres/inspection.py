@@ -11,6 +11,7 @@ import msgspec
 from perdure.errors import FenceHolder
 from perdure.events import check_category
 from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.namespaces import Namespaces
 from perdure.stores.postgres.pooler import seconds_until_heard
 from perdure.stores.postgres.statements import Statements
 
@@ -81,6 +82,11 @@ class Inspection:
     async def fence_holders(self) -> tuple[FenceHolder, ...]:
         """The transactions that have appended and aren't ended, the lowest floor first."""
         return tuple([FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])])
+
+    async def sharing(self) -> list[str]:
+        """The other schemas of the database that have the same number for their locks: copies of this one, mostly."""
+        async with self._database.connection() as connection:
+            return (await Namespaces(self._database.schema).standing(connection)).sharing
 
     async def session(self) -> Session:
         """What the server says of a connection of ours."""

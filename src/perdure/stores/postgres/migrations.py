@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from perdure.checks import check_count
 from perdure.stores.postgres.statements import fill_in, quoted_store_schema
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+RESERVED: Final = range(736, 740)
+"""Numbers under which Perdure takes other locks: for migrations, for numbers themselves, and for projections."""
+NUMBERS: Final = [number for number in range(1, 2**15) if number not in RESERVED]
+"""What a store's number may be. Fifteen bits, not zero: the upper part of a positive bigint, beside 48 of position."""
 
 
 class Statement(NamedTuple):
@@ -49,15 +54,16 @@ class Names:
     Args:
         schema: the name of the schema.
         namespace: the number that sets the store's locks apart; drawn when not given.
+        recorded: the schema for which it was drawn, if that is another one.
     """
 
-    def __init__(self, schema: str, namespace: int | None = None) -> None:
+    def __init__(self, schema: str, namespace: int | None = None, *, recorded: str | None = None) -> None:
         self.schema = schema
         self.quoted = quoted_store_schema(schema)
         if namespace is not None:
             check_count("namespace", namespace, 1, 2**15 - 1)
-        # Fifteen bits, not zero: the upper part of a positive bigint, beside 48 bits of position.
-        self._namespace = secrets.randbelow(2**15 - 1) + 1 if namespace is None else namespace
+        self.namespace = secrets.choice(NUMBERS) if namespace is None else namespace
+        self.literal = (recorded or schema).replace("'", "''")
 
     def fill(self, statement: Statement, *, concurrently: bool = False) -> str:
         """The statement as it is run: `concurrently` where others use the schema."""
@@ -65,7 +71,8 @@ class Names:
             statement.sql,
             schema=self.quoted,
             schema_literal=self.quoted.replace("'", "''"),
-            namespace=str(self._namespace),
+            schema_name=self.literal,
+            namespace=str(self.namespace),
             concurrently="concurrently" if concurrently else "",
         )
 

@@ -32,6 +32,7 @@ from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.failures import translated_errors
 from perdure.stores.postgres.lock_watch import LockWatch
 from perdure.stores.postgres.migrations import MIGRATIONS, Migration, Names, Statement, known_migrations
+from perdure.stores.postgres.namespaces import Namespaces
 from perdure.stores.postgres.pooler import is_pooled
 from perdure.stores.postgres.roles import Roles
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
@@ -92,6 +93,7 @@ class Migrator:
         self._schema = database.schema
         self._names = Names(database.schema)
         self._roles = Roles(database.schema)
+        self._namespaces = Namespaces(database.schema)
         self._known = known_migrations(folder)
         self._lock_timeout = lock_timeout
         self._timeout = timeout
@@ -116,12 +118,57 @@ class Migrator:
         with translated_errors():
             missing = (await self.state(connection)).names
             if not missing:
+                await self._settle_number(connection)
                 return []
             async with self._guarded(), self._database.session(direct=True) as own:
                 try:
                     return await self._apply_missing(own)
                 except asyncpg.InsufficientPrivilegeError as error:
                     raise SchemaOutdatedError(self._schema, missing, forbidden=str(error)) from error
+
+    async def check_number(self, connection: Connection) -> None:
+        """Raise NamespaceSharedError if the schema is a copy of another one in its database."""
+        with translated_errors():
+            await self._namespaces.check(connection)
+
+    async def renumber(self, connection: Connection) -> int:
+        """Give the schema's locks a number that no other schema has, and return it.
+
+        Raises:
+            SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
+            SchemaLockedError: a transaction that uses the old number stayed open for too long.
+            ConfigurationError: the database's user doesn't own the schema.
+        """
+        await self.check(connection)
+        numbers: list[int] = []
+        with translated_errors():
+            async with self._guarded(), self._database.session(direct=True) as own:
+
+                async def attempt() -> None:
+                    numbers.append(await self._namespaces.renumber(own))
+
+                try:
+                    await self._patiently(own, attempt)
+                except asyncpg.InsufficientPrivilegeError as error:
+                    raise ConfigurationError(
+                        f"schema {self._schema!r} can be given another number by its owner only: {error}"
+                    ) from error
+        logger.info("schema %r has number %d now", self._schema, numbers[-1], extra=keys(operation="renumber"))
+        return numbers[-1]
+
+    async def _settle_number(self, connection: Connection) -> None:
+        """Record the schema's name where it was renamed or restored, and no other schema has its number."""
+        standing = await self._namespaces.standing(connection)
+        if standing.is_own or standing.sharing:
+            return
+        try:
+            async with connection.transaction(isolation="read_committed"):
+                await connection.execute(self._sql["limit_lock_waits"])
+                await self._namespaces.settle(connection)
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.LockNotAvailableError) as error:
+            # It opens nevertheless, for it is alone. Only if it is copied, both of them will have to be given numbers.
+            told = keys(error, operation="migrate")
+            logger.info("schema %r: its name can't be recorded now: %s", self._schema, error, extra=told)
 
     async def state(self, connection: Connection) -> State:
         """Which migrations are missing.
@@ -190,15 +237,18 @@ class Migrator:
 
     async def _make(self, connection: asyncpg.Connection[Any]) -> None:
         """The whole schema, all or nothing. Nobody uses it yet."""
-        async with connection.transaction(isolation="read_committed"):
-            if not await connection.fetchval(self._sql["schema_exists"], self._names.quoted):
+
+        async def attempt() -> None:
+            names = Names(self._schema, await self._namespaces.draw(connection))
+            if not await connection.fetchval(self._sql["schema_exists"], names.quoted):
                 await connection.execute(self._sql["create_schema"])
             await connection.execute(self._sql["create_migrations"])
             for migration in self._known:
                 for statement in migration.statements:
-                    await connection.execute(self._names.fill(statement))
+                    await connection.execute(names.fill(statement))
                 await connection.execute(record(self._sql["record_migration"], migration))
-            await connection.execute(self._sql["close_to_public"])
+
+        await self._patiently(connection, attempt)
 
     async def _apply_in_one(self, connection: asyncpg.Connection[Any], pending: Pending) -> None:
         async def attempt() -> None:

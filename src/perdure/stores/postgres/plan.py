@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.stores.postgres.migrations import Names, Statement, known_migrations
 from perdure.stores.postgres.migrator import Pending, State, record
+from perdure.stores.postgres.namespaces import Namespaces
 from perdure.stores.postgres.roles import Grant, grant_statements
 from perdure.stores.postgres.statements import Statements, fill_in, quote_identifier
 
@@ -101,6 +102,7 @@ class _Script:
             for statement in migration.statements:
                 self._say(self._names.fill(statement))
             self._say(record(self._sql["record_migration"], migration))
+        self._say(Namespaces(self._names.schema).refusal(str(self._names.namespace)))
         self._end()
 
     def _add_in_one(self, pending: Pending) -> None:

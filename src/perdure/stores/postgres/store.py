@@ -145,6 +145,7 @@ class PostgreSQLEventStore(EventStore):
         Raises:
             ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
             SchemaOutdatedError, SchemaTooNewError: the schema doesn't fit this version of Perdure.
+            NamespaceSharedError: the schema is a copy of another one in the same database.
             SchemaError: the log was restored without its sequence.
         """
         if self.is_open:
@@ -153,6 +154,7 @@ class PostgreSQLEventStore(EventStore):
             await check_server(connection, is_read_only=self.is_read_only)
             is_applying = self._migrate and not self.is_read_only
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
+            await self._migrator.check_number(connection)
             await self._check_sequence(connection)
             self._publisher = Publisher(self.database, self.changes)
             if not self.is_read_only:
