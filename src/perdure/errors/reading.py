@@ -115,12 +115,22 @@ class UnknownEventVersionError(PerdureError):
 
 
 class EventDecodingError(PerdureError):
-    """A stored event doesn't fit its class. Its raw data stays readable in `StoredEvent.event_data`."""
+    """A stored event doesn't fit its class, or its metadata can't be read.
 
-    def __init__(self, event_type: str, stream_id: str, stream_version: int, reason: str, fix: str) -> None:
-        super().__init__(
-            f"event {event_type!r} (version {stream_version} of {stream_id!r}) doesn't fit its class: {reason}; {fix}"
-        )
+    What is stored stays readable as text, in `StoredEvent.event_data` and `StoredEvent.stored_metadata`.
+    """
+
+    def __init__(
+        self,
+        event_type: str,
+        stream_id: str,
+        stream_version: int,
+        reason: str,
+        fix: str,
+        *,
+        what: str = "doesn't fit its class",
+    ) -> None:
+        super().__init__(f"event {event_type!r} (version {stream_version} of {stream_id!r}) {what}: {reason}; {fix}")
         self.event_type = event_type
         self.stream_id = stream_id
         self.stream_version = stream_version

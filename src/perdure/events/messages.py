@@ -129,14 +129,18 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
 
     @property
     def metadata(self) -> EventMetadata:
-        """What is known of the event beside its payload."""
+        """What is known of the event beside its payload.
+
+        Raises:
+            EventDecodingError: another client wrote metadata that can't be read.
+        """
         if self._metadata is None:
-            self._metadata = decode_metadata(self.stored_metadata, self.event_id, self.event_type, self.event_version)
+            self._metadata = self._decoded_metadata()
         return self._metadata
 
     @property
     def timestamp(self) -> datetime:
-        """When it happened (UTC)."""
+        """When it happened (UTC). Raises what `metadata` raises."""
         return self.metadata.timestamp
 
     def decode(self) -> Any:
@@ -145,8 +149,21 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
         data = self.event_data if self.event_version == kind.version else self._encoded(self._upcast(kind))
         try:
             return kind.codec.decode(data)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise self._error(str(error)) from error
+
+    def _decoded_metadata(self) -> EventMetadata:
+        try:
+            return decode_metadata(self.stored_metadata, self.event_id, self.event_type, self.event_version)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise EventDecodingError(
+                self.event_type,
+                self.stream_id,
+                self.stream_version,
+                str(error),
+                "read them as text in stored_metadata, and mend the client that wrote them",
+                what="has metadata that can't be read",
+            ) from error
 
     def _kind(self) -> EventType:
         kind = registry.by_name(self.event_type)
@@ -159,7 +176,7 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
             raise UnknownEventVersionError(
                 self.event_type, self.stream_id, self.stream_version, self.event_version, kind.version
             )
-        data = _decode_json(self.event_data)
+        data = self._decoded_data()
         for version in range(self.event_version, kind.version):
             upcaster = registry.upcaster(kind, self.event_type, version)
             if upcaster is None:
@@ -170,9 +187,16 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
             data = self._step(upcaster, data)
         return cast("dict[str, Any]", data)
 
-    def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
+    def _decoded_data(self) -> Any:
         try:
-            changed = upcaster.function(data, self.metadata) if upcaster.takes_metadata else upcaster.function(data)
+            return _decode_json(self.event_data)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise self._error(str(error), "correct the client that wrote it") from error
+
+    def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
+        arguments = (data, self.metadata) if upcaster.takes_metadata else (data,)
+        try:
+            changed = upcaster.function(*arguments)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

@@ -122,13 +122,13 @@ def changes(value: Any, back: Any, path: str) -> Iterator[Change]:
     """What differs, all the way down, between a value of any type and what came back of it."""
     if _is_plain(value):
         return
-    if type(value) is not type(back):
+    kind = _type_of(value)
+    if kind is not _type_of(back):
         yield Change(path, _kind(value), _kind(back))
-    elif isinstance(value, dict):
-        own: dict[Any, Any] = value
-        yield from _in_any_dict(own, back, path)
-    elif isinstance(value, list | tuple):
-        yield from _in_any_list(cast("list[Any]", value), back, path)
+    elif kind is dict:
+        yield from _in_any_dict(value, back, path)
+    elif kind in (list, tuple):
+        yield from _in_any_list(value, back, path)
 
 
 def _is_plain(value: Any) -> bool:

@@ -41,8 +41,8 @@ BATCH_LOCK_TIMEOUT = "500ms"
 """How long a batch waits for a lock. It only tries those of streams.
 
 What it does wait for is another session that extends the table on a slow disk, a migration, or an open transaction that
-wrote the same id or version around the stream's lock. Less than the server's deadlock_timeout, so that the batch gives way,
-and no caller's transaction."""
+wrote the same id or version around the stream's lock. Less than the server's deadlock_timeout, so that the batch gives
+way, and no caller's transaction."""
 PAUSE_WHILE_LOCKED = 0.005
 _LONE_LOCK_TIMEOUT = "2ms"
 _LONE_PAUSE = 0.05
