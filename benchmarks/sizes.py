@@ -22,6 +22,8 @@ class Sizes(NamedTuple):
     """How many of them in a second."""
     commands: int = 20
     """How many commands each task runs on one aggregate."""
+    entries: int = 10_000
+    """How many entries a large state has."""
     growth: tuple[int, ...] = (10_000, 1_000_000, 5_000_000)
     """How many events a store holds, to see that it doesn't become slower."""
     scale: int = 1_000_000
@@ -39,6 +41,7 @@ QUICK = Sizes(
     streams=(100, 1_000),
     paced=50,
     commands=5,
+    entries=2_000,
     growth=(1_000, 100_000),
     scale=50_000,
     scale_keys=5_000,

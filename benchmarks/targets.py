@@ -67,6 +67,15 @@ TARGETS = (
     ],
     Target("W7", "", BEST_PEER, at_least=10),
     *[
+        target
+        for kind in ("numbers", "numbers in 100 dicts")
+        for many in [f"10,000 {kind}, 100 commands"]
+        for target in (
+            Target("W7b", many, "perdure", at_most=10, other_case=f"10,000 {kind}, 1 command"),
+            Target("W7b", many, at_most=50, figure="block"),
+        )
+    ],
+    *[
         Target("W8", f"{what}, of {size}", "perdure", at_least=_FLAT, other_case=f"{what}, of 10,000")
         for size in ("1,000,000", "5,000,000")
         for what in (APPEND, LOAD, PAGE)

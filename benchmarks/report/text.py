@@ -59,12 +59,12 @@ def _workload(workload: type[Workload], measured: Measured) -> Iterator[str]:
         reference = next((one for one in series if one.system.startswith("raw")), None)
         rows += [_row(one, reference) for one in series]
     headings = ("case", "system", workload.unit, "least to most", "x raw", "p50 ms", "p99 ms", "client µs", "server µs")
-    yield from table((*headings, "memory MB"), rows)
+    yield from table((*headings, "memory MB", "longest block ms"), rows)
 
 
 def _row(series: Series, reference: Series | None) -> Sequence[str]:
     ratio = sorted(ratios(series, reference))[len(series.samples) // 2] if reference else None
-    figures = [series.middle(name) for name in ("p50", "p99", "client", "server", "memory")]
+    figures = [series.middle(name) for name in ("p50", "p99", "client", "server", "memory", "block")]
     return (
         series.case,
         series.system,

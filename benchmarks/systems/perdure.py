@@ -64,7 +64,7 @@ def projection(name: str) -> TableProjection[TitleRow]:
 class Perdure(System):
     name = "perdure"
     title = "Perdure"
-    workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W8", "W9", "W10"})
+    workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
     table = "perdure.events"
     turns: ClassVar[bool] = True
     """Whether commands on one aggregate take turns."""

@@ -5,6 +5,7 @@ from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.demo import Demonstrating
 from benchmarks.workloads.growth import Growing
+from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import AppendingFollowed, Pushing
 from benchmarks.workloads.spread import Spreading
@@ -21,5 +22,12 @@ WORKLOADS: tuple[type[Workload], ...] = (
     Contending,
 )
 
-ALL_WORKLOADS: tuple[type[Workload], ...] = (*WORKLOADS, AppendingFollowed, Growing, Demonstrating, Spreading)
+ALL_WORKLOADS: tuple[type[Workload], ...] = (
+    *WORKLOADS,
+    AppendingFollowed,
+    ChangingLarge,
+    Growing,
+    Demonstrating,
+    Spreading,
+)
 """Those beyond `WORKLOADS` take longer, and are run when they are asked for."""

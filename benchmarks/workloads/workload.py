@@ -41,6 +41,8 @@ class Sample(NamedTuple):
     p99: float | None = None
     memory: float | None = None
     """The most that a process took, in megabytes."""
+    block: float | None = None
+    """The longest time in which nothing else in the event loop ran, in milliseconds."""
 
 
 class Workload(ABC):

@@ -19,6 +19,7 @@ from benchmarks.workloads.append import AppendingOne, AppendingRepeats, Appendin
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.growth import Growing
+from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import AppendingFollowed, Pushing
 from benchmarks.workloads.spread import Spreading
@@ -36,6 +37,7 @@ TINY = Sizes(
     paced=5,
     pace=100.0,
     commands=2,
+    entries=120,
     growth=(600, 1_200),
     scale=600,
     scale_keys=50,
@@ -47,7 +49,7 @@ async def server(server_url: str) -> Server:
     return await connected(direct(server_url))  # the raw driver's statements have names
 
 
-@pytest.mark.parametrize("workload", [*WORKLOADS, Growing], ids=lambda workload: workload.key)
+@pytest.mark.parametrize("workload", [*WORKLOADS, ChangingLarge, Growing], ids=lambda workload: workload.key)
 async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
     workload: type[Workload], server: Server
 ) -> None:
