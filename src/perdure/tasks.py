@@ -47,6 +47,7 @@ class Tasks:
         self._owner = owner
         self._operation = operation
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resting: set[asyncio.Task[Any] | None] = set()
         self._troubles: dict[str, _Trouble] = {}
         self._interrupt: BaseException | None = None
         self._interrupted = asyncio.Event()
@@ -70,6 +71,10 @@ class Tasks:
     def keep(self, work: Work, name: str) -> asyncio.Task[None]:
         """Do something on and on, until the task is cancelled."""
         return self._start(self._again_and_again(work, name), name)
+
+    def is_resting(self, task: asyncio.Task[None]) -> bool:
+        """Whether a task does nothing now, because it ended by an error and hasn't been started again."""
+        return task in self._resting
 
     async def interrupted(self) -> NoReturn:
         """Wait until something asks the process to end, and raise that."""
@@ -98,7 +103,7 @@ class Tasks:
             logger.error("%r ended by an error", name, exc_info=error, extra=told)
 
     async def _again_and_again(self, work: Work, name: str) -> None:
-        time, failures = asyncio.get_running_loop().time, 0
+        time, task, failures = asyncio.get_running_loop().time, asyncio.current_task(), 0
         while True:
             began = time()
             error = await self._ended_by(work)
@@ -109,7 +114,11 @@ class Tasks:
             self._troubles[name] = _Trouble(f"{name!r} ended by {shown(error)}", time() + pause + _SETTLED)
             told = keys(error, operation=self._operation, pause=pause)
             logger.error("%r ended by an error; it starts again in %.2f s", name, pause, exc_info=error, extra=told)
-            await asyncio.sleep(pause)
+            self._resting.add(task)
+            try:
+                await asyncio.sleep(pause)
+            finally:
+                self._resting.discard(task)
 
     async def _ended_by(self, work: Work) -> BaseException | None:
         task = asyncio.current_task()

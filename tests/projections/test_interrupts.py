@@ -182,6 +182,22 @@ async def test_a_build_whose_end_fails_is_finished_later_and_that_is_told(
     assert type(error).__name__ in caplog.text
 
 
+async def test_a_runner_that_waits_to_be_started_again_doesnt_hold_up_a_service_that_stops(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("perdure.tasks._FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr("perdure.tasks._LONGEST_PAUSE", 3600.0)
+    service = ProjectionService(store, [Pages()], stop_timeout=3600.0)
+    async with service:
+        (runner,) = service._builds.of("pages")
+        monkeypatch.setattr(runner, "_step", once(runner._step, PanicException("by itself")))
+        assert runner._task is not None
+        while not service._builds.tasks.is_resting(runner._task):
+            await runner.look()
+
+    assert "starts again in 3600.00 s" in caplog.text
+
+
 @pytest.mark.parametrize("error", [asyncio.CancelledError("by itself"), GeneratorExit("by itself")])
 async def test_a_runner_goes_on_whatever_ends_it(
     store: PostgreSQLEventStore,

@@ -139,7 +139,7 @@ class Runner:
         if self._task is None:
             return
         self._stopping = True
-        if self._idle:
+        if self._idle or self._tasks.is_resting(self._task):
             self._task.cancel()
         try:
             await asyncio.wait((self._task,), timeout=timeout)

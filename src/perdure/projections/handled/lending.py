@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
 from perdure.projections.handled.commands import transaction_command
 from perdure.projections.handled.transaction import QueueingTransaction
+
+_NOBODY: Final = frozenset[asyncio.Task[Any]]()
+"""Shared by all, for one of these is made for each event."""
 
 
 class LentTransaction:
@@ -24,8 +27,7 @@ class LentTransaction:
     def __init__(self, transaction: QueueingTransaction, stored: StoredEvent) -> None:
         self._transaction: QueueingTransaction | None = transaction
         self._stored = stored
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self._cut: set[asyncio.Task[Any]] = set()
+        self._under_way = self._cut = _NOBODY
         self._idle: asyncio.Event | None = None
 
     def execute(self, sql: str, *arguments: object) -> None:
@@ -58,8 +60,9 @@ class LentTransaction:
 
     async def cut_off(self) -> None:
         """End what is under way: who waits for it gets an error."""
-        for task in self._under_way - self._cut:
-            self._cut.add(task)
+        cut = self._under_way - self._cut
+        self._cut |= cut
+        for task in cut:
             task.cancel()
         await self.idle()
 
@@ -67,7 +70,7 @@ class LentTransaction:
         ask, task = getattr(self._open_for(sql), method), asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine of asyncio's runs in one
         cancelling = task.cancelling()
-        self._under_way.add(task)
+        self._under_way |= {task}
         try:
             return await ask(sql, *arguments)
         except asyncio.CancelledError:
@@ -75,7 +78,7 @@ class LentTransaction:
                 raise self._ended() from None
             raise
         finally:
-            self._under_way.discard(task)
+            self._under_way -= {task}
             if self._idle is not None:
                 self._idle.set()
 
