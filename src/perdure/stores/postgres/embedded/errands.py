@@ -18,7 +18,7 @@ from perdure.stores.postgres.embedded.errand import Answer, UnlistedUserError
 from perdure.stores.postgres.embedded.files import Folder
 from perdure.stores.postgres.embedded.launch import Launch
 from perdure.stores.postgres.embedded.locks import FileLock
-from perdure.stores.postgres.embedded.membership import join, leave, running
+from perdure.stores.postgres.embedded.membership import join, leave
 from perdure.stores.postgres.embedded.place import record, settle
 
 _Request = dict[str, Any]
@@ -79,11 +79,6 @@ async def _leave(request: _Request) -> Answer:
     return Answer(None, None)
 
 
-async def _running(request: _Request) -> Answer:
-    postmaster = await running(Launch.requested(request))
-    return Answer(postmaster.encoded() if postmaster else None, None)
-
-
 def _folder(request: _Request) -> Folder:
     return Folder(request["fd"], Path(request.get("folder", ".")))
 
@@ -93,5 +88,4 @@ _ERRANDS: Final[dict[str, Callable[[_Request], Awaitable[Answer]]]] = {
     "record": _record,
     "join": _join,
     "leave": _leave,
-    "running": _running,
 }

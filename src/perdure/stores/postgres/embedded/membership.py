@@ -58,27 +58,17 @@ async def leave(launch: Launch, share: FileLock) -> None:
             await launch.down()
 
 
-async def running(launch: Launch) -> Postmaster | None:
-    """The server, if it takes connections."""
-    if not launch.place.account.foreign:
-        return launch.running()
-    answer = await send(launch.place.account, "running", launch.request())
-    return None if answer.text is None else Postmaster.decoded(answer.text)[0]
-
-
 async def _join_by_errand(launch: Launch, share: FileLock | None) -> Joined:
-    account = launch.place.account
-    launch = replace(launch, binaries=await launch.binaries.reachable_by(account))
     try:
         answer = await _ask_to_join(launch, share)
     except UnlistedUserError:
-        async with staged_cluster(account, launch.binaries, launch.settings) as staged:
+        async with staged_cluster(launch.place.account, launch.binaries, launch.settings) as staged:
             answer = await _ask_to_join(replace(launch, staged=staged), share)
     postmaster, password = Postmaster.decoded(answer.text or "")
     if share is None:
         assert answer.fd is not None  # noqa: S101 - an errand that joins brings the share that it took
         share = FileLock(answer.fd)
-    return Joined(postmaster, password or "", share)
+    return Joined(postmaster, password, share)
 
 
 async def _ask_to_join(launch: Launch, share: FileLock | None) -> Answer:

@@ -105,7 +105,8 @@ def _settle_own(directory: Path) -> tuple[Path, str | None]:
 
 async def _find_as_root(directory: Path) -> Place:
     ground = survey(directory)
-    await _settle(ground)
+    if ground.missing:
+        await _settle(ground)
     async with exclusively(FileLock(os.open(ground.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))):
         ground = survey(directory)  # it may have got a keeper while we waited
         path = _recorded(directory, await _settle(ground))

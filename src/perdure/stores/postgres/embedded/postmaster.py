@@ -40,12 +40,12 @@ class Postmaster:
         except (FileNotFoundError, IndexError, ValueError):
             return None
 
-    def encoded(self, password: str | None = None) -> str:
+    def encoded(self, password: str) -> str:
         """All of it as text, with the superuser's password."""
         return json.dumps({**asdict(self), "sockets": str(self.sockets), "password": password})
 
     @classmethod
-    def decoded(cls, text: str) -> tuple[Self, str | None]:
+    def decoded(cls, text: str) -> tuple[Self, str]:
         """The opposite of `encoded`."""
         known = json.loads(text)
         sockets, tcp, ready = Path(known["sockets"]), known["tcp"], known["ready"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import checked_settings
 from perdure.stores.postgres.embedded.launch import Launch
 from perdure.stores.postgres.embedded.locks import FileLock
-from perdure.stores.postgres.embedded.membership import join, leave, running
+from perdure.stores.postgres.embedded.membership import join, leave
 from perdure.stores.postgres.embedded.place import find_place
 from perdure.stores.postgres.embedded.postmaster import Postmaster
 
@@ -67,19 +68,20 @@ class EmbeddedPostgreSQL:
     async def start(self) -> None:
         """Join the server, or start it. Safe to repeat."""
         binaries = Binaries.find(self.major)
-        try:
+        with self._usable():
             place = await find_place(self.directory)
-            launch = Launch(place, binaries, self._settings, self._tcp)
-            await self._join(launch)
-        except OSError as error:
-            raise EmbeddedServerError(f"the embedded PostgreSQL can't use {self.directory}: {error}") from error
+            binaries = await binaries.reachable_by(place.account)
+            await self._join(Launch(place, binaries, self._settings, self._tcp))
 
     async def ensure_running(self) -> None:
         """Start the server again if it died. Cheap when it runs. Its `url` may be another one afterwards."""
-        if found := await running(self._started()):
-            self._postmaster = found
-        else:
-            await self.start()
+        launch = self._started()
+        with self._usable():
+            # For root, one errand finds out and does it.
+            if not launch.place.account.foreign and (found := launch.running()):
+                self._postmaster = found
+            else:
+                await self._join(launch)
 
     async def stop(self) -> None:
         """Give up our share; the last share stops the server. Safe to repeat."""
@@ -142,6 +144,13 @@ class EmbeddedPostgreSQL:
         else:
             self._share = joined.share
         self._launch, self._postmaster, self._password = launch, joined.postmaster, joined.password
+
+    @contextmanager
+    def _usable(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded PostgreSQL can't use {self.directory}: {error}") from error
 
     def _started(self) -> Launch:
         if self._launch is None:
