@@ -451,3 +451,12 @@ async def test_what_root_started_in_a_users_home_the_user_can_go_on_with(directo
     with Neighbour(directory, user) as neighbour:
         neighbour.joined()
         neighbour.leave()
+
+
+async def test_where_the_user_can_not_write_in_the_temporary_folder_of_root_another_is_taken(
+    folder: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
+        assert await ask(server, "SELECT 1") == 1
+        assert postmaster_of(directory).sockets.parent != folder

@@ -29,14 +29,14 @@ class Endpoint:
     tcp: bool
 
     @classmethod
-    async def choose(cls, place: Place, *, tcp: bool) -> Endpoint:
+    def choose(cls, place: Place, *, tcp: bool) -> Endpoint:
         """Choose addresses: those from before a crash where possible, since clients still know them."""
         before = cls._recorded(place)
         if before and _is_private(before.sockets, place.account):
             _clear(before.sockets)
             sockets = before.sockets
         else:
-            sockets = await _private_folder(place.account)
+            sockets = _private_folder(place.account)
         port = _free_port(before.port if before and before.tcp else 0) if tcp else _PORT
         with place.folder() as folder:
             folder.write(_RECORD, f"{sockets}\n{port}\n")
@@ -63,11 +63,14 @@ class Endpoint:
             return None
 
 
-async def _private_folder(account: Account) -> Path:
+def _private_folder(account: Account) -> Path:
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - the folder in it is private
-        if len(os.fsencode(parent)) < _LONGEST and await account.can_enter(Path(parent)):
-            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    raise EmbeddedServerError(f"user {account.name!r} can't enter the temporary folder: set TMPDIR to one that it can")
+        if len(os.fsencode(parent)) < _LONGEST:
+            with contextlib.suppress(OSError):  # root's own, perhaps, where this user can't write
+                return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    raise EmbeddedServerError(
+        f"user {account.name!r} can't write in the temporary folder: set TMPDIR to one that it can"
+    )
 
 
 def _clear(folder: Path) -> None:

@@ -108,7 +108,7 @@ class Launch:
 
     async def _start(self, lock: FileLock) -> Postmaster | None:
         await make_cluster(self.place, self.binaries, self.settings, lock, self.staged)
-        endpoint = await Endpoint.choose(self.place, tcp=self.tcp)
+        endpoint = Endpoint.choose(self.place, tcp=self.tcp)
         configure(self.place, self.settings, endpoint)
         forget(self.place.data)
         log = self._open_log()
