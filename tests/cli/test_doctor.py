@@ -92,7 +92,7 @@ async def test_a_prepared_transaction_is_told_as_what_it_is(perdure: Call, store
         await connection.execute("begin")
         await connection.execute(
             "insert into perdure.events (stream_id, stream_version, event_id, event_type, event_version, event_data, "
-            "metadata) values ('a-1', 1, gen_random_uuid(), 'x', 1, '{}', '{}')"
+            "metadata) values ('a-1', 1, gen_random_uuid(), 'x', 1, '{}', '{\"timestamp\":\"2026-01-01T00:00:00Z\"}')"
         )
         await connection.execute("prepare transaction 'left'")
 

@@ -47,7 +47,8 @@ async def test_a_page_of_streams_steps_by_the_index(store: PostgreSQLEventStore)
     async with store.database.connection() as connection:
         await connection.execute(
             "insert into perdure.events (stream_id, stream_version, event_id, event_type, event_version, event_data, "
-            "metadata) select 'a-' || n % 100, 1 + n / 100, gen_random_uuid(), 'x', 1, '{}', '{}' "
+            "metadata) select 'a-' || n % 100, 1 + n / 100, gen_random_uuid(), 'x', 1, '{}', "
+            '\'{"timestamp":"2026-01-01T00:00:00Z"}\' '
             "from generate_series(0, 9999) n"
         )
         await connection.execute("analyze perdure.events")

@@ -153,7 +153,9 @@ async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection, requ
         insert into perdure.events
             (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
         select 'cat' || n % 175 || '-' || n % 700, n / 700 + 1, gen_random_uuid(), 'type' || n % 9, 1, '{}',
-            case when n % 3 = 0 then json_build_object('correlation_id', 'request ' || n / 15) else '{}' end
+            case when n % 3 = 0 then
+                json_build_object('timestamp', '2026-01-01T00:00:00Z', 'correlation_id', 'request ' || n / 15)
+            else '{"timestamp":"2026-01-01T00:00:00Z"}' end
         from generate_series(0, 20999) n;
         analyze perdure.events;
     """)

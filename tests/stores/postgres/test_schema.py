@@ -224,7 +224,8 @@ async def test_every_hot_statement_uses_its_index(
     await connection.execute("""
         insert into perdure.events
             (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
-        select 'cat' || n % 175 || '-' || n % 700, n / 700 + 1, gen_random_uuid(), 'type' || n % 9, 1, '{}', '{}'
+        select 'cat' || n % 175 || '-' || n % 700, n / 700 + 1, gen_random_uuid(), 'type' || n % 9, 1, '{}',
+            '{"timestamp":"2026-01-01T00:00:00Z"}'
         from generate_series(0, 20999) n
     """)
     await connection.execute("analyze perdure.events")
@@ -263,7 +264,8 @@ async def test_event_ids_are_looked_up_by_their_index(
     await connection.execute("""
         insert into perdure.events
             (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
-        select 'note-' || n, 1, gen_random_uuid(), 'type', 1, '{}', '{}' from generate_series(1, 20000) n
+        select 'note-' || n, 1, gen_random_uuid(), 'type', 1, '{}', '{"timestamp":"2026-01-01T00:00:00Z"}'
+        from generate_series(1, 20000) n
     """)
     await connection.execute("analyze perdure.events")
     await connection.execute("select pg_stat_reset()")

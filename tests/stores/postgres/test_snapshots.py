@@ -88,7 +88,8 @@ async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> S
     await connection.execute("""
         insert into perdure.events
             (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
-        select 'note-' || n % 700, n / 700 + 1, gen_random_uuid(), 'noted', 1, '{}', '{}'
+        select 'note-' || n % 700, n / 700 + 1, gen_random_uuid(), 'noted', 1, '{}',
+            '{"timestamp":"2026-01-01T00:00:00Z"}'
         from generate_series(0, 20999) n;
         insert into perdure.snapshots (stream_id, stream_version, event_id, state_version, state_shape, state)
         select stream_id, stream_version, event_id, 1, 'shape', '{}' from perdure.events where stream_version = 30;
