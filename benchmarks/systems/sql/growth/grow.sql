@@ -8,5 +8,5 @@ select
         'content_id', 'title-' || number % 10000, 'user_id', 'user-' || lpad(number::text, 12, '0'),
         'watch_duration_seconds', number * 7919 % 10000, 'completion_percentage', 50.5, 'genre', 'Drama'
     ),
-    json_build_object('timestamp', now())
+    ('{"timestamp":"' || to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '"}')::json
 from generate_series($1::bigint, $2::bigint) as number
