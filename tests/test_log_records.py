@@ -42,7 +42,7 @@ async def test_a_row_that_the_database_refuses_is_not_quoted(
 
     assert [type(outcome) for outcome in outcomes] == [DatabaseError] * 4
     assert not [str(outcome) for outcome in outcomes if SECRET in str(outcome)]
-    record = next(record for record in caplog.records if "tried one by one" in record.message)
+    record = next(record for record in caplog.records if "tried in halves" in record.message)
     assert record.__dict__["perdure.operation"] == "append"
     assert record.__dict__["perdure.appends"] > 1
     assert record.__dict__["error.type"] == "CheckViolationError"
