@@ -11,7 +11,7 @@ from perdure.errors import InvalidArgumentError, NamespaceSharedError, SchemaErr
 from perdure.stores.postgres import namespaces
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.roles import new_role
-from tests.stores.postgres.races import notes, other_connection, positions, until_waiting
+from tests.stores.postgres.races import insert, notes, other_connection, positions, until_waiting
 
 NUMBER = "create function {name}.store_namespace() returns integer language sql immutable parallel safe return {number}"
 
@@ -70,12 +70,16 @@ async def test_three_hundred_numbers_are_all_different(empty_database_url: str) 
 async def test_those_that_draw_at_once_draw_one_after_the_other(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(namespaces, "NUMBERS", [7, 8])
+    monkeypatch.setattr(namespaces, "NUMBERS", [7])
+    async with other_connection(empty_database_url) as connection, other_connection(empty_database_url) as watch:
+        async with connection.transaction():
+            await with_number(connection, "first", await namespaces.Namespaces("first").draw(connection))
+            second = asyncio.create_task(schema.apply(empty_database_url, schema="second", lock_timeout=30))
+            await until_waiting(watch, 1, second)
+            assert not second.done()
 
-    await asyncio.gather(*[schema.apply(empty_database_url, schema=name) for name in ("a", "b")])
-
-    async with other_connection(empty_database_url) as connection:
-        assert {await number_of(connection, name) for name in ("a", "b")} == {7, 8}
+        with pytest.raises(SchemaError, match="have all 1"):
+            await second
 
 
 async def test_a_script_with_a_number_that_is_taken_makes_nothing(
@@ -266,3 +270,29 @@ async def test_it_waits_for_transactions_that_use_the_old_number_and_names_them(
         assert not waiting.done()
 
     assert await waiting == await number_of(connection, "perdure") != before
+
+
+async def test_an_insert_that_begins_meanwhile_is_fenced_under_the_new_number(
+    store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with other_connection(database_url) as looking, other_connection(database_url) as writing:
+        look = looking.transaction()
+        await look.start()
+        await looking.fetch("select * from perdure.safe_position()")
+        renumbering = asyncio.create_task(schema.renumber(database_url, lock_timeout=30))
+        await until_waiting(connection, 1, renumbering)
+        async with writing.transaction():
+            inserting = asyncio.create_task(insert(writing, "note-1", 1))
+            await until_waiting(connection, 2, renumbering, inserting)
+            await look.rollback()
+            number = await renumbering
+            await inserting
+
+            held = await connection.fetch(
+                """
+                select classid::bigint >> 16 as number from pg_locks
+                where locktype = 'advisory' and objsubid = 1 and pid = $1
+            """,
+                writing.get_server_pid(),
+            )
+            assert [row["number"] for row in held] == [number]
