@@ -26,6 +26,8 @@ class Standing(NamedTuple):
     """The other schemas that have the same."""
     before: list[str]
     """Those of them that keep it: this schema is the copy."""
+    leads_to_itself: bool
+    """Whether the schema's functions name this very schema."""
 
 
 class Namespaces:
@@ -64,29 +66,35 @@ class Namespaces:
         return secrets.choice(free)
 
     async def standing(self, connection: Connection) -> Standing:
-        """Which other schemas have this schema's number, by the catalogs. Calls no function of theirs.
-
-        Raises:
-            SchemaError: the functions of this schema lead to another one.
-        """
+        """Which other schemas have this schema's number, by the catalogs. Calls no function of theirs."""
         rows = await connection.fetch(self._sql["standing"], self._schema)
-        if not all(row["leads_to_itself"] for row in rows):
-            raise SchemaError(
-                f"the functions of schema {self._schema!r} name another schema, as after 'alter schema ... rename', so "
-                "that they would read and append there: rename it back, or restore it from a dump in which each "
-                "mention of the old name is replaced"
-            )
         sharing = [row for row in rows if row["name"] is not None]
         return Standing(
             is_own=all(row["is_own"] for row in rows),
             sharing=[row["name"] for row in sharing],
             before=[row["name"] for row in sharing if row["comes_first"]],
+            leads_to_itself=all(row["leads_to_itself"] for row in rows),
         )
 
     async def check(self, connection: Connection) -> None:
-        """Raise NamespaceSharedError if this schema is a copy of another one that is there, too."""
-        if before := (await self.standing(connection)).before:
-            raise NamespaceSharedError(self._schema, before)
+        """Refuse a schema that is a copy of another one, or leads to it.
+
+        Raises:
+            NamespaceSharedError: another schema, which keeps it, has the same number.
+            SchemaError: the functions of this schema name another one.
+        """
+        standing = await self.standing(connection)
+        self._check_functions(standing)
+        if standing.before:
+            raise NamespaceSharedError(self._schema, standing.before)
+
+    def _check_functions(self, standing: Standing) -> None:
+        if not standing.leads_to_itself:
+            raise SchemaError(
+                f"the functions of schema {self._schema!r} name another schema, as after 'alter schema ... rename', so "
+                "that they would read and append there: rename it back, or restore it from a dump in which the new "
+                "name has replaced the old one in front of each object"
+            )
 
     async def settle(self, connection: Connection) -> bool:
         """Record that the number is this schema's, if no other has it. Part of a transaction."""
@@ -98,7 +106,7 @@ class Namespaces:
 
     async def renumber(self, connection: Connection) -> int:
         """Give the schema a number of its own, while nobody is using the old one. Part of a transaction."""
-        await self.standing(connection)
+        self._check_functions(await self.standing(connection))
         number = await self.draw(connection)
         for name in ("lock_log", "lock_positions", "write_name"):
             await connection.execute(self._sql[name])
