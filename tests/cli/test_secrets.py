@@ -317,3 +317,11 @@ def test_what_is_no_url_is_not_shown_as_one() -> None:
 
 def test_all_commands_are_tried() -> None:
     assert {path[0] for path in commands()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("word", ["a", "://", "x://a ", "secret", "password='", "postgres://u:p@h "])
+def test_a_text_of_a_megabyte_is_masked_before_the_test_times_out(word: str) -> None:
+    """Patterns that look back over the text so far take hours for it."""
+    text = word * (2**20 // len(word))
+
+    assert masked_text(text).startswith(word.split("p@")[0].rstrip("='").rstrip(":"))

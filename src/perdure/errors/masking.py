@@ -20,10 +20,11 @@ _PLAIN: Final = frozenset({
 })  # fmt: skip
 """Parameters of a URL that hold no secret. Any other may: also a name that is written with escapes."""
 
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S*)(.*)")
+# Each repeat before the part that must match is bounded: else a long text costs its length squared.
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://)(\S*)")
 _PORT: Final = re.compile(r"[^:/?#]*:\d*(?![^/?#,;'\")\]\s])")
 _SETTING: Final = re.compile(
-    r"""(?ix) (\w*(?:password|passwd|pwd|secret|token)\w*) (\s*=\s*|["']\s*:\s*)"""
+    r"""(?ix) ((?:password|passwd|pwd|secret|token)\w{0,40}) (\s*=\s*|["']\s*:\s*)"""
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&#,;)}\]"']+)"""
 )
 
@@ -42,21 +43,27 @@ def masked_text(text: str) -> str:
 
 
 def _without_credentials(line: str) -> str:
-    found = _URL.search(line)
-    if found is None:
-        return line
-    scheme, address, rest = found.groups()
-    if _has_open_end(address):
-        address, rest = address + rest, ""
+    parts: list[str] = []
+    end = 0
+    while found := _URL.search(line, end):
+        scheme, address = found.groups()
+        parts += [line[end : found.start()], scheme]
+        end = found.end()
+        if _has_open_end(address):
+            address += line[end:]
+            end = len(line)
+        parts.append(_without_password(scheme, address))
+    return "".join([*parts, line[end:]])
+
+
+def _without_password(scheme: str, address: str) -> str:
     credentials, at, place = address.rpartition("@")
     if at:
         user, colon, _ = credentials.partition(":")
         address = f"{user}{colon and colon + HIDDEN}@{place}"
     elif _has_open_end(address):
         address = f"{address.partition(':')[0]}:{HIDDEN}"
-    if scheme.lower().startswith("postgres"):
-        address = _without_parameters(address)
-    return f"{line[: found.start()]}{scheme}{address}{_without_credentials(rest)}"
+    return _without_parameters(address) if scheme.lower().startswith("postgres") else address
 
 
 def _has_open_end(address: str) -> bool:

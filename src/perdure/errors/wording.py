@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 from perdure.errors.masking import masked_text
+
+_LOOKED_AT: Final = 2000
+"""How much of a value is searched for secrets: more than is shown, as one may begin before the end of what is shown."""
 
 
 def path_of(cls: type) -> str:
@@ -16,7 +20,7 @@ def path_of(cls: type) -> str:
 def shown(value: object) -> str:
     """A value, cut where it is long; only its class where it can't be written out, as a number of 5000 digits."""
     try:
-        text = masked_text(repr(value))
+        text = masked_text(repr(value)[:_LOOKED_AT])
     except Exception:  # noqa: BLE001 - whatever it is, the message must be told
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
