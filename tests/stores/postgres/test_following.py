@@ -15,6 +15,7 @@ from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableE
 from perdure.head import Head
 from perdure.log import Page
 from perdure.stores.postgres.bell import Bell
+from perdure.stores.postgres.publisher import Publisher
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.subscription import Subscription
 from tests.pooler import around
@@ -254,6 +255,59 @@ async def test_the_bell_survives_a_database_that_is_away(
     await bell.close()
     await bell.close()
     assert tries >= 3
+
+
+@pytest.mark.parametrize("loop", ["_keep_ringing", "_keep_listening"])
+async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_again(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
+) -> None:
+    bell = Bell(store.database, store.changes)
+    went_on = asyncio.Event()
+    runs = 0
+
+    async def faulty() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise KeyError("a fault of ours")
+        went_on.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bell, loop, faulty)
+    bell.start()
+    bell.listen()
+    await asyncio.wait_for(went_on.wait(), 30)
+    await bell.close()
+
+    [record] = [one for one in caplog.records if one.name == "perdure.tasks"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
+
+
+async def test_a_publisher_that_ends_by_a_fault_is_logged_and_starts_again(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = Publisher(store.database, store.changes)
+    went_on = asyncio.Event()
+    runs = 0
+
+    async def faulty(_: float) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise KeyError("a fault of ours")
+        went_on.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(publisher, "_keep_publishing", faulty)
+    async with store.database.session() as connection:
+        await publisher.start(connection)
+    await asyncio.wait_for(went_on.wait(), 30)
+    await publisher.close()
+
+    [record] = [one for one in caplog.records if one.name == "perdure.tasks"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
 
 
 async def test_rings_of_one_moment_are_one(

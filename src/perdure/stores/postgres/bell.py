@@ -23,6 +23,7 @@ from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import CONNECTION_LOST
 from perdure.stores.postgres.pooler import seconds_until_heard
 from perdure.stores.postgres.statements import Statements
+from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.bell")
 
@@ -55,6 +56,7 @@ class Bell:
         self._rung = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._owner = Tasks("the event store", "notify")
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
         self._is_connected = False
@@ -70,12 +72,12 @@ class Bell:
 
     def start(self) -> None:
         """Get ready to ring. The connection is made when there is something to tell."""
-        self._tasks.append(asyncio.create_task(self._keep_ringing(), name="perdure bell"))
+        self._tasks.append(self._owner.keep(self._keep_ringing, "perdure bell"))
 
     def listen(self) -> None:
         """Hear the other processes from now on."""
         if self._listener is None and self._tasks:
-            self._listener = asyncio.create_task(self._keep_listening(), name="perdure bell listener")
+            self._listener = self._owner.keep(self._keep_listening, "perdure bell listener")
             self._tasks.append(self._listener)
 
     def ring(self) -> None:

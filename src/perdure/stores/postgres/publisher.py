@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from perdure.log import Changes
 from perdure.observation import keys
 from perdure.stores.postgres.database import Connection, Database
 from perdure.stores.postgres.statements import Statements
+from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.publisher")
 
@@ -40,6 +42,7 @@ class Publisher:
         self._database = database
         self._changes = changes
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._owner = Tasks("the event store", "publish")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, connection: Connection) -> None:
@@ -49,7 +52,7 @@ class Publisher:
         except asyncpg.ReadOnlySQLTransactionError:
             pause = _PAUSE_WITHOUT_STANDBYS
         if pause != math.inf:
-            self._task = asyncio.create_task(self._keep_publishing(pause), name="perdure publisher")
+            self._task = self._owner.keep(partial(self._keep_publishing, pause), "perdure publisher")
 
     async def close(self) -> None:
         """Stop. What isn't published yet is so when the next store is opened, or the next event appended."""
