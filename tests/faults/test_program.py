@@ -10,7 +10,16 @@ from tests.faults import __main__ as program
 from tests.faults.catalogue import Fault
 from tests.faults.stage import NotRun, Stage
 
-FIGURES = {"writers": 16, "appends": 10, "acknowledged": 20, "refused": 1, "doubted": 2, "resolved": 2, "repeats": 0}
+FIGURES = {
+    "writers": 16,
+    "appends": 10,
+    "acknowledged": 20,
+    "refused": 1,
+    "doubted": 2,
+    "resolved": 2,
+    "repeats": 0,
+    "others": 0,
+}
 SOUND = Report(**FIGURES, events=20, seen=40, seconds=1.0, write_gap=0.25, violations=())
 UNSOUND = Report(
     **FIGURES, events=19, seen=40, seconds=1.0, write_gap=0.25, violations=(Violation(Broken.LOST, "event 7"),)

@@ -178,7 +178,7 @@ async def test_a_build_whose_end_fails_is_finished_later_and_that_is_told(
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
 
-    assert "next try in" in caplog.text
+    assert "has to wait" in caplog.text
     assert type(error).__name__ in caplog.text
 
 

@@ -94,7 +94,7 @@ def test_a_file_tells_by_its_name_how_it_is_run(tmp_path: Path) -> None:
 
 
 async def test_a_database_with_the_withdrawn_migration_opens(database_url: str, connection: asyncpg.Connection) -> None:
-    await connection.execute("delete from perdure.migrations where number >= 12")
+    await connection.execute("delete from perdure.migrations where number = 12")
     await connection.execute("insert into perdure.migrations values (11, '0011_append_next_event', 1)")
     await connection.execute(
         "create function perdure.append_next_event(text, integer, uuid, text, smallint, json, json, text, bigint, uuid)"

@@ -258,7 +258,8 @@ async def test_it_waits_for_transactions_that_use_the_old_number_and_names_them(
         else:
             await other.execute(
                 "insert into perdure.events (stream_id, stream_version, event_id, event_type, "
-                "event_version, event_data, metadata) values ('a-1', 1, gen_random_uuid(), 'a', 1, '{}', '{}')"
+                "event_version, event_data, metadata) values "
+                "('a-1', 1, gen_random_uuid(), 'a', 1, '{}', '{\"timestamp\":\"2026-01-01T00:00:00Z\"}')"
             )
 
         with pytest.raises(SchemaLockedError) as locked:

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "state": _Place("state", "The state of an aggregate, now or after an event; two of them compared."),
     "projections": _Place("projections", "Projections: how they are, pause, resume, wait, rebuild."),
     "parked": _Place("parked", "Parked events: why they failed; retry or skip them."),
-    "db": _Place("db", "The schema in the database: plan, apply, print, verify."),
+    "db": _Place("db", "The schema in the database: plan, apply, print, verify, renumber."),
     "check": _Place("check", "Whether this code can read what is stored: the gate before a deployment."),
     "doctor": _Place("doctor", "Settings and where they come from; whether all is well."),
 }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
-
-import msgspec
 
 from perdure.errors.roots import PerdureError
 
 
-class FenceHolder(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FenceHolder:
     """A transaction that has appended and isn't ended. Readers go no further than the lowest floor.
 
     Attributes:

@@ -267,7 +267,8 @@ async def test_a_batch_never_scans_the_log_though_that_was_small_when_the_plan_w
     await connection.execute("""
         insert into perdure.events
             (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
-        select 'note-' || n, 1, gen_random_uuid(), 'test.races.noted', 1, '{}', '{}' from generate_series(1, 3000) n
+        select 'note-' || n, 1, gen_random_uuid(), 'test.races.noted', 1, '{}',
+            '{"timestamp":"2026-01-01T00:00:00Z"}' from generate_series(1, 3000) n
     """)
     async with connection.transaction():
         before = await scanned()

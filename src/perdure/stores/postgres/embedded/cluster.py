@@ -20,7 +20,7 @@ from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.endpoint import Endpoint
 from perdure.stores.postgres.embedded.errand import UnlistedUserError
 from perdure.stores.postgres.embedded.files import Folder, check_own_folder
-from perdure.stores.postgres.embedded.locks import FileLock
+from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 from perdure.stores.postgres.embedded.place import Place, shared_folder
 
 PASSWORD = "password.txt"  # noqa: S105 - the name of the file with the superuser's password
@@ -37,6 +37,7 @@ _DEFAULTS = {
 _RESERVED = frozenset({"listen_addresses", "port", "unix_socket_directories", "data_directory"})
 _DRAFT = "data.new-"
 _STAGED = "staged-"
+_STAGING_LOCK = "staging.lock"
 _VERSION = "PG_VERSION"
 
 
@@ -99,10 +100,11 @@ async def staged_cluster(account: Account, binaries: Binaries, settings: Mapping
     """
     maker = Account.listed().in_group(account.gid)
     shared = shared_folder()
-    await asyncio.to_thread(_clear_staged, shared)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{account.uid}-", dir=shared))
-    lock = FileLock(os.open(folder, os.O_RDONLY))
-    lock.try_exclusive()
+    async with exclusively(FileLock.on(shared / _STAGING_LOCK)):  # a folder without its lock would be cleared away
+        await asyncio.to_thread(_clear_staged, shared)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{account.uid}-", dir=shared))
+        lock = FileLock(os.open(folder, os.O_RDONLY))
+        lock.try_exclusive()
     try:
         _prepare(folder, maker)
         command = _initdb(binaries, folder / "data", folder / PASSWORD, settings)
