@@ -41,7 +41,7 @@ class Subscription:
         subscription = store.subscribe(checkpoint)
         async for stored in subscription:
             await handle(stored)
-            checkpoint = subscription.position
+            checkpoint = subscription.position  # with its `event_id`, a follower notices that the log is another one
     """
 
     _LONGEST_PAUSE = 5.0
@@ -55,6 +55,7 @@ class Subscription:
         self._log = log
         self._delivered = self._reached = position
         """The last event that was delivered; and up to where pages were read."""
+        self._delivered_id = event_id
         self._where = where
         self._seen = None if event_id is None else Seen(position, event_id)
         self._ready: deque[StoredEvent] = deque()
@@ -65,12 +66,20 @@ class Subscription:
 
     @property
     def position(self) -> int:
-        """Where to subscribe again to lose and repeat nothing, whenever and however often that is done.
+        """Where to subscribe again to lose and repeat nothing, once the event that was delivered last is handled.
 
-        It is the position of the last event that was delivered. Once no event that was read waits for delivery, it may
-        be further on, beyond events that the filter passed over. Store it after an event is handled, never before.
+        It is the position of that event. When all events that were read are delivered, it moves on over events that the
+        filter left out. Store it after an event is handled, never before.
         """
         return self._delivered if self._ready else self._reached
+
+    @property
+    def event_id(self) -> UUID | None:
+        """The id of the event at `position`, for `from_event_id`. None where no event was read yet."""
+        if self._ready:
+            return self._delivered_id
+        seen = self._seen
+        return None if seen is None or seen.global_position != self._reached else seen.event_id
 
     def __aiter__(self) -> Self:
         return self
@@ -85,7 +94,7 @@ class Subscription:
                 self._ahead = asyncio.create_task(self._look_ahead(), name="perdure subscription, reading ahead")
                 await asyncio.sleep(0)  # lets the task send its request: who handles events may not wait for anything
         stored = self._ready.popleft()
-        self._delivered = stored.global_position
+        self._delivered, self._delivered_id = stored.global_position, stored.event_id
         return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
@@ -121,7 +130,7 @@ class Subscription:
     def _rest(self, limit: int) -> Page:
         """What was read already and waits."""
         events = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        self._delivered = events[-1].global_position
+        self._delivered, self._delivered_id = events[-1].global_position, events[-1].event_id
         return Page(events, self.position)
 
     async def _next_page(self, limit: int, patience: float | None) -> Page:

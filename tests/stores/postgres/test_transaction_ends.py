@@ -59,6 +59,21 @@ async def test_what_a_hidden_commit_has_written_is_said(store: PostgreSQLEventSt
     assert texts(await store.read_all_events()) == ["kept"]
 
 
+async def test_a_hidden_commit_is_logged_where_an_error_of_the_block_leaves_it(
+    store: PostgreSQLEventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = store.changes.count
+    with pytest.raises(ValueError, match="of the block"):
+        async with store.transaction() as tx:
+            await store.append_to_stream("note-a", NO_STREAM, notes("kept"), tx=tx)
+            await tx.connection.execute("commit")
+            raise ValueError("of the block")
+
+    assert "has committed: 1 of its 1 events are in the log" in caplog.text
+    assert store.changes.count == count + 1
+    assert texts(await store.read_all_events()) == ["kept"]
+
+
 @pytest.mark.parametrize("statements", ["rollback", "rollback; begin", "commit; begin"])
 async def test_without_an_append_it_is_no_success_either(store: PostgreSQLEventStore, statements: str) -> None:
     called: list[str] = []

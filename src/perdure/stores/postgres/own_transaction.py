@@ -135,12 +135,21 @@ class OwnTransaction(PostgreSQLTransaction):
     async def _roll_back(self, *, look_for_events: bool = True) -> None:
         try:
             await self._transaction.rollback()
-            # A statement in the block may have committed them, and then they aren't known to be lost.
-            if look_for_events and not await self._found(self._session):
-                self._take_back()
+            if look_for_events:
+                await self._settle_rolled_back()
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
             # The server rolls back what a lost connection leaves, and the caller must hear of the first error.
             logger.debug("could not roll back: %s", error, extra=keys(error, operation="transaction"))
+
+    async def _settle_rolled_back(self) -> None:
+        # A statement in the block may have committed events, and then they aren't known to be lost.
+        written = await self._found(self._session)
+        if not written:
+            self._take_back()
+            return
+        self._ring()
+        text = "a statement inside the block of a transaction has committed: %d of its %d events are in the log"
+        logger.warning(text, len(written), len(self._event_ids), extra=keys(operation="transaction"))
 
     async def _leave_no_trace(self) -> None:
         """What the caller set in the session must not meet the next user of the connection."""

@@ -134,6 +134,7 @@ class Following:
             for _ in range(min(count, len(expected) - len(delivered))):
                 delivered += positions(await take(follower, 1))
                 assert expected[: bisect_right(expected, follower.position)] == delivered
+                assert follower.event_id == ids[follower.position]
             position = follower.position
 
         assert delivered == expected
