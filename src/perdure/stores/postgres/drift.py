@@ -198,7 +198,7 @@ def _advice(kind: str, part: _Part, expected: str | None, found: str | None) -> 
 
 
 def _number_shared(schema: str, other: str) -> Drift:
-    advice = f"{schema!r} and {other!r} hold back each other's readers: for the copy, run 'perdure --schema NAME db renumber'"
+    advice = f"{schema!r} and {other!r} hold back each other's readers: run 'perdure --schema COPY db renumber'"
     return Drift("changed", "function", "store_namespace()", "a number of its own", f"that of schema {other!r}", advice)
 
 
