@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -426,3 +427,30 @@ def test_an_aggregate_is_copied_with_its_version_and_its_events() -> None:
     assert (shelf.books, shelf.stream_version, len(shelf.uncommitted_events)) == ({"all": ["Emma"]}, 1, 1)
     assert (twin.books, twin.stream_version, len(twin.uncommitted_events)) == ({"all": ["Emma", "Ulysses"]}, 2, 2)
     assert twin.stream_id == "shelf_of_copies-1"
+
+
+class Remembering(msgspec.Struct, frozen=True, dict=True):
+    number: int
+
+    @cached_property
+    def seen(self) -> list[int]:
+        return [self.number]
+
+
+def test_what_a_frozen_struct_keeps_beside_its_fields_is_not_shared() -> None:
+    original = Remembering(1)
+    original.seen.append(2)
+
+    twin = own_copy(original)
+    twin.seen.append(99)
+
+    assert original.seen == [1, 2]
+    assert twin.number == 1
+
+
+def test_lists_may_be_nested_as_deep_as_for_deepcopy() -> None:
+    nested: list[object] = []
+    for _ in range(430):
+        nested = [nested]
+
+    assert own_copy(nested) == copy.deepcopy(nested)

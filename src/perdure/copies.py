@@ -78,7 +78,8 @@ def _list(value: list[Any], memo: Memo) -> list[Any]:
         return rows
     twin: list[Any] = []
     memo[id(value)] = twin
-    twin.extend([one if type(one) in _SHARED else _copied(one, memo) for one in value])
+    for one in value:  # no comprehension: its frame would halve how deep lists may be nested
+        twin.append(one if type(one) in _SHARED else _copied(one, memo))  # noqa: PERF401 - as said above
     return twin
 
 
@@ -142,7 +143,8 @@ def _struct(value: msgspec.Struct, memo: Memo) -> msgspec.Struct:
     fields = value.__struct_fields__
     is_frozen = value.__struct_config__.frozen
     parts: list[Any] = [getattr(value, name, None) for name in fields]
-    if is_frozen and _SHARED.issuperset(map(type, parts)):
+    # A frozen one may still keep what can change beside its fields, as a cached property does.
+    if is_frozen and _SHARED.issuperset(map(type, parts)) and not hasattr(value, "__dict__"):
         return value
     twin = memo[id(value)] = copy.copy(value)
     for name, mine in zip(fields, parts, strict=True):

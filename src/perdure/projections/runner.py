@@ -77,6 +77,8 @@ class Runner:
         self._tasks = tasks
         self.trouble: Exception | None = None
         """What keeps it from going on, other than an event: a database that is down."""
+        self._diverged: LogDivergedError | None = None
+        """That its checkpoint isn't in the log. What it has read since may be gone, and the checkpoint with it."""
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._store = store
         self._options = options
@@ -166,8 +168,8 @@ class Runner:
             if (reached := self.reached) >= global_position:
                 return
             raise_if_paused(name, self._all, global_position)
-            if isinstance(self.trouble, LogDivergedError):
-                raise self.trouble
+            if self._diverged is not None:
+                raise self._diverged
             remaining = deadline - loop.time()
             if remaining <= 0:
                 raise ProjectionTimeoutError(name, global_position, reached, timeout, self.told_trouble)
@@ -256,7 +258,7 @@ class Runner:
         return _grouped(ready), 0.0 if self._standstill.asked else max(0.0, until - now)
 
     def _is_well(self) -> None:
-        self.trouble, self._troubles = None, 0
+        self.trouble, self._diverged, self._troubles = None, None, 0
         self._telling.well()
 
     def _forget_ready(self) -> None:
@@ -328,7 +330,8 @@ class Runner:
         self._beat_due = now + self._beat_every
         async with self._refreshing:
             self._all = await self._leases.beat(rate, self.told_trouble)
-            known = {(segment.first_hash, segment.epoch) for segment in self._mine}
+            # After trouble, none is: the server may be another one, with another log.
+            known = set[tuple[int, int]]() if self._troubles else {(one.first_hash, one.epoch) for one in self._mine}
             mine = self._leases.mine(self._all)
             await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
             self._mine = mine
@@ -341,7 +344,11 @@ class Runner:
         for checkpoint in {segment.checkpoint for segment in segments}:
             if checkpoint.event_id is not None:
                 name = f"projection {self.definition.name!r}"
-                await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
+                try:
+                    await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
+                except LogDivergedError as error:
+                    self._diverged = error
+                    raise
 
     def _moved(self, group: Sequence[Segment], to: Checkpoint, count: int) -> None:
         firsts = {segment.first_hash for segment in group}

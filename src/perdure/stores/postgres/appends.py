@@ -19,6 +19,9 @@ REPEATED: Final = 1
 CONFLICT: Final = 2
 BUSY: Final = 4
 
+GUARDS: Final = ("events_stream_version", "events_event_id")
+"""The constraints that an append may meet: by ids that are stored, or an insert around the stream's lock."""
+
 _SEPARATOR = "\x1f"
 """Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
 

@@ -27,7 +27,7 @@ from perdure.errors import (
 )
 from perdure.errors.copying import copied
 from perdure.observation import AppendBatch, keys, tell
-from perdure.stores.postgres.appends import Appends, Outcome
+from perdure.stores.postgres.appends import GUARDS, Appends, Outcome
 from perdure.stores.postgres.bell import Bell
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.failures import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
@@ -49,11 +49,11 @@ _LONE_PAUSE = 0.05
 """What held up its batch is tried less often and for a shorter time, for meanwhile its lane does nothing else."""
 _WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
+_IMPATIENT_FOR = 5.0
+"""Seconds in which batches wait as short as single commits, after a wait for a lock was too long."""
 _LOOK_UP_FOR = 60.0
 """Seconds for which batches look ids up after one failed for an id that is stored: repeats come in numbers."""
 _PAUSE_BEFORE_REPEAT = 0.05
-_GUARDS = ("events_stream_version", "events_event_id")
-"""The constraints that an append of ours may meet: by ids that are stored, or an insert around the stream's lock."""
 
 
 class GroupAppender:
@@ -82,6 +82,7 @@ class GroupAppender:
         self._unconfirmed: set[object] = set()
         """Connections whose last commit was not confirmed by a synchronous standby."""
         self._look_up_until = 0.0
+        self._impatient_until = 0.0
         """Until when batches look their ids up first, as the event loop counts time."""
         database.reachability.appends["alone"] = self._count_waiting
 
@@ -197,12 +198,14 @@ class GroupAppender:
             pending.is_sent = True
         again: list[Pending] = []
         parts = [batch]
+        now = asyncio.get_running_loop().time
         waits = 0
         while parts:
             part = parts.pop()
             # Behind a commit that must be tried again, those of the same stream wait: order is promised.
             held = {pending.commit.stream_id for pending in again}
-            free = [one for one in part if waits < _WAITS and one.commit.stream_id not in held]
+            may_wait = waits < _WAITS
+            free = [one for one in part if may_wait and one.commit.stream_id not in held and one.is_worth(waits, now())]
             if len(free) < len(part):
                 late = [one for one in part if one not in set(free)]
                 again += self._settle_all(late, [None] * len(late))
@@ -211,11 +214,13 @@ class GroupAppender:
                 waits += free[0].is_lone
             elif free:
                 try:
-                    outcomes = await self._together(connection, free, LOCK_TIMEOUT if waits else BATCH_LOCK_TIMEOUT)
+                    outcomes = await self._together(connection, free, self._lock_timeout(waits))
                 except asyncpg.PostgresError as error:
                     if is_connection_lost(error):
                         raise
-                    waits += isinstance(error, asyncpg.LockNotAvailableError)
+                    if isinstance(error, asyncpg.LockNotAvailableError):
+                        waits += 1
+                        self._impatient_until = now() + _IMPATIENT_FOR
                     # Without the error's text, in which the database may quote data of events.
                     told = keys(error, operation="append", appends=len(free))
                     logger.debug("a batch of appends failed and is tried in halves: %s", error.sqlstate, extra=told)
@@ -224,6 +229,10 @@ class GroupAppender:
                 else:
                     again += self._settle_all(free, outcomes)
         return again
+
+    def _lock_timeout(self, waits: int) -> str:
+        is_impatient = waits or asyncio.get_running_loop().time() < self._impatient_until
+        return LOCK_TIMEOUT if is_impatient else BATCH_LOCK_TIMEOUT
 
     async def _together(
         self, connection: asyncpg.Connection[Any], part: list[Pending], lock_timeout: str
@@ -235,7 +244,7 @@ class GroupAppender:
         try:
             outcomes = await self._appends.many(connection, commits, look_up=look_up, lock_timeout=lock_timeout)
         except asyncpg.UniqueViolationError as error:
-            if look_up or error.constraint_name not in _GUARDS:
+            if look_up or error.constraint_name not in GUARDS:
                 raise
             self._look_up_until = now + _LOOK_UP_FOR
             outcomes = await self._appends.many(connection, commits, look_up=True, lock_timeout=lock_timeout)
@@ -271,7 +280,7 @@ class GroupAppender:
         except asyncpg.LockNotAvailableError:
             return None
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name in _GUARDS:
+            if error.constraint_name in GUARDS:
                 if look_up:
                     return None
                 return await self._alone(connection, commit, look_up=True, lock_timeout=lock_timeout)

@@ -12,7 +12,7 @@ import asyncpg
 from perdure.commit import AppendResult, CommitGroup
 from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, StoreUnavailableError
 from perdure.observation import keys
-from perdure.stores.postgres.appends import Appends
+from perdure.stores.postgres.appends import GUARDS, Appends
 from perdure.stores.postgres.database import Database
 from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.failures import CONNECTION_LOST, confirmed
@@ -92,12 +92,15 @@ class Groups:
                     )
             except asyncpg.LockNotAvailableError:
                 raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
-            except asyncpg.UniqueViolationError:
-                # Ids that are stored already, or an insert around the locks: looked up, it finds its outcome.
-                if look_up:
+            except asyncpg.UniqueViolationError as error:
+                # Ids that are stored already, or an insert around the locks: looked up, it finds its outcome. An insert
+                # under the number that the store had before may come in between once more.
+                if look_up and (patience <= 0 or error.constraint_name not in GUARDS):
                     raise
             except asyncpg.ReadOnlySQLTransactionError:
                 raise  # refused, so nothing was written: the server is a standby now
             except CONNECTION_LOST as error:
                 raise OutcomeUnknownError(group.event_ids) from error
+        if look_up:
+            await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
         return await self._attempt(group, look_up=True, deadline=deadline)

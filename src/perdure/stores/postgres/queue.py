@@ -30,6 +30,10 @@ class Pending(msgspec.Struct, eq=False):
     is_lone: bool = False
     """Whether it takes no others into its batch: something held it up that would hold up all of them."""
 
+    def is_worth(self, waits: int, now: float) -> bool:
+        """Whether it is worth a try, after so many waits of its batch: its caller may wait no longer for the others."""
+        return not waits or now < self.deadline or self.is_unknown
+
 
 _stream_id = attrgetter("commit.stream_id")
 
