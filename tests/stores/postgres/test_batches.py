@@ -23,6 +23,7 @@ from perdure.commit import (
 from perdure.errors import DatabaseError, EventIdReuseError, OptimisticConcurrencyError, StoreOverloadedError
 from perdure.events import NewEvent
 from perdure.stores.postgres.appends import Outcome
+from perdure.stores.postgres.queue import Pending
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, refuse, texts
 
@@ -364,6 +365,43 @@ async def test_an_id_in_an_open_transaction_holds_up_its_own_commit_and_no_later
         with pytest.raises(EventIdReuseError):
             await held
         assert (await behind).stream_version == 1
+
+
+async def test_after_a_long_wait_for_a_lock_batches_wait_briefly(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_lane(database_url) as store:
+        waits: list[str] = []
+        many = store._group._appends.many
+
+        async def noted(*arguments: Any, lock_timeout: str, **settings: Any) -> Any:
+            waits.append(lock_timeout)
+            return await many(*arguments, lock_timeout=lock_timeout, **settings)
+
+        monkeypatch.setattr(store._group._appends, "many", noted)
+        async with held_id(database_url) as taken:
+            held = asyncio.create_task(store.append_to_stream("note-ours", ANY, [taken]))
+            await gathered(*others(store, 30))
+            before = len(waits)
+            await gathered(*others(store, 30, "later"))
+        with pytest.raises(EventIdReuseError):
+            await held
+
+    assert waits[0] == "500ms"
+    assert set(waits[before:]) == {"20ms"}
+
+
+def test_after_a_wait_only_what_its_caller_still_waits_for_is_tried() -> None:
+    commit = encode_commit("note-1", ANY, [event(1)], PAYLOAD_LIMIT)
+    loop = asyncio.new_event_loop()
+    pending = Pending(commit, loop.create_future(), deadline=10.0)
+    loop.close()
+
+    assert pending.is_worth(waits=0, now=11.0)
+    assert pending.is_worth(waits=1, now=9.0)
+    assert not pending.is_worth(waits=1, now=11.0)
+    pending.is_unknown = True
+    assert pending.is_worth(waits=1, now=11.0)
 
 
 async def test_a_log_that_is_locked_is_tried_a_few_times_and_then_waited_for(

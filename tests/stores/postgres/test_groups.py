@@ -443,3 +443,23 @@ async def test_a_group_that_is_under_way_when_the_store_closes_is_in_doubt_or_wr
     await closing
 
     assert [one.stream_version for one in await appending] == [1, 1]
+
+
+async def test_a_group_meets_an_insert_around_its_locks_more_than_once(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, tries = store._groups._appends.group, 0
+
+    async def met(*arguments: Any, **settings: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            error = asyncpg.UniqueViolationError("somebody was faster")
+            error.constraint_name = "events_stream_version"
+            raise error
+        return await append(*arguments, **settings)
+
+    monkeypatch.setattr(store._groups._appends, "group", met)
+    [result] = await store.append_to_streams([("note-1", 0, notes("a"))])
+
+    assert (result.stream_version, tries) == (1, 4)

@@ -82,8 +82,9 @@ class GroupAppender:
         self._unconfirmed: set[object] = set()
         """Connections whose last commit was not confirmed by a synchronous standby."""
         self._look_up_until = 0.0
-        self._impatient_until = 0.0
         """Until when batches look their ids up first, as the event loop counts time."""
+        self._impatient_until = 0.0
+        """Until when batches wait for locks as briefly as single commits."""
         database.reachability.appends["alone"] = self._count_waiting
 
     def start(self) -> None:
