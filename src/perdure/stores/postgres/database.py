@@ -214,7 +214,7 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Generator[None]:
-        """Let errors of ours leave the block, which know whether it is the database that is away."""
+        """Raise Perdure's errors instead of the driver's, and mark those that mean the database is away."""
         try:
             with translated_errors():
                 yield
