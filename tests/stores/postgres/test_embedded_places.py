@@ -1,9 +1,11 @@
 """Where the embedded PostgreSQL can live, and as whom."""
 
+import asyncio
 import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL, place
 from perdure.stores.postgres.embedded.binaries import Binaries
+from perdure.stores.postgres.embedded.files import Folder
 from tests.stores.postgres.embedded import FAST, ask, project
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can become other users")
@@ -44,6 +47,20 @@ async def test_the_projects_folder_is_kept_out_of_version_control(public_folder:
     with project(public_folder) as directory:
         async with EmbeddedPostgreSQL(directory, settings=FAST):
             assert (directory / ".gitignore").read_text() == "*\n"
+
+
+async def test_processes_that_settle_a_project_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    both_are_there = threading.Barrier(2, timeout=30)
+
+    def settle() -> None:
+        for attempt in range(200):
+            with Folder.open(tmp_path) as start:
+                both_are_there.wait()
+                place.settle(start, (str(attempt), ".perdure"))
+
+    await asyncio.gather(*(asyncio.to_thread(settle) for _ in range(2)))
+
+    assert {file.read_text() for file in tmp_path.glob("*/.perdure/*")} == {"*\n"}
 
 
 @only_root

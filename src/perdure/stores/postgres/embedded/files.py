@@ -78,12 +78,17 @@ class Folder:
             return file.read(_LONGEST).decode(errors="replace")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file that only its owner can read, as a whole or not at all."""
+        """Write a file that only its owner can read, as a whole or not at all. One process at a time may write it."""
         draft = f"{name}.new"
         self.remove(draft)
         with os.fdopen(self.open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(draft, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def ensure(self, name: str, text: str) -> None:
+        """Write a file that always has this text; processes that write it at the same time do no harm."""
+        with os.fdopen(self.open_file(name, os.O_WRONLY | os.O_CREAT), "w", encoding="utf-8") as file:
+            file.write(text)
 
     def rename(self, name: str, to: str) -> None:
         """Rename a file; what had the other name is gone."""

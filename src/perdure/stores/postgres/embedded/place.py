@@ -182,7 +182,7 @@ def _made(start: Folder, missing: tuple[str, ...]) -> Folder:
         with folder:
             folder = folder.below(name, mode=0o700 if name == missing[-1] else 0o777)
     if missing:
-        folder.write(_IGNORE, "*\n")
+        folder.ensure(_IGNORE, "*\n")  # several processes may be first at the same time
     return folder
 
 
