@@ -11,9 +11,9 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError, StoreUnavailableError
 from perdure.health import Check, Health, live, ready
-from perdure.projections.failing import EventFailure
 from perdure.projections.service import ProjectionService
-from perdure.projections.status import ProjectionStatus
+from perdure.projections.state.failures import EventFailure
+from perdure.projections.state.status import ProjectionStatus
 from perdure.repository import RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore

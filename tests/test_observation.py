@@ -23,8 +23,8 @@ from perdure.observation import (
     observer,
     tell,
 )
-from perdure.projections.standing import tell_standing
-from perdure.projections.status import ProjectionStatus
+from perdure.projections.runtime.reporting import tell_standing
+from perdure.projections.state.status import ProjectionStatus
 from perdure.repository import Repository, RetryConfig, execute_all
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore

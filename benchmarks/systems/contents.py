@@ -7,7 +7,7 @@ import msgspec
 
 from benchmarks.facts import Stored, Totals
 from examples.streaming.events import ContentWatched
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.sql_files import Statements
 
 SQL = Path(__file__).parent / "sql"
 

@@ -23,7 +23,7 @@ from benchmarks.facts import Append, Stored, Totals
 from benchmarks.systems.contents import SQL, rows_in
 from benchmarks.systems.system import Handle, Place, System, each_in_a_thread
 from examples.streaming.events import ContentWatched
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.sql_files import Statements
 
 _PAGE = 500
 _CONNECTIONS = 16

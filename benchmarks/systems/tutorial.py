@@ -17,7 +17,7 @@ from benchmarks.systems.contents import SQL, rows_in, stored_in
 from benchmarks.systems.raw import CONNECTIONS, PAGE
 from benchmarks.systems.system import Handle, Place, System, each_in_a_task
 from examples.streaming.events import ContentWatched
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.sql_files import Statements
 
 _PAUSE = 0.1
 """Seconds between two looks at the log."""

@@ -12,7 +12,7 @@ from benchmarks.sizes import Sizes
 from benchmarks.systems.contents import SQL, count_in
 from benchmarks.systems.system import System
 from benchmarks.workloads.workload import Case, Sample, Workload, expect, measured
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.sql_files import Statements
 
 _AT_ONCE = 50_000
 _PER_STREAM = 20

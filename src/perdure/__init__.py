@@ -106,18 +106,18 @@ if TYPE_CHECKING:
     from perdure.projection import SQLProjection as SQLProjection
     from perdure.projection import TableProjection as TableProjection
     from perdure.projection import child_table as child_table
-    from perdure.projections.failing import EventFailure as EventFailure
-    from perdure.projections.inline.store import InlineProjections as InlineProjections
+    from perdure.projections.check import ProjectionCheck as ProjectionCheck
+    from perdure.projections.check import check_projection as check_projection
+    from perdure.projections.inline_store import InlineProjections as InlineProjections
     from perdure.projections.live import LiveProjection as LiveProjection
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
-    from perdure.projections.refolding import ProjectionCheck as ProjectionCheck
-    from perdure.projections.refolding import check_projection as check_projection
     from perdure.projections.service import ProjectionService as ProjectionService
-    from perdure.projections.status import ProjectionStatus as ProjectionStatus
-    from perdure.projections.status import SegmentStatus as SegmentStatus
-    from perdure.projections.verifying import TableDifference as TableDifference
+    from perdure.projections.state.builds import TableDifference as TableDifference
+    from perdure.projections.state.failures import EventFailure as EventFailure
+    from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
+    from perdure.projections.state.status import SegmentStatus as SegmentStatus
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
@@ -127,9 +127,9 @@ if TYPE_CHECKING:
     from perdure.store import StoredType as StoredType
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
-    from perdure.stores.postgres.joined_transaction import JoinedTransaction as JoinedTransaction
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
-    from perdure.stores.postgres.transaction import PostgreSQLTransaction as PostgreSQLTransaction
+    from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction as JoinedTransaction
+    from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction as PostgreSQLTransaction
     from perdure.subscription import Subscription as Subscription
     from perdure.transaction import Transaction as Transaction
 
@@ -159,7 +159,7 @@ _MODULES = {
     "EventDecodingError": "errors",
     "EventDefinitionError": "errors",
     "EventEncodingError": "errors",
-    "EventFailure": "projections.failing",
+    "EventFailure": "projections.state.failures",
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
     "EventStore": "store",
@@ -169,10 +169,10 @@ _MODULES = {
     "InMemoryEventStore": "stores.memory",
     "FenceHolder": "errors",
     "InlineProjectionError": "errors",
-    "InlineProjections": "projections.inline.store",
+    "InlineProjections": "projections.inline_store",
     "InvalidArgumentError": "errors",
     "InvalidStreamIdError": "errors",
-    "JoinedTransaction": "stores.postgres.joined_transaction",
+    "JoinedTransaction": "stores.postgres.transactions.joined_transaction",
     "LiveProjection": "projections.live",
     "LockHolder": "errors",
     "LogDivergedError": "errors",
@@ -187,17 +187,17 @@ _MODULES = {
     "PayloadTooLargeError": "errors",
     "PerdureError": "errors",
     "PostgreSQLEventStore": "stores.postgres.store",
-    "PostgreSQLTransaction": "stores.postgres.transaction",
+    "PostgreSQLTransaction": "stores.postgres.transactions.transaction",
     "Projection": "projection",
     "ProjectionAction": "projections.operations",
-    "ProjectionCheck": "projections.refolding",
+    "ProjectionCheck": "projections.check",
     "ProjectionDefinitionError": "errors",
     "ProjectionOperations": "projections.operations",
     "ProjectionPausedError": "errors",
     "ProjectionRowError": "errors",
     "ProjectionService": "projections.service",
     "ProjectionShapeError": "errors",
-    "ProjectionStatus": "projections.status",
+    "ProjectionStatus": "projections.state.status",
     "ProjectionTimeoutError": "errors",
     "ProjectionTransaction": "projection",
     "Repository": "repository",
@@ -211,7 +211,7 @@ _MODULES = {
     "SchemaOutdatedError": "errors",
     "SchemaTooNewError": "errors",
     "SchemaUnknownError": "errors",
-    "SegmentStatus": "projections.status",
+    "SegmentStatus": "projections.state.status",
     "ServersUnavailableError": "errors",
     "StoreClosedError": "errors",
     "StoreOverloadedError": "errors",
@@ -221,7 +221,7 @@ _MODULES = {
     "StreamAppend": "commit",
     "Subscription": "subscription",
     "SwitchBlockedError": "errors",
-    "TableDifference": "projections.verifying",
+    "TableDifference": "projections.state.builds",
     "TableProjection": "projection",
     "Transaction": "transaction",
     "TransactionEndedError": "errors",
@@ -239,7 +239,7 @@ _MODULES = {
     "ViewInUseError": "errors",
     "WrongContextError": "errors",
     "check_evolution": "events",
-    "check_projection": "projections.refolding",
+    "check_projection": "projections.check",
     "check_stored_events": "evolution",
     "child_table": "projection",
     "command": "aggregate",

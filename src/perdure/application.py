@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from perdure.aggregate import AggregateRoot
 from perdure.decider import Decider
 from perdure.errors import InvalidArgumentError, UnknownProjectionError, WrongContextError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import check_stream_id
 from perdure.projection import AnyProjection, Projection, TableProjection
 from perdure.projections.service import ProjectionService

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from perdure.errors import InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 
 LARGEST_COUNT: Final = 2**63 - 1
 LONGEST_TIME: Final = 1_000_000.0

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.context import Context, current_context, current_sources
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import EventType, NewEvent, StoredEvent, check_stream_id, encode_metadata, registry
 from perdure.observation import observed_headers
 

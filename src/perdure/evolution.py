@@ -8,7 +8,7 @@ import msgspec
 
 from perdure.checks import check_count, check_instance, check_text
 from perdure.errors import InvalidArgumentError, UnreadableEventsError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_evolution
 from perdure.store import EventStore, StoredType
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from perdure.errors import PerdureError
-from perdure.projections.status import ProjectionStatus
+from perdure.projections.state.status import ProjectionStatus
 from perdure.store import EventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 

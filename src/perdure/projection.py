@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get
 
 from perdure.checks import check_text
 from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError, ProjectionRowError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
 
 Row = TypeVar("Row")

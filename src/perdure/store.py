@@ -25,8 +25,8 @@ from perdure.errors import UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
 from perdure.log import Changes, PageSize, make_filter
+from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
-from perdure.reading import LogReading, checked_end
 from perdure.snapshot import Snapshot
 from perdure.subscription import Subscription
 from perdure.transaction import Transaction
@@ -50,7 +50,7 @@ class StoredType(msgspec.Struct, frozen=True):
     last_position: int
 
 
-class EventStore(LogReading):
+class EventStore(LogReader):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
     Use it as an async context manager. Implementations provide what is abstract, and prove themselves with the

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, NoReturn
 
 from perdure.errors import ServiceInterruptedError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.observation import keys
 
 logger = logging.getLogger("perdure.tasks")

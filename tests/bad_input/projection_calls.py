@@ -20,8 +20,8 @@ from perdure import (
     check_projection,
     child_table,
 )
-from perdure.projections.definition import Definition
-from perdure.projections.handled.definition import HandledDefinition
+from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engines.table.definition import Definition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (

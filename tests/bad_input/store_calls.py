@@ -133,16 +133,16 @@ STORE: Final[Table] = {
         lambda _: {"stream_id": "note-1", "from_version": 0}, {"stream_id": STREAM_ID, "from_version": COUNT}
     ),
     "EventStore.stream_version": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
-    "LogReading.read_all_events": Call(
+    "LogReader.read_all_events": Call(
         lambda _: {"from_position": 0, "max_count": 1},
         {"from_position": COUNT, "max_count": OPTIONAL_COUNT, **UP_TO, **WHERE},
     ),
-    "LogReading.read_all_events_backwards": Call(
+    "LogReader.read_all_events_backwards": Call(
         lambda _: {"before_position": 1, "max_count": 1},
         {"before_position": OPTIONAL_COUNT, "max_count": OPTIONAL_COUNT, **UP_TO, **WHERE},
     ),
-    "LogReading.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **UP_TO, **WHERE}),
-    "LogReading.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID, **UP_TO}),
+    "LogReader.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **UP_TO, **WHERE}),
+    "LogReader.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID, **UP_TO}),
     "EventStore.subscribe": Call(
         lambda _: {"from_position": 0},
         {
@@ -234,13 +234,13 @@ STORE: Final[Table] = {
         lambda _: {"stream_id": "note-1", "before_version": 2, "limit": 1},
         {"stream_id": CHECKED, "before_version": CHECKED, "limit": CHECKED},
     ),
-    "LogReading.log_page": Call(
+    "LogReader.log_page": Call(
         lambda _: {"from_position": 0, "limit": 1, "where": LogFilter()},
         {"from_position": CHECKED, "limit": CHECKED, "where": CHECKED, "seen": CHECKED, "up_to": CHECKED},
     ),
-    "LogReading.log_page_backwards": Call(
+    "LogReader.log_page_backwards": Call(
         lambda _: {"before_position": 2, "limit": 1, "where": LogFilter()},
         {"before_position": CHECKED, "limit": CHECKED, "where": CHECKED, "up_to": CHECKED},
     ),
-    "LogReading.fence_holders": Call(lambda _: {"before_position": 1}, {"before_position": CHECKED}),
+    "LogReader.fence_holders": Call(lambda _: {"before_position": 1}, {"before_position": CHECKED}),
 }

@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure import ANY, PostgreSQLEventStore, ProjectionService, TableProjection, context, handles
-from perdure.stores.postgres.statements import quote_identifier
+from perdure.stores.postgres.sql_files import quote_identifier
 from tests.bad_input.values import HOSTILE_NAMES
 from tests.stores.postgres.races import other_connection
 

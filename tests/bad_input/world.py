@@ -113,7 +113,7 @@ class World:
             "DeciderRepository": lambda: DeciderRepository(MEMO, store),
             "DeciderScenario": lambda: given(MEMO),
             "EventStore": lambda: store,
-            "LogReading": lambda: store,  # the part of it that reads the whole log
+            "LogReader": lambda: store,  # the part of it that reads the whole log
             "FixedClock": FixedClock,
             "Outcome": lambda: given(Note("1")).when(lambda note: note.write("a")),
             "Raised": lambda: given(Note("1")).when(lambda note: note.write("a")),

@@ -7,7 +7,7 @@ import pytest
 from perdure import PostgreSQLEventStore
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
-from perdure.projections.tables import BuildId
+from perdure.projections.state.identity import BuildId
 from tests.cli.calling import Call
 from tests.cli.failing import Parking
 from tests.projections.rebuilding import until_ready

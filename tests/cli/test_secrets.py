@@ -16,8 +16,8 @@ import perdure as library
 from perdure import Application, PostgreSQLEventStore
 from perdure.cli.program import COMMANDS, program
 from perdure.errors import ConfigurationError, InvalidArgumentError, PerdureError
-from perdure.errors.masking import masked_text, masked_url
-from perdure.stores.postgres.database import Database
+from perdure.errors.mask import masked_text, masked_url
+from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from tests.cli.calling import Answer, Call
 from tests.schema.test_passwords import told_by

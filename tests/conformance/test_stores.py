@@ -7,7 +7,7 @@ import pytest
 
 from perdure.events import StoredEvent, handles
 from perdure.projection import TableProjection
-from perdure.projections.inline.store import InlineProjections
+from perdure.projections.inline_store import InlineProjections
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.conformance import EventStoreConformance

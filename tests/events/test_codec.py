@@ -24,7 +24,8 @@ from perdure import (
     field,
 )
 from perdure.events import registry
-from perdure.events.codec import Codec, _culprit
+from perdure.events.codec import Codec
+from perdure.events.storable import _culprit
 
 
 class Color(enum.Enum):

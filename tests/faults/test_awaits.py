@@ -10,11 +10,11 @@ import pytest
 from perdure.commit import ANY, NO_STREAM
 from perdure.errors import PerdureError
 from perdure.events import NewEvent, StoredEvent
-from perdure.projections.batches import Batches
-from perdure.projections.fold import Scope
-from perdure.projections.kind import Following, Taken
-from perdure.projections.segments import Segment
+from perdure.projections.engine import BatchResult, Following
+from perdure.projections.engines.table.processor import Batches
 from perdure.projections.service import ProjectionService
+from perdure.projections.state.scope import Scope
+from perdure.projections.state.segments import Segment
 from perdure.repository import Repository
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Tally, read_rows
@@ -138,7 +138,7 @@ class Struck:
         batch: Sequence[StoredEvent],
         scope: Scope,
         then: Following | None,
-    ) -> Taken:
+    ) -> BatchResult:
         taking = TAKE(batches, group, batch, scope, then)
         self._batches_before -= 1
         if self._batches_before != -1:

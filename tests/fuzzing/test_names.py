@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import PerdureError, PostgreSQLEventStore, ProjectionService
-from perdure.stores.postgres.statements import quote_identifier
+from perdure.stores.postgres.sql_files import quote_identifier
 from tests.bad_input.test_hostile_names import SCHEMAS, Named, named_projection, relations
 from tests.bad_input.values import HOSTILE_NAMES
 from tests.fuzzing.payloads import TROUBLE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from perdure import ANY, PostgreSQLEventStore, ProjectionService, RetryConfig
 from perdure.errors import BuildStateError, UnknownProjectionError
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.status import ProjectionStatus
+from perdure.projections.state.status import ProjectionStatus
 from tests.conftest import database
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
@@ -125,8 +125,8 @@ async def test_whatever_happens_the_rows_are_those_of_a_fresh_fold(
     server_url: str, template: str, plan: list[tuple[Any, ...]], segments: int
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("perdure.projections.runner._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.rebuilding._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+        monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.supervisor._BEAT", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
         async with asyncio.timeout(60), database(server_url, template) as url:
             await World(url, segments, monkeypatch).play(plan)

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from perdure.projection import TableProjection
-from perdure.projections.definition import Definition
-from perdure.projections.fold import Rows, Scope, fold, plan
-from perdure.projections.segments import LAST_HASH
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.fold import Rows, fold, plan
+from perdure.projections.state.scope import Scope
+from perdure.projections.state.segments import LAST_HASH
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.pooler import direct
 

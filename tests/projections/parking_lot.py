@@ -10,7 +10,7 @@ from perdure.errors import ProjectionPausedError
 from perdure.events import handles
 from perdure.projection import TableProjection
 from perdure.projections.operations import ParkedEvent, ProjectionOperations
-from perdure.projections.runner import Runner
+from perdure.projections.runtime.runner import Runner
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore

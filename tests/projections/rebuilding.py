@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.status import ProjectionStatus
-from perdure.projections.tables import BuildId
+from perdure.projections.state.identity import BuildId
+from perdure.projections.state.status import ProjectionStatus
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Visited
 

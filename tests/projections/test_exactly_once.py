@@ -21,14 +21,14 @@ from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError
 from perdure.events import StoredEvent, event, handles
 from perdure.projection import TableProjection
-from perdure.projections.batches import Batches
-from perdure.projections.builds import Builds
-from perdure.projections.definition import Definition
-from perdure.projections.fold import EVERYTHING
-from perdure.projections.parking import Parking
-from perdure.projections.segments import Segments
+from perdure.projections.builds.setup import Builds
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.storage import Storage
 from perdure.projections.service import ProjectionService
-from perdure.projections.storage import Storage
+from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.scope import EVERYTHING
+from perdure.projections.state.segments import Segments
 from perdure.repository import RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -121,7 +121,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Pages()], batch_size=8) as service:
                 await service.wait_for("pages", saved, timeout=60)

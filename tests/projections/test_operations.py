@@ -232,7 +232,7 @@ async def test_a_skipped_event_is_not_tried_once_more_however_fast_the_projectio
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: whoever waits sees that it goes on before it is known why."""
-    monkeypatch.setattr("perdure.projections.runner._BEAT", 3600)
+    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 3600)
     projection = Pausing("a")
     async with guarded(store, projection) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("b")])

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perdure.commit import ANY
+from perdure.projections.engines.table.storage import Storage
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
-from perdure.projections.storage import Storage
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, stored_in, tables_in
@@ -62,7 +62,7 @@ async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded("a")], batch_size=3, retry=AT_ONCE) as service:
                 await service.wait_for("guarded", saved, timeout=60)
@@ -90,7 +90,7 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
         await ProjectionOperations(store).retry("guarded")
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded()], batch_size=2) as service:
                 await until_parked(service, store)

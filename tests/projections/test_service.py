@@ -22,10 +22,10 @@ from perdure.errors import (
 )
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
-from perdure.projections.batches import Batches
+from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.storage import Storage
 from perdure.projections.service import ProjectionService
-from perdure.projections.storage import Storage
-from perdure.projections.tables import BuildId
+from perdure.projections.state.identity import BuildId
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore

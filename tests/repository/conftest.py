@@ -32,8 +32,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("perdure.repository.saving.sleep", sleep)
-    monkeypatch.setattr("perdure.repository.turns.sleep", sleep)
+    monkeypatch.setattr("perdure.repository.saver.sleep", sleep)
+    monkeypatch.setattr("perdure.repository.command_queue.sleep", sleep)
     return slept
 
 

@@ -233,8 +233,8 @@ async def test_another_attempt_before_deciding_again(
 
     store.before.append(overtaken)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perdure.repository.saving.sleep", sleep)
-        patch.setattr("perdure.repository.turns.sleep", sleep)
+        patch.setattr("perdure.repository.saver.sleep", sleep)
+        patch.setattr("perdure.repository.command_queue.sleep", sleep)
         result = await accounts.execute("1", open_and_fill, command_id="a")
 
     assert result is not None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perdure import AggregateRoot, InMemoryEventStore, Repository, StoredEvent, event, field, handles, upcast
 from perdure.log import PAGE_SIZE
-from perdure.repository.state import StateCodec
+from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
 
 

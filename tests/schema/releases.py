@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.stores.postgres import drift, migrator, plan
-from perdure.stores.postgres.migrations import MIGRATIONS, known_migrations
+from perdure.stores.postgres.schema import drift, migrator, plan
+from perdure.stores.postgres.schema.migrations import MIGRATIONS, known_migrations
 
 NEXT = "9000_next"
 

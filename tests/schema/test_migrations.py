@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from perdure import schema
-from perdure.stores.postgres.migrations import MIGRATIONS, Migration, Names, known_migrations
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, Names, known_migrations
+from perdure.stores.postgres.sql_files import Statements
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.releases import STATEMENTS, write_release
 from tests.stores.postgres.races import notes, other_connection, texts

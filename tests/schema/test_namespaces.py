@@ -8,7 +8,7 @@ import pytest
 from perdure import schema
 from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError, NamespaceSharedError, SchemaError, SchemaLockedError
-from perdure.stores.postgres import namespaces
+from perdure.stores.postgres.schema import namespaces
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.roles import new_role
 from tests.stores.postgres.races import insert, notes, other_connection, positions, until_waiting

@@ -17,9 +17,9 @@ from perdure.errors import (
     SchemaOutdatedError,
     StoreUnavailableError,
 )
-from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.lock_watch import LockWatch
-from perdure.stores.postgres.migrator import Migrator
+from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.schema.lock_watch import LockWatch
+from perdure.stores.postgres.schema.migrator import Migrator
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.releases import NEXT, Release, release
 from tests.schema.test_upkeep import run

@@ -13,7 +13,7 @@ import perdure
 from perdure import schema
 from perdure.commit import ANY
 from perdure.errors import PerdureError
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.releases import Release, release

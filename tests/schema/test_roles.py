@@ -26,7 +26,7 @@ from tests.schema.releases import NEXT, Release, release
 from tests.schema.roles import new_role
 from tests.schema.test_upkeep import run
 from tests.stores.postgres.races import notes, other_connection, texts, until
-from tests.stores.postgres.test_schema import HOSTILE
+from tests.stores.postgres.schema.test_migrator import HOSTILE
 
 __all__ = ["release"]  # a fixture, which is imported to be found
 

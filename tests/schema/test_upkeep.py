@@ -13,9 +13,9 @@ from perdure.errors import (
     SchemaUnknownError,
     StoreUnavailableError,
 )
-from perdure.stores.postgres.migrations import known_migrations
+from perdure.stores.postgres.schema.migrations import known_migrations
 from tests.stores.postgres.races import notes, other_connection, texts
-from tests.stores.postgres.test_schema import HOSTILE
+from tests.stores.postgres.schema.test_migrator import HOSTILE
 from tests.structure.sql import statements
 
 ALL = [migration.name for migration in known_migrations()]

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from perdure.commit import ANY
-from perdure.projections.segments import Checkpoint, Segment, Segments
 from perdure.projections.service import ProjectionService
+from perdure.projections.state.segments import Checkpoint, Segment, Segments
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold_tables

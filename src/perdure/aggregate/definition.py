@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, get_origin
 import msgspec
 
 from perdure.errors import AggregateDefinitionError, InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import Handler, check_category, handlers_of, registry
 
 COMMAND_MARK: Final = "__perdure_command__"

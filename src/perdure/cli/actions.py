@@ -7,7 +7,7 @@ from typing import Final
 import click
 import msgspec
 
-from perdure.cli.answering import Command, answering
+from perdure.cli.command import Command, answering
 from perdure.cli.report import Report
 from perdure.cli.screen import QUIET, Screen, second
 from perdure.cli.session import Session

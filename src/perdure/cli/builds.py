@@ -7,13 +7,13 @@ from typing import Literal, get_args
 import click
 import msgspec
 
-from perdure.cli.answering import Command, answering
+from perdure.cli.command import Command, answering
 from perdure.cli.report import Report
 from perdure.cli.screen import Screen
 from perdure.cli.session import Session
-from perdure.projections.build_operations import SwitchMode
+from perdure.projections.builds.operations import SwitchMode
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.status import ProjectionStatus
+from perdure.projections.state.status import ProjectionStatus
 
 _Done = Literal["rebuilding", "cancelled", "switched", "rolled back", "dropped"]
 _REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from perdure import schema
-from perdure.cli.answering import Family, answering
+from perdure.cli.command import Family, answering
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, Screen, count

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import click
 import msgspec
 
-from perdure.cli.answering import Command, answering
+from perdure.cli.command import Command, answering
 from perdure.cli.failures import OK, PROBLEM, message_of, next_command
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
@@ -19,7 +19,7 @@ from perdure.cli.session import Session
 from perdure.cli.table import Cell, Column
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import FenceHolder, PerdureError, SchemaError
-from perdure.errors.masking import masked_text, masked_url
+from perdure.errors.mask import masked_text, masked_url
 from perdure.store import EventStore
 from perdure.stores.postgres.inspection import Fence, Inspection
 from perdure.stores.postgres.store import PostgreSQLEventStore

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.causation import CausedEvent
 from perdure.checks import LARGEST_COUNT, LONGEST_TIME
-from perdure.cli.answering import Family, answering, answering_on_and_on
+from perdure.cli.command import Family, answering, answering_on_and_on
 from perdure.cli.failures import USAGE, CommandError
 from perdure.cli.report import Report
 from perdure.cli.screen import BAD, STRONG, Screen, moment
@@ -20,7 +20,7 @@ from perdure.cli.session import Session
 from perdure.cli.signals import stop_asked
 from perdure.cli.views import EVENT_COLUMNS, CausedView, EventView, Reading, event_row, show_tree
 from perdure.events import StoredEvent
-from perdure.reading import UP_TO_TIMEOUT
+from perdure.log_reader import UP_TO_TIMEOUT
 from perdure.store import EventStore
 from perdure.subscription import Subscription
 

@@ -31,7 +31,7 @@ from perdure.errors import (
     UnreadableEventsError,
     ViewInUseError,
 )
-from perdure.errors.masking import masked_text
+from perdure.errors.mask import masked_text
 
 OK: Final = 0
 PROBLEM: Final = 1

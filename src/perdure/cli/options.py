@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from perdure.errors.masking import masked_url
+from perdure.errors.mask import masked_url
 
 
 class Options(NamedTuple):

@@ -7,14 +7,14 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 
-from perdure.cli.answering import Family, answering
+from perdure.cli.command import Family, answering
 from perdure.cli.failures import CommandError
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, second
 from perdure.cli.session import Session
 from perdure.cli.table import Cell, Column
-from perdure.projections.failing import FailureKind
 from perdure.projections.operations import ParkedEvent, ParkedState, ProjectionOperations
+from perdure.projections.state.failures import FailureKind
 
 _PAGE: Final = 50
 _STYLES: Final = {"failed": BAD, "waiting": ATTENTION, "skipped": QUIET}

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from perdure.cli.actions import actions
-from perdure.cli.answering import Family, answering, answering_on_and_on
 from perdure.cli.builds import cancel_rebuild, drop, rebuild, rollback, switch
+from perdure.cli.command import Family, answering, answering_on_and_on
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import Report
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
@@ -20,8 +20,8 @@ from perdure.cli.session import Session
 from perdure.cli.signals import stop_asked
 from perdure.cli.table import Cell, Column
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.status import ProjectionStatus
-from perdure.projections.verifying import TableDifference
+from perdure.projections.state.builds import TableDifference
+from perdure.projections.state.status import ProjectionStatus
 
 _STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
 _LIST_COLUMNS: Final = (

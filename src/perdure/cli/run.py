@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
-from perdure.cli.answering import Command, answering_on_and_on
+from perdure.cli.command import Command, answering_on_and_on
 from perdure.cli.failures import OK, PROBLEM, CommandError
 from perdure.cli.report import Report
 from perdure.cli.session import Session

@@ -19,7 +19,7 @@ from perdure.cli.options import Options
 from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
-from perdure.errors.masking import masked_text
+from perdure.errors.mask import masked_text
 from perdure.store import EventStore
 from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database, located_database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL

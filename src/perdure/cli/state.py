@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from perdure.aggregate import AggregateRoot
-from perdure.cli.answering import Command, answering
+from perdure.cli.command import Command, answering
 from perdure.cli.failures import USAGE, CommandError
 from perdure.cli.report import Report
 from perdure.cli.screen import BAD, GOOD, QUIET, Screen

@@ -7,7 +7,7 @@ from typing import Final
 import click
 import msgspec
 
-from perdure.cli.answering import Family, answering
+from perdure.cli.command import Family, answering
 from perdure.cli.failures import CommandError
 from perdure.cli.report import Report
 from perdure.cli.screen import Screen, count, second

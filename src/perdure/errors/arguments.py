@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from perdure.errors.formats import path_of, shown
 from perdure.errors.roots import PerdureError
-from perdure.errors.wording import path_of, shown
 
 
 class InvalidArgumentError(PerdureError, ValueError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from perdure.errors.formats import shown
 from perdure.errors.roots import PerdureError
-from perdure.errors.wording import shown
 
 
 class ProjectionDefinitionError(PerdureError, TypeError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 
 class DomainError(Exception):
@@ -35,3 +36,16 @@ class PerdureError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call __init__ with the message, which is not what our constructors take.
         return (type(self).__new__, (type(self), *self.args), self.__dict__)
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def copied(error: E) -> E:
+    """A copy, which will have a traceback of its own; the error itself, if somebody else's, which can't be copied."""
+    try:
+        again = copy(error).with_traceback(error.__traceback__)
+        again.__cause__ = error.__cause__
+    except Exception:  # noqa: BLE001 - whatever its constructor wants
+        return error
+    return again

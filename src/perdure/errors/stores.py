@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from perdure.errors.formats import shown
 from perdure.errors.roots import PerdureError
-from perdure.errors.wording import shown
 
 _TRANSIENT: Final = frozenset({"25P04", "40001", "40P01", "55P03", "57014", "57P05"})
 """SQLSTATEs: transaction_timeout, serialization_failure (a standby's recovery conflicts), deadlock_detected,

@@ -2,9 +2,9 @@
 
 from perdure.events.definition import event as event
 from perdure.events.definition import field as field
-from perdure.events.handling import Handler as Handler
-from perdure.events.handling import handlers_of as handlers_of
-from perdure.events.handling import handles as handles
+from perdure.events.handlers import Handler as Handler
+from perdure.events.handlers import handlers_of as handlers_of
+from perdure.events.handlers import handles as handles
 from perdure.events.messages import NewEvent as NewEvent
 from perdure.events.messages import StoredEvent as StoredEvent
 from perdure.events.metadata import EventMetadata as EventMetadata
@@ -15,5 +15,5 @@ from perdure.events.registry import registry as registry
 from perdure.events.stream_id import LONGEST_STREAM_ID as LONGEST_STREAM_ID
 from perdure.events.stream_id import check_category as check_category
 from perdure.events.stream_id import check_stream_id as check_stream_id
-from perdure.events.upcasting import check_evolution as check_evolution
-from perdure.events.upcasting import upcast as upcast
+from perdure.events.upcasters import check_evolution as check_evolution
+from perdure.events.upcasters import upcast as upcast

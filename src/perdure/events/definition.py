@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.checks import check_function
 from perdure.errors import EventDefinitionError, InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events.codec import is_pydantic
 from perdure.events.registry import EventType, registry
 

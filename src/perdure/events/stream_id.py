@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from perdure.errors import InvalidArgumentError, InvalidStreamIdError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 
 LONGEST_STREAM_ID: Final = 512
 """In characters."""

@@ -10,13 +10,14 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from perdure.checks import LARGEST_COUNT, check_count, check_function, check_instance, check_seconds, checked_time
 from perdure.errors import InvalidArgumentError, ProjectionRowError, ProjectionTimeoutError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
 from perdure.projection import ChildTable, TableProjection
-from perdure.projections.definition import Definition
-from perdure.projections.fold import Rows, Scope, fold, plan
-from perdure.projections.tables import Key
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.fold import Rows, fold, plan
+from perdure.projections.state.identity import Key
+from perdure.projections.state.scope import Scope
 from perdure.store import EventStore, stream_pages
 
 Row = TypeVar("Row")

@@ -13,11 +13,11 @@ import msgspec
 from perdure.checks import check_count, check_seconds, check_text
 from perdure.commit import AppendResult
 from perdure.errors import InvalidArgumentError, ProjectionTimeoutError
-from perdure.errors.wording import shown
-from perdure.projections.build_operations import BuildOperations
-from perdure.projections.failing import EventFailure, FailureKind
-from perdure.projections.segments import raise_if_paused
-from perdure.projections.status import ProjectionStatus, decoded_failure, read_status
+from perdure.errors.formats import shown
+from perdure.projections.builds.operations import BuildOperations
+from perdure.projections.state.failures import EventFailure, FailureKind
+from perdure.projections.state.segments import raise_if_paused
+from perdure.projections.state.status import ProjectionStatus, decoded_failure, read_status
 
 _LOOK: Final = 0.02
 """Seconds between two looks at a projection that is waited for."""

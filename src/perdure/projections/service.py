@@ -17,21 +17,21 @@ from perdure.errors import (
     UnsupportedOperationError,
     WrongContextError,
 )
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import check_evolution
 from perdure.projection import AnyProjection
-from perdure.projections.kinds import check_names, describe
+from perdure.projections.engines.factory import check_names, describe
 from perdure.projections.operations import ProjectionOperations, position_of
-from perdure.projections.options import RunnerOptions
-from perdure.projections.rebuilding import Rebuilding
-from perdure.projections.segments import MOST_SEGMENTS
-from perdure.projections.standing import tell_standing
-from perdure.projections.status import ProjectionStatus, read_status
-from perdure.projections.tables import BuildId
+from perdure.projections.runtime.reporting import tell_standing
+from perdure.projections.runtime.supervisor import BuildSupervisor
+from perdure.projections.state.identity import BuildId
+from perdure.projections.state.options import RunnerOptions
+from perdure.projections.state.segments import MOST_SEGMENTS
+from perdure.projections.state.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
-from perdure.repository.retry import checked_retry
+from perdure.retry import checked_retry
 from perdure.store import EventStore
-from perdure.stores.postgres.statements import quoted_schema
+from perdure.stores.postgres.sql_files import quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
@@ -123,7 +123,7 @@ class ProjectionService:
             handler_timeout=handler_timeout,
         )
         self._store = store
-        self._builds = Rebuilding(store, projections, options)
+        self._builds = BuildSupervisor(store, projections, options)
         self._names = [definition.name for definition in definitions]
         self._stop_timeout = stop_timeout
         self._is_started = False

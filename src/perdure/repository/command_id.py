@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+from collections.abc import Callable
 from contextlib import aclosing, suppress
+from typing import TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
-from perdure.checks import checked_id
+from perdure.checks import check_function, checked_id
 from perdure.commit import AppendResult
+from perdure.context import context, current_context
+from perdure.errors import InvalidArgumentError
 from perdure.store import EventStore
 
 
@@ -66,3 +71,37 @@ def _time_of(text: str) -> bytes:
         if found.version == 7:
             return found.bytes[:6]
     return b""
+
+
+A = TypeVar("A", bound=AggregateRoot)
+
+
+def check_action(action: object) -> None:
+    """Raise InvalidArgumentError unless it is a function that isn't asynchronous."""
+    check_function("action", action)
+    if inspect.iscoroutinefunction(action):
+        raise _asynchronous()
+
+
+def act(action: Callable[[A], object], aggregate: A, command: CommandId | None) -> None:
+    """Call the action. The command, if it has a name, causes the events, and gives them their ids."""
+    if command is None:
+        _call(action, aggregate)
+        return
+    with context(causation_id=current_context().causation_id or command.text):
+        _call(action, aggregate)
+    command.claim(aggregate)
+
+
+def _call(action: Callable[[A], object], aggregate: A) -> None:
+    answer = action(aggregate)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise _asynchronous()
+
+
+def _asynchronous() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "action", "is asynchronous, but it must decide in one go: await what it needs first, and give it plain values"
+    )

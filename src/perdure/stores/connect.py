@@ -11,9 +11,9 @@ from typing import Final, NamedTuple, TypedDict
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
-from perdure.stores.postgres.database import check_url
+from perdure.stores.postgres.connections.database import check_url
 from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
-from perdure.stores.postgres.statements import quoted_store_schema
+from perdure.stores.postgres.sql_files import quoted_store_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
 URL_VARIABLES: Final = ("PERDURE_DATABASE_URL", "DATABASE_URL")

@@ -19,7 +19,7 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Seen
-from perdure.reading import never_drawn
+from perdure.log_reader import never_drawn
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
 from perdure.transaction import Transaction

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar
 
 from perdure.aggregate import AggregateRoot
 from perdure.errors import InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import registry
 
 A = TypeVar("A", bound=AggregateRoot)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from perdure.errors import InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.projection import TableProjection
-from perdure.projections.definition import Definition
-from perdure.projections.fold import Rows, plan
-from perdure.projections.fold import fold as fold_batch
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.fold import Rows, plan
+from perdure.projections.engines.table.fold import fold as fold_batch
 
 Row = TypeVar("Row")
 

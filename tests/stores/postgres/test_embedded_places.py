@@ -1,12 +1,12 @@
 """Where the embedded PostgreSQL can live, and as whom."""
 
-import asyncio
 import logging
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ async def test_the_projects_folder_is_kept_out_of_version_control(public_folder:
             assert (directory / ".gitignore").read_text() == "*\n"
 
 
-async def test_processes_that_settle_a_project_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_processes_that_settle_a_project_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
     both_are_there = threading.Barrier(2, timeout=30)
 
     def settle() -> None:
@@ -58,7 +58,8 @@ async def test_processes_that_settle_a_project_at_the_same_time_do_not_disturb_e
                 both_are_there.wait()
                 place.settle(start, (str(attempt), ".perdure"))
 
-    await asyncio.gather(*(asyncio.to_thread(settle) for _ in range(2)))
+    with ThreadPoolExecutor() as threads:
+        assert [each.result() for each in [threads.submit(settle), threads.submit(settle)]] == [None, None]
 
     assert {file.read_text() for file in tmp_path.glob("*/.perdure/*")} == {"*\n"}
 

@@ -23,7 +23,7 @@ from perdure.errors import (
     StoreUnavailableError,
     WrongContextError,
 )
-from perdure.stores.postgres.database import Database
+from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import add_gate, close_gate, notes, open_gate, other_connection, texts, until_waiting
@@ -334,7 +334,7 @@ async def test_a_full_pool_is_waited_for_and_a_cancelled_caller_leaves_nothing_b
 
 
 async def test_closing_cuts_off_what_is_still_in_use(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.stores.postgres.database._LONGEST_FAREWELL", 0.0)
+    monkeypatch.setattr("perdure.stores.postgres.connections.database._LONGEST_FAREWELL", 0.0)
     database = Database(database_url)
     await database.open()
     async with database.connection() as connection:

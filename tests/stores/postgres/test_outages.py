@@ -12,8 +12,8 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import PerdureError, StoreUnavailableError
 from perdure.projections.service import ProjectionService
-from perdure.stores.postgres import reachability
-from perdure.stores.postgres.reachability import Reachability
+from perdure.stores.postgres.connections import reachability
+from perdure.stores.postgres.connections.reachability import Reachability
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Tally
 from perdure.testing.checker.samples import Checked

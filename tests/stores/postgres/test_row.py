@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from perdure.events import StoredEvent
-from perdure.stores.postgres.row import Row
+from perdure.stores.postgres.reader import Row
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import notes
 

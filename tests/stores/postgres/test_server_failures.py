@@ -9,8 +9,8 @@ import pytest
 from perdure.commit import NO_STREAM
 from perdure.errors import OutcomeUnknownError, StoreUnavailableError
 from perdure.events import NewEvent
-from perdure.stores.postgres.failures import translated_errors
-from perdure.stores.postgres.pool import Pool
+from perdure.stores.postgres.connections.pool import Pool
+from perdure.stores.postgres.driver_errors import translated_errors
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import notes, texts
 

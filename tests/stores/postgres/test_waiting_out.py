@@ -23,7 +23,7 @@ from perdure.errors import (
 )
 from perdure.log import LogFilter, Page, Seen
 from perdure.stores.memory import InMemoryEventStore
-from perdure.stores.postgres.failures import translated
+from perdure.stores.postgres.driver_errors import translated
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.subscription import Subscription
 from tests.schema.roles import new_role

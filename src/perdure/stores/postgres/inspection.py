@@ -10,10 +10,10 @@ import msgspec
 
 from perdure.errors import FenceHolder
 from perdure.events import check_category
-from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.namespaces import Namespaces
-from perdure.stores.postgres.pooler import seconds_until_heard
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.notifier import seconds_until_heard
+from perdure.stores.postgres.schema.namespaces import Namespaces
+from perdure.stores.postgres.sql_files import Statements
 
 _FOLDER: Final = Path(__file__).parent / "sql"
 

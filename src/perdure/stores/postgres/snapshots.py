@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from perdure.snapshot import Snapshot
-from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.statements import Statements
+from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.sql_files import Statements
 
 
 class Snapshots:

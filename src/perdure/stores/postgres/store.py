@@ -25,26 +25,26 @@ from perdure.errors import (
     TransactionError,
     WrongContextError,
 )
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
-from perdure.stores.postgres.bell import Bell
-from perdure.stores.postgres.database import Connection, Database
-from perdure.stores.postgres.group import GroupAppender
-from perdure.stores.postgres.groups import Groups
+from perdure.stores.postgres.appends.group_commit import GroupAppender
+from perdure.stores.postgres.appends.multi_stream import Groups
+from perdure.stores.postgres.appends.queue import AppendQueue
+from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.connections.server import check_server
 from perdure.stores.postgres.inspection import Inspection
-from perdure.stores.postgres.joined_transaction import JoinedTransaction
-from perdure.stores.postgres.migrator import Migrator
-from perdure.stores.postgres.own_transaction import OwnTransaction
-from perdure.stores.postgres.publisher import Publisher
-from perdure.stores.postgres.queue import AppendQueue
+from perdure.stores.postgres.notifier import Bell
 from perdure.stores.postgres.reader import Reader
-from perdure.stores.postgres.server import check_server
+from perdure.stores.postgres.schema.migrator import Migrator
 from perdure.stores.postgres.snapshots import Snapshots
-from perdure.stores.postgres.statements import Statements
-from perdure.stores.postgres.transaction import PostgreSQLTransaction
+from perdure.stores.postgres.sql_files import Statements
+from perdure.stores.postgres.standby_publisher import Publisher
+from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
+from perdure.stores.postgres.transactions.own_transaction import OwnTransaction
+from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
 from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 

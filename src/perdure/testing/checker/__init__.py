@@ -10,8 +10,8 @@ Example:
     assert not report.violations, str(report)
 """
 
-from perdure.testing.checker.checking import check as check
-from perdure.testing.checker.checking import read_rows as read_rows
+from perdure.testing.checker.check import check as check
+from perdure.testing.checker.check import read_rows as read_rows
 from perdure.testing.checker.followers import LogFollower as LogFollower
 from perdure.testing.checker.report import Fault as Fault
 from perdure.testing.checker.report import Report as Report

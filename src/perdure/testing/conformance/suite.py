@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.testing.conformance.appending import Appending
+from perdure.testing.conformance.appends import Appending
 from perdure.testing.conformance.bad_input import BadInput
-from perdure.testing.conformance.browsing import Browsing
-from perdure.testing.conformance.evolving import Evolving
-from perdure.testing.conformance.following import Following
-from perdure.testing.conformance.groups import Groups
-from perdure.testing.conformance.including import Including
-from perdure.testing.conformance.modelled import Modelled
-from perdure.testing.conformance.racing import Racing
-from perdure.testing.conformance.reading import Reading
-from perdure.testing.conformance.repeating import Repeating
+from perdure.testing.conformance.concurrency import Racing
+from perdure.testing.conformance.evolution import Evolving
+from perdure.testing.conformance.history import Browsing
+from perdure.testing.conformance.model_check import Modelled
+from perdure.testing.conformance.multi_stream import Groups
+from perdure.testing.conformance.own_writes import Including
+from perdure.testing.conformance.reads import Reading
+from perdure.testing.conformance.repeats import Repeating
 from perdure.testing.conformance.snapshots import Snapshots
+from perdure.testing.conformance.subscriptions import Following
 
 
 @pytest.mark.asyncio

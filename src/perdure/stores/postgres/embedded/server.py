@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from perdure.checks import check_instance
 from perdure.errors import EmbeddedServerError, InvalidArgumentError
-from perdure.errors.wording import shown
+from perdure.errors.formats import shown
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import checked_settings
 from perdure.stores.postgres.embedded.launch import Launch

@@ -1,0 +1,112 @@
+"""`@handles`: which method of a class takes which event, for aggregates and projections alike."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, overload
+
+from perdure.errors import InvalidArgumentError, PerdureError
+from perdure.errors.formats import shown
+from perdure.events.registry import registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+Handler = Callable[..., Any]
+
+_MARK = "__perdure_handles__"
+
+
+@overload
+def handles(event_class: type, /, *event_classes: type) -> Callable[[F], F]: ...
+@overload
+def handles(method: F, /) -> F: ...
+def handles(*args: Any) -> Any:
+    """Let a method take the events that its first parameter is annotated with.
+
+    The annotation is resolved at first use; ``@handles(UserRegistered)`` names the classes where that can't be.
+    A subclass overrides a handler by its name, or by handling the same event.
+
+    Example:
+        >>> from perdure import AggregateRoot, event, handles
+        >>> @event("lamp.switched_on")
+        ... class SwitchedOn: ...
+        >>> class Lamp(AggregateRoot, category="lamp"):
+        ...     is_on: bool = False
+        ...
+        ...     @handles
+        ...     def _switched_on(self, event: SwitchedOn) -> None:
+        ...         self.is_on = True
+    """
+    if len(args) == 1 and inspect.isfunction(args[0]):
+        setattr(args[0], _MARK, ())
+        return args[0]
+    for one in args:
+        if not isinstance(one, type):
+            raise InvalidArgumentError(
+                "event_classes", f"must be classes of events, or a method alone: {shown(one)} is neither"
+            )
+
+    def decorate(method: F) -> F:
+        setattr(method, _MARK, args)
+        return method
+
+    return decorate
+
+
+def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[type, Handler]:
+    """The handler of each event class, nearest class in method resolution order first.
+
+    Args:
+        cls: the class whose methods bear ``@handles``.
+        refuse: makes the error to raise from the reason why a handler can't work.
+    """
+    found: dict[type, Handler] = {}
+    for owner in reversed(cls.__mro__):
+        own: dict[type, str] = {}
+        for name, method in vars(owner).items():
+            if not hasattr(method, _MARK) or _is_redefined(cls, name, method):
+                continue
+            for event_class in _event_classes(method, refuse):
+                if event_class in own:
+                    raise refuse(f"both {own[event_class]}() and {name}() handle {event_class.__qualname__}")
+                own[event_class] = name
+        # By name, so that a subclass that overrides the method is heard.
+        found.update({event_class: getattr(cls, name) for event_class, name in own.items()})
+    return found
+
+
+def _is_redefined(cls: type, name: str, method: Handler) -> bool:
+    """Whether a subclass has a method of that name which says itself what it takes."""
+    current = getattr(cls, name)
+    return current is not method and hasattr(current, _MARK)
+
+
+def _event_classes(method: Handler, refuse: Callable[[str], PerdureError]) -> Iterator[type]:
+    name = method.__name__
+    classes = getattr(method, _MARK) or _annotated(method, refuse)
+    for event_class in classes:
+        if not isinstance(event_class, type):
+            raise refuse(f"handler {name}() names {event_class!r}, which is no class of events")
+        try:
+            registry.by_class(event_class)
+        except PerdureError as error:
+            raise refuse(f"handler {name}(): {error}") from error
+        yield event_class
+
+
+def _annotated(method: Handler, refuse: Callable[[str], PerdureError]) -> tuple[Any, ...]:
+    fix = "annotate it with the event's class, or use @handles(EventClass)"
+    parameters = list(inspect.signature(method).parameters.values())
+    if len(parameters) < 2 or parameters[1].annotation is inspect.Parameter.empty:
+        raise refuse(f"handler {method.__name__}() doesn't say which event it takes: {fix}")
+    annotation: Any = parameters[1].annotation
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, inspect.unwrap(method).__globals__)  # noqa: S307 - the user's own source
+        except Exception as error:
+            raise refuse(f"handler {method.__name__}(): {annotation!r} can't be resolved ({error}): {fix}") from error
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)

@@ -1,0 +1,293 @@
+"""Reading the whole log, in pages, forwards and backwards; and reading it up to a position that must be in it."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar, Unpack, cast
+from uuid import UUID
+
+from perdure.causation import CausedEvent, caused_events
+from perdure.checks import LARGEST_COUNT, check_count, check_seconds, checked_id
+from perdure.commit import AppendResult
+from perdure.errors import FenceHolder, InvalidArgumentError, LogHeldBackError
+from perdure.errors.formats import shown
+from perdure.events import StoredEvent
+from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, PageSize, Seen, Selection, make_filter
+
+UP_TO_TIMEOUT: Final = 10.0
+"""For how many seconds a read waits until the log can be read up to the position that it must include."""
+
+UpTo = AppendResult | Sequence[AppendResult | None] | int | None
+"""What a read must include: what an append or a save returned, what several did, or a position."""
+
+P = TypeVar("P")
+
+
+class LogReader(ABC):
+    """The part of an event store that reads the whole log.
+
+    Attributes:
+        changes: announced after each append.
+    """
+
+    changes: Changes
+
+    async def read_all_events(
+        self,
+        from_position: int = 0,
+        max_count: int | None = None,
+        *,
+        up_to: UpTo = None,
+        timeout: float = UP_TO_TIMEOUT,
+        **where: Unpack[Selection],
+    ) -> list[StoredEvent]:
+        """The events of the whole log strictly after `from_position`, in global order, without gap.
+
+        The log can be read up to the first append that is still open: an event behind it may have been acknowledged
+        already, and is left out until that append has ended. So the list may lack, right after an append of your own,
+        what you have just appended. Give `up_to` to read your own writes.
+
+        Args:
+            from_position: where to begin; 0 is the beginning.
+            max_count: how many at most; None for all.
+            up_to: an append that must be included: what `append_to_stream`, `append_to_streams` or a repository's
+                `save` returned, or a position. The call waits until the log can be read up to there. It then returns
+                every event that matches, up to there and beyond, as far as `max_count` allows.
+            timeout: for how many seconds it waits. Without `up_to` it never waits.
+            **where: which events, all of them unless something is given: ``category``, only streams of this category;
+                ``event_types``, only these types, by stored name or class; ``correlation_id``, only what one request
+                set in motion; ``recorded_from`` and ``recorded_before``, only what the database took from the one time
+                on and before the other.
+
+        Raises:
+            LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that are in the
+                way.
+            InvalidArgumentError: `up_to` lies beyond the end of the log, among others.
+
+        Example:
+            placed = await store.append_to_stream("order-1", ANY, [OrderPlaced(item="book")])
+            orders = await store.read_all_events(category="order", up_to=placed)
+        """
+        if max_count is not None:
+            check_count("max_count", max_count)
+        found: list[StoredEvent] = []
+        wanted = make_filter(**where)
+        check_count("from_position", from_position)
+        reach = Reach(self, up_to, timeout)
+        while max_count is None or len(found) < max_count:
+            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
+            page = await reach.read(partial(self.log_page, from_position, limit, wanted))
+            found += page.events
+            if page.position == from_position:
+                break
+            from_position = page.position
+        return found
+
+    async def read_all_events_backwards(
+        self,
+        before_position: int | None = None,
+        max_count: int | None = None,
+        *,
+        up_to: UpTo = None,
+        timeout: float = UP_TO_TIMEOUT,
+        **where: Unpack[Selection],
+    ) -> list[StoredEvent]:
+        """The events of the whole log strictly before `before_position`, newest first: for people who look at it.
+
+        Where fewer than `max_count` come back, nothing is left. For the next page, give the last event's position: a
+        page is the same whenever it is read, whatever was appended since. An event shows up once nothing can be
+        appended before it any more, as in `read_all_events`: what you have just appended may be missing, unless you
+        give `up_to`.
+
+        Args:
+            before_position: where to begin; None is the end.
+            max_count: how many at most; None for all.
+            up_to: as in `read_all_events`: the call waits until the log can be read up to there.
+            timeout: for how many seconds it waits.
+            **where: as in `read_all_events`.
+
+        Raises:
+            LogHeldBackError, InvalidArgumentError: as in `read_all_events`.
+        """
+        if max_count is not None:
+            check_count("max_count", max_count)
+        wanted = make_filter(**where)
+        before_position = checked_end("before_position", before_position)
+        reach = Reach(self, up_to, timeout)
+        found: list[StoredEvent] = []
+        while max_count is None or len(found) < max_count:
+            limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
+            page = await reach.read(partial(self.log_page_backwards, before_position, limit, wanted))
+            found += page
+            if len(page) < limit:
+                break
+            before_position = page[-1].global_position
+        return found
+
+    async def causation_tree(
+        self, correlation_id: UUID | str, *, up_to: UpTo = None, timeout: float = UP_TO_TIMEOUT
+    ) -> list[CausedEvent]:
+        """All that one request set in motion: each event beneath the one that caused it, in the order of the log.
+
+        What you have just appended may be missing, as in `read_all_events`, and the list may be empty: give `up_to` to
+        include it.
+
+        Args:
+            correlation_id: that of the request.
+            up_to: as in `read_all_events`: the call waits until the log can be read up to there.
+            timeout: for how many seconds it waits.
+
+        Raises:
+            LogHeldBackError, InvalidArgumentError: as in `read_all_events`.
+
+        Example:
+            paid = await store.append_to_stream("payment-1", ANY, [PaymentTaken(amount=20)])
+            trees = await store.causation_tree("request-7", up_to=paid)
+        """
+        wanted = checked_id("correlation_id", correlation_id)
+        return caused_events(await self.read_all_events(correlation_id=wanted, up_to=up_to, timeout=timeout))
+
+    async def iterate_all_events(
+        self,
+        from_position: int = 0,
+        *,
+        up_to: UpTo = None,
+        timeout: float = UP_TO_TIMEOUT,
+        **where: Unpack[Selection],
+    ) -> AsyncIterator[StoredEvent]:
+        """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log.
+
+        What you have just appended may be missing, as in `read_all_events`, unless you give `up_to`. `timeout` counts
+        the waiting alone, not the time between two events.
+        """
+        wanted = make_filter(**where)
+        check_count("from_position", from_position)
+        reach = Reach(self, up_to, timeout)
+        size = PageSize()
+        while True:
+            page = await reach.read(partial(self.log_page, from_position, size.limit, wanted))
+            if page.position <= from_position:
+                return
+            for stored in page.events:
+                yield stored
+            from_position = page.position
+            size.learn(page.events)
+
+    @abstractmethod
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+    ) -> Page:
+        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
+
+        Raises:
+            LogDivergedError: the event `seen` isn't at its position.
+            LogHeldBackError: the log can't be read up to the position `up_to` yet.
+            InvalidArgumentError: no append has been given the position `up_to`.
+        """
+
+    @abstractmethod
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        """The events of the log strictly before `before_position`, newest first: never beyond an open gap.
+
+        Raises:
+            LogHeldBackError, InvalidArgumentError: as in `log_page`.
+        """
+
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:  # noqa: ARG002 - for stores that know
+        """The sessions whose open appends may still be given a position up to this one, as far as they are known."""
+        return ()
+
+
+class Reach:
+    """How far the log must be readable for a read, and how long the read waits for that.
+
+    Args:
+        log: what is read.
+        up_to: what must be included; None: there is nothing to wait for.
+        timeout: for how many seconds to wait.
+
+    Raises:
+        InvalidArgumentError: `up_to` is no result and no position, or `timeout` no number of seconds.
+    """
+
+    _PAUSE: Final = 0.002
+    """Seconds: on a busy log, something is announced all the time."""
+    _WAITS: Final = (0.001, 0.1)
+    """Seconds from one look to the next, at first and at most. Nothing announces that an append was rolled back."""
+
+    def __init__(self, log: LogReader, up_to: UpTo, timeout: float) -> None:
+        self._log = log
+        self._position = _position_of(up_to)
+        check_seconds("timeout", timeout)
+        self._timeout = timeout
+
+    async def read(self, page: Callable[..., Awaitable[P]]) -> P:
+        """What `page` reads, as soon as it can be read far enough.
+
+        Raises:
+            LogHeldBackError: it could not be in time.
+        """
+        if not self._position:
+            return await page()
+        now = asyncio.get_running_loop().time
+        end = now() + self._timeout
+        wait, longest = self._WAITS
+        while True:
+            seen = self._log.changes.count
+            try:
+                return await page(up_to=self._position)
+            except LogHeldBackError:
+                remaining = end - now()
+            if remaining <= 0:
+                return await self._last_try(page)
+            await asyncio.sleep(min(self._PAUSE, remaining))
+            await self._log.changes.wait(seen, min(wait, remaining))
+            wait = min(wait * 2, longest)
+
+    async def _last_try(self, page: Callable[..., Awaitable[P]]) -> P:
+        # The holders are read first: when the page is held back after that, they were in the way.
+        holders = await self._log.fence_holders(self._position)
+        try:
+            return await page(up_to=self._position)
+        except LogHeldBackError as error:
+            raise error.after(self._timeout, holders) from None
+
+
+def never_drawn(up_to: int, last_drawn: int) -> InvalidArgumentError:
+    """The error for a position beyond the end of the log."""
+    return InvalidArgumentError(
+        "up_to", f"is position {up_to}, but the log ends at {last_drawn}: give what an append to this store returned"
+    )
+
+
+def checked_end(argument: str, value: int | None) -> int:
+    """Where to begin backwards, None being the end. Raises InvalidArgumentError unless it is that or a count."""
+    if value is None:
+        return LARGEST_COUNT
+    check_count(argument, value)
+    return value
+
+
+def _position_of(up_to: object) -> int:
+    """The position that must be included; 0 when there is none."""
+    if up_to is None:
+        return 0
+    if isinstance(up_to, AppendResult):
+        return up_to.global_position
+    if isinstance(up_to, int):
+        check_count("up_to", up_to)
+        return up_to
+    results = _several(up_to)
+    positions = [one.global_position if isinstance(one, AppendResult) else 0 for one in results]
+    if not positions or not all(one is None or isinstance(one, AppendResult) for one in results):
+        raise InvalidArgumentError("up_to", f"must be what appends returned, or a position, not {shown(up_to)}")
+    return max(positions)
+
+
+def _several(up_to: object) -> Sequence[object]:
+    return cast("Sequence[object]", up_to) if isinstance(up_to, list | tuple) else ()

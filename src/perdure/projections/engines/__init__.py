@@ -1,0 +1,1 @@
+"""The engines: how each kind of projection processes a batch."""

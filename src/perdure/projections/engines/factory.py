@@ -1,0 +1,123 @@
+"""The kinds of projections, each with what describes it and what takes its events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from perdure.errors import ProjectionDefinitionError
+from perdure.projection import AnyProjection, Projection
+from perdure.projections.engine import BuildTables, Engine, ProjectionDefinition
+from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engines.custom.processor import HandledBatches
+from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.inline.definition import InlineDefinition
+from perdure.projections.engines.inline.processor import InlineBatches
+from perdure.projections.engines.inline.rows import InlineRows
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.parked_retry import Unparking
+from perdure.projections.engines.table.prefetch import Preparing
+from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.storage import Storage
+from perdure.projections.state.options import RunnerOptions
+from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.segments import Segments
+from perdure.stores.postgres.store import PostgreSQLEventStore
+
+
+class Equipment(NamedTuple):
+    """What a build of a projection is run with."""
+
+    tables: BuildTables
+    batches: Engine
+    unparking: Unparking | None = None
+    """None where nothing is parked."""
+    preparing: Preparing | None = None
+    """None where nothing is made ready ahead."""
+
+
+def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
+    """A projection, and all that follows from its class.
+
+    Raises:
+        ProjectionDefinitionError: it can't work as it is written, or is none.
+    """
+    if isinstance(projection, Projection):
+        return HandledDefinition(projection, build)
+    return Definition(projection, build)
+
+
+def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
+    """Refuse projections that would share a name, or a table."""
+    projections = Counter(definition.name for definition in definitions)
+    names = Counter(
+        name for definition in definitions for table in definition.tables for name in (table.name, table.view)
+    )
+    for definition in definitions:
+        for table in definition.tables:
+            for name in (table.view, table.name):
+                if names[name] > 1:
+                    raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
+        if projections[definition.name] > 1:
+            raise ProjectionDefinitionError(definition.name, "more than one projection has this name")
+
+
+def equip(
+    store: PostgreSQLEventStore,
+    definition: ProjectionDefinition,
+    segments: Segments,
+    parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    """What a build of a projection is run with.
+
+    Args:
+        store: where the events are.
+        definition: the projection.
+        segments: the segments of its build.
+        parking: the parked events of its build.
+        options: how it is run.
+    """
+    return _EQUIPPING[type(definition)](store, definition, segments, parking, options)
+
+
+def _fold(
+    store: PostgreSQLEventStore, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
+) -> Equipment:
+    storage = Storage(definition, options.schema)
+    batches = Batches(store.database, definition, segments, storage, parking)
+    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
+
+
+def _handle(
+    store: PostgreSQLEventStore,
+    definition: HandledDefinition,
+    segments: Segments,
+    _parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    tables = SQLTables(definition, options.schema)
+    batches = HandledBatches(
+        store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
+    )
+    return Equipment(tables, batches)
+
+
+def _follow(
+    store: PostgreSQLEventStore,
+    definition: InlineDefinition,
+    segments: Segments,
+    _parking: Parking,
+    options: RunnerOptions,
+) -> Equipment:
+    storage = Storage(definition, options.schema)
+    batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
+    return Equipment(storage, batches)
+
+
+_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {
+    Definition: _fold,
+    HandledDefinition: _handle,
+    InlineDefinition: _follow,
+}

@@ -1,0 +1,37 @@
+"""Which projections may be kept inline. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.errors import ProjectionDefinitionError
+from perdure.projection import Projection, TableProjection
+from perdure.projections.engines.table.definition import Definition
+from perdure.projections.state.options import Mode
+
+
+class InlineDefinition(Definition):
+    """A projection that appends keep themselves, and all that follows from its class.
+
+    Raises:
+        ProjectionDefinitionError: it can't work as it is written, or not so.
+    """
+
+    mode: Mode = "inline"
+    is_divisible = False
+
+    def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
+        if isinstance(projection, Projection):
+            raise ProjectionDefinitionError(
+                projection.name or type(projection).__qualname__,
+                "only a TableProjection can be kept inline: run it in a ProjectionService",
+            )
+        super().__init__(projection, build)
+        if projection.by_stream is None:
+            raise self.refuse(
+                "it is kept inline only if each row belongs to one stream: rows that several share would be folded in "
+                'the order of locks, not of the log; say by_stream="category", or run it in a ProjectionService'
+            )
+        if projection.on_failure != "pause":
+            raise self.refuse("nothing is parked inline, for an event that fails isn't appended: leave on_failure out")
+        self.category = projection.by_stream

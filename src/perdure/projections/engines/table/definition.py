@@ -1,0 +1,203 @@
+"""What a projection consists of, checked as a whole: its tables, and what handles which type of event. Pure."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from copy import copy
+from operator import attrgetter
+from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
+
+import msgspec
+
+from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
+from perdure.errors.formats import shown
+from perdure.events import Handler, StoredEvent, handlers_of, registry
+from perdure.projection import ChildTable, OnFailure, TableProjection
+from perdure.projections.engines.table.table import Table
+from perdure.projections.state.identity import BuildId, Key
+from perdure.projections.state.options import Mode
+
+_AT: Final = "at"
+
+
+class Handling(NamedTuple):
+    """What becomes of a type of event."""
+
+    handler: Handler
+    takes_at: bool
+    children: tuple[str, ...]
+    """The child tables that the handler takes."""
+
+
+class Definition:
+    """A projection, and all that follows from its class.
+
+    Raises:
+        ProjectionDefinitionError: it can't work as it is written.
+    """
+
+    mode: Mode = "async"
+    is_divisible = True
+
+    def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
+        if not isinstance(projection, TableProjection):
+            raise ProjectionDefinitionError(shown(projection), "it is no projection: give an instance, MyProjection()")
+        self.projection = projection
+        self.name = projection.name or type(projection).__qualname__
+        self.version = projection.version
+        self.on_failure: OnFailure = projection.on_failure
+        self.build = BuildId(self.name, self.version, build)
+        if not projection.name:
+            raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
+        cls = type(projection)
+        self._says_keys = _says_keys(cls)
+        self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
+        is_plain = not self._says_keys and projection.by_stream is None
+        self._key_of = attrgetter(*projection.key) if is_plain else None
+        """What `TableProjection.keys` does, where nothing else says what the keys are: it is asked for each event."""
+        if projection.by_stream is not None:
+            self._check_stream_key()
+        self._declared = _children_of(cls)
+        self.children = {name: self._child(name, child) for name, child in self._declared.items()}
+        self.tables = (self.table, *self.children.values())
+        self.key_codec = self.table
+        handlers = handlers_of(cls, self.refuse)
+        if not handlers:
+            raise self.refuse("it handles no event: mark a method with @handles")
+        self.handlings = {
+            name: self._handling(event_class, handler)
+            for event_class, handler in handlers.items()
+            for name in registry.by_class(event_class).names
+        }
+
+    @property
+    def shape(self) -> str:
+        """What must not change without a new version, as JSON."""
+        return msgspec.json.encode([table.shape for table in self.tables]).decode()
+
+    def refuse(self, reason: str) -> PerdureError:
+        """The error for a projection that can't work."""
+        return ProjectionDefinitionError(self.name, reason)
+
+    def keys(self, event: Any, stored: StoredEvent) -> Sequence[Key]:
+        """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
+        if self._key_of is not None:
+            return (self.table.to_key(self._key_of(event)),)  # no list: the garbage collector keeps track of those
+        # The user's own may change what it is given.
+        given = self.projection.keys(event, copy(stored) if self._says_keys else stored)
+        keys = [self.table.to_key(key) for key in _listed(self.table, given)]
+        return keys if len(keys) < 2 else list(dict.fromkeys(keys))
+
+    def child_name(self, child: object) -> str:
+        """The name that a child table has in the class. Raises InvalidArgumentError when it is none of its."""
+        for name, declared in self._declared.items():
+            if declared is child:
+                return name
+        raise InvalidArgumentError("child", f"is no child table of {self.name!r}: name one, as in MyProjection.viewers")
+
+    def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
+        """The keys of the child rows that are loaded for an event, of the parent's row of that key."""
+        table, declared = self.children[child], self._declared[child]
+        fields = table.key[len(parent) :]
+        if declared.keys is None:
+            return [table.to_key((*parent, *[getattr(event, field) for field in fields]))]
+        parts = _listed(table, declared.keys(event))
+        return [table.to_key((*parent, *(part if isinstance(part, tuple) else (part,)))) for part in parts]
+
+    def _check_stream_key(self) -> None:
+        """A row for each stream: nothing else may say which rows an event changes."""
+        if self._says_keys:
+            raise self.refuse(
+                "by_stream says that the key is the stream's id: leave keys() out, or leave out by_stream"
+            )
+        if self.table.key_types != ("text",):
+            raise self.refuse("by_stream says that the key is the stream's id: let it be one field of type str")
+
+    def _row_class(self, cls: type) -> Any:
+        for owner in cls.__mro__:
+            for parent in vars(owner).get("__orig_bases__", ()):
+                origin = get_origin(parent)
+                if isinstance(origin, type) and issubclass(origin, TableProjection):
+                    row = get_args(parent)[0]
+                    if not isinstance(row, TypeVar):
+                        return self._resolved(row, owner)
+        raise self.refuse("its class doesn't say what its rows are: class MyProjection(TableProjection[Row], ...)")
+
+    def _resolved(self, row: Any, owner: type) -> Any:
+        if not isinstance(row, ForwardRef):
+            return row
+        try:
+            return vars(sys.modules[owner.__module__])[row.__forward_arg__]
+        except KeyError:
+            raise self.refuse(f"{row.__forward_arg__!r}, its row class, isn't in {owner.__module__}") from None
+
+    def _child(self, name: str, child: ChildTable[Any]) -> Table:
+        if name == _AT:
+            raise self.refuse("a child table can't be called 'at', which is the StoredEvent")
+        count = len(self.table.key)
+        if child.key[:count] != self.table.key or len(child.key) == count:
+            raise self.refuse(
+                f"the key of child table {name!r} must begin with {self.table.key} and add at least one field"
+            )
+        table = Table(child.table, self.build, child.row, child.key, self.refuse)
+        if table.key_types[:count] != self.table.key_types:
+            raise self.refuse(
+                f"the key of child table {name!r} must begin with fields of the types of {self.table.key}"
+            )
+        return table
+
+    def _handling(self, event_class: type, handler: Handler) -> Handling:
+        takes = self._parameters(handler)
+        children = tuple(name for name in takes if name != _AT)
+        if self.projection.by_stream is None and not self._says_keys:
+            self._check_fields(event_class, self.table.key, "override keys()")
+        for name in children:
+            if self._declared[name].keys is None:
+                rest = self.children[name].key[len(self.table.key) :]
+                self._check_fields(event_class, rest, f"give child_table {name!r} keys=lambda event: [...]")
+        return Handling(handler, _AT in takes, children)
+
+    def _parameters(self, handler: Handler) -> list[str]:
+        """The names of what a handler takes beside the event and the row."""
+        name = handler.__name__
+        if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
+            raise self.refuse(f"{name}() must be a plain function: handlers do no I/O")
+        signature = inspect.signature(handler)
+        if signature.return_annotation in (None, "None"):
+            raise self.refuse(f"{name}() says it returns None, which deletes the row: return the row, '-> Row | None'")
+        parameters = list(signature.parameters.values())
+        rest = [one for one in parameters[3:] if one.default is one.empty]
+        known = [_AT, *self.children]
+        unknown = [
+            str(one) for one in rest if one.name not in known or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        ]
+        if len(parameters) < 3 or any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in parameters[:3]) or unknown:
+            raise self.refuse(
+                f"{name}{signature} can't be called: a handler takes (self, event, row), and if wanted, by name, "
+                f"{', '.join(known)}"
+            )
+        return [one.name for one in rest]
+
+    def _check_fields(self, event_class: type, names: Iterable[str], fix: str) -> None:
+        known = {name for cls in event_class.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))}
+        for name in names:
+            if name not in known:
+                raise self.refuse(f"{event_class.__qualname__} has no {name!r}, which is in the key: {fix}")
+
+
+def _says_keys(cls: type) -> bool:
+    """Whether a class has keys() of its own."""
+    return any("keys" in vars(owner) for owner in cls.__mro__[: cls.__mro__.index(TableProjection)])
+
+
+def _children_of(cls: type) -> dict[str, ChildTable[Any]]:
+    names = dict.fromkeys(name for owner in reversed(cls.__mro__) for name in vars(owner))
+    return {name: getattr(cls, name) for name in names if isinstance(getattr(cls, name, None), ChildTable)}
+
+
+def _listed(table: Table, keys: Any) -> Iterable[Any]:
+    if type(keys) not in (tuple, list) and (isinstance(keys, str | bytes) or not isinstance(keys, Iterable)):
+        raise ProjectionRowError(table.view, f"{keys!r} was given as the keys of an event: return a list of keys")
+    return cast("Iterable[object]", keys)

@@ -1,1 +1,0 @@
-"""Projections that appends keep themselves, in their own transactions. See `perdure.projections.inline.store`."""

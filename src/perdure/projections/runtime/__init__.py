@@ -1,0 +1,1 @@
+"""A process at work: the runners of its projections, their leases, feeds and reports."""

@@ -1,0 +1,1 @@
+"""What the database knows of projections: builds, segments, holds, parked events, failures, the audit log."""

@@ -1,0 +1,100 @@
+"""`DeciderRepository`: the states of a decider, loaded and changed by commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from perdure.checks import check_instance
+from perdure.commit import AppendResult
+from perdure.decider import Decided, Decider
+from perdure.events import StoredEvent
+from perdure.repository.repository import Repository
+from perdure.retry import RetryConfig
+from perdure.store import EventStore
+
+C = TypeVar("C")
+S = TypeVar("S")
+
+
+class DeciderRepository(Generic[C, S]):
+    """Loads the states of a decider, and executes its commands. All is as with `Repository`.
+
+    Args:
+        decider: the rules.
+        store: where the events are.
+        retry: how `execute` tries again, unless told otherwise.
+        snapshot_every: after how many events a snapshot is taken of a state; None for no snapshots. The type of the
+            state is what `evolve` is annotated to return.
+        turns: whether commands on one state take turns in this process, and share commits. See `Repository`.
+
+    Raises:
+        InvalidArgumentError: an argument can't be used, or, with snapshots, the state's type can't be stored.
+
+    Example:
+        carts = DeciderRepository(cart, store)
+        await carts.execute("123", AddItem(sku="heat-dvd"))
+        state = await carts.load("123")
+    """
+
+    def __init__(
+        self,
+        decider: Decider[C, Any, S],
+        store: EventStore,
+        *,
+        retry: RetryConfig | None = None,
+        snapshot_every: int | None = None,
+        turns: bool = False,
+    ) -> None:
+        check_instance("decider", decider, Decider)
+        self._aggregates: Repository[Decided[C, S]] = Repository(
+            decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every, turns=turns
+        )
+
+    @property
+    def conflicts_retried(self) -> int:
+        """How many conflicts were answered by deciding again."""
+        return self._aggregates.conflicts_retried
+
+    async def load(
+        self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
+    ) -> S | None:
+        """The state as its events make it, or None when there is no such stream. See `Repository.load`."""
+        aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time)
+        return None if aggregate is None else aggregate.state
+
+    async def get(self, aggregate_id: str | UUID) -> S:
+        """The same as `load`, but raises AggregateNotFoundError when there is no such stream."""
+        return (await self._aggregates.get(aggregate_id)).state
+
+    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
+        """Each event, oldest first, with the state after it. See `Repository.history`."""
+        async with aclosing(self._aggregates.history(aggregate_id)) as history:
+            async for stored, aggregate in history:
+                yield stored, aggregate.state
+
+    async def execute(
+        self,
+        aggregate_id: str | UUID,
+        command: C,
+        *,
+        command_id: UUID | str | None = None,
+        retry: RetryConfig | None = None,
+    ) -> AppendResult | None:
+        """Load the state, decide the command, and save the events; on a conflict pause and start over.
+
+        Args:
+            aggregate_id: text or a UUID, without the category.
+            command: what `decide` takes.
+            command_id: names the request, so that a repeat gives the first result. See `Repository.execute`.
+            retry: how to try again; else as the repository does.
+
+        Returns:
+            Where the events stand, or None when `decide` gave none.
+        """
+        return await self._aggregates.execute(
+            aggregate_id, lambda aggregate: aggregate.decide(command), command_id=command_id, retry=retry
+        )

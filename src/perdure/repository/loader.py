@@ -1,0 +1,111 @@
+"""Aggregates as their events make them: now, and at any time before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from perdure.aggregate import AggregateRoot
+from perdure.checks import LARGEST_COUNT, check_count, checked_time
+from perdure.copies import own_copy
+from perdure.events import StoredEvent
+from perdure.observation import Load, keys
+from perdure.repository.state_codec import StateCodec
+from perdure.snapshot import Snapshot
+from perdure.store import EventStore, stream_pages
+
+logger = logging.getLogger("perdure.repository")
+
+A = TypeVar("A", bound=AggregateRoot)
+
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+class Loader(Generic[A]):
+    """Makes the aggregates of one class from their events, with the help of snapshots if there are any.
+
+    Args:
+        aggregate_class: the class of the aggregates.
+        store: where their events are.
+        codec: reads snapshots; None where there are none.
+    """
+
+    def __init__(self, aggregate_class: type[A], store: EventStore, codec: StateCodec[A] | None) -> None:
+        self._aggregate_class = aggregate_class
+        self._store = store
+        self._codec = codec
+
+    async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
+        """The aggregate, new where there is no stream. See `Repository.load`."""
+        aggregate = self._aggregate_class(aggregate_id)
+        is_present = at_version is None and at_time is None
+        last_version = _checked_version(at_version)
+        last_time = _checked_time(at_time)
+
+        def is_within(stored: StoredEvent) -> bool:
+            return stored.stream_version <= last_version and stored.recorded_at <= last_time
+
+        with Load(self._store, aggregate.stream_id) as observed:
+            # The only snapshot is the latest one, so it serves the present.
+            if at_time is None and self._codec is not None:
+                observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
+            known = aggregate.stream_version
+            async with aclosing(stream_pages(self._store, aggregate.stream_id, known)) as pages:
+                async for page in pages:
+                    wanted = page if is_present else list(takewhile(is_within, page))
+                    for stored in wanted:
+                        aggregate.apply_stored_event(stored)
+                    if len(wanted) < len(page):
+                        break
+            observed.events = aggregate.stream_version - known
+        return aggregate
+
+    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+        """Each event, and the aggregate after it. See `Repository.history`."""
+        aggregate = self._aggregate_class(aggregate_id)
+        async with aclosing(self._store.iterate_stream(aggregate.stream_id)) as events:
+            async for stored in events:
+                aggregate.apply_stored_event(stored)
+                # It goes on with the copy, so that neither what was given away nor its event is changed any more.
+                following = own_copy(aggregate)
+                yield stored, aggregate
+                aggregate = following
+
+    async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int) -> bool:
+        """Begin with the snapshot, if there is one that fits. Returns whether there was."""
+        snapshot = await self._store.read_snapshot(aggregate.stream_id)
+        if snapshot is None or snapshot.stream_version > last_version or not _fits(snapshot, codec):
+            return False
+        try:
+            codec.restore(aggregate, snapshot.state)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            stream_id = aggregate.stream_id
+            told = keys(error, operation="load", stream_id=stream_id)
+            logger.warning("the snapshot of %r can't be read, its events are: %s", stream_id, error, extra=told)
+            return False
+        aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
+        return True
+
+
+def _fits(snapshot: Snapshot, codec: StateCodec[A]) -> bool:
+    return (snapshot.state_version, snapshot.state_shape) == (codec.version, codec.shape)
+
+
+def _checked_version(at_version: int | None) -> int:
+    if at_version is None:
+        return LARGEST_COUNT
+    check_count("at_version", at_version)
+    return at_version
+
+
+def _checked_time(at_time: datetime | None) -> datetime:
+    if at_time is None:
+        return _END_OF_TIME
+    return checked_time("at_time", at_time)

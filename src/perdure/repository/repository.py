@@ -1,0 +1,266 @@
+"""`Repository`: aggregates loaded from a store and saved to it, with retries where somebody else was faster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from perdure.aggregate import AggregateRoot, adopt, decide_again
+from perdure.checks import check_count, check_flag, check_instance
+from perdure.commit import AppendResult
+from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
+from perdure.errors.formats import shown
+from perdure.events import StoredEvent
+from perdure.observation import Execute
+from perdure.repository.command_id import CommandId, act, check_action
+from perdure.repository.command_queue import Turns
+from perdure.repository.loader import Loader
+from perdure.repository.queued_command import Turn
+from perdure.repository.saver import Saver
+from perdure.repository.snapshotter import SnapshotWriter
+from perdure.repository.state_codec import StateCodec
+from perdure.retry import RetryConfig, checked_retry
+from perdure.store import EventStore
+from perdure.transaction import Transaction
+
+A = TypeVar("A", bound=AggregateRoot)
+
+
+class Repository(Generic[A]):
+    """Loads and saves the aggregates of one class.
+
+    Args:
+        aggregate_class: the class of the aggregates.
+        store: where their events are.
+        retry: how `save_with_retry` and `execute` try again, unless told otherwise.
+        snapshot_every: after how many events a snapshot is taken of an aggregate, so that loading replays at most about
+            as many; None for no snapshots. They pay from about a thousand events on.
+        turns: whether the commands that `execute` runs on one aggregate in this process take turns on one state in
+            memory, and share commits, instead of meeting in conflicts. It pays where many change one aggregate at once.
+
+    Raises:
+        InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
+
+    Example:
+        users = Repository(User, store)
+        await users.execute("123", lambda user: user.subscribe_to_plan("premium", "credit_card"))
+        user = await users.get("123")
+    """
+
+    def __init__(
+        self,
+        aggregate_class: type[A],
+        store: EventStore,
+        *,
+        retry: RetryConfig | None = None,
+        snapshot_every: int | None = None,
+        turns: bool = False,
+    ) -> None:
+        if not isinstance(aggregate_class, type) or not issubclass(aggregate_class, AggregateRoot):
+            raise InvalidArgumentError(
+                "aggregate_class", f"must be a class of aggregates, not {shown(aggregate_class)}"
+            )
+        check_instance("store", store, EventStore)
+        self.aggregate_class = aggregate_class
+        self.store = store
+        self.retry = checked_retry(retry)
+        if snapshot_every is not None:
+            check_count("snapshot_every", snapshot_every, 1)
+        check_flag("turns", turns)
+        codec = None if snapshot_every is None else StateCodec(aggregate_class)
+        self._loader = Loader(aggregate_class, store, codec)
+        snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
+        self._saver = Saver(store, snapshots or None)
+        self._turns = Turns(store, self._loader, snapshots or None) if turns else None
+
+    @property
+    def conflicts_retried(self) -> int:
+        """How many conflicts were answered by deciding again."""
+        return self._saver.conflicts_retried + (self._turns.conflicts_retried if self._turns else 0)
+
+    async def load(
+        self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
+    ) -> A | None:
+        """The aggregate as its events make it, or None when there is no such stream.
+
+        Args:
+            aggregate_id: text or a UUID, without the category.
+            at_version: as it was after that many events; as it is, when there are fewer.
+            at_time: as it was at that time (aware), going by when the store recorded the events: so it is a state that
+                the aggregate really had. Events may say that they happened earlier; see `history` for those.
+
+        Raises:
+            UnknownEventTypeError: the stream holds a type that no class here bears.
+            EventDecodingError: an event's data doesn't fit its class.
+        """
+        aggregate = await self._loader.load(aggregate_id, at_version, at_time)
+        return aggregate if aggregate.stream_version else None
+
+    async def get(self, aggregate_id: str | UUID) -> A:
+        """The same as `load`, but raises AggregateNotFoundError when there is no such stream."""
+        aggregate = await self._loader.load(aggregate_id)
+        if not aggregate.stream_version:
+            raise AggregateNotFoundError(aggregate.stream_id)
+        return aggregate
+
+    def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+        """Each event, oldest first, with the aggregate as it was after it. Each is an instance of its own.
+
+        Example:
+            async for stored, user in users.history("123"):
+                print(stored.timestamp, stored.event_type, user.plan)
+        """
+        return self._loader.history(aggregate_id)
+
+    async def save(self, aggregate: A, *, tx: Transaction | None = None) -> AppendResult | None:
+        """Append the uncommitted events, all or none. Returns None when there were none.
+
+        Whenever it isn't known whether they were written (OutcomeUnknownError, or the task was cancelled), the
+        aggregate keeps its events with their ids, so that saving it again is safe: they are written once.
+
+        Args:
+            aggregate: of this repository's class.
+            tx: the caller's transaction; the events count as committed once that is. No snapshot is taken then.
+
+        Raises:
+            OptimisticConcurrencyError: somebody else appended first. See `save_with_retry`.
+            OutcomeUnknownError: save it again.
+            InvalidArgumentError: it is of another class.
+            EventEncodingError, PayloadTooLargeError: nothing was written.
+            StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
+        """
+        self._check_class(aggregate)
+        return await self._saver.save(aggregate, tx)
+
+    async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
+        """Save; on a conflict pause, load the aggregate anew, and decide its recorded commands again.
+
+        In the end the aggregate is what was saved, or, if an error is raised, what it was before; if it isn't known
+        which (OutcomeUnknownError, or the task was cancelled), it is what may be saved, so that saving again is safe.
+        Until then it can't be changed. Events that no command raised can't be decided again: the conflict is raised.
+
+        Raises:
+            OptimisticConcurrencyError: the last attempt met a conflict, too.
+            DomainError: a rule forbids a command on the fresh state.
+            OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats: save it again.
+            AggregateBusyError: another task does the same to this aggregate.
+        """
+        self._check_class(aggregate)
+        retry = checked_retry(retry, self.retry)
+        current = aggregate
+
+        async def decide() -> A:
+            nonlocal current
+            fresh = await self._loader.load(aggregate.aggregate_id)
+            decide_again(aggregate.uncommitted.commands, fresh)
+            current = fresh
+            return fresh
+
+        with _held(aggregate):
+            again = decide if aggregate.uncommitted.decided_by_commands else None
+            try:
+                with Execute(aggregate.stream_id) as observed:
+                    result = await self._saver.save_or_decide(aggregate, again, retry, observed)
+            finally:
+                # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
+                if current is not aggregate and (not current.uncommitted.events or current.uncommitted.sent):
+                    adopt(aggregate, current)
+        return result
+
+    async def execute(
+        self,
+        aggregate_id: str | UUID,
+        action: Callable[[A], object],
+        *,
+        command_id: UUID | str | None = None,
+        retry: RetryConfig | None = None,
+    ) -> AppendResult | None:
+        """Load the aggregate, or make it, call `action` with it, and save it; on a conflict pause and start over.
+
+        Args:
+            aggregate_id: as for `load`.
+            action: a synchronous function that calls commands or raises events. It may be called several times.
+            command_id: names the request, so that a repeat of it, at any time and from anywhere, gives the first result
+                instead of acting again: a UUID (best of version 7) or text, such as a client's ``Idempotency-Key``. It
+                counts for this aggregate alone, and is remembered by the events: an action that raised none is called
+                again. It is their causation id, unless the context has one.
+            retry: how to try again; else as the repository does.
+
+        Returns:
+            Where the events stand, or None when `action` raised none.
+
+        Raises:
+            OptimisticConcurrencyError: the last attempt met a conflict, too.
+            OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
+            InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
+            Whatever `action` raises; then nothing was written.
+        """
+        check_action(action)
+        retry = checked_retry(retry, self.retry)
+        stream_id = self.aggregate_class(aggregate_id).stream_id
+        command = None if command_id is None else CommandId(command_id, stream_id)
+        with Execute(stream_id) as observed:
+            if self._turns is not None:
+                return await self._turns.take(Turn(stream_id, action, command, retry), observed)
+            if command is not None:
+                return await self._execute_once(aggregate_id, action, command, retry, observed)
+
+            async def decide() -> A:
+                aggregate = await self._loader.load(aggregate_id)
+                act(action, aggregate, None)
+                return aggregate
+
+            return await self._saver.save_or_decide(await decide(), decide, retry, observed)
+
+    def _check_class(self, aggregate: object) -> None:
+        if type(aggregate) is not self.aggregate_class:
+            raise InvalidArgumentError(
+                "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
+            )
+
+    async def _execute_once(
+        self,
+        aggregate_id: str | UUID,
+        action: Callable[[A], object],
+        command: CommandId,
+        retry: RetryConfig,
+        observed: Execute,
+    ) -> AppendResult | None:
+        version = 0
+
+        async def decide() -> A | AppendResult:
+            nonlocal version
+            aggregate = await self._loader.load(aggregate_id)
+            # After loading: if the command isn't done now, it wasn't in what was loaded, so deciding is right. If it is
+            # done meanwhile, saving finds its ids.
+            if (result := await command.earlier_result(self.store)) is not None:
+                return result
+            act(action, aggregate, command)
+            version = aggregate.stream_version
+            return aggregate
+
+        try:
+            result = await self._saver.save_or_decide(await decide(), decide, retry, observed)
+        except EventIdReuseError:
+            # Somebody did the same command meanwhile, and raised another number of events.
+            if (first := await command.earlier_result(self.store)) is None:
+                raise
+            return first
+        if result is not None and result.stream_version != version:
+            return await command.earlier_result(self.store)
+        return result
+
+
+@contextmanager
+def _held(aggregate: AggregateRoot) -> Generator[None]:
+    work = aggregate.uncommitted
+    if work.held:
+        raise AggregateBusyError(aggregate.stream_id)
+    work.held = True
+    try:
+        yield
+    finally:
+        work.held = False

@@ -1,0 +1,1 @@
+"""The ways an append reaches the database."""

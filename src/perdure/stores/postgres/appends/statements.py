@@ -1,0 +1,197 @@
+"""From commits to the statements that append them, and from their replies to outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import astuple
+
+from perdure.commit import AppendResult, Commit, CommitGroup, EncodedEvent, ExpectedVersion, StreamState
+from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, PerdureError
+from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.sql_files import Statements
+
+APPENDED: Final = 0
+REPEATED: Final = 1
+CONFLICT: Final = 2
+BUSY: Final = 4
+
+GUARDS: Final = ("events_stream_version", "events_event_id")
+"""The constraints that an append may meet: by ids that are stored, or an insert around the stream's lock."""
+
+_SEPARATOR = "\x1f"
+"""Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
+
+_digits = int.__repr__  # unlike str(), it shows members of an enumeration as numbers, too
+
+_STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
+
+Answer = AppendResult | PerdureError
+"""What became of a commit: its result or its error."""
+Outcome = Answer | None
+"""The same, or None when its stream was locked and nothing was done."""
+
+
+class Appends:
+    """The statements that append: one commit, many with an outcome each, or a group, all or nothing.
+
+    Args:
+        quoted_schema: the schema that holds the store, quoted.
+    """
+
+    def __init__(self, quoted_schema: str) -> None:
+        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=quoted_schema)
+
+    async def one(
+        self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None
+    ) -> Answer:
+        """Append a commit, waiting for its stream: for `lock_timeout`, if told so, else as the session is set."""
+        events = commit.events
+        if lock_timeout is not None and not look_up and len(events) == 1:
+            return await self._event(connection, commit, events[0], lock_timeout)
+        row = await connection.fetchrow(
+            self._sql["append_commit"],
+            commit.stream_id,
+            _expected(commit.expected_version),
+            [event.event_id for event in events],
+            [event.event_type for event in events],
+            [event.event_version for event in events],
+            [event.event_data for event in events],
+            [event.metadata for event in events],
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        status, version, positions = row
+        return _answer(commit, status, version, positions)
+
+    async def _event(self, connection: Connection, commit: Commit, event: EncodedEvent, lock_timeout: str) -> Answer:
+        status, version, *positions = await connection.fetchval(
+            self._sql["append_event"], *_columns_of_event(commit, event), lock_timeout
+        )
+        return _answer(commit, status, version, positions)
+
+    async def many(
+        self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
+    ) -> list[Outcome]:
+        """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
+        row = await connection.fetchrow(
+            self._sql["append_batch"],
+            *_texts_of_commits(commits),
+            *_texts_of_events(commits),
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        statuses, stream_versions, positions, repeated = row
+        outcomes: list[Outcome] = []
+        place = 0
+        for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
+            count = len(commit.events)
+            if status == APPENDED:
+                drawn = tuple(positions[place : place + count])
+                outcomes.append(AppendResult(commit.stream_id, version, drawn))
+                place += count
+            elif status == REPEATED:
+                outcomes.append(_answer(commit, status, version, repeated[:count]))
+                del repeated[:count]
+            else:
+                outcomes.append(None if status == BUSY else _answer(commit, status, version, ()))
+        return outcomes
+
+    async def group(
+        self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None = None
+    ) -> list[AppendResult] | PerdureError:
+        """Append to several streams, all or nothing, waiting for them in the order of their locks."""
+        commits = group.commits
+        row = await connection.fetchrow(
+            self._sql["append_group"],
+            *_columns_of_commits(commits),
+            list(group.conditions),
+            [_expected(version) for version in group.conditions.values()],
+            *_columns_of_events(commits),
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        status, stream_id, stream_version, stream_versions, positions = row
+        if status in (APPENDED, REPEATED):
+            drawn = iter(positions)
+            return [
+                AppendResult(commit.stream_id, version, tuple([next(drawn) for _ in commit.events]))
+                for commit, version in zip(commits, stream_versions, strict=True)
+            ]
+        if status == CONFLICT:
+            return OptimisticConcurrencyError(stream_id, group.expected_version(stream_id), stream_version)
+        return EventIdReuseError(commits[0].stream_id, group.event_ids)
+
+
+def _answer(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Answer:
+    if status in (APPENDED, REPEATED):
+        return AppendResult(commit.stream_id, version, tuple(positions))
+    if status == CONFLICT:
+        return OptimisticConcurrencyError(commit.stream_id, commit.expected_version, version)
+    return EventIdReuseError(commit.stream_id, [event.event_id for event in commit.events])
+
+
+def _expected(expected: ExpectedVersion) -> int:
+    return _STATES[expected] if isinstance(expected, StreamState) else expected
+
+
+def _texts_of_commits(commits: Sequence[Commit]) -> tuple[str, ...]:
+    """The commits, each column as one text: stream, expected version, and how many events there are."""
+    return (
+        _SEPARATOR.join([commit.stream_id for commit in commits]),
+        _SEPARATOR.join([_digits(_expected(commit.expected_version)) for commit in commits]),
+        _SEPARATOR.join([_digits(len(commit.events)) for commit in commits]),
+    )
+
+
+def _texts_of_events(commits: Sequence[Commit]) -> tuple[str, ...]:
+    """The events of all commits, each column as one text: number of the commit, and what is stored."""
+    events = [event for commit in commits for event in commit.events]
+    return (
+        _SEPARATOR.join([_digits(number) for number, commit in enumerate(commits, 1) for _ in commit.events]),
+        _SEPARATOR.join([f"{event.event_id.int:032x}" for event in events]),
+        _SEPARATOR.join([event.event_type for event in events]),
+        _SEPARATOR.join([_digits(event.event_version) for event in events]),
+        _SEPARATOR.join([event.event_data for event in events]),
+        _SEPARATOR.join([event.metadata for event in events]),
+    )
+
+
+def _columns_of_event(commit: Commit, event: EncodedEvent) -> tuple[object, ...]:
+    """A commit of one event, column by column."""
+    return (
+        commit.stream_id,
+        _expected(commit.expected_version),
+        event.event_id,
+        event.event_type,
+        event.event_version,
+        event.event_data,
+        event.metadata,
+    )
+
+
+def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
+    """The commits, column by column: stream, expected version, number of the first event, and how many there are."""
+    counts = [len(commit.events) for commit in commits]
+    return (
+        [commit.stream_id for commit in commits],
+        [_expected(commit.expected_version) for commit in commits],
+        [*accumulate(counts[:-1], initial=1)],
+        [*counts],
+    )
+
+
+def _columns_of_events(commits: Sequence[Commit]) -> Iterator[list[object]]:
+    """The events of all commits, column by column: number of the commit, number in it, and what is stored."""
+    events = [
+        (commit_number, number, *astuple(event))
+        for commit_number, commit in enumerate(commits, 1)
+        for number, event in enumerate(commit.events, 1)
+    ]
+    return map(list, zip(*events, strict=True))

@@ -1,0 +1,1 @@
+"""Connections: hosts, the pool, and the database that hands them out."""

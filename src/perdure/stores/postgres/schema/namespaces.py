@@ -1,0 +1,118 @@
+"""The numbers that set the locks of stores apart: no two stores of a database have the same.
+
+A number is part of a schema, so a copy of the schema has it, too. Beside it stands for which schema it was drawn.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from perdure.errors import NamespaceSharedError, SchemaError
+from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.schema.migrations import NUMBERS, Names
+from perdure.stores.postgres.sql_files import Statements, fill_in
+
+_FOLDER: Final = Path(__file__).parents[1] / "sql" / "namespaces"
+
+
+class Standing(NamedTuple):
+    """How the number of a schema stands to those of the others in its database."""
+
+    is_own: bool
+    """Whether it was drawn for this schema, by its name."""
+    sharing: list[str]
+    """The other schemas that have the same."""
+    before: list[str]
+    """Those of them that keep it: this schema is the copy."""
+    leads_to_itself: bool
+    """Whether the schema's functions name this very schema."""
+
+
+class Namespaces:
+    """Draws and compares the numbers of a database, for one schema in it.
+
+    Args:
+        schema: the name of the schema that holds the store.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        names = Names(schema)
+        numbers = (_FOLDER / "numbers.sql").read_text("utf-8")
+        self._sql = Statements(
+            _FOLDER,
+            schema=names.quoted,
+            schema_literal=names.quoted.replace("'", "''"),
+            schema_name=names.literal,
+            numbers=numbers,
+        )
+
+    async def draw(self, connection: Connection) -> int:
+        """A number that no schema has. Until the end of the transaction, nobody else draws one.
+
+        Raises:
+            SchemaError: all are taken.
+        """
+        await connection.execute(self._sql["lock"])
+        taken = {row["number"] for row in await connection.fetch(self._sql["taken"])}
+        free = [number for number in NUMBERS if number not in taken]
+        if not free:
+            raise SchemaError(
+                f"schema {self._schema!r} can have no number for its locks: other schemas of the database have all "
+                f"{len(NUMBERS):,}; drop some of them, or use another database"
+            )
+        return secrets.choice(free)
+
+    async def standing(self, connection: Connection) -> Standing:
+        """Which other schemas have this schema's number, by the catalogs. Calls no function of theirs."""
+        rows = await connection.fetch(self._sql["standing"], self._schema)
+        sharing = [row for row in rows if row["name"] is not None]
+        return Standing(
+            is_own=all(row["is_own"] for row in rows),
+            sharing=[row["name"] for row in sharing],
+            before=[row["name"] for row in sharing if row["comes_first"]],
+            leads_to_itself=all(row["leads_to_itself"] for row in rows),
+        )
+
+    async def check(self, connection: Connection) -> None:
+        """Refuse a schema that is a copy of another one, or leads to it.
+
+        Raises:
+            NamespaceSharedError: another schema, which keeps it, has the same number.
+            SchemaError: the functions of this schema name another one.
+        """
+        standing = await self.standing(connection)
+        self._check_functions(standing)
+        if standing.before:
+            raise NamespaceSharedError(self._schema, standing.before)
+
+    def _check_functions(self, standing: Standing) -> None:
+        if not standing.leads_to_itself:
+            raise SchemaError(
+                f"the functions of schema {self._schema!r} name another schema, as after 'alter schema ... rename', so "
+                "that they would read and append there: rename it back, or restore it from a dump in which the new "
+                "name has replaced the old one in front of each object"
+            )
+
+    async def settle(self, connection: Connection) -> bool:
+        """Record that the number is this schema's, if no other has it. Part of a transaction."""
+        await connection.execute(self._sql["lock"])
+        is_alone = not (await self.standing(connection)).sharing
+        if is_alone:
+            await connection.execute(self._sql["write_name"])
+        return is_alone
+
+    async def renumber(self, connection: Connection) -> int:
+        """Give the schema a number of its own, while nobody is using the old one. Part of a transaction."""
+        self._check_functions(await self.standing(connection))
+        number = await self.draw(connection)
+        for name in ("lock_log", "lock_positions", "write_name"):
+            await connection.execute(self._sql[name])
+        await connection.execute(fill_in(self._sql["write_number"], namespace=str(number)))
+        return number
+
+    def refusal(self, namespace: str) -> str:
+        """The statement by which a script ends if another schema has its number."""
+        return fill_in(self._sql["refuse"], namespace=namespace)

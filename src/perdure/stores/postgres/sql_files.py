@@ -1,0 +1,86 @@
+"""SQL by name: each statement stands in a file of its own, and the names of schemas and tables are filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from perdure.errors import InvalidArgumentError
+from perdure.errors.formats import shown
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class Statements(Mapping[str, str]):
+    """The statements of a folder of ``.sql`` files, by file name.
+
+    Args:
+        folder: where the files are.
+        names: what stands for ``{schema}`` and the like in them: quoted identifiers, never values.
+    """
+
+    def __init__(self, folder: Path, **names: str) -> None:
+        self._texts = {name: fill_in(text, **names) for name, text in _texts_in(folder).items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+@cache
+def _texts_in(folder: Path) -> dict[str, str]:
+    return {file.stem: file.read_text("utf-8") for file in sorted(folder.glob("*.sql"))}
+
+
+def fill_in(sql: str, **names: str) -> str:
+    """The statement with ``{schema}`` and the like replaced: in one go, for a name may look like a placeholder."""
+    return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), sql)
+
+
+def quote_identifier(name: str, argument: str = "name") -> str:
+    """The name of a schema, table or column as SQL takes it, whatever characters it holds.
+
+    Raises:
+        InvalidArgumentError: it is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL keeps. It names
+            the argument.
+    """
+    if not isinstance(name, str) or not name or "\x00" in name:
+        raise InvalidArgumentError(argument, f"{shown(name)} is no name for a schema, table or column")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(argument, f"{shown(name)} holds a lone surrogate") from None
+    if size > 63:
+        raise InvalidArgumentError(argument, f"{shown(name)} takes {size} bytes; PostgreSQL keeps 63")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_schema(schema: str) -> str:
+    """The name of a schema for tables, quoted.
+
+    Raises:
+        InvalidArgumentError: it can't be a name, or is one of PostgreSQL's own.
+    """
+    quoted = quote_identifier(schema, "schema")
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise InvalidArgumentError("schema", f"{schema!r} is PostgreSQL's own: choose another name")
+    return quoted
+
+
+def quoted_store_schema(schema: str) -> str:
+    """The name of a schema that holds a store, quoted.
+
+    Raises:
+        InvalidArgumentError: as by `quoted_schema`, or it holds ``$$``, which would end the body of a function.
+    """
+    quoted = quoted_schema(schema)
+    if "$$" in schema:
+        raise InvalidArgumentError("schema", f"{schema!r} holds $$, which ends the body of a function")
+    return quoted

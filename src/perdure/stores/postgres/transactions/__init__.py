@@ -1,0 +1,1 @@
+"""Transactions: those that the store begins, and those of the caller that it joins."""

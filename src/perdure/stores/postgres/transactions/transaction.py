@@ -1,0 +1,182 @@
+"""A caller's transaction, in which appends take part: all of it is committed, or none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from perdure.commit import AppendResult, Commit, CommitGroup
+from perdure.errors import DeadlockError, PerdureError, TransactionEndedError, TransactionError
+from perdure.stores.postgres.appends.statements import Appends
+from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated_errors
+from perdure.stores.postgres.sql_files import Statements
+from perdure.stores.postgres.transactions.transaction_mark import TransactionMark
+from perdure.transaction import Transaction
+
+
+class PostgreSQLTransaction(Transaction):
+    """A transaction on `connection` in which appends take part, within its ``async with`` block.
+
+    The store begins it with the block, and commits it at the end, or rolls it back after an exception. One that
+    somebody else begins and ends is a `JoinedTransaction`.
+
+    Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
+
+    Attributes:
+        connection: where the caller's own statements go. One that the store has lent is of no use after the block.
+    """
+
+    connection: Connection
+    _session: Connection
+
+    def __init__(self, database: Database, ring: Callable[[], None]) -> None:
+        super().__init__()
+        self._database = database
+        self._ring = ring
+        self._statements = Appends(database.quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=database.quoted_schema)
+        self._mark = TransactionMark()
+        self._appended: dict[int, list[UUID]] = {}
+        """The ids of the events of each append, by its number."""
+        self._is_entered = False
+        self._is_used = False
+
+    def is_of(self, database: Database) -> bool:
+        """Whether it was made by the store on this database and schema."""
+        return self._database is database
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be done in it: within its ``async with`` block."""
+        return self._is_entered and self._session.is_in_transaction()
+
+    async def append(self, commit: Commit) -> AppendResult:
+        """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
+        with self._appending():
+            number = await self._next_append()
+            outcome = await self._statements.one(self._session, commit, look_up=True)
+        if isinstance(outcome, PerdureError):
+            raise outcome
+        self._appended[number] = [event.event_id for event in commit.events]
+        return outcome
+
+    async def append_group(self, group: CommitGroup) -> list[AppendResult]:
+        """Append a group of commits within the transaction, waiting for their streams."""
+        with self._appending():
+            number = await self._next_append()
+            outcome = await self._statements.group(self._session, group, look_up=True)
+        if isinstance(outcome, PerdureError):
+            raise outcome
+        self._appended[number] = list(group.event_ids)
+        return outcome
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """Undo what is done in the block if it raises, appends included, and nothing else of the transaction.
+
+        It is the same as ``connection.transaction()``, but also works where the transaction was begun by a statement,
+        which the driver refuses.
+
+        Raises:
+            TransactionEndedError: the session isn't in the transaction any more.
+        """
+        with self._checking():
+            await self._session.execute(self._sql["set_savepoint"])
+        try:
+            yield
+        except BaseException:
+            with suppress(
+                asyncpg.PostgresError, *CONNECTION_LOST
+            ):  # the first error counts, and fails all of it anyway
+                await self._session.execute(self._sql["undo_savepoint"])
+                await self._session.execute(self._sql["release_savepoint"])
+            raise
+        with self._checking():
+            await self._session.execute(self._sql["release_savepoint"])
+
+    @property
+    def _event_ids(self) -> list[UUID]:
+        return [event_id for event_ids in self._appended.values() for event_id in event_ids]
+
+    def _check_unused(self) -> None:
+        if self._is_used:
+            raise TransactionError("a transaction is entered once: ask the store for another")
+
+    @contextmanager
+    def _checking(self) -> Generator[None]:
+        if not self._is_entered:
+            raise TransactionError("the transaction isn't open: append within its 'async with' block")
+        if not self.is_open:
+            raise TransactionEndedError(self._event_ids, None)
+        with translated_errors():
+            yield
+
+    @contextmanager
+    def _appending(self) -> Generator[None]:
+        try:
+            with self._checking():
+                yield
+        except DeadlockError as error:
+            raise DeadlockError(
+                f"{error}; to avoid it, change tables of your own first in each transaction, and append last, to all "
+                "streams by one append_to_streams() or save_all()"
+            ) from error
+
+    async def _next_append(self) -> int:
+        """The number of the next append, if events may be appended now."""
+        number = self._mark.next_append()
+        settings = await self._settings(number)
+        if not self._mark.is_mark(settings["mark"]):
+            if settings["mark"]:
+                raise TransactionError("another transaction of a store is open on the connection: append in that one")
+            raise TransactionEndedError(self._event_ids, None)
+        self._mark.note(number, settings["mark"])
+        check_settings(settings)
+        return number
+
+    async def _settings(self, number: int = 0) -> dict[str, str]:
+        settings = await self._session.fetchrow(self._sql["transaction_settings"], self._mark.prefix, number)
+        assert settings is not None  # noqa: S101 - a select from one value returns one row
+        return dict(settings)
+
+    async def _forget_taken_back(self) -> None:
+        """Forget the appends that a savepoint has taken back, before the commit.
+
+        Raises:
+            TransactionError: a statement has failed in the transaction, so that it can't be committed.
+            TransactionEndedError: the session isn't in the transaction any more.
+        """
+        try:
+            found = await self._session.fetchval(self._sql["transaction_mark"])
+        except asyncpg.InFailedSQLTransactionError as error:
+            # Its COMMIT would roll back without an error.
+            raise TransactionError(
+                "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
+                "let its error leave the block, or run it in a savepoint (async with tx.savepoint())"
+            ) from error
+        if not self._mark.is_mark(found):
+            raise TransactionEndedError(self._event_ids, await self._found(self._session))
+        there = self._mark.appends(found)
+        self._appended = {number: event_ids for number, event_ids in self._appended.items() if number in there}
+        self._take_back(all_but=self._event_ids)
+
+    async def _found(self, connection: Connection, statement: str = "stored_event_ids") -> Sequence[UUID]:
+        """Those of the events that are in the log, as the connection sees it."""
+        if not self._event_ids:
+            return ()
+        rows = await connection.fetch(self._sql[statement], self._event_ids)
+        found = {row["event_id"] for row in rows}
+        return [event_id for event_id in self._event_ids if event_id in found]
+
+
+def check_settings(settings: Mapping[str, str]) -> None:
+    """Raise unless events may be appended in a transaction with these settings."""
+    if (isolation := settings["isolation"]) != "read committed":
+        raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
+    if settings["synchronous_commit"] == "off":
+        raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")

@@ -1,0 +1,42 @@
+"""Attempts at events that fail, counted for each segment by itself."""
+
+from perdure.projections.runtime.retries import Retries
+from perdure.projections.state.segments import Checkpoint, Segment
+from perdure.repository import RetryConfig
+
+
+def segment(first_hash: int, position: int) -> Segment:
+    return Segment(
+        first_hash=first_hash,
+        last_hash=first_hash + 99,
+        checkpoint=Checkpoint(position, None),
+        is_paused=False,
+        failure=None,
+        owner="me",
+        epoch=1,
+        is_leased=True,
+        hold_at=None,
+    )
+
+
+def test_segments_that_fail_in_turn_do_not_make_each_other_begin_anew() -> None:
+    retries = Retries(RetryConfig(base_delay=0))
+    one, other = segment(0, 4), segment(100, 8)
+    for attempts in (1, 2, 3):
+        assert retries.failed([one], 5, now=0) == attempts
+        assert retries.failed([other], 9, now=0) == attempts
+
+
+def test_another_event_and_a_fresh_start_begin_anew() -> None:
+    retries = Retries(RetryConfig(base_delay=0))
+    assert [retries.failed([segment(0, 4)], position, now=0) for position in (5, 5, 6, 5)] == [1, 2, 1, 1]
+    retries.forget([segment(0, 4), segment(100, 4)])
+    assert retries.failed([segment(0, 4)], 5, now=0) == 1
+
+
+def test_a_segment_waits_for_its_next_attempt_as_long_as_it_stands_before_the_event() -> None:
+    retries = Retries(RetryConfig(base_delay=1))
+    retries.failed([segment(0, 4)], 5, now=1000.0)
+    assert 1000.0 <= retries.due(segment(0, 4)) <= 1001.0
+    assert retries.due(segment(0, 5)) == 0
+    assert retries.due(segment(100, 4)) == 0
