@@ -298,7 +298,7 @@ class _Suite(EventStoreConformance):
 
     @pytest.fixture
     async def store(self, monkeypatch: pytest.MonkeyPatch) -> InMemoryEventStore:
-        for part in ("following", "racing"):
+        for part in ("subscriptions", "concurrency"):
             monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", 0.5)
         return self.store_class()
 

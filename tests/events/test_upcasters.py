@@ -305,7 +305,7 @@ def test_what_cant_be_an_upcaster_is_refused_where_it_is_defined(function: Any, 
 def test_two_upcasters_for_one_step_are_refused() -> None:
     upcast("upcasting.registered", from_version=1)(same)
 
-    with pytest.raises(UpcasterDefinitionError, match=r"test_upcasting\.same is there for it already"):
+    with pytest.raises(UpcasterDefinitionError, match=r"test_upcasters\.same is there for it already"):
         upcast("upcasting.registered", from_version=1)(rename)
 
 
