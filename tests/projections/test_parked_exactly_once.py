@@ -256,7 +256,7 @@ async def test_what_was_parked_by_one_who_died_waits_with_the_next(
 
 PROGRAM = """
 import asyncio, sys
-from perdure.projections import runner
+from perdure.projections.runtime import runner
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.parking_lot import AT_ONCE, Guarded
