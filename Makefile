@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test fuzz faults pooler coverage check lint types layers format clean
+.PHONY: help install demo bench test quick fuzz faults pooler coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1,
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+
+quick: $(INSTALLED) ## Run the tests that need no server, in less than a minute (ARGS="-k name -x")
+	PERDURE_TEST_QUICK=1 $(BIN)/python -m pytest --numprocesses=auto -m 'not server' $(ARGS)
 
 faults: $(INSTALLED) ## Kill, freeze, cut and fill up servers and processes under load (ARGS="--seconds 30 name")
 	$(BIN)/python -m tests.faults $(ARGS)

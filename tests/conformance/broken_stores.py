@@ -19,6 +19,7 @@ from perdure.stores.memory import InMemoryEventStore
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
+from tests.patience import patience
 
 
 class SoundStore(InMemoryEventStore):
@@ -299,7 +300,7 @@ class _Suite(EventStoreConformance):
     @pytest.fixture
     async def store(self, monkeypatch: pytest.MonkeyPatch) -> InMemoryEventStore:
         for part in ("subscriptions", "concurrency"):
-            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", 0.5)
+            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", patience(0.5))
         return self.store_class()
 
 
