@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from perdure.commit import (
     encode_commit,
     encode_group,
 )
-from perdure.errors import UnsupportedOperationError
+from perdure.errors import StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
 from perdure.log import Changes, PageSize, make_filter
@@ -50,6 +50,23 @@ class StoredType(msgspec.Struct, frozen=True):
     last_position: int
 
 
+class StoreDatabase(Protocol):
+    """The PostgreSQL database in which a store keeps its events, as far as the port knows it.
+
+    `perdure.stores.postgres.connections.database.database_of` returns it in full.
+
+    Attributes:
+        schema: The name of the schema that holds the store.
+    """
+
+    schema: str
+
+    @property
+    def name(self) -> str:
+        """The name of the database; empty where its URL has none."""
+        ...
+
+
 class EventStore(LogReader):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
@@ -65,6 +82,41 @@ class EventStore(LogReader):
         self.payload_limit = payload_limit
         self.changes = Changes()
         self.head = Head(self, self.changes)
+
+    @property
+    def database(self) -> StoreDatabase | None:
+        """The PostgreSQL database of the store. None: it has none, so projections can't keep tables beside it."""
+        return None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the store refuses appends."""
+        return False
+
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether appends of other processes wake followers in this one; None while nothing listens for them."""
+        return None
+
+    def check_alive(self) -> None:
+        """Raise unless the store is open and works. It doesn't ask the database.
+
+        Raises:
+            StoreClosedError: it isn't open.
+        """
+        if not self.is_open:
+            raise StoreClosedError
+
+    async def check_writable(self) -> None:
+        """Raise unless the store answers, and takes appends if it isn't read only."""
+        await self.stream_version("perdure-health")
+
+    async def check_schema(self) -> None:
+        """Raise SchemaOutdatedError or SchemaTooNewError unless the stored data fits this version of Perdure."""
+
+    def wake(self) -> None:
+        """Let all followers of the log read at once, here and in other processes, as after an append."""
+        self.changes.announce()
 
     async def append_to_stream(
         self,

@@ -24,7 +24,7 @@ from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.options import RunnerOptions
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore, StoredType
-from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.driver_errors import translated_errors
 from perdure.stores.postgres.sql_files import quote_identifier
@@ -88,6 +88,33 @@ class InlineProjections(EventStore):
         self._turns = Turns()
         self._stack = AsyncExitStack()
         self._is_open = False
+
+    @property
+    def database(self) -> Database:
+        """The database of the store inside."""
+        return self._store.database
+
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether appends of other processes wake followers in this one; None while nothing listens for them."""
+        return self._store.is_listening
+
+    def check_alive(self) -> None:
+        """Raise unless the store inside works, and this one is open."""
+        self._store.check_alive()
+        super().check_alive()
+
+    async def check_writable(self) -> None:
+        """Raise unless the database can be reached, and takes appends."""
+        await self._store.check_writable()
+
+    async def check_schema(self) -> None:
+        """Raise SchemaOutdatedError or SchemaTooNewError unless the schema is as this version of Perdure needs it."""
+        await self._store.check_schema()
+
+    def wake(self) -> None:
+        """Let all followers of the log read at once, here and in other processes, as after an append."""
+        self._store.wake()
 
     @property
     def is_open(self) -> bool:

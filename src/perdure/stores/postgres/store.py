@@ -104,7 +104,7 @@ class PostgreSQLEventStore(EventStore):
         check_count("queue_bytes", queue_bytes, 1)
         check_seconds("append_timeout", append_timeout)
         check_seconds("close_timeout", close_timeout)
-        self.database = Database(
+        self._database = Database(
             url,
             schema=schema,
             pool_size=pool_size,
@@ -114,7 +114,7 @@ class PostgreSQLEventStore(EventStore):
             direct_url=direct_url,
             default_target="any" if read_only else "read-write",
         )
-        self.is_read_only = read_only
+        self._is_read_only = read_only
         self._migrator = Migrator(self.database)
         self._migrate = migrate
         self._reader = Reader(self.database)
@@ -133,6 +133,16 @@ class PostgreSQLEventStore(EventStore):
 
     def __repr__(self) -> str:
         return f"PostgreSQLEventStore({self.database!r})"
+
+    @property
+    def database(self) -> Database:
+        """The database of the store: connections, and the name of its schema."""
+        return self._database
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the store was made to read and follow only."""
+        return self._is_read_only
 
     @property
     def is_open(self) -> bool:
