@@ -11,7 +11,6 @@ import msgspec
 from perdure.errors import PerdureError
 from perdure.projections.state.status import ProjectionStatus
 from perdure.store import EventStore
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 State = Literal["ok", "degraded", "failed"]
 """Degraded: it works, but somebody should look."""
@@ -83,7 +82,7 @@ async def live(store: EventStore, service: Projections | None = None) -> Health:
         store: an open store.
         service: the `ProjectionService` of this process, if it runs one.
     """
-    checks = [_alive("store", store.check_alive if isinstance(store, PostgreSQLEventStore) else None)]
+    checks = [_alive("store", store.check_alive)]
     if service is not None:
         checks.append(_alive("projections", service.check_alive))
     return _health(checks)
@@ -108,12 +107,12 @@ async def ready(
         answer = Response(health.to_json(), status=health.http_status)
     """
     looks: dict[str, Coroutine[object, object, list[Check]]] = {}
-    if isinstance(store, PostgreSQLEventStore):
+    if store.database is not None:
         looks["database"] = _passed("database", store.check_writable)
         looks["schema"] = _passed("schema", store.check_schema)
         looks["listener"] = _listener(store)
     else:
-        looks["store"] = _passed("store", lambda: store.stream_version("perdure-health"))
+        looks["store"] = _passed("store", store.check_writable)
     if service is not None:
         looks["projections"] = _projections(service, max_lag)
     return _health(await _all(looks, timeout))
@@ -146,16 +145,15 @@ async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Chec
     return [Check(name, "ok")]
 
 
-async def _listener(store: PostgreSQLEventStore) -> list[Check]:
+async def _listener(store: EventStore) -> list[Check]:
     if store.is_listening is False:
         return [Check("listener", "degraded", "not connected: what others append is seen a moment later")]
     return [Check("listener", "ok")]
 
 
-def _alive(name: str, check: Callable[[], None] | None) -> Check:
+def _alive(name: str, check: Callable[[], None]) -> Check:
     try:
-        if check is not None:
-            check()
+        check()
     except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
         return _failed(name, error)
     return Check(name, "ok")

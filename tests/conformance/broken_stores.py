@@ -13,9 +13,9 @@ from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.head import Place
 from perdure.log import LogFilter, Page, Seen
+from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
-from perdure.store import StoredType
-from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
@@ -80,7 +80,7 @@ class CommitsLate(InMemoryEventStore):
     async def log_page(
         self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
     ) -> Page:
-        self._check_open()
+        self.check_usable()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.event_id not in late]
@@ -135,6 +135,12 @@ class IgnoresFilters(InMemoryEventStore):
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
     """Off by one: reads backwards from what it should stop before."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = _BackwardsFromOnwards(self._log, self._streams, self._by_id)
+
+
+class _BackwardsFromOnwards(ListReader):
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         return await super().stream_page_backwards(stream_id, before_version + 1, limit)
 

@@ -93,13 +93,13 @@ async def test_who_was_answered_may_come_again_at_once_and_nothing_is_loaded_ane
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages: list[str] = []
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def counted(stream_id: str, *where: Any) -> Any:
         pages.append(stream_id)
         return await stream_page(stream_id, *where)
 
-    monkeypatch.setattr(store, "stream_page", counted)
+    monkeypatch.setattr(store.reader, "stream_page", counted)
 
     async def task() -> None:
         for _ in range(5):

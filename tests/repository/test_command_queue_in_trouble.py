@@ -400,7 +400,7 @@ async def test_when_loading_fails_each_is_told_and_the_next_one_tries_again(
         raise StoreUnavailableError("can't reach the database")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "stream_page", unreachable)
+        patch.setattr(store.reader, "stream_page", unreachable)
         results = await outcomes(*[accounts.execute("1", deposit(1)) for _ in range(2)])
 
     assert [type(result) for result in results] == [StoreUnavailableError] * 2
@@ -510,16 +510,16 @@ async def test_a_command_that_another_process_decided_otherwise_counts_as_that_d
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, can_be_read: bool
 ) -> None:
     """The result is the first one, and stands where ours would: so only a look at the events tells the difference."""
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def unreachable(*args: Any) -> Any:
-        monkeypatch.setattr(store, "stream_page", stream_page)
+        monkeypatch.setattr(store.reader, "stream_page", stream_page)
         raise StoreUnavailableError("can't reach the database")
 
     async def another(commit: Commit) -> None:
         await Repository(Account, store).execute("1", deposit(90), command_id="a")
         if not can_be_read:
-            monkeypatch.setattr(store, "stream_page", unreachable)
+            monkeypatch.setattr(store.reader, "stream_page", unreachable)
 
     seen: list[int] = []
 
@@ -540,13 +540,13 @@ async def test_named_commands_go_on_from_a_state_that_was_compared_with_what_is_
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages: list[int] = []
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def counted(stream_id: str, from_version: int, limit: int | None) -> Any:
         pages.append(from_version)
         return await stream_page(stream_id, from_version, limit)
 
-    monkeypatch.setattr(store, "stream_page", counted)
+    monkeypatch.setattr(store.reader, "stream_page", counted)
 
     async def task(name: str) -> None:
         for number in range(3):

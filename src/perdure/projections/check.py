@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from perdure.checks import check_count, check_instance
-from perdure.errors import UnknownBuildError, UnsupportedOperationError
+from perdure.errors import UnknownBuildError
 from perdure.log import LogFilter
 from perdure.projection import TableProjection
 from perdure.projections.builds.comparison import LONG, MOST_KEYS, each_row
@@ -22,9 +22,8 @@ from perdure.projections.state.identity import Key
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import LAST_HASH
 from perdure.store import EventStore
-from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.connections.database import Connection, Database, database_of
 from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _SQL: Final = Path(__file__).parent / "sql"
 _PAGE: Final = 1000
@@ -84,18 +83,18 @@ async def check_projection(
     """
     check_instance("store", store, EventStore)
     check_instance("projection", projection, TableProjection)
-    if not isinstance(store, PostgreSQLEventStore):
-        raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
+    database = database_of(store)
     check_count("max_rows", max_rows, 1)
     if build is not None:
         check_count("build", build, 1)
     async with (
-        store.database.connection() as connection,
+        database.connection() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        builds = await read_builds(connection, store.database, projection.name)
+        builds = await read_builds(connection, database, projection.name)
         chosen = _chosen(builds, projection, build)
-        return await _Refold(store, connection, Definition(projection, chosen.id.build), chosen.schema).check(max_rows)
+        definition = Definition(projection, chosen.id.build)
+        return await _Refold(store, database, connection, definition, chosen.schema).check(max_rows)
 
 
 def _chosen(builds: Sequence[Build], projection: TableProjection[Any], build: int | None) -> Build:
@@ -110,14 +109,14 @@ class _Refold:
     """Compares a build with a fresh fold, in a snapshot."""
 
     def __init__(
-        self, store: PostgreSQLEventStore, connection: Connection, definition: Definition, schema: str
+        self, store: EventStore, database: Database, connection: Connection, definition: Definition, schema: str
     ) -> None:
         self._store = store
         self._connection = connection
         self._definition = definition
         self._schema = schema
-        self._segments_sql = Statements(_SQL / "segments", schema=store.database.quoted_schema)
-        self._sql = Statements(_SQL / "comparison", schema=store.database.quoted_schema)
+        self._segments_sql = Statements(_SQL / "segments", schema=database.quoted_schema)
+        self._sql = Statements(_SQL / "comparison", schema=database.quoted_schema)
 
     async def check(self, max_rows: int) -> ProjectionCheck:
         build = self._definition.build

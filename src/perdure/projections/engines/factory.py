@@ -23,7 +23,7 @@ from perdure.projections.engines.table.storage import Storage
 from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.parked_events import Parking
 from perdure.projections.state.segments import Segments
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.stores.postgres.connections.database import Database
 
 
 class Equipment(NamedTuple):
@@ -64,7 +64,7 @@ def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
 
 
 def equip(
-    store: PostgreSQLEventStore,
+    database: Database,
     definition: ProjectionDefinition,
     segments: Segments,
     parking: Parking,
@@ -73,25 +73,25 @@ def equip(
     """What a build of a projection is run with.
 
     Args:
-        store: where the events are.
+        database: the database of the store.
         definition: the projection.
         segments: the segments of its build.
         parking: the parked events of its build.
         options: how it is run.
     """
-    return _EQUIPPING[type(definition)](store, definition, segments, parking, options)
+    return _EQUIPPING[type(definition)](database, definition, segments, parking, options)
 
 
 def _fold(
-    store: PostgreSQLEventStore, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
+    database: Database, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
 ) -> Equipment:
     storage = Storage(definition, options.schema)
-    batches = Batches(store.database, definition, segments, storage, parking)
+    batches = Batches(database, definition, segments, storage, parking)
     return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
 
 
 def _handle(
-    store: PostgreSQLEventStore,
+    database: Database,
     definition: HandledDefinition,
     segments: Segments,
     _parking: Parking,
@@ -99,20 +99,20 @@ def _handle(
 ) -> Equipment:
     tables = SQLTables(definition, options.schema)
     batches = HandledBatches(
-        store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
+        database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
     return Equipment(tables, batches)
 
 
 def _follow(
-    store: PostgreSQLEventStore,
+    database: Database,
     definition: InlineDefinition,
     segments: Segments,
     _parking: Parking,
     options: RunnerOptions,
 ) -> Equipment:
     storage = Storage(definition, options.schema)
-    batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
+    batches = InlineBatches(database, definition, segments, InlineRows(database, definition, storage))
     return Equipment(storage, batches)
 
 

@@ -46,7 +46,8 @@ from perdure.projections.state.segments import (
     raise_if_paused,
 )
 from perdure.repository import RetryConfig
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks
 
 _BEAT: Final = 1.0
@@ -71,7 +72,7 @@ class Runner:
     """
 
     def __init__(
-        self, store: PostgreSQLEventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
+        self, store: EventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
     ) -> None:
         self.definition = definition
         self._tasks = tasks
@@ -83,12 +84,13 @@ class Runner:
         self._store = store
         self._options = options
         self._beat_every = min(_BEAT, options.lease / 4)
-        self._segments = Segments(store.database, definition.build, self.name, options.lease)
+        database = database_of(store)
+        self._segments = Segments(database, definition.build, self.name, options.lease)
         most = MOST_SEGMENTS if definition.is_divisible else 1
         self._leases = Leases(self._segments, self.name, options.segments, most)
-        self._parking = Parking(store.database, definition, self.name, options.max_parked)
-        equipment = equip(store, definition, self._segments, self._parking, options)
-        self._builds = Builds(store.database, definition, equipment.tables, options.schema)
+        self._parking = Parking(database, definition, self.name, options.max_parked)
+        equipment = equip(database, definition, self._segments, self._parking, options)
+        self._builds = Builds(database, definition, equipment.tables, options.schema)
         self._batches, self._unparking = equipment.batches, equipment.unparking
         self._preparing = equipment.preparing
         self._telling = Telling(definition.build)

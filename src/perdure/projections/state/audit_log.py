@@ -13,12 +13,11 @@ import msgspec
 
 from perdure.checks import check_instance, checked_id
 from perdure.context import current_context
-from perdure.errors import ReadOnlyStoreError, UnknownProjectionError, UnsupportedOperationError
+from perdure.errors import ReadOnlyStoreError, UnknownProjectionError
 from perdure.projections.state.identity import BuildId
 from perdure.store import EventStore
-from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.connections.database import Connection, Database, database_of
 from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "audit_log"
 
@@ -63,15 +62,14 @@ class Acting:
 
     def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
         check_instance("store", store, EventStore)
-        if not isinstance(store, PostgreSQLEventStore):
-            raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
+        database = database_of(store)
         if actor is not None:
             checked_id("actor", actor)
         self._store = store
-        self._database = store.database
+        self._database = database
         self._actor = actor
-        self._sql = Statements(_SQL / "operations", schema=store.database.quoted_schema)
-        self._record = Record(store.database)
+        self._sql = Statements(_SQL / "operations", schema=database.quoted_schema)
+        self._record = Record(database)
 
     @asynccontextmanager
     async def _acting(self) -> AsyncGenerator[Connection]:
