@@ -86,7 +86,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     events = await store.read_all_events(since)
     definition = Definition(Pages())
     storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
+    parking = Parking(store.database, definition.build, definition.key_codec, "a test", limit=10)
     batches = Batches(store.database, definition, segments, storage, parking)
     await Builds(store.database, definition, storage, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from perdure.errors import ProjectionDefinitionError
+from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError
 from perdure.events import StoredEvent
 from perdure.projection import OnFailure
 from perdure.projections.state.failures import Failure
@@ -17,6 +17,10 @@ from perdure.projections.state.options import Mode
 from perdure.projections.state.scope import Diverted, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.sql_files import quote_identifier
+
+Refuse = Callable[[str], PerdureError]
+"""Returns the error to raise, given the reason why a projection can't work."""
 
 
 class NamedTable(Protocol):
@@ -142,6 +146,14 @@ class _Undivided:
 
 UNDIVIDED: Final[KeyCodec] = _Undivided()
 """The codec of who has no keys."""
+
+
+def check_name(name: str, refuse: Refuse, what: str) -> None:
+    """Raise what `refuse` returns unless PostgreSQL accepts this name of a table or column."""
+    try:
+        quote_identifier(name, what)
+    except InvalidArgumentError as error:
+        raise refuse(str(error)) from error
 
 
 def taken(name: str, relation: str, schema: str) -> ProjectionDefinitionError:

@@ -20,7 +20,7 @@ from perdure.projections.state.audit_log import Deed, Record
 from perdure.projections.state.builds import Build, read_builds, shown_of
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
-from perdure.repository import RetryConfig
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.schema.lock_watch import LockWatch
 from perdure.stores.postgres.sql_files import Statements

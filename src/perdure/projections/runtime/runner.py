@@ -86,7 +86,7 @@ class Runner:
         self._segments = Segments(store.database, definition.build, self.name, options.lease)
         most = MOST_SEGMENTS if definition.is_divisible else 1
         self._leases = Leases(self._segments, self.name, options.segments, most)
-        self._parking = Parking(store.database, definition, self.name, options.max_parked)
+        self._parking = Parking(store.database, definition.build, definition.key_codec, self.name, options.max_parked)
         equipment = equip(store, definition, self._segments, self._parking, options)
         self._builds = Builds(store.database, definition, equipment.tables, options.schema)
         self._batches, self._unparking = equipment.batches, equipment.unparking

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perdure.repository import RetryConfig
+from perdure.retry import RetryConfig
 
 Mode = Literal["async", "inline"]
 """Who keeps a projection: a service that follows the log, or the appends themselves."""

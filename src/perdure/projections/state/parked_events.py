@@ -12,9 +12,8 @@ import msgspec
 
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
-from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.state.failures import EventFailure, TooManyParkedError
-from perdure.projections.state.identity import Key
+from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.scope import Diverted
 from perdure.projections.state.segments import FencedError
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -50,15 +49,16 @@ class Parking:
 
     Args:
         database: the database of the store.
-        definition: the projection.
+        build: which build.
+        keys: the codec of its keys.
         runner: the name of this process's run of it, for the record.
         limit: how many may be parked at most, those that wait included.
     """
 
-    def __init__(self, database: Database, definition: ProjectionDefinition, runner: str, limit: int) -> None:
+    def __init__(self, database: Database, build: BuildId, keys: KeyCodec, runner: str, limit: int) -> None:
         self._database = database
-        self._build = definition.build
-        self._keys = definition.key_codec
+        self._build = build
+        self._keys = keys
         self._runner = runner
         self._limit = limit
         self._sql = Statements(_SQL / "parked_events", schema=database.quoted_schema)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from perdure.events import StoredEvent
-from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import EventFailure
-from perdure.projections.state.identity import Key
+from perdure.projections.state.identity import Key, KeyCodec
 
 
 class Segmented(Protocol):
@@ -36,13 +35,13 @@ class Scope:
     parked: Mapping[tuple[int, Key], EventFailure] = field(default_factory=dict[tuple[int, Key], EventFailure])
     """The events, by position, that are parked now, each for a key; the later ones of the key wait behind it."""
 
-    def holds(self, table: Table, key: Key) -> bool:
+    def holds(self, keys: KeyCodec, key: Key) -> bool:
         """Whether the fold is about the row of this key."""
         if self.only is not None:
             return key == self.only
         if self.segments is None:
             return True
-        key_hash = table.hash_of(key)
+        key_hash = keys.hash_of(key)
         for segment in self.segments:  # noqa: SIM110 - asked for each event: a generator costs twice as much
             if segment.holds(key_hash):
                 return True

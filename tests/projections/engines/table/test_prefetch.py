@@ -94,7 +94,7 @@ class Stage:
 async def set_up(store: PostgreSQLEventStore, projection: TableProjection[Any]) -> Stage:
     definition = Definition(projection)
     storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
+    parking = Parking(store.database, definition.build, definition.key_codec, "a test", limit=10)
     await Builds(store.database, definition, storage, "public").set_up(segments=1)
     await segments.acquire(1)
     return Stage(store, definition, segments, Batches(store.database, definition, segments, storage, parking))

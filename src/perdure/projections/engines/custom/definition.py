@@ -13,9 +13,8 @@ from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
 from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
-from perdure.projections.engine import UNDIVIDED
+from perdure.projections.engine import UNDIVIDED, Refuse, check_name
 from perdure.projections.engines.custom.transaction_commands import transaction_command
-from perdure.projections.engines.table.table import check_name
 from perdure.projections.state.identity import BuildId, TableShape, table_name
 from perdure.projections.state.options import Mode
 
@@ -137,7 +136,7 @@ class _Handling(NamedTuple):
 class _Dispatch:
     """Hands each event to the method that handles it."""
 
-    def __init__(self, projection: SQLProjection, refuse: Callable[[str], PerdureError]) -> None:
+    def __init__(self, projection: SQLProjection, refuse: Refuse) -> None:
         self._projection = projection
         handlers = handlers_of(type(projection), refuse)
         if not handlers:
@@ -156,7 +155,7 @@ class _Dispatch:
             await outcome
 
 
-def _takes_at(handler: Handler, refuse: Callable[[str], PerdureError]) -> bool:
+def _takes_at(handler: Handler, refuse: Refuse) -> bool:
     """Whether it takes the `StoredEvent`. Refuse it when it can't be called."""
     name = handler.__name__
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):

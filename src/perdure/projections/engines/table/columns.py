@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
 
-from perdure.errors import PerdureError
 from perdure.errors.formats import shown
+from perdure.projections.engine import Refuse
 
 
 class Column(NamedTuple):
@@ -28,8 +27,6 @@ class Column(NamedTuple):
         """Whether equal values have one form only, in the database and in JSON."""
         return self.sql_type in _KEY_TYPES and not self.nullable
 
-
-Refuse = Callable[[str], PerdureError]
 
 _SCALARS: Final[dict[type, str]] = {
     inspect.StrType: "text",

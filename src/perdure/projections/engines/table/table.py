@@ -12,12 +12,12 @@ from zlib import crc32
 import msgspec
 from msgspec import inspect
 
-from perdure.errors import InvalidArgumentError, ProjectionRowError
+from perdure.errors import ProjectionRowError
 from perdure.errors.formats import shown
-from perdure.projections.engines.table.columns import Column, Refuse, columns_of
+from perdure.projections.engine import Refuse, check_name
+from perdure.projections.engines.table.columns import Column, columns_of
 from perdure.projections.engines.table.row_codec import RowCodec
 from perdure.projections.state.identity import BuildId, Key, TableShape, table_name
-from perdure.stores.postgres.sql_files import quote_identifier
 
 
 class Table:
@@ -160,11 +160,3 @@ _STAY: Final = (
 )
 _values = msgspec.structs.astuple
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def check_name(name: str, refuse: Refuse, what: str) -> None:
-    """Refuse what can be no name of a table or column."""
-    try:
-        quote_identifier(name, what)
-    except InvalidArgumentError as error:
-        raise refuse(str(error)) from error
