@@ -13,7 +13,7 @@ from perdure.errors import UnknownBuildError, UnsupportedOperationError
 from perdure.log import LogFilter
 from perdure.projection import TableProjection
 from perdure.projections.builds.comparison import LONG, MOST_KEYS, each_row
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.engines.table.storage import statements_of
 from perdure.projections.engines.table.table import Table
@@ -95,7 +95,9 @@ async def check_projection(
     ):
         builds = await read_builds(connection, store.database, projection.name)
         chosen = _chosen(builds, projection, build)
-        return await _Refold(store, connection, Definition(projection, chosen.id.build), chosen.schema).check(max_rows)
+        return await _Refold(store, connection, TableDefinition(projection, chosen.id.build), chosen.schema).check(
+            max_rows
+        )
 
 
 def _chosen(builds: Sequence[Build], projection: TableProjection[Any], build: int | None) -> Build:
@@ -110,7 +112,7 @@ class _Refold:
     """Compares a build with a fresh fold, in a snapshot."""
 
     def __init__(
-        self, store: PostgreSQLEventStore, connection: Connection, definition: Definition, schema: str
+        self, store: PostgreSQLEventStore, connection: Connection, definition: TableDefinition, schema: str
     ) -> None:
         self._store = store
         self._connection = connection

@@ -41,7 +41,7 @@ async def each_row(connection: Connection, sql: str) -> AsyncGenerator[asyncpg.R
     await connection.execute(_PORTIONS["close_rows"])
 
 
-class Verification:
+class BuildComparison:
     """Compares a build with another of the same version.
 
     Args:
@@ -84,7 +84,7 @@ class Verification:
                     raise NotComparableError
                 # The first statement takes the snapshot; what it shows is what counts.
                 span = await self._holds.span(connection, self._builds)
-            if not span.hindmost == span.foremost == position:
+            if not span.slowest == span.furthest == position:
                 raise NotComparableError
             yield connection
 

@@ -10,10 +10,10 @@ from typing import Final
 from perdure.errors import BuildStateError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
-from perdure.projections.builds.comparison import NotComparableError, Verification, encoded
-from perdure.projections.builds.switch import Switching, drop_older
+from perdure.projections.builds.comparison import BuildComparison, NotComparableError, encoded
+from perdure.projections.builds.switch import BuildSwitch, drop_older
 from perdure.projections.engines.factory import describe
-from perdure.projections.state.audit_log import Deed, Record
+from perdure.projections.state.audit_log import AuditEntry, AuditLog
 from perdure.projections.state.builds import Build, TableDifference, shown_of
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
@@ -38,10 +38,10 @@ class Finishing:
         self._database = database
         self._projection = projection
         self._schema = schema
-        self._switching = Switching(database, projection.name)
+        self._switching = BuildSwitch(database, projection.name)
         self._holds = Holds(database, projection.name)
         self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
-        self._record = Record(database)
+        self._audit_log = AuditLog(database)
 
     async def finish(self, build: BuildId, shown: BuildId | None, *, is_to_be_shown: bool) -> None:
         """Compare a build, or show it when that was done; nothing, when another process does so.
@@ -64,7 +64,7 @@ class Finishing:
         if shown is not None and shown.version == build.version and shown < build:
             one, other = (describe(self._projection, each.build) for each in (build, shown))
             try:
-                found = await Verification(self._database, one, other, self._schema).differences()
+                found = await BuildComparison(self._database, one, other, self._schema).differences()
                 outcome = "different" if found else "equal"
             except NotComparableError:
                 if not await self._stands_still(shown):
@@ -75,7 +75,7 @@ class Finishing:
         async with self._database.connection() as connection, connection.transaction():
             if await connection.fetchval(self._sql["ready"], *build, encoded(found)):
                 detail = {"outcome": outcome, "differences": found}
-                await self._record.keep(connection, build, Deed("compared"), detail)
+                await self._audit_log.record(connection, build, AuditEntry("compared"), detail)
         for difference in found:
             logger.warning(
                 "projection %r, version %d build %d waits for switch(): %d rows of %r differ from what is shown, as %s",
@@ -97,7 +97,7 @@ class Finishing:
             shown, target = shown_of(builds), next((one for one in builds if one.id == build), None)
             return target if shown is None or shown.id < build else None
 
-        if await self._switching.show(newest, Deed("switched")) is not None:
+        if await self._switching.show(newest, AuditEntry("switched")) is not None:
             logger.info(
                 "projection %r shows version %d build %d",
                 *build,

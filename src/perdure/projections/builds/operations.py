@@ -9,8 +9,8 @@ from typing import Final, Literal, get_args
 from perdure.checks import check_count, check_text
 from perdure.errors import BuildStateError, InvalidArgumentError, UnknownBuildError
 from perdure.errors.formats import shown
-from perdure.projections.builds.switch import Switching, drop_older
-from perdure.projections.state.audit_log import Acting, Deed
+from perdure.projections.builds.switch import BuildSwitch, drop_older
+from perdure.projections.state.audit_log import AuditedOperations, AuditEntry
 from perdure.projections.state.builds import Build, read_builds, shown_of
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.segments import MOST_SEGMENTS
@@ -23,7 +23,7 @@ SwitchMode = Literal["automatic", "manual"]
 """Whether a build is shown as soon as it is complete, or when somebody says so."""
 
 
-class BuildOperations(Acting):
+class BuildOperations(AuditedOperations):
     """The part of `ProjectionOperations` that is about builds."""
 
     async def rebuild(
@@ -53,7 +53,7 @@ class BuildOperations(Acting):
         _check_reason(reason)
         await self._check_may_act(name)
         sql = self._build_sql()
-        async with self._acting() as connection:
+        async with self._transaction() as connection:
             await connection.execute(sql["lock"], name)
             builds = await read_builds(connection, self._database, name)
             for one in _coming(builds):
@@ -70,7 +70,7 @@ class BuildOperations(Acting):
                 count = 1  # no keys are known by which it could be cut
             await connection.execute(sql["add"], *build, now.schema, None, switch == "automatic", now.mode)
             await connection.execute(self._segment_sql()["add"], *build, count)
-            await self._keep(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
+            await self._log(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
         return await self._status_of(build)
 
     async def cancel_rebuild(self, name: str, reason: str | None = None) -> list[ProjectionStatus]:
@@ -91,7 +91,7 @@ class BuildOperations(Acting):
             raise BuildStateError(*_the_shown(name, builds).id, "is shown, and nothing is being built instead")
         given_up = [await self._status_of(one.id) for one in coming]
         for one in coming:
-            await Switching(self._database, name).drop(one.id, self._deed("rebuild cancelled", reason))
+            await BuildSwitch(self._database, name).drop(one.id, self._entry("rebuild cancelled", reason))
         return given_up
 
     async def switch(
@@ -123,7 +123,7 @@ class BuildOperations(Acting):
                 raise BuildStateError(*found[0].id, "isn't complete yet: wait until it has caught up")
             return found[0]
 
-        return await self._show(name, named, self._deed("switched", reason), may_lag=False)
+        return await self._show(name, named, self._entry("switched", reason), may_lag=False)
 
     async def rollback(self, name: str, reason: str | None = None) -> ProjectionStatus:
         """Show again what was shown before. Doing it twice comes back.
@@ -145,7 +145,7 @@ class BuildOperations(Acting):
                 raise UnknownBuildError(name, None, None, [one.id[1:] for one in builds])
             return max(found, key=lambda one: one.switch_number)
 
-        return await self._show(name, former, self._deed("rolled back", reason), may_lag=True)
+        return await self._show(name, former, self._entry("rolled back", reason), may_lag=True)
 
     async def drop(self, name: str, version: int, build: int = 1, reason: str | None = None) -> None:
         """Drop a build that isn't shown, with its tables. Old code that still runs it stops doing so.
@@ -166,15 +166,15 @@ class BuildOperations(Acting):
             raise UnknownBuildError(name, version, build, [one.id[1:] for one in builds])
         if _the_shown(name, builds).id == asked:
             raise BuildStateError(*asked, "is shown: switch to another one first")
-        await Switching(self._database, name).drop(asked, self._deed("dropped", reason))
+        await BuildSwitch(self._database, name).drop(asked, self._entry("dropped", reason))
 
     async def _show(
-        self, name: str, pick: Callable[[Sequence[Build]], Build | None], deed: Deed, *, may_lag: bool
+        self, name: str, pick: Callable[[Sequence[Build]], Build | None], entry: AuditEntry, *, may_lag: bool
     ) -> ProjectionStatus:
         await self._check_may_act(name)
-        await Switching(self._database, name).show(pick, deed, may_lag=may_lag)
+        await BuildSwitch(self._database, name).show(pick, entry, may_lag=may_lag)
         now = _the_shown(name, await self._builds(name)).id
-        if deed.action == "switched":
+        if entry.action == "switched":
             await drop_older(self._database, now)
         return await self._status_of(now)
 

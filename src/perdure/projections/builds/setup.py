@@ -13,7 +13,7 @@ from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import Statements
 
 
-class Builds:
+class BuildSetup:
     """One build of a projection among the others.
 
     Args:

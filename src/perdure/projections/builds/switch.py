@@ -16,7 +16,7 @@ from perdure.errors import BuildStateError, DatabaseError, LockHolder, PerdureEr
 from perdure.observation import keys
 from perdure.projections.builds.setup import drop_build
 from perdure.projections.builds.views import Views
-from perdure.projections.state.audit_log import Deed, Record
+from perdure.projections.state.audit_log import AuditEntry, AuditLog
 from perdure.projections.state.builds import Build, read_builds, shown_of
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
@@ -48,7 +48,7 @@ class _BehindError(Exception):
         self.build, self.lag = build, lag
 
 
-class Switching:
+class BuildSwitch:
     """Shows, and drops, builds of one projection. Needs no code of it.
 
     Args:
@@ -62,15 +62,15 @@ class Switching:
         self._views = Views(database, name)
         self._holds = Holds(database, name)
         self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
-        self._record = Record(database)
+        self._audit_log = AuditLog(database)
         self._holders: tuple[LockHolder, ...] = ()
 
-    async def show(self, pick: Pick, deed: Deed, *, may_lag: bool = False) -> BuildId | None:
+    async def show(self, pick: Pick, entry: AuditEntry, *, may_lag: bool = False) -> BuildId | None:
         """Let the views show the build that `pick` chooses. Returns it, or None if it was shown already.
 
         Args:
             pick: chooses the build.
-            deed: what this is, for the record.
+            entry: what this is, for the record.
             may_lag: whether it may show less than what is shown now.
 
         Raises:
@@ -78,9 +78,9 @@ class Switching:
             BuildStateError: it doesn't come to where the shown one is.
             ViewInUseError: something is built on a view that would have to be dropped.
         """
-        return await self._tried(lambda connection: self._show(connection, pick, deed, may_lag=may_lag))
+        return await self._tried(lambda connection: self._show(connection, pick, entry, may_lag=may_lag))
 
-    async def drop(self, build: BuildId, deed: Deed) -> None:
+    async def drop(self, build: BuildId, entry: AuditEntry) -> None:
         """Drop a build that isn't shown. Raises as `show` does."""
 
         async def drop(connection: Connection) -> BuildId | None:
@@ -89,7 +89,7 @@ class Switching:
             if found is None:
                 return None
             await drop_build(connection, self._database, found)
-            await self._record.keep(connection, build, deed)
+            await self._audit_log.record(connection, build, entry)
             return build
 
         await self._tried(drop)
@@ -123,7 +123,7 @@ class Switching:
             finally:
                 self._holders = watch.holders or self._holders
 
-    async def _show(self, connection: Connection, pick: Pick, deed: Deed, *, may_lag: bool) -> BuildId | None:
+    async def _show(self, connection: Connection, pick: Pick, entry: AuditEntry, *, may_lag: bool) -> BuildId | None:
         builds = await read_builds(connection, self._database, self._name)
         shown, target = shown_of(builds), pick(builds)
         if target is None or target.is_shown:
@@ -140,7 +140,7 @@ class Switching:
         await self._views.show(connection, target.schema, target.tables, before)
         await connection.execute(self._sql["show"], *target.id)
         instead_of = None if shown is None else {"version": shown.id.version, "build": shown.id.build}
-        await self._record.keep(connection, target.id, deed, {"instead_of": instead_of})
+        await self._audit_log.record(connection, target.id, entry, {"instead_of": instead_of})
         return target.id
 
     async def _catch_up(self, connection: Connection, target: BuildId, shown: BuildId, *, may_lag: bool) -> None:
@@ -149,7 +149,7 @@ class Switching:
         patience = _CATCH_UP if await connection.fetchval(self._sql["is_run"], *target) else 0
         if not await self._holds.reached_on(connection, [target], position, patience) and not may_lag:
             span = await self._holds.span(connection, [target])
-            raise _BehindError(target, position - span.hindmost)
+            raise _BehindError(target, position - span.slowest)
 
 
 async def drop_older(database: Database, build: BuildId) -> None:
@@ -160,7 +160,7 @@ async def drop_older(database: Database, build: BuildId) -> None:
     for one in builds:
         if one.id.version == build.version and one.id < build and one not in former:
             try:
-                await Switching(database, build.name).drop(one.id, Deed("dropped"))
+                await BuildSwitch(database, build.name).drop(one.id, AuditEntry("dropped"))
             except PerdureError as error:
                 # The next rebuild tries again.
                 logger.warning("projection %r: %s", build.name, error, extra=keys(error, operation="rebuild"))

@@ -9,19 +9,19 @@ from typing import Final, NamedTuple
 from perdure.errors import ProjectionDefinitionError
 from perdure.projection import AnyProjection, Projection
 from perdure.projections.engine import BuildTables, Engine, ProjectionDefinition
-from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.custom.processor import HandledBatches
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.processor import InlineBatches
 from perdure.projections.engines.inline.rows import InlineRows
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.parked_retry import Unparking
 from perdure.projections.engines.table.prefetch import Preparing
 from perdure.projections.engines.table.processor import Batches
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.segments import Segments
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
@@ -44,8 +44,8 @@ def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
         ProjectionDefinitionError: it can't work as it is written, or is none.
     """
     if isinstance(projection, Projection):
-        return HandledDefinition(projection, build)
-    return Definition(projection, build)
+        return CustomDefinition(projection, build)
+    return TableDefinition(projection, build)
 
 
 def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
@@ -67,7 +67,7 @@ def equip(
     store: PostgreSQLEventStore,
     definition: ProjectionDefinition,
     segments: Segments,
-    parking: Parking,
+    parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
     """What a build of a projection is run with.
@@ -83,21 +83,25 @@ def equip(
 
 
 def _fold(
-    store: PostgreSQLEventStore, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
+    store: PostgreSQLEventStore,
+    definition: TableDefinition,
+    segments: Segments,
+    parking: ParkedEvents,
+    options: RunnerOptions,
 ) -> Equipment:
-    storage = Storage(definition, options.schema)
+    storage = TableStorage(definition, options.schema)
     batches = Batches(store.database, definition, segments, storage, parking)
     return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
 
 
 def _handle(
     store: PostgreSQLEventStore,
-    definition: HandledDefinition,
+    definition: CustomDefinition,
     segments: Segments,
-    _parking: Parking,
+    _parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    tables = SQLTables(definition, options.schema)
+    tables = CustomTables(definition, options.schema)
     batches = HandledBatches(
         store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
@@ -108,16 +112,16 @@ def _follow(
     store: PostgreSQLEventStore,
     definition: InlineDefinition,
     segments: Segments,
-    _parking: Parking,
+    _parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    storage = Storage(definition, options.schema)
+    storage = TableStorage(definition, options.schema)
     batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
     return Equipment(storage, batches)
 
 
 _EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {
-    Definition: _fold,
-    HandledDefinition: _handle,
+    TableDefinition: _fold,
+    CustomDefinition: _handle,
     InlineDefinition: _follow,
 }

@@ -22,19 +22,19 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "audit_log"
 
-ITSELF: Final = "perdure"
+AUTOMATIC: Final = "perdure"
 """Who acts when nobody asked."""
 
 
-class Deed(NamedTuple):
+class AuditEntry(NamedTuple):
     """What is done to a build, by whom and why."""
 
     action: str
-    actor: str = ITSELF
+    actor: str = AUTOMATIC
     reason: str | None = None
 
 
-class Record:
+class AuditLog:
     """Keeps what was done, in the transaction in which it is done.
 
     Args:
@@ -44,16 +44,16 @@ class Record:
     def __init__(self, database: Database) -> None:
         self._sql = Statements(_FOLDER, schema=database.quoted_schema)["record"]
 
-    async def keep(self, connection: Connection, build: BuildId, deed: Deed, detail: object = None) -> None:
-        """Keep a deed, with what else is to be known of it."""
+    async def record(self, connection: Connection, build: BuildId, entry: AuditEntry, detail: object = None) -> None:
+        """Keep a entry, with what else is to be known of it."""
         encoded = None if detail is None else msgspec.json.encode(detail).decode()
-        await connection.execute(self._sql, *build, deed.action, deed.actor, deed.reason, encoded)
+        await connection.execute(self._sql, *build, entry.action, entry.actor, entry.reason, encoded)
 
 
 _SQL: Final = Path(__file__).parents[1] / "sql"
 
 
-class Acting:
+class AuditedOperations:
     """One who does something to projections.
 
     Args:
@@ -71,22 +71,22 @@ class Acting:
         self._database = store.database
         self._actor = actor
         self._sql = Statements(_SQL / "operations", schema=store.database.quoted_schema)
-        self._record = Record(store.database)
+        self._audit_log = AuditLog(store.database)
 
     @asynccontextmanager
-    async def _acting(self) -> AsyncGenerator[Connection]:
+    async def _transaction(self) -> AsyncGenerator[Connection]:
         """A transaction; those who run projections are woken after it."""
         async with self._database.connection() as connection, connection.transaction():
             yield connection
         self._store.wake()
 
-    async def _keep(
+    async def _log(
         self, connection: Connection, build: tuple[str, int, int], action: str, reason: str | None, detail: Any = None
     ) -> None:
-        await self._record.keep(connection, BuildId(*build), self._deed(action, reason), detail)
+        await self._audit_log.record(connection, BuildId(*build), self._entry(action, reason), detail)
 
-    def _deed(self, action: str, reason: str | None) -> Deed:
-        return Deed(action, self._actor or actor(), reason)
+    def _entry(self, action: str, reason: str | None) -> AuditEntry:
+        return AuditEntry(action, self._actor or actor(), reason)
 
     async def _check_may_act(self, name: str) -> None:
         if self._store.is_read_only:

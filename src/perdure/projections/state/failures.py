@@ -90,7 +90,7 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind], ...]] = (
 )
 
 
-def told(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFailure:
+def event_failure(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFailure:
     """A failure as it is kept, with the keys of its rows as JSON."""
     stored, error, _ = failure
     return EventFailure(

@@ -24,8 +24,8 @@ _LOOK: Final = 0.01
 class Span(NamedTuple):
     """Between which positions builds stand."""
 
-    hindmost: int
-    foremost: int
+    slowest: int
+    furthest: int
     is_paused: bool
     """Whether a segment waits for somebody to resume it."""
 
@@ -45,7 +45,7 @@ class Holds:
 
     @asynccontextmanager
     async def held(self, builds: Sequence[BuildId], seconds: float) -> AsyncGenerator[int]:
-        """Hold builds where the foremost of their segments stands, which is yielded; for so long at most."""
+        """Hold builds where the furthest of their segments stands, which is yielded; for so long at most."""
         arguments = _arguments(self._name, builds)
         position: int = await self._database.fetch_value(self._sql["hold"], *arguments, seconds)
         try:
@@ -57,7 +57,7 @@ class Holds:
         """Between which positions builds stand."""
         row = await connection.fetchrow(self._sql["positions"], *_arguments(self._name, builds))
         assert row is not None  # noqa: S101 - an aggregate has one
-        return Span(row["hindmost"], row["foremost"], row["is_paused"])
+        return Span(row["slowest"], row["furthest"], row["is_paused"])
 
     async def reached(self, builds: Sequence[BuildId], position: int, patience: float) -> bool:
         """Wait until all segments have come to a position. Returns whether they have."""
@@ -69,14 +69,14 @@ class Holds:
     ) -> bool:
         """The same on a connection of the caller's."""
         deadline = asyncio.get_running_loop().time() + patience
-        while (span := await self.span(connection, builds)).hindmost < position:
+        while (span := await self.span(connection, builds)).slowest < position:
             if span.is_paused or asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(_LOOK)
         return True
 
     async def lock(self, connection: Connection, build: BuildId) -> int:
-        """Keep a build where it is until the transaction ends; the position of its foremost segment."""
+        """Keep a build where it is until the transaction ends; the position of its furthest segment."""
         position: int = await connection.fetchval(self._sql["lock_segments"], *build)
         return position
 

@@ -25,7 +25,7 @@ _LONGEST_KEY: Final = 2000
 
 
 @dataclass
-class Standstill:
+class BlockedKeys:
     """What doesn't reach the rows of a build."""
 
     blocked: set[Key] = field(default_factory=set[Key])
@@ -44,7 +44,7 @@ class Parked(NamedTuple):
     """How often it was tried."""
 
 
-class Parking:
+class ParkedEvents:
     """The parked events of one build.
 
     Args:
@@ -69,7 +69,7 @@ class Parking:
         names = [self._keys.encode_key(key) for key in keys]
         return names if all(len(name.encode()) <= _LONGEST_KEY for name in names) else []
 
-    async def standstill(self) -> Standstill:
+    async def standstill(self) -> BlockedKeys:
         """What doesn't reach the rows now."""
         async with self._database.connection() as connection:
             # In this order: who resumes a projection that he skipped an event of does both at once.
@@ -79,7 +79,7 @@ class Parking:
         whole = {(row["global_position"], None) for row in skipped if not row["key"]}
         keyed = [row for row in skipped if row["key"]]
         positions = [row["global_position"] for row in keyed]
-        return Standstill(
+        return BlockedKeys(
             set(keys),
             frozenset(whole.union(zip(positions, self._keys.decode_keys(row["key"] for row in keyed), strict=True))),
             deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_asked"]),

@@ -12,7 +12,7 @@ from perdure.projections.state.failures import EventFailure
 from perdure.projections.state.identity import Key, KeyCodec
 
 
-class Segmented(Protocol):
+class HashRange(Protocol):
     """Something that holds rows by the hash of their keys."""
 
     def holds(self, key_hash: int) -> bool:
@@ -24,7 +24,7 @@ class Segmented(Protocol):
 class Scope:
     """Which rows a fold is about, and which events must not reach them."""
 
-    segments: Sequence[Segmented] | None = None
+    segments: Sequence[HashRange] | None = None
     """Only the rows of these; None means all."""
     only: Key | None = None
     """Only the row of this key; None means all."""

@@ -93,7 +93,7 @@ class Segments:
         self._lease = lease
         self._sql = Statements(_FOLDER, schema=database.quoted_schema)
 
-    async def beat(self, rate: float, trouble: str | None) -> tuple[list[str], list[Segment]]:
+    async def heartbeat(self, rate: float, trouble: str | None) -> tuple[list[str], list[Segment]]:
         """Say that this process is there, and keep what it owns. Returns all runners, and all segments."""
         async with self._database.connection() as connection:
             await connection.execute(self._sql["seen"], *self._build, self._runner, self._lease, rate, trouble)
@@ -181,7 +181,7 @@ class Segments:
         found: str = moved[0][0]
         return found
 
-    async def stand(self, connection: Connection, segments: Sequence[Segment]) -> bool:
+    async def are_owned(self, connection: Connection, segments: Sequence[Segment]) -> bool:
         """Whether one still owns segments that stood at one position, and they stand there or beyond, as seen here."""
         count: int = await connection.fetchval(
             self._sql["standing"],
@@ -213,7 +213,7 @@ def checkpoint_at(stored: StoredEvent) -> Checkpoint:
     return Checkpoint(stored.global_position, stored.event_id)
 
 
-class Standing(Protocol):
+class SegmentProgress(Protocol):
     """A segment, as one who waits for it sees it."""
 
     @property
@@ -232,7 +232,7 @@ class Standing(Protocol):
         ...
 
 
-def raise_if_paused(name: str, segments: Sequence[Standing], position: int) -> None:
+def raise_if_paused(name: str, segments: Sequence[SegmentProgress], position: int) -> None:
     """Raise ProjectionPausedError when a segment is paused, and will not reach a position."""
     for segment in segments:
         if segment.is_paused and segment.global_position < position:

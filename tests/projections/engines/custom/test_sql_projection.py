@@ -21,13 +21,13 @@ from perdure.errors import (
 from perdure.events import StoredEvent, handles, registry
 from perdure.events import event as event_type
 from perdure.projection import Projection, ProjectionTransaction, SQLProjection
-from perdure.projections.builds.setup import Builds
+from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engines.factory import describe, equip
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.scope import EVERYTHING
 from perdure.projections.state.segments import FencedError, Segments
 from perdure.repository import RetryConfig
@@ -59,9 +59,9 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     events = await store.read_all_events(since)
     definition, options = describe(VisitCounts()), RunnerOptions()
     segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition.build, definition.key_codec, "a test", limit=10)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
     equipment = equip(store, definition, segments, parking, options)
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
@@ -452,9 +452,9 @@ async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEvent
     sink = Sink()
     definition = describe(sink)
     segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition.build, definition.key_codec, "a test", limit=10)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
     equipment = equip(store, definition, segments, parking, RunnerOptions())
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
     await segments.acquire(1)
     (mine,) = await segments.read()
     with pytest.raises(FencedError):

@@ -21,7 +21,7 @@ from perdure.projections.state.options import Mode
 _AT: Final = "at"
 
 
-class SQLTable(NamedTuple):
+class CustomTable(NamedTuple):
     """A table that is made by SQL of the user's."""
 
     view: str
@@ -34,7 +34,7 @@ class SQLTable(NamedTuple):
         return TableShape(self.name, self.view, (), {"its SQL": " ".join(self.sql.split())})
 
 
-class HandledDefinition:
+class CustomDefinition:
     """A projection that writes by itself, and all that follows from its class.
 
     Raises:
@@ -110,10 +110,10 @@ class HandledDefinition:
             raise self.refuse(f"its event_types can't be used: {error}") from error
         return frozenset(where.event_types or ())
 
-    def _tables(self, given: object) -> tuple[SQLTable, ...]:
+    def _tables(self, given: object) -> tuple[CustomTable, ...]:
         if not isinstance(given, Mapping):
             raise self.refuse(f'its tables are {given!r:.80}: say tables = {{"views": "create table {{views}} (...)"}}')
-        tables: list[SQLTable] = []
+        tables: list[CustomTable] = []
         for view, sql in cast("Mapping[object, object]", given).items():
             if not isinstance(view, str) or not isinstance(sql, str) or f"{{{view}}}" not in sql:
                 raise self.refuse(f"table {view!r} isn't made by SQL that names it: 'create table {{{view}}} (...)'")
@@ -121,7 +121,7 @@ class HandledDefinition:
                 raise self.refuse(f"table {view!r} can't stand in braces: use letters, digits and underscores")
             if (command := transaction_command(sql)) is not None:
                 raise self.refuse(f"the SQL of table {view!r} holds {command}: leave it out, all is made at once")
-            tables.append(SQLTable(view, table_name(view, self.build), sql))
+            tables.append(CustomTable(view, table_name(view, self.build), sql))
             check_name(tables[-1].name, self.refuse, "table")
         return tuple(tables)
 

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
 from perdure.projections.engine import BatchResult, Following
-from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.custom.lent_transaction import LentTransaction
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.custom.transaction import QueueingTransaction
 from perdure.projections.state.failures import Failure, failed
 from perdure.projections.state.scope import Scope
@@ -46,9 +46,9 @@ class HandledBatches:
     def __init__(
         self,
         database: Database,
-        definition: HandledDefinition,
+        definition: CustomDefinition,
         segments: Segments,
-        tables: SQLTables,
+        tables: CustomTables,
         *,
         lease: float,
         timeout: float,

@@ -9,7 +9,7 @@ import asyncpg
 
 from perdure.errors import ProjectionDefinitionError
 from perdure.projections.engine import taken
-from perdure.projections.engines.custom.definition import HandledDefinition, SQLTable
+from perdure.projections.engines.custom.definition import CustomDefinition, CustomTable
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
@@ -19,7 +19,7 @@ _MOST_KEPT: Final = 1000
 """Statements: they are few, unless somebody writes values into them."""
 
 
-class SQLTables:
+class CustomTables:
     """The tables of one projection.
 
     Args:
@@ -27,7 +27,7 @@ class SQLTables:
         schema: the schema that holds its tables and views.
     """
 
-    def __init__(self, definition: HandledDefinition, schema: str) -> None:
+    def __init__(self, definition: CustomDefinition, schema: str) -> None:
         self._definition = definition
         self._namespace = quote_identifier(schema)
         self._names = {table.view: self._qualified(table.name) for table in definition.tables}
@@ -56,7 +56,7 @@ class SQLTables:
         for table in self._definition.tables:
             await self._make(connection, table)
 
-    async def _make(self, connection: Connection, table: SQLTable) -> None:
+    async def _make(self, connection: Connection, table: CustomTable) -> None:
         try:
             await connection.execute(self.fill(table.sql))
         except asyncpg.DuplicateTableError as error:

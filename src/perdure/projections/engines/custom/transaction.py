@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated
 
@@ -21,7 +21,7 @@ _TROUBLE: Final = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATEs of what is no fault of an event: connections, conflicts with others, resources, shutdowns."""
 
 
-class TransactionEndedError(Exception):
+class HandlerEndedTransactionError(Exception):
     """A statement of a handler has ended the transaction, or the savepoint of its event."""
 
 
@@ -35,7 +35,9 @@ class QueueingTransaction:
         sql: the statements of the folder ``handled``.
     """
 
-    def __init__(self, connection: Connection, transaction_id: str, tables: SQLTables, sql: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: Connection, transaction_id: str, tables: CustomTables, sql: Mapping[str, str]
+    ) -> None:
         self.trouble: Exception | None = None
         """What keeps it from going on that is no fault of an event."""
         self.error: Exception | None = None
@@ -100,7 +102,7 @@ class QueueingTransaction:
         """What fails within is undone, and nothing else. At its end, `check`.
 
         Raises:
-            TransactionEndedError: a statement within it has ended it, or the whole transaction.
+            HandlerEndedTransactionError: a statement within it has ended it, or the whole transaction.
         """
         await self._run("begin_event")
         try:
@@ -120,7 +122,7 @@ class QueueingTransaction:
         try:
             await self._run("undo_event")
             await self._verify()
-        except TransactionEndedError:
+        except HandlerEndedTransactionError:
             raise
         except Exception as error:
             if not self.is_ended:
@@ -135,7 +137,7 @@ class QueueingTransaction:
         async with self._sending():
             if await self.is_another():
                 self.is_ended = True
-                raise TransactionEndedError
+                raise HandlerEndedTransactionError
 
     async def _run(self, name: str) -> None:
         async with self._sending():
@@ -181,7 +183,7 @@ class QueueingTransaction:
         # By what the driver knows, at no cost. A ``rollback; begin`` is found at the end of the event, or of the batch.
         if not self._connection.is_closed() and not self._connection.is_in_transaction():
             self.is_ended = True
-            self.error = TransactionEndedError()
+            self.error = HandlerEndedTransactionError()
             raise self.error
 
     def _forget(self) -> list[tuple[str, list[tuple[object, ...]]]]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from perdure.errors import ProjectionDefinitionError
 from perdure.projection import Projection, TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.state.options import Mode
 
 
-class InlineDefinition(Definition):
+class InlineDefinition(TableDefinition):
     """A projection that appends keep themselves, and all that follows from its class.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Final
 from perdure.events import StoredEvent
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.table.fold import fold, needed, plan
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.scope import Scope
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -39,7 +39,7 @@ class InlineRows:
         storage: its tables.
     """
 
-    def __init__(self, database: Database, definition: InlineDefinition, storage: Storage) -> None:
+    def __init__(self, database: Database, definition: InlineDefinition, storage: TableStorage) -> None:
         self._definition = definition
         self._storage = storage
         self._reader = Reader(database)

@@ -13,7 +13,7 @@ from perdure.errors.formats import shown
 from perdure.projections.engine import Refuse
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column, and the field that it holds."""
 
     name: str
@@ -50,7 +50,7 @@ _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.Var
 _KEY_TYPES = {"text", "boolean", "bigint", "timestamptz", "date", "uuid"}
 
 
-def columns_of(row: Any, refuse: Refuse) -> tuple[Column, ...]:
+def columns_of(row: Any, refuse: Refuse) -> tuple[TableColumn, ...]:
     """The columns of a row class, in the order of its fields.
 
     Args:
@@ -77,7 +77,7 @@ def _is_encoded_otherwise(row: type, info: inspect.StructType | inspect.Dataclas
     return bool(renamed or info.tag or info.array_like or config.omit_defaults)
 
 
-def _column(row: type, field: inspect.Field, refuse: Refuse) -> Column:
+def _column(row: type, field: inspect.Field, refuse: Refuse) -> TableColumn:
     kind, nullable = _without_none(field.type)
     sql_type = _scalar(kind)
     if type(kind) in _FIXES:
@@ -87,7 +87,7 @@ def _column(row: type, field: inspect.Field, refuse: Refuse) -> Column:
             f"field {field.name!r} of {row.__name__} has type {kind.cls.__qualname__}, which can't be stored: "
             "use a plain type, or make that class a dataclass or a msgspec Struct"
         )
-    return Column(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
+    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
 
 
 def _without_none(kind: inspect.Type) -> tuple[inspect.Type, bool]:

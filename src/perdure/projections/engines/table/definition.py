@@ -31,7 +31,7 @@ class Handling(NamedTuple):
     """The child tables that the handler takes."""
 
 
-class Definition:
+class TableDefinition:
     """A projection, and all that follows from its class.
 
     Raises:

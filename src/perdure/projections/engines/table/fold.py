@@ -15,7 +15,7 @@ import msgspec
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
 from perdure.projection import ChildRows
-from perdure.projections.engines.table.definition import Definition, Handling
+from perdure.projections.engines.table.definition import Handling, TableDefinition
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import Failure, failed
 from perdure.projections.state.identity import Key
@@ -43,7 +43,7 @@ class Step(msgspec.Struct, gc=False):
     """For each of those, the keys of the child rows by child table; empty where the handler takes none."""
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """What a batch of events will do."""
 
     steps: list[Step]
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     """The event after the steps, when it has no usable key or can't be decoded."""
 
 
-class Changes:
+class RowChanges:
     """What a fold changed, and the rows as they are then."""
 
     def __init__(self, rows: Rows) -> None:
@@ -91,12 +91,12 @@ class Changes:
 class Folded(NamedTuple):
     """What came out of a batch of events."""
 
-    changes: Changes
+    changes: RowChanges
     failure: Failure | None
     """The event before which it ended, and why."""
 
 
-def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = EVERYTHING) -> Plan:
+def plan(definition: TableDefinition, events: Sequence[StoredEvent], scope: Scope = EVERYTHING) -> BatchPlan:
     """Find the events that are handled and the rows that they need, up to the first that fails."""
     steps: list[Step] = []
     diverted: list[Diverted] = []
@@ -113,15 +113,15 @@ def plan(definition: Definition, events: Sequence[StoredEvent], scope: Scope = E
             if not is_whole:
                 keys = [key for key in keys if scope.holds(definition.table, key)]
         except BaseException as error:  # noqa: BLE001 - the user's code, which may raise anything
-            return Plan(steps, diverted, Failure(stored, failed(error)))
+            return BatchPlan(steps, diverted, Failure(stored, failed(error)))
         if may_divert:
             keys = _undiverted(stored, keys, scope, blocked, diverted)
         step = Step(stored, event, handling, keys)
         if handling.children and (failure := _add_children(definition, step)):
-            return Plan(steps, diverted, failure)
+            return BatchPlan(steps, diverted, failure)
         if keys:
             steps.append(step)
-    return Plan(steps, diverted, None)
+    return BatchPlan(steps, diverted, None)
 
 
 def _undiverted(
@@ -141,7 +141,7 @@ def _undiverted(
     return reached
 
 
-def _add_children(definition: Definition, step: Step) -> Failure | None:
+def _add_children(definition: TableDefinition, step: Step) -> Failure | None:
     children: list[Mapping[str, list[Key]]] = []
     for key in step.keys:
         try:
@@ -153,7 +153,7 @@ def _add_children(definition: Definition, step: Step) -> Failure | None:
     return None
 
 
-def needed(definition: Definition, steps: Sequence[Step]) -> Needed:
+def needed(definition: TableDefinition, steps: Sequence[Step]) -> Needed:
     """The keys of all rows that the steps need."""
     keys: dict[str, dict[Key, None]] = {table.name: {} for table in definition.tables}
     keys[definition.table.name] = dict.fromkeys([key for step in steps for key in step.keys])
@@ -164,9 +164,9 @@ def needed(definition: Definition, steps: Sequence[Step]) -> Needed:
     return keys
 
 
-def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
-    """Handle the events of a batch, in order, up to the first that fails. Changes `rows`."""
-    changes = Changes(rows)
+def fold(definition: TableDefinition, batch: BatchPlan, rows: Rows) -> Folded:
+    """Handle the events of a batch, in order, up to the first that fails. RowChanges `rows`."""
+    changes = RowChanges(rows)
     for step in batch.steps:
         outcomes: list[tuple[Key, bytes | None]] = []
         children: list[tuple[Table, Key, bytes | None]] = []
@@ -191,7 +191,7 @@ def fold(definition: Definition, batch: Plan, rows: Rows) -> Folded:
 
 
 def _handle(
-    definition: Definition, step: Step, number: int, rows: Rows, changed: list[tuple[Table, Key, bytes | None]]
+    definition: TableDefinition, step: Step, number: int, rows: Rows, changed: list[tuple[Table, Key, bytes | None]]
 ) -> bytes | None:
     """The row of one of a step's keys as a handler makes it. Adds to `changed` the child rows that it changed."""
     table, handling, key = definition.table, step.handling, step.keys[number]

@@ -9,9 +9,9 @@ from typing import Final
 import asyncpg
 
 from perdure.projections.engine import taken
-from perdure.projections.engines.table.columns import Column
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.fold import Changes, Needed, Rows
+from perdure.projections.engines.table.columns import TableColumn
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.fold import Needed, RowChanges, Rows
 from perdure.projections.engines.table.table import Table
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
@@ -20,7 +20,7 @@ _FOLDER: Final = Path(__file__).parents[2] / "sql" / "table"
 _TIMESTAMP: Final = (_FOLDER / "loaded_timestamptz.sql").read_text("utf-8")
 
 
-class Storage:
+class TableStorage:
     """The tables of one projection.
 
     Args:
@@ -28,7 +28,7 @@ class Storage:
         schema: the schema that holds its tables and views.
     """
 
-    def __init__(self, definition: Definition, schema: str) -> None:
+    def __init__(self, definition: TableDefinition, schema: str) -> None:
         self._definition = definition
         self._namespace = quote_identifier(schema)
         parent_key = definition.table.key
@@ -61,7 +61,7 @@ class Storage:
                 rows[table.name] = table.rows_by_key(document)
         return rows
 
-    async def write(self, connection: Connection, changes: Changes) -> None:
+    async def write(self, connection: Connection, changes: RowChanges) -> None:
         """Write what a fold changed, within the caller's transaction."""
         for table in self._definition.tables:
             sql = self._sql[table.name]
@@ -98,13 +98,13 @@ def _listed(names: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + quote_identifier(name) for name in names)
 
 
-def _definition(column: Column, *, is_key: bool) -> str:
+def _definition(column: TableColumn, *, is_key: bool) -> str:
     # Bytewise: faster to compare, and an index that no update of the system's collations can break.
     collation = ' collate "C"' if is_key and column.sql_type == "text" else ""
     return f"{quote_identifier(column.name)} {column.sql_type}{collation}{'' if column.nullable else ' not null'}"
 
 
-def _loaded(column: Column) -> str:
+def _loaded(column: TableColumn) -> str:
     name = quote_identifier(column.name)
     return fill_in(_TIMESTAMP, column=name) if column.sql_type == "timestamptz" else f"t.{name}"
 

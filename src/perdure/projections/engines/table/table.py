@@ -15,7 +15,7 @@ from msgspec import inspect
 from perdure.errors import ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.projections.engine import Refuse, check_name
-from perdure.projections.engines.table.columns import Column, columns_of
+from perdure.projections.engines.table.columns import TableColumn, columns_of
 from perdure.projections.engines.table.row_codec import RowCodec
 from perdure.projections.state.identity import BuildId, Key, TableShape, table_name
 
@@ -51,7 +51,7 @@ class Table:
         self._stays = [_stays(column) for column in self._key(refuse)]
         self._is_single = len(key) == 1
 
-    def _key(self, refuse: Refuse) -> list[Column]:
+    def _key(self, refuse: Refuse) -> list[TableColumn]:
         by_name = {column.name: column for column in self.columns}
         for name in self.key:
             if name not in by_name:
@@ -133,7 +133,7 @@ class Table:
         return {_values(key): bytes(row) for key, row in zip(keys, rows, strict=True)}
 
 
-def _stays(column: Column) -> Callable[[Any], bool]:
+def _stays(column: TableColumn) -> Callable[[Any], bool]:
     """What tells of most values of a key's column that they stay what they are when they are stored."""
     for kind, stays in _STAY:
         if column.kind == kind:  # not one with constraints

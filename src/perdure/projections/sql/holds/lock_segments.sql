@@ -1,4 +1,4 @@
--- Keep a build where it is until the transaction ends, once its batches under way are done; the foremost position.
+-- Keep a build where it is until the transaction ends, once its batches under way are done; the furthest position.
 -- $1 name, $2 version, $3 build
 with locked as (
     select global_position
