@@ -161,7 +161,7 @@ class NameOfChild(Pages, table="pages_visitors", key="page"):
 
 @pytest.mark.parametrize("other", [Pages, VersionedName, NameOfChild])
 async def test_two_tables_of_one_name_are_refused(store: PostgreSQLEventStore, other: type[Pages]) -> None:
-    with pytest.raises(ProjectionDefinitionError, match="more than one table would be called"):
+    with pytest.raises(ProjectionDefinitionError, match="more than one table would have the name"):
         ProjectionService(store, [Pages(), other()])
 
 

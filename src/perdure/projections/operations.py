@@ -98,7 +98,7 @@ class ProjectionOperations(BuildOperations):
         Raises:
             UnknownProjectionError: there is none of that name.
         """
-        await self._switch_segments("pause", "paused", name, reason)
+        await self._set_status("running", "paused", "paused", name, reason)
 
     async def resume(self, name: str, reason: str | None = None) -> None:
         """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
@@ -106,14 +106,14 @@ class ProjectionOperations(BuildOperations):
         Raises:
             UnknownProjectionError: there is none of that name.
         """
-        await self._switch_segments("resume", "resumed", name, reason)
+        await self._set_status("paused", "running", "resumed", name, reason)
 
-    async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
+    async def _set_status(self, status: str, to: str, action: str, name: str, reason: str | None) -> None:
         if reason is not None:
             check_text("reason", reason)
         await self._check_may_act(name)
         async with self._transaction() as connection:
-            changed = await connection.fetch(self._sql[statement], name)
+            changed = await connection.fetch(self._sql["set_status"], name, status, to)
             for build in sorted({(row["version"], row["build"]) for row in changed}):
                 await self._log(connection, (name, *build), action, reason)
 
@@ -202,7 +202,7 @@ class ProjectionOperations(BuildOperations):
         _check_kind(kind)
         await self._check_may_act(name)
         async with self._transaction() as connection:
-            rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
+            rows = await connection.fetch(self._sql["request_retry"], name, global_position, event_type, kind, key)
             for row in rows:
                 detail = {"key": row["key"], "positions": [row["global_position"]]}
                 await self._log(connection, (name, row["version"], row["build"]), "retry asked", None, detail)

@@ -74,7 +74,7 @@ async def test_regression_13_a_rebuild_skips_no_event_that_commits_late(
 async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_is_left(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.builds.comparison._PATIENCE", 0.5)
+    monkeypatch.setattr("perdure.projections.builds.comparison._HOLD_SECONDS", 0.5)
     operations = ProjectionOperations(store)
     async with ProjectionService(store, [Pages(), Totals()]) as service, AsyncExitStack() as others:
         saved = await store.append_to_stream("x-1", ANY, visits(50))

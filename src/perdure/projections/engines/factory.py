@@ -1,4 +1,4 @@
-"""The kinds of projections, each with what describes it and what takes its events."""
+"""Chooses the engine of a projection, and creates it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 
 
 class Equipment(NamedTuple):
-    """What a build of a projection is run with."""
+    """The parts of an engine, for one build."""
 
     tables: BuildTables
     batches: Engine
     unparking: Unparking | None = None
-    """None where nothing is parked."""
+    """None if the engine parks nothing."""
     preparing: Preparing | None = None
-    """None where nothing is made ready ahead."""
+    """None if the engine prefetches nothing."""
 
 
 def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
-    """A projection, and all that follows from its class.
+    """Return the definition of a projection.
 
     Raises:
-        ProjectionDefinitionError: it can't work as it is written, or is none.
+        ProjectionDefinitionError: the projection can't work as it is written, or isn't a projection.
     """
     if isinstance(projection, Projection):
         return CustomDefinition(projection, build)
@@ -49,7 +49,7 @@ def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
 
 
 def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
-    """Refuse projections that would share a name, or a table."""
+    """Raise ProjectionDefinitionError if two projections have the same name, or two tables would."""
     projections = Counter(definition.name for definition in definitions)
     names = Counter(
         name for definition in definitions for table in definition.tables for name in (table.name, table.view)
@@ -58,7 +58,9 @@ def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
         for table in definition.tables:
             for name in (table.view, table.name):
                 if names[name] > 1:
-                    raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
+                    raise ProjectionDefinitionError(
+                        definition.name, f"more than one table would have the name {name!r}"
+                    )
         if projections[definition.name] > 1:
             raise ProjectionDefinitionError(definition.name, "more than one projection has this name")
 
@@ -70,19 +72,19 @@ def equip(
     parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    """What a build of a projection is run with.
+    """Create the engine of a build.
 
     Args:
-        store: where the events are.
+        store: the store of the events.
         definition: the projection.
         segments: the segments of its build.
         parking: the parked events of its build.
-        options: how it is run.
+        options: the options of the runner.
     """
-    return _EQUIPPING[type(definition)](store, definition, segments, parking, options)
+    return _ENGINES[type(definition)](store, definition, segments, parking, options)
 
 
-def _fold(
+def _table_engine(
     store: PostgreSQLEventStore,
     definition: TableDefinition,
     segments: Segments,
@@ -94,7 +96,7 @@ def _fold(
     return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
 
 
-def _handle(
+def _custom_engine(
     store: PostgreSQLEventStore,
     definition: CustomDefinition,
     segments: Segments,
@@ -108,7 +110,7 @@ def _handle(
     return Equipment(tables, batches)
 
 
-def _follow(
+def _inline_engine(
     store: PostgreSQLEventStore,
     definition: InlineDefinition,
     segments: Segments,
@@ -120,8 +122,8 @@ def _follow(
     return Equipment(storage, batches)
 
 
-_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {
-    TableDefinition: _fold,
-    CustomDefinition: _handle,
-    InlineDefinition: _follow,
+_ENGINES: Final[dict[type, Callable[..., Equipment]]] = {
+    TableDefinition: _table_engine,
+    CustomDefinition: _custom_engine,
+    InlineDefinition: _inline_engine,
 }

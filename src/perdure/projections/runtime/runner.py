@@ -337,7 +337,7 @@ class Runner:
             mine = self._leases.mine(self._all)
             await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
             self._mine = mine
-        self._standstill = await self._parking.standstill()
+        self._standstill = await self._parking.blocked_keys()
         if any(segment.hold_at is not None for segment in mine):
             self._beat_due = min(self._beat_due, now + _LOOK)
         self._changes.announce()

@@ -1,4 +1,4 @@
-"""The record of what was done to projections."""
+"""The audit log: what was done to a projection, by whom, when and why. Operator actions are written through it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import getpass
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,20 +13,18 @@ import msgspec
 from perdure.checks import check_instance, checked_id
 from perdure.context import current_context
 from perdure.errors import ReadOnlyStoreError, UnknownProjectionError, UnsupportedOperationError
+from perdure.projections.sql import statements
 from perdure.projections.state.identity import BuildId
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "audit_log"
-
 AUTOMATIC: Final = "perdure"
-"""Who acts when nobody asked."""
+"""The actor of actions that no person asked for."""
 
 
 class AuditEntry(NamedTuple):
-    """What is done to a build, by whom and why."""
+    """An action on a build, with its actor and reason."""
 
     action: str
     actor: str = AUTOMATIC
@@ -35,30 +32,34 @@ class AuditEntry(NamedTuple):
 
 
 class AuditLog:
-    """Keeps what was done, in the transaction in which it is done.
+    """Writes entries of the audit log, in the transaction of the action itself.
 
     Args:
         database: the database of the store.
     """
 
     def __init__(self, database: Database) -> None:
-        self._sql = Statements(_FOLDER, schema=database.quoted_schema)["record"]
+        self._sql = statements("audit_log", schema=database.quoted_schema)
 
     async def record(self, connection: Connection, build: BuildId, entry: AuditEntry, detail: object = None) -> None:
-        """Keep a entry, with what else is to be known of it."""
+        """Write an entry.
+
+        Args:
+            connection: where the transaction is.
+            build: the build that the action changes.
+            entry: the action.
+            detail: what else belongs to it, as a value that JSON can hold.
+        """
         encoded = None if detail is None else msgspec.json.encode(detail).decode()
-        await connection.execute(self._sql, *build, entry.action, entry.actor, entry.reason, encoded)
-
-
-_SQL: Final = Path(__file__).parents[1] / "sql"
+        await connection.execute(self._sql["record"], *build, entry.action, entry.actor, entry.reason, encoded)
 
 
 class AuditedOperations:
-    """One who does something to projections.
+    """The base of operator actions: checks that they may run, and writes them to the audit log.
 
     Args:
         store: where the projections are.
-        actor: who it is, for the record; unless given, the `user_id` of the context, or the system's user.
+        actor: the actor in the audit log. By default the `user_id` of the context, or the user of the operating system.
     """
 
     def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
@@ -70,12 +71,12 @@ class AuditedOperations:
         self._store = store
         self._database = store.database
         self._actor = actor
-        self._sql = Statements(_SQL / "operations", schema=store.database.quoted_schema)
+        self._sql = statements("operations", schema=store.database.quoted_schema)
         self._audit_log = AuditLog(store.database)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[Connection]:
-        """A transaction; those who run projections are woken after it."""
+        """Open a transaction, and wake the runners after its commit."""
         async with self._database.connection() as connection, connection.transaction():
             yield connection
         self._store.wake()
@@ -100,7 +101,7 @@ class AuditedOperations:
 
 
 def actor() -> str:
-    """Who acts, for the record."""
+    """Return the default actor: the user of the current context, or ``user@host`` of the process."""
     if user := current_context().user_id:
         return user
     try:

@@ -529,9 +529,9 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
         (sql_projection(good=good, handle=handle), r"handle\(\) would never be called"),
         (sql_projection(good=good, tables={}), "it has no tables"),
         (sql_projection(good=good, tables=["t"]), "its tables are"),
-        (sql_projection(good=good, tables={"t": "create table t (a int)"}), "isn't made by SQL that names it"),
-        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "holds COMMIT: leave it out"),
-        (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't stand in braces"),
+        (sql_projection(good=good, tables={"t": "create table t (a int)"}), "doesn't name it"),
+        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "has COMMIT: leave it out"),
+        (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't be a placeholder in braces"),
         (sql_projection(good=good, tables={"t" * 62: f"create table {{{'t' * 62}}} (a int)"}), "63"),
         (sink_of(), r"override handle\(\)"),
         (sink_of(handle=plain_handle), "must be 'async def'"),
@@ -578,7 +578,8 @@ async def test_two_projections_of_one_name_are_refused(store: PostgreSQLEventSto
 
 
 @pytest.mark.parametrize(
-    ("sql", "reason"), [("create tble {t} (a int)", "can't be made: syntax error"), ("select '{t}'", "can't be made")]
+    ("sql", "reason"),
+    [("create tble {t} (a int)", "can't be created: syntax error"), ("select '{t}'", "can't be created")],
 )
 async def test_sql_that_makes_no_table_is_refused_at_start(store: PostgreSQLEventStore, sql: str, reason: str) -> None:
     with pytest.raises(ProjectionDefinitionError, match=reason):
@@ -590,7 +591,7 @@ async def test_a_table_that_is_somebody_elses_is_not_touched(
 ) -> None:
     await connection.execute("create table visit_trail (a int)")
 
-    with pytest.raises(ProjectionDefinitionError, match="'visit_trail' is there already"):
+    with pytest.raises(ProjectionDefinitionError, match="'visit_trail' exists already"):
         await ProjectionService(store, [VisitCounts()]).start()
 
 

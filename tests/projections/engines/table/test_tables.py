@@ -275,7 +275,7 @@ async def test_a_table_that_is_not_ours_is_left_alone(
 ) -> None:
     await connection.execute(f"create table {name} (precious text)")
 
-    with pytest.raises(ProjectionDefinitionError, match=f"'{name}' is there already"):
+    with pytest.raises(ProjectionDefinitionError, match=f"'{name}' exists already"):
         await ProjectionService(store, [Pages()]).start()
 
     assert await connection.fetch(f"select precious from {name}") == []

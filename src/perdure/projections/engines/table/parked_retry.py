@@ -48,7 +48,7 @@ class Unparking:
             if taken.failure is not None:
                 attempts = queue[taken.done].attempts + 1
                 names = self._parking.names_of([key])
-                await self._parking.fail(key, event_failure(taken.failure, attempts, names))
+                await self._parking.record_failure(key, event_failure(taken.failure, attempts, names))
                 return False
             if taken.done < len(queue) or len(queue) == self._batch_size:
                 return True

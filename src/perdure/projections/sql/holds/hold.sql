@@ -1,5 +1,6 @@
--- Hold builds where the furthest of their segments stands, so that all can come to it; that position. Batches under way
--- are waited for: nothing moves beyond it afterwards. $1 name, $2 versions, $3 builds, $4 seconds
+-- Hold builds at the position of their furthest segment, so that all segments can reach it, and return that position.
+-- This waits for batches in progress: no segment moves beyond the position afterwards.
+-- $1 name, $2 versions, $3 builds, $4 seconds until the hold expires
 with locked as (
     select version, build, first_hash, global_position
     from {schema}.projection_segments

@@ -1,4 +1,5 @@
--- Between which positions builds stand, and whether one is paused. $1 name, $2 versions, $3 builds
+-- The lowest and the highest position of the segments of builds, and whether a segment is paused.
+-- $1 name, $2 versions, $3 builds
 select coalesce(min(global_position), 0) as slowest, coalesce(max(global_position), 0) as furthest,
     coalesce(bool_or(status = 'paused'), false) as is_paused
 from {schema}.projection_segments
