@@ -160,7 +160,7 @@ def test_a_projection_without_a_row_class_is_refused() -> None:
         def noted(self, event: Noted, row: Any) -> Any:
             return row
 
-    assert "doesn't say what its rows are" in refused(Rowless())
+    assert "doesn't name its row class" in refused(Rowless())
 
 
 # --- Child rows -------------------------------------------------------------------------------------------------------
@@ -549,9 +549,9 @@ class MaybeKey:
         (WithCustom, "field 'thing' of WithCustom has type NoteList, which can't be stored"),
         (WithUnknown, "NoSuchType"),
         (NoteList, "use a dataclass or a msgspec Struct"),
-        (Renamed, "isn't encoded by field"),
-        (AsArray, "isn't encoded by field"),
-        (Omitting, "isn't encoded by field"),
+        (Renamed, "isn't encoded by its field names"),
+        (AsArray, "isn't encoded by its field names"),
+        (Omitting, "isn't encoded by its field names"),
         (FloatKey, "can't be in a key"),
         (MaybeKey, "can't be in a key"),
     ],

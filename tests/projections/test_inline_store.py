@@ -329,7 +329,7 @@ class Parking(Carts, table="parking_carts", key="cart_id", by_stream="cart", on_
         (Shared(), "only if each row belongs to one stream.*order of locks"),
         (Pages(), "only if each row belongs to one stream"),
         (Parking(), "nothing is parked inline"),
-        (VisitCounts(), "only a TableProjection can be kept inline"),
+        (VisitCounts(), "only a TableProjection can be inline"),
         (Carts, "give an instance"),
     ],
 )

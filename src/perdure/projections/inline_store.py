@@ -16,7 +16,7 @@ from perdure.projections.engines.factory import check_names
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.rows import EventFailedError, InlineRows
 from perdure.projections.engines.table.processor import REFUSALS
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.options import RunnerOptions
 from perdure.store import Capability, EventStore
@@ -79,7 +79,7 @@ class InlineProjections(EventStore):
         self._projections = list(projections)
         self._definitions = [InlineDefinition(projection) for projection in projections]
         check_names(self._definitions)
-        self._rows = [(one, InlineRows(store.database, one, Storage(one, schema))) for one in self._definitions]
+        self._rows = [(one, InlineRows(store.database, one, TableStorage(one, schema))) for one in self._definitions]
         self._turns = Turns()
         self._stack = AsyncExitStack()
         self._is_open = False

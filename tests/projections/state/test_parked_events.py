@@ -22,7 +22,7 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent, event, handles, registry, upcast
 from perdure.projection import ChildRows, TableProjection, child_table
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.failures import EventFailure, TooManyParkedError, kind_of
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -634,7 +634,7 @@ async def test_one_segment_pauses_and_the_others_go_on(store: PostgreSQLEventSto
 
 
 def test_even_the_shortest_keys_are_spread_over_the_segments() -> None:
-    table = Definition(Pages()).table
+    table = TableDefinition(Pages()).table
     hashes = [table.hash_of((name,)) // 8192 for name in ascii_letters]
     assert {hashes.count(segment) for segment in range(8)} == {5, 7}
     assert hashes[0] != hashes[1], "else the tests above show nothing of segments"

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
@@ -22,18 +21,16 @@ from perdure.projections.builds.completion import Finishing
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import describe
 from perdure.projections.runtime.runner import Runner
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import failed
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
 from perdure.repository import RetryConfig
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
-from perdure.stores.postgres.sql_files import Statements
 from perdure.tasks import Tasks, is_ended_from_outside
 
 logger = logging.getLogger("perdure.projections")
-
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "builds"
 
 _BEAT: Final = 1.0
 """Seconds between two looks at which builds there are."""
@@ -91,7 +88,7 @@ class BuildSupervisor:
         self._projections = {projection.name: projection for projection in projections}
         self._options = options
         self._describe = describe
-        self._sql = Statements(_FOLDER, schema=database_of(store).quoted_schema)
+        self._sql = statements("supervisor", schema=database_of(store).quoted_schema)
         self.tasks = Tasks("the service of projections", "rebuild")
         """All that run in the background for these projections."""
         first = [describe(each, 1) for each in projections]

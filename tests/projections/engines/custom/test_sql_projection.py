@@ -21,13 +21,13 @@ from perdure.errors import (
 from perdure.events import StoredEvent, handles, registry
 from perdure.events import event as event_type
 from perdure.projection import Projection, ProjectionTransaction, SQLProjection
-from perdure.projections.builds.setup import Builds
+from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engines.factory import describe, equip
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.scope import EVERYTHING
 from perdure.projections.state.segments import FencedError, Segments
 from perdure.repository import RetryConfig
@@ -59,9 +59,9 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     events = await store.read_all_events(since)
     definition, options = describe(VisitCounts()), RunnerOptions()
     segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
     equipment = equip(store.database, definition, segments, parking, options)
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
@@ -452,9 +452,9 @@ async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEvent
     sink = Sink()
     definition = describe(sink)
     segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
     equipment = equip(store.database, definition, segments, parking, RunnerOptions())
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
     await segments.acquire(1)
     (mine,) = await segments.read()
     with pytest.raises(FencedError):
@@ -529,9 +529,9 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
         (sql_projection(good=good, handle=handle), r"handle\(\) would never be called"),
         (sql_projection(good=good, tables={}), "it has no tables"),
         (sql_projection(good=good, tables=["t"]), "its tables are"),
-        (sql_projection(good=good, tables={"t": "create table t (a int)"}), "isn't made by SQL that names it"),
-        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "holds COMMIT: leave it out"),
-        (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't stand in braces"),
+        (sql_projection(good=good, tables={"t": "create table t (a int)"}), "doesn't name it"),
+        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "has COMMIT: leave it out"),
+        (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't be a placeholder in braces"),
         (sql_projection(good=good, tables={"t" * 62: f"create table {{{'t' * 62}}} (a int)"}), "63"),
         (sink_of(), r"override handle\(\)"),
         (sink_of(handle=plain_handle), "must be 'async def'"),
@@ -578,7 +578,8 @@ async def test_two_projections_of_one_name_are_refused(store: PostgreSQLEventSto
 
 
 @pytest.mark.parametrize(
-    ("sql", "reason"), [("create tble {t} (a int)", "can't be made: syntax error"), ("select '{t}'", "can't be made")]
+    ("sql", "reason"),
+    [("create tble {t} (a int)", "can't be created: syntax error"), ("select '{t}'", "can't be created")],
 )
 async def test_sql_that_makes_no_table_is_refused_at_start(store: PostgreSQLEventStore, sql: str, reason: str) -> None:
     with pytest.raises(ProjectionDefinitionError, match=reason):
@@ -590,7 +591,7 @@ async def test_a_table_that_is_somebody_elses_is_not_touched(
 ) -> None:
     await connection.execute("create table visit_trail (a int)")
 
-    with pytest.raises(ProjectionDefinitionError, match="'visit_trail' is there already"):
+    with pytest.raises(ProjectionDefinitionError, match="'visit_trail' exists already"):
         await ProjectionService(store, [VisitCounts()]).start()
 
 

@@ -21,7 +21,7 @@ from msgspec import inspect
 
 from perdure.errors import ProjectionRowError
 from perdure.errors.formats import shown
-from perdure.projections.engines.table.columns import Column
+from perdure.projections.engines.table.columns import TableColumn
 
 Settle = Callable[[Any], Any]
 """Makes of a value the equal one that would come back from the database; raises ValueError when there is none."""
@@ -43,7 +43,7 @@ class RowCodec:
         columns: what it is stored in.
     """
 
-    def __init__(self, table: str, row: type, columns: Sequence[Column]) -> None:
+    def __init__(self, table: str, row: type, columns: Sequence[TableColumn]) -> None:
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder[Any](row).decode
         self._table = table
         self._row = row
@@ -91,7 +91,7 @@ class RowCodec:
         return msgspec.structs.replace(row, **changes) if isinstance(row, msgspec.Struct) else _replace(row, changes)
 
 
-def _checked_class(row: type, columns: Sequence[Column]) -> type | None:
+def _checked_class(row: type, columns: Sequence[TableColumn]) -> type | None:
     """A class as which exactly those rows can be read that their class and a column of 8 bytes take.
 
     None where only the class itself knows what it takes. To look at each number in Python takes twice as long.
@@ -115,7 +115,7 @@ def _has_variables(hint: object) -> bool:
     return isinstance(hint, TypeVar) or bool(getattr(hint, "__parameters__", ()))
 
 
-def _is_plain_int(column: Column) -> bool:
+def _is_plain_int(column: TableColumn) -> bool:
     return column.kind == inspect.IntType()
 
 
@@ -123,7 +123,7 @@ def _replace(row: Any, changes: dict[str, Any]) -> Any:
     return dataclasses.replace(row, **changes)
 
 
-def _settle_of(column: Column) -> Settle | None:
+def _settle_of(column: TableColumn) -> Settle | None:
     if column.sql_type == "json":
         return _document if _may_hold_nan(column.kind, set()) else None
     if isinstance(column.kind, inspect.EnumType | inspect.LiteralType):

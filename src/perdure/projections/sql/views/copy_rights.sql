@@ -1,5 +1,5 @@
--- The statements that give a relation what another one has: its owner, and the rights on it and its columns, instead of
--- those that it was born with. What is said of them in comments, too. $1 the oid of the one, $2 that of the other
+-- The statements that give a relation the owner, the rights and the comments of another one, instead of its own.
+-- $1 oid of the relation to copy from, $2 oid of the relation to change
 with old as (
     select c.*, c.oid as relation, obj_description(c.oid, 'pg_class') as comment
     from pg_class as c
@@ -34,7 +34,7 @@ from (
     select 2, format(
         'revoke all on %s from %s', new.named, case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end
     )
-    from new, lateral (select distinct grantee from aclexplode(new.relacl)) as born
+    from new, lateral (select distinct grantee from aclexplode(new.relacl)) as granted
     where grantee <> new.relowner
     union all
     select 3, format(

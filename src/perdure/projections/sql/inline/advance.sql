@@ -1,4 +1,4 @@
--- Streams that are held are folded up to these versions now. $1 name, $2 version, $3 build, $4 stream_ids,
+-- Record that locked streams are folded up to these versions. $1 name, $2 version, $3 build, $4 stream_ids,
 -- $5 their versions
 update {schema}.inline_streams as s
 set stream_version = asked.stream_version

@@ -1,5 +1,5 @@
--- Ask for failed events to be retried. $1 name, $2 global_position, or null, $3 event_type, or null, $4 kind of
--- failure, or null, $5 key, or null; each one's build, key and position
+-- Request a retry of failed events, and return the build, key and position of each. $1 name, $2 global_position or
+-- null, $3 event_type or null, $4 kind of failure or null, $5 key or null
 update {schema}.parked_events
 set is_asked = true
 where name = $1 and state = 'failed'

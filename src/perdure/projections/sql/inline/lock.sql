@@ -1,5 +1,6 @@
--- Hold streams, so that one at a time folds them: up to which version each is folded. In the order of their ids, so that
--- those who hold several never wait for each other. $1 name, $2 version, $3 build, $4 stream_ids
+-- Lock streams, so that one transaction at a time folds them, and return the version up to which each is folded. They
+-- are locked in the order of their ids, so that transactions can't deadlock. $1 name, $2 version, $3 build, $4
+-- stream_ids
 insert into {schema}.inline_streams as s (name, version, build, stream_id)
 select $1, $2, $3, stream_id
 from unnest($4::text[]) as asked (stream_id)

@@ -1,4 +1,4 @@
--- How many of some segments that one owns stand at a position, or beyond it.
+-- How many of some segments still have this owner and epoch, and are at a position or beyond it.
 -- $1 name, $2 version, $3 build, $4 owner, $5 first hashes, $6 their epochs, $7 global_position
 select count(*)
 from {schema}.projection_segments as s

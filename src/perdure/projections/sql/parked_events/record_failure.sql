@@ -1,4 +1,4 @@
--- An event of a key failed once more; a row when it is still parked.
+-- Record another failure of a parked event; a row if it is still parked.
 -- $1 name, $2 version, $3 build, $4 key, $5 global_position, $6 error
 update {schema}.parked_events
 set state = 'failed', error = $6, attempts = attempts + 1, is_asked = false
