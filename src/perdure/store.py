@@ -29,6 +29,7 @@ from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.snapshot import Snapshot
 from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 
@@ -63,6 +64,7 @@ class EventStore(LogReader):
     def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
         check_count("payload_limit", payload_limit, 1)
         self.payload_limit = payload_limit
+        self.tasks = Tasks("the event store", "follow")
         self.changes = Changes()
         self.head = Head(self, self.changes)
 
@@ -201,6 +203,20 @@ class EventStore(LogReader):
     def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
         """Check and encode what is to be appended, in the caller's task, before it meets anybody else's."""
         return encode_commit(stream_id, expected_version, events, self.payload_limit)
+
+    def check_alive(self) -> None:
+        """Raise if the store can't work, and only a restart of the process can help. It asks no database.
+
+        Raises:
+            StoreClosedError, WrongContextError: the store is closed, or was opened elsewhere.
+            BackgroundTaskError: a background task has failed for a minute, or won't be started again.
+        """
+        self.tasks.check_alive()
+
+    def check_running(self) -> None:
+        """Raise unless all background tasks of the store do their work. Raises as `check_alive`, at the first error."""
+        self.check_alive()
+        self.tasks.check_running()
 
     @abstractmethod
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:

@@ -77,7 +77,7 @@ class InlineProjections(EventStore):
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
         super().__init__(payload_limit=store.payload_limit)
-        self.changes, self.head = store.changes, store.head
+        self.changes, self.head, self.tasks = store.changes, store.head, store.tasks
         self._store = store
         self._timeout = catch_up_timeout
         self._options = RunnerOptions(schema=schema)
@@ -192,6 +192,11 @@ class InlineProjections(EventStore):
                 raise InlineProjectionError(
                     definition.name, last.stream_id, versions.get(last.stream_id, 0), last.events[-1].event_type, error
                 ) from error
+
+    def check_alive(self) -> None:
+        """Raise if the store can't work. Raises as `EventStore.check_alive` does."""
+        self._check_open()
+        self._store.check_alive()
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -233,7 +233,7 @@ async def test_the_bell_survives_a_database_that_is_away(
 ) -> None:
     caplog.set_level(logging.DEBUG, "perdure.bell")
     monkeypatch.setattr("perdure.stores.postgres.notifier._PAUSE_AFTER_FAILURE", 0.001)
-    bell = Bell(store.database, store.changes)
+    bell = Bell(store.database, store.changes, store.tasks)
     connect, tries = store.database.connect, 0
 
     async def away() -> Any:
@@ -261,7 +261,7 @@ async def test_the_bell_survives_a_database_that_is_away(
 async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_again(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
-    bell = Bell(store.database, store.changes)
+    bell = Bell(store.database, store.changes, store.tasks)
     went_on = asyncio.Event()
     runs = 0
 
@@ -287,7 +287,7 @@ async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_agai
 async def test_a_publisher_that_ends_by_a_fault_is_logged_and_starts_again(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = Publisher(store.database, store.changes)
+    publisher = Publisher(store.database, store.changes, store.tasks)
     went_on = asyncio.Event()
     runs = 0
 

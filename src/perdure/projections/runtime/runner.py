@@ -142,12 +142,12 @@ class Runner:
             return
         self._stopping = True
         if self._idle or self._tasks.is_resting(self._task):
-            self._task.cancel()
+            self._tasks.cancel(self._task)
         try:
             await asyncio.wait((self._task,), timeout=timeout)
         finally:
             # Also when whoever stops it is told not to wait any longer.
-            self._task.cancel()
+            self._tasks.cancel(self._task)
             self._forget_ready()
         await asyncio.gather(self._task, return_exceptions=True)
         for reading in (self._feed, self._late_feed, self._preparing):
