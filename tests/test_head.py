@@ -9,7 +9,7 @@ from perdure.commit import ANY
 from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableError
 from perdure.events import StoredEvent, event
 from perdure.head import Head
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.stores.memory import InMemoryEventStore
 from perdure.subscription import Subscription
 
@@ -32,7 +32,7 @@ class WatchedStore(InMemoryEventStore):
         """No event from this position on can be read."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         self.looks.append(limit)
         await self.may_look.wait()

@@ -9,7 +9,7 @@ from contextvars import Context
 from typing import Final, NamedTuple
 
 from perdure.errors import PerdureError
-from perdure.log import Changes, Log, LogFilter, Seen
+from perdure.log import ChangeSignal, Log, LogFilter, SeenEvent
 from perdure.observation import keys
 from perdure.outage import Outage
 
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """Where a follower waits: nothing that it wants came after `position`."""
 
     position: int
-    seen: Seen | None
+    seen: SeenEvent | None
     """The event that it read last, by which it knows the log."""
 
 
@@ -56,7 +56,7 @@ class Head:
     _LONGEST_PAUSE: Final = 5.0
     """Seconds between looks that fail."""
 
-    def __init__(self, log: Log, changes: Changes) -> None:
+    def __init__(self, log: Log, changes: ChangeSignal) -> None:
         self.outage = Outage(logger, "following the log")
         self._log = log
         self._changes = changes
@@ -82,7 +82,7 @@ class Head:
         Args:
             place: where the follower stands that has just looked.
             held_back: whether it has found that an append in flight holds back what follows.
-            mark: what `Changes.count` was before it looked.
+            mark: what `ChangeSignal.count` was before it looked.
             timeout: seconds; `math.inf` for no limit.
         """
         has_changed = self._changes.count != mark

@@ -47,7 +47,7 @@ class Selection(TypedDict, total=False):
     recorded_before: datetime | None
 
 
-class Seen(NamedTuple):
+class SeenEvent(NamedTuple):
     """An event that a reader has read, by which it knows the log again."""
 
     global_position: int
@@ -62,7 +62,7 @@ class Page(NamedTuple):
     """Continue after this: the last event's position, or further on where nothing more can come before it."""
     held_back: bool = False
     """Whether events stand behind a gap that an append in flight may still fill."""
-    seen: Seen | None = None
+    seen: SeenEvent | None = None
     """The event at `position`, where that isn't the last of `events`."""
 
 
@@ -74,7 +74,7 @@ class Listener(Protocol):
         ...
 
 
-class Changes:
+class ChangeSignal:
     """Tells those who follow the log in this process that something was appended.
 
     Attributes:
@@ -139,7 +139,7 @@ class PageSize:
 class Log(Protocol):
     """What can be read page by page."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
 
         Raises:
@@ -151,7 +151,7 @@ class Log(Protocol):
 async def verify_position(log: Log, name: str, position: int, event_id: UUID) -> None:
     """Raise LogDivergedError unless that event stands at that position. `name` says who had read up to it."""
     try:
-        await log.log_page(position, 1, LogFilter(), Seen(position, event_id))
+        await log.log_page(position, 1, LogFilter(), SeenEvent(position, event_id))
     except LogDivergedError as error:
         raise LogDivergedError(name, position, event_id, error.found) from None
 

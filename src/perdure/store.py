@@ -24,7 +24,7 @@ from perdure.commit import (
 from perdure.errors import UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import Changes, PageSize, make_filter
+from perdure.log import ChangeSignal, PageSize, make_filter
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.snapshot import Snapshot
@@ -65,7 +65,7 @@ class EventStore(LogReader):
         check_count("payload_limit", payload_limit, 1)
         self.payload_limit = payload_limit
         self.tasks = Tasks("the event store", "follow")
-        self.changes = Changes()
+        self.changes = ChangeSignal()
         self.head = Head(self, self.changes)
 
     async def append_to_stream(

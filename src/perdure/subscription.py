@@ -13,14 +13,14 @@ from perdure.checks import check_count, check_seconds
 from perdure.errors import PerdureError, WrongContextError
 from perdure.events import StoredEvent
 from perdure.head import Head, Place
-from perdure.log import PAGE_SIZE, Changes, Log, LogFilter, Page, PageSize, Seen
+from perdure.log import PAGE_SIZE, ChangeSignal, Log, LogFilter, Page, PageSize, SeenEvent
 
 
 class Followed(Log, Protocol):
     """What a subscription needs of a store."""
 
     @property
-    def changes(self) -> Changes:
+    def changes(self) -> ChangeSignal:
         """Announces appends."""
         ...
 
@@ -57,7 +57,7 @@ class Subscription:
         """The last event that was delivered; and up to where pages were read."""
         self._delivered_id = event_id
         self._where = where
-        self._seen = None if event_id is None else Seen(position, event_id)
+        self._seen = None if event_id is None else SeenEvent(position, event_id)
         self._ready: deque[StoredEvent] = deque()
         self._is_waiting = False
         self._nothing_matched = False
@@ -184,5 +184,5 @@ class Subscription:
         self.page_size.learn(page.events)
         self._nothing_matched = not page.events
         if page.events:
-            self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)
+            self._seen = SeenEvent(page.events[-1].global_position, page.events[-1].event_id)
         self._seen = page.seen or self._seen

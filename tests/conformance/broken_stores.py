@@ -12,7 +12,7 @@ from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.head import Place
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.snapshot import Snapshot
 from perdure.store import StoredType
 from perdure.stores.memory import InMemoryEventStore
@@ -77,7 +77,7 @@ class CommitsLate(InMemoryEventStore):
         return result
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         self._check_open()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
@@ -90,7 +90,7 @@ class ReadsFromOnwards(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(max(0, from_position - 1), limit, where, seen, up_to=up_to)
         return page if page.position > from_position else Page(page.events, from_position)
@@ -126,7 +126,7 @@ async def _sleep_forever(place: Place, *, held_back: bool, mark: int, timeout: f
 
 class IgnoresFilters(InMemoryEventStore):
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         return await super().log_page(from_position, limit, LogFilter(), seen, up_to=up_to)
 
@@ -152,7 +152,7 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
 
 class TakesTheEndOfARange(InMemoryEventStore):
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
         where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
@@ -163,7 +163,7 @@ class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
     """As an index may that holds the beginning only."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen, up_to=up_to)
         start = (where.correlation_id or "")[:64]
@@ -280,7 +280,7 @@ class ForgetsUpTo(InMemoryEventStore):
         self._shown = 0
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where, seen)
         shown, self._shown = self._shown, len(self._log)

@@ -13,7 +13,7 @@ from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DatabaseError, FenceHolder, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.projection import TableProjection
 from perdure.projections.engines.factory import check_names
 from perdure.projections.engines.inline.definition import InlineDefinition
@@ -211,7 +211,7 @@ class InlineProjections(EventStore):
         return await self._store.stream_page_backwards(stream_id, before_version, limit)
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`."""
         return await self._store.log_page(from_position, limit, where, seen, up_to=up_to)

@@ -18,7 +18,7 @@ from perdure.errors import (
     UnsupportedOperationError,
 )
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
@@ -108,7 +108,7 @@ class InMemoryEventStore(EventStore):
         return [copy(stored) for stored in earlier[::-1][:limit]]
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`."""
         self._check_open()
@@ -124,13 +124,13 @@ class InMemoryEventStore(EventStore):
         end = self._log[-1:]
         if not end or end[0].global_position <= from_position:
             return Page(found, from_position)
-        return Page(found, len(self._log), seen=Seen(len(self._log), end[0].event_id))
+        return Page(found, len(self._log), seen=SeenEvent(len(self._log), end[0].event_id))
 
     def _check_drawn(self, up_to: int) -> None:
         if up_to > len(self._log):
             raise never_drawn(up_to, len(self._log))
 
-    def _check_seen(self, seen: Seen) -> None:
+    def _check_seen(self, seen: SeenEvent) -> None:
         at = self._log[seen.global_position - 1 : seen.global_position]
         found = at[0].event_id if at else None
         if found != seen.event_id:

@@ -22,7 +22,7 @@ from perdure.errors import (
     ProjectionTimeoutError,
 )
 from perdure.events import StoredEvent
-from perdure.log import Changes, verify_position
+from perdure.log import ChangeSignal, verify_position
 from perdure.observation import ProjectionBatch
 from perdure.projections.builds.setup import Builds
 from perdure.projections.engine import Following, ProjectionDefinition
@@ -98,7 +98,7 @@ class Runner:
         self._standstill = Standstill()
         self._to_park: dict[tuple[int, Key], EventFailure] = {}
         self._retries = Retries(options.retry)
-        self._changes = Changes()
+        self._changes = ChangeSignal()
         self._refreshing = asyncio.Lock()
         self._beat_due = -math.inf
         self._taken = 0

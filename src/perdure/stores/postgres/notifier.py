@@ -17,7 +17,7 @@ from uuid import uuid4
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.observation import keys
 from perdure.outage import Outage
 from perdure.stores.postgres.connections.database import Database
@@ -52,7 +52,7 @@ class Bell:
         tasks: the background tasks of the store.
     """
 
-    def __init__(self, database: Database, changes: Changes, tasks: Tasks) -> None:
+    def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
         self._channel = channel_of(database.schema)

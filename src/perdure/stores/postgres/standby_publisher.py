@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.observation import keys
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import Statements
@@ -39,7 +39,7 @@ class Publisher:
         tasks: the background tasks of the store.
     """
 
-    def __init__(self, database: Database, changes: Changes, tasks: Tasks) -> None:
+    def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)

@@ -27,7 +27,7 @@ from perdure.errors import (
 )
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
 from perdure.stores.postgres.appends.group_commit import GroupAppender
@@ -245,7 +245,7 @@ class PostgreSQLEventStore(EventStore):
         return await self._reader.stream_page_backwards(stream_id, before_version, limit)
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         self._check_context()
