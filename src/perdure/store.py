@@ -66,7 +66,7 @@ class EventStore(LogReader):
         self.payload_limit = payload_limit
         self.tasks = Tasks("the event store", "follow")
         self.changes = ChangeSignal()
-        self.head = Head(self, self.changes)
+        self.head = Head(self, self.changes, self.tasks)
 
     async def append_to_stream(
         self,

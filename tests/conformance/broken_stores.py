@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
-from perdure.head import Place
-from perdure.log import LogFilter, Page, SeenEvent
+from perdure.log import LogFilter, LogPosition, Page, SeenEvent
 from perdure.snapshot import Snapshot
 from perdure.store import StoredType
 from perdure.stores.memory import InMemoryEventStore
@@ -108,7 +107,7 @@ class RunsAhead(InMemoryEventStore):
 class _AheadOfItself(Subscription):
     @property
     def position(self) -> int:
-        return self._reached
+        return self._read_up_to.position
 
 
 class NeverTells(InMemoryEventStore):
@@ -120,7 +119,7 @@ class NeverTells(InMemoryEventStore):
         return subscription
 
 
-async def _sleep_forever(place: Place, *, held_back: bool, mark: int, timeout: float) -> None:
+async def _sleep_forever(place: LogPosition, *, held_back: bool, mark: int, timeout: float) -> None:
     await asyncio.Event().wait()
 
 

@@ -40,7 +40,7 @@ async def until_listening(connection: asyncpg.Connection, count: int = 1) -> Non
 @pytest.fixture
 def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let followers rely on being told."""
-    for name in ("SHORTEST", "LONGEST", "_BUSY"):
+    for name in ("FIRST_INTERVAL", "LONGEST_INTERVAL", "_BUSY_INTERVAL"):
         monkeypatch.setattr(Head, name, 3600)
 
 
@@ -348,7 +348,7 @@ async def test_a_process_does_not_look_again_when_it_hears_itself(
 async def test_an_open_append_is_looked_at_once_for_all_that_wait(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("SHORTEST", 3600), ("LONGEST", 3600), ("_BUSY", 0)):
+    for name, seconds in (("FIRST_INTERVAL", 3600), ("LONGEST_INTERVAL", 3600), ("_BUSY_INTERVAL", 0)):
         monkeypatch.setattr(Head, name, seconds)  # no look but those that an announcement causes
     await store.append_to_stream("note-1", ANY, notes("a"))
     categories = (None, "note", "other")
