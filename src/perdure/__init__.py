@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
+    from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import ConfigurationError as ConfigurationError
@@ -142,6 +143,7 @@ _MODULES = {
     "AppendResult": "commit",
     "Application": "application",
     "AuthenticationError": "errors",
+    "BackgroundTaskError": "errors",
     "BuildStateError": "errors",
     "CausedEvent": "causation",
     "CheckedType": "evolution",
@@ -264,6 +266,7 @@ __all__ = [
     "AppendResult",
     "Application",
     "AuthenticationError",
+    "BackgroundTaskError",
     "BuildStateError",
     "CausedEvent",
     "CheckedType",

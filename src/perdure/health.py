@@ -22,8 +22,8 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was looked at, and how it is.
 
     Attributes:
-        name: ``store``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
-            ``projections``, when they can't be seen.
+        name: ``store``, ``tasks``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
+            ``projections``, when they can't be seen. ``tasks`` are those that the store runs in the background.
         state: How it is.
         reason: Why it isn't ok.
         lag: How many positions a projection is behind.
@@ -65,7 +65,11 @@ class Projections(Protocol):
     """What tells how projections are: a `ProjectionService`."""
 
     def check_alive(self) -> None:
-        """Raise unless it can work."""
+        """Raise if only a restart of the process can help."""
+        ...
+
+    def check_running(self) -> None:
+        """Raise unless all of its tasks do their work."""
         ...
 
     async def status(self) -> Sequence[ProjectionStatus]:
@@ -76,7 +80,8 @@ class Projections(Protocol):
 async def live(store: EventStore, service: Projections | None = None) -> Health:
     """Whether the process works. If not, it should be restarted; a database that is down is no reason for that.
 
-    It never raises, and doesn't ask the database.
+    It fails when a background task has failed for a minute, or can't be started again. It never raises, and doesn't ask
+    the database.
 
     Args:
         store: an open store.
@@ -93,7 +98,8 @@ async def ready(
 ) -> Health:
     """Whether the process can take requests. If not, they should go elsewhere until it can.
 
-    It never raises, and returns within `timeout`, whatever the database does.
+    It fails as soon as a background task has failed, until that works again. It never raises, and returns within
+    `timeout`, whatever the database does.
 
     Args:
         store: an open store.
@@ -106,7 +112,7 @@ async def ready(
         health = await ready(store, service, max_lag=1000)
         answer = Response(health.to_json(), status=health.http_status)
     """
-    looks: dict[str, Coroutine[object, object, list[Check]]] = {}
+    looks: dict[str, Coroutine[object, object, list[Check]]] = {"tasks": _tasks(store)}
     if store.database is not None:
         looks["database"] = _passed("database", store.check_writable)
         looks["schema"] = _passed("schema", store.check_schema)
@@ -140,6 +146,11 @@ def _checks(name: str, task: asyncio.Task[list[Check]], timeout: float) -> list[
     return task.result() if error is None else [_failed(name, error)]
 
 
+async def _tasks(store: EventStore) -> list[Check]:
+    store.check_running()
+    return [Check("tasks", "ok")]
+
+
 async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Check]:
     await look()
     return [Check(name, "ok")]
@@ -160,7 +171,7 @@ def _alive(name: str, check: Callable[[], None]) -> Check:
 
 
 async def _projections(service: Projections, max_lag: int | None) -> list[Check]:
-    service.check_alive()
+    service.check_running()
     return [_projection(status, max_lag) for status in await service.status()]
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.errors import FenceHolder
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, LogFilter, Page, Seen
+from perdure.log import PAGE_SIZE, LogFilter, Page, SeenEvent
 
 _LAST: Final = 2**31
 """Beyond the version of any event."""
@@ -54,7 +54,7 @@ class PageReader(ABC):
 
     @abstractmethod
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """Return a page of the log strictly after `from_position`: never beyond a gap that an append may still fill.
 

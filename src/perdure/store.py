@@ -22,12 +22,13 @@ from perdure.commit import (
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import Changes, LogFilter, Page, PageSize, Seen, make_filter
+from perdure.log import ChangeSignal, LogFilter, Page, PageSize, SeenEvent, make_filter
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.page_reader import PageReader, StoredType
 from perdure.snapshot import Snapshot, SnapshotStorage, check_snapshot
 from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 Capability = Literal["database", "notifications", "snapshots", "transactions"]
@@ -81,8 +82,9 @@ class EventStore(LogReader):
         self.reader = reader
         self.snapshots = snapshots
         self.payload_limit = payload_limit
-        self.changes = Changes()
-        self.head = Head(self, self.changes)
+        self.tasks = Tasks("the event store", "follow")
+        self.changes = ChangeSignal()
+        self.head = Head(self, self.changes, self.tasks)
 
     async def append_to_stream(
         self,
@@ -268,7 +270,7 @@ class EventStore(LogReader):
             await self.snapshots.write(snapshot)
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """Return a page of the log strictly after `from_position`. See `PageReader.log_page`."""
         self.check_usable()
@@ -327,9 +329,16 @@ class EventStore(LogReader):
         """Raise unless the store is usable and its background tasks run. It doesn't ask the database.
 
         Raises:
-            StoreClosedError: it isn't open.
+            StoreClosedError, WrongContextError: the store is closed, or was opened elsewhere.
+            BackgroundTaskError: a background task has failed for a minute, or won't be started again.
         """
         self.check_usable()
+        self.tasks.check_alive()
+
+    def check_running(self) -> None:
+        """Raise unless all background tasks of the store do their work. Raises as `check_alive`, at the first error."""
+        self.check_alive()
+        self.tasks.check_running()
 
     async def check_writable(self) -> None:
         """Raise unless the store answers, and takes appends if it isn't read only."""

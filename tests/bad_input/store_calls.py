@@ -155,6 +155,7 @@ STORE: Final[Table] = {
     "Subscription.next_page": Call(
         lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])], "patience": [refused(but(NOT_SECONDS, None))]}
     ),
+    "Subscription.prefetch": Call(lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])]}),
     "EventStore.transaction": Call(
         lambda _: {},
         {

@@ -44,6 +44,7 @@ from perdure.errors.reads import UnknownEventVersionError as UnknownEventVersion
 from perdure.errors.roots import DomainError as DomainError
 from perdure.errors.roots import PerdureError as PerdureError
 from perdure.errors.stores import AuthenticationError as AuthenticationError
+from perdure.errors.stores import BackgroundTaskError as BackgroundTaskError
 from perdure.errors.stores import ConfigurationError as ConfigurationError
 from perdure.errors.stores import DatabaseError as DatabaseError
 from perdure.errors.stores import DeadlockError as DeadlockError

@@ -72,7 +72,7 @@ class InlineProjections(EventStore):
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
         super().__init__(store.reader, store.snapshots, payload_limit=store.payload_limit)
-        self.changes, self.head = store.changes, store.head
+        self.changes, self.head, self.tasks = store.changes, store.head, store.tasks
         self._store = store
         self._timeout = catch_up_timeout
         self._options = RunnerOptions(schema=schema)

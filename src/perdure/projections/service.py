@@ -143,8 +143,7 @@ class ProjectionService:
     async def stop(self) -> None:
         """Finish the batches under way, at most for `stop_timeout` seconds, and stop. Called by ``async with``."""
         if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+            await self._builds.tasks.stop(self._telling)
         await self._builds.stop(self._stop_timeout)
 
     async def run(self) -> None:
@@ -157,12 +156,22 @@ class ProjectionService:
             await self._builds.tasks.interrupted()
 
     def check_alive(self) -> None:
-        """Raise unless the service can work. It doesn't ask the database.
+        """Raise if only a restart of the process can help. It doesn't ask the database.
 
         Raises:
-            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped it.
+            BackgroundTaskError: a task of the service has failed for a minute, or won't be started again.
+            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped the service.
         """
         self._builds.tasks.check_alive()
+
+    def check_running(self) -> None:
+        """Raise unless all tasks of the service do their work. It doesn't ask the database.
+
+        Raises:
+            BackgroundTaskError: a task has failed, and hasn't recovered yet.
+            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped the service.
+        """
+        self._builds.tasks.check_running()
 
     async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
         """Wait until a projection shows what was saved, to read your own writes.
@@ -181,7 +190,7 @@ class ProjectionService:
             UnknownProjectionError: it isn't run here.
         """
         check_seconds("timeout", timeout)
-        self.check_alive()
+        self._builds.tasks.check_interrupted()
         self._builds.of(name)
         global_position = position_of(saved)
         if global_position is not None:
@@ -190,10 +199,9 @@ class ProjectionService:
     async def status(self) -> list[ProjectionStatus]:
         """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
         found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._database)}
+        failure = next((failure.text for failure in self._builds.tasks.failures()), None)
         return [
-            msgspec.structs.replace(
-                found[runner.definition.build], trouble=runner.told_trouble or self._builds.tasks.trouble
-            )
+            msgspec.structs.replace(found[runner.definition.build], trouble=runner.told_trouble or failure)
             for name in self._names
             for runner in self._builds.of(name)
             if runner.definition.build in found  # else it was dropped a moment ago

@@ -15,7 +15,7 @@ from perdure.errors import (
     UnsupportedOperationError,
 )
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader
 from perdure.snapshot import Snapshot
@@ -125,7 +125,7 @@ class ListReader(PageReader):
         return [copy(stored) for stored in earlier[::-1][:limit]]
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """Return a page of the log strictly after `from_position`."""
         self._check_drawn(up_to)
@@ -140,7 +140,7 @@ class ListReader(PageReader):
         end = self._events[-1:]
         if not end or end[0].global_position <= from_position:
             return Page(found, from_position)
-        return Page(found, len(self._events), seen=Seen(len(self._events), end[0].event_id))
+        return Page(found, len(self._events), seen=SeenEvent(len(self._events), end[0].event_id))
 
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
@@ -158,7 +158,7 @@ class ListReader(PageReader):
         if up_to > len(self._events):
             raise never_drawn(up_to, len(self._events))
 
-    def _check_seen(self, seen: Seen) -> None:
+    def _check_seen(self, seen: SeenEvent) -> None:
         at = self._events[seen.global_position - 1 : seen.global_position]
         found = at[0].event_id if at else None
         if found != seen.event_id:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.segments import Checkpoint, checkpoint_at
@@ -38,7 +38,7 @@ class Log(InMemoryEventStore):
         self.may_read.set()
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         await self.may_read.wait()
         self.read.append(from_position)

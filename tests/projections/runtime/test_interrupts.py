@@ -155,9 +155,10 @@ async def test_what_looks_for_builds_is_started_again_and_that_is_told(
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
         assert "'perdure projection builds' ended by" in ((await service.status())[0].trouble or "")
-        health = await ready(store, service)
+        health, alive = await ready(store, service), await live(store, service)
 
-    assert health.state == "degraded"
+    assert (health.state, alive.state) == ("failed", "ok")
+    assert any("'perdure projection builds' has failed for" in (check.reason or "") for check in health.checks)
     assert "'perdure projection builds' ended by an error" in caplog.text
     assert type(error).__name__ in caplog.text
 

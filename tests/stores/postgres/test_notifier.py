@@ -40,7 +40,7 @@ async def until_listening(connection: asyncpg.Connection, count: int = 1) -> Non
 @pytest.fixture
 def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let followers rely on being told."""
-    for name in ("SHORTEST", "LONGEST", "_BUSY"):
+    for name in ("FIRST_INTERVAL", "LONGEST_INTERVAL", "_BUSY_INTERVAL"):
         monkeypatch.setattr(Head, name, 3600)
 
 
@@ -233,7 +233,7 @@ async def test_the_bell_survives_a_database_that_is_away(
 ) -> None:
     caplog.set_level(logging.DEBUG, "perdure.bell")
     monkeypatch.setattr("perdure.stores.postgres.notifier._PAUSE_AFTER_FAILURE", 0.001)
-    bell = Bell(store.database, store.changes)
+    bell = Bell(store.database, store.changes, store.tasks)
     connect, tries = store.database.connect, 0
 
     async def away() -> Any:
@@ -261,7 +261,7 @@ async def test_the_bell_survives_a_database_that_is_away(
 async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_again(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
-    bell = Bell(store.database, store.changes)
+    bell = Bell(store.database, store.changes, store.tasks)
     went_on = asyncio.Event()
     runs = 0
 
@@ -287,7 +287,7 @@ async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_agai
 async def test_a_publisher_that_ends_by_a_fault_is_logged_and_starts_again(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = Publisher(store.database, store.changes)
+    publisher = Publisher(store.database, store.changes, store.tasks)
     went_on = asyncio.Event()
     runs = 0
 
@@ -348,7 +348,7 @@ async def test_a_process_does_not_look_again_when_it_hears_itself(
 async def test_an_open_append_is_looked_at_once_for_all_that_wait(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("SHORTEST", 3600), ("LONGEST", 3600), ("_BUSY", 0)):
+    for name, seconds in (("FIRST_INTERVAL", 3600), ("LONGEST_INTERVAL", 3600), ("_BUSY_INTERVAL", 0)):
         monkeypatch.setattr(Head, name, seconds)  # no look but those that an announcement causes
     await store.append_to_stream("note-1", ANY, notes("a"))
     categories = (None, "note", "other")

@@ -250,8 +250,7 @@ async def test_a_follower_holds_two_pages_of_bounded_size(
 
     seen, most = list[int](), 0
     async for stored in follower:
-        ahead = follower._ahead.result() if follower._ahead is not None and follower._ahead.done() else None
-        most = max(most, size_of([stored, *follower._ready, *(ahead.events if ahead else [])]))
+        most = max(most, size_of([stored, *follower._ready, *await follower.peek()]))
         seen.append(stored.global_position)
         if stored.event.text == "end":
             break

@@ -22,7 +22,7 @@ from perdure.errors import (
     ProjectionTimeoutError,
 )
 from perdure.events import StoredEvent
-from perdure.log import Changes, verify_position
+from perdure.log import ChangeSignal, verify_position
 from perdure.observation import ProjectionBatch
 from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engine import Following, ProjectionDefinition
@@ -100,7 +100,7 @@ class Runner:
         self._standstill = BlockedKeys()
         self._to_park: dict[tuple[int, Key], EventFailure] = {}
         self._retries = Retries(options.retry)
-        self._changes = Changes()
+        self._changes = ChangeSignal()
         self._refreshing = asyncio.Lock()
         self._beat_due = -math.inf
         self._taken = 0
@@ -144,12 +144,12 @@ class Runner:
             return
         self._stopping = True
         if self._idle or self._tasks.is_resting(self._task):
-            self._task.cancel()
+            self._tasks.cancel(self._task)
         try:
             await asyncio.wait((self._task,), timeout=timeout)
         finally:
             # Also when whoever stops it is told not to wait any longer.
-            self._task.cancel()
+            self._tasks.cancel(self._task)
             self._forget_ready()
         await asyncio.gather(self._task, return_exceptions=True)
         for reading in (self._feed, self._late_feed, self._preparing):

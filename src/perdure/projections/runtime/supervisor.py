@@ -116,10 +116,7 @@ class BuildSupervisor:
 
     async def stop(self, timeout: float) -> None:
         """Stop all, each within `timeout` where it is amid a batch."""
-        tasks = [task for task in (self._task, *self._finishing.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.tasks.stop(*[task for task in (self._task, *self._finishing.values()) if task is not None])
         await asyncio.gather(*[runner.stop(timeout) for runner in self._runners.values()])
 
     async def wait_for(self, name: str, global_position: int, timeout: float) -> None:

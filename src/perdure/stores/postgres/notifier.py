@@ -17,7 +17,7 @@ from uuid import uuid4
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.observation import keys
 from perdure.outage import Outage
 from perdure.stores.postgres.connections.database import Database
@@ -49,9 +49,10 @@ class Bell:
     Args:
         database: the database of the store.
         changes: announced when another process rings.
+        tasks: the background tasks of the store.
     """
 
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
         self._channel = channel_of(database.schema)
@@ -59,7 +60,7 @@ class Bell:
         self._rung = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._owner = Tasks("the event store", "notify")
+        self._owner = tasks
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
         self._is_connected = False
@@ -75,12 +76,12 @@ class Bell:
 
     def start(self) -> None:
         """Get ready to ring. The connection is made when there is something to tell."""
-        self._tasks.append(self._owner.keep(self._keep_ringing, "perdure bell"))
+        self._tasks.append(self._owner.keep(self._keep_ringing, "perdure notifier", operation="notify"))
 
     def listen(self) -> None:
         """Hear the other processes from now on."""
         if self._listener is None and self._tasks:
-            self._listener = self._owner.keep(self._keep_listening, "perdure bell listener")
+            self._listener = self._owner.keep(self._keep_listening, "perdure listener", operation="listen")
             self._tasks.append(self._listener)
 
     def ring(self) -> None:
@@ -97,9 +98,7 @@ class Bell:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._quiet.wait(), _LONGEST_FAREWELL)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._owner.stop(*tasks)
 
     async def _keep_ringing(self) -> None:
         connection: asyncpg.Connection[Any] | None = None

@@ -19,7 +19,7 @@ import asyncpg
 
 from perdure.errors import DatabaseError, FenceHolder, LogDivergedError, LogHeldBackError
 from perdure.events import StoredEvent
-from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, Seen
+from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader, StoredType
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -96,7 +96,7 @@ class Reader(PageReader):
         return tuple([holder for holder in holders if holder.floor < before_position])
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
@@ -110,7 +110,7 @@ class Reader(PageReader):
             raise LogDivergedError("the subscription", *seen, found) from error
 
     async def _log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | tuple[None, None], up_to: int
     ) -> Page:
         if where != LogFilter() or up_to:
             return await self._fenced(from_position, limit, where, seen, up_to)
@@ -132,7 +132,7 @@ class Reader(PageReader):
         rows = await self._database.fetch(self._sql[name], *arguments)
         return [Row(*row) for row in rows]
 
-    async def _safe_position(self, seen: Seen | tuple[None, None], up_to: int) -> tuple[int, int]:
+    async def _safe_position(self, seen: SeenEvent | tuple[None, None], up_to: int) -> tuple[int, int]:
         """The safe position, which lies at `up_to` or beyond, and the last that was drawn."""
         [(safe, last_drawn, is_standby)] = await self._database.fetch(self._sql["safe_position"], *seen)
         if safe < up_to:
@@ -142,7 +142,7 @@ class Reader(PageReader):
         return safe, last_drawn
 
     async def _fenced(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | tuple[None, None], up_to: int = 0
     ) -> Page:
         safe, last_drawn = await self._safe_position(seen, up_to)
         held_back = safe < last_drawn
@@ -163,7 +163,7 @@ class Reader(PageReader):
             return Page(events, safe, held_back)
         for last in await self._database.fetch(self._sql["last_event"], safe):
             if last["global_position"] > reached:
-                return Page(events, last["global_position"], held_back, Seen(*last))
+                return Page(events, last["global_position"], held_back, SeenEvent(*last))
         return Page(events, reached, held_back)
 
     async def _selection(

@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.observation import keys
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import Statements
@@ -36,13 +36,14 @@ class Publisher:
     Args:
         database: the database of the store.
         changes: announced after appends.
+        tasks: the background tasks of the store.
     """
 
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
-        self._owner = Tasks("the event store", "publish")
+        self._owner = tasks
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, connection: Connection) -> None:
@@ -52,13 +53,14 @@ class Publisher:
         except asyncpg.ReadOnlySQLTransactionError:
             pause = _PAUSE_WITHOUT_STANDBYS
         if pause != math.inf:
-            self._task = self._owner.keep(partial(self._keep_publishing, pause), "perdure publisher")
+            self._task = self._owner.keep(
+                partial(self._keep_publishing, pause), "perdure standby publisher", operation="publish"
+            )
 
     async def close(self) -> None:
         """Stop. What isn't published yet is so when the next store is opened, or the next event appended."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._owner.stop(self._task)
 
     async def _keep_publishing(self, pause: float) -> None:
         seen = 0

@@ -155,17 +155,18 @@ class PostgreSQLEventStore(EventStore):
         """
         if self.is_open:
             raise WrongContextError("the store is open already")
+        self.tasks.reset()
         async with self.database.session() as connection:
             await check_server(connection, is_read_only=self.is_read_only)
             is_applying = self._migrate and not self.is_read_only
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._migrator.check_number(connection)
             await self._check_sequence(connection)
-            self._publisher = Publisher(self.database, self.changes)
+            self._publisher = Publisher(self.database, self.changes, self.tasks)
             if not self.is_read_only:
                 await self._publisher.start(connection)
         await self.database.open()
-        self._bell = Bell(self.database, self.changes)
+        self._bell = Bell(self.database, self.changes, self.tasks)
         self._group = GroupAppender(
             self.database,
             AppendQueue(**self._queue_limits, timeout=self.append_timeout),
@@ -216,6 +217,7 @@ class PostgreSQLEventStore(EventStore):
         """Raise unless the store is open, in this event loop and process, and writes what is queued."""
         self.check_usable()
         self._group.check_alive()
+        super().check_alive()
 
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""
