@@ -58,7 +58,7 @@ async def test_only_what_is_missing_is_printed(perdure: Call) -> None:
 async def test_a_schema_as_it_was_made_is_verified(perdure: Call) -> None:
     answer = await perdure("db", "verify")
 
-    assert answer == (0, "Schema 'perdure' is what the migrations made of it.\n", "")
+    assert answer == (0, "Schema 'perdure' is exactly as the migrations create it.\n", "")
 
 
 async def test_what_differs_is_listed(perdure: Call, connection: asyncpg.Connection) -> None:

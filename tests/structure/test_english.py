@@ -24,7 +24,7 @@ NOT_YET = (
     "src/perdure/telemetry",
     "src/perdure/testing",
     "src/perdure/aggregate",
-    "src/perdure/cli",
+    "src/perdure/cli/session.py",
     "src/perdure/errors",
     "src/perdure/events",
     "src/perdure/commit.py",
