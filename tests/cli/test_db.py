@@ -105,7 +105,7 @@ async def test_a_number_that_is_shared_is_found_and_the_copy_is_given_another(
     assert original.status == copy.status == 1
     assert {one["name"] for one in original.data["findings"] if one["state"] == "problem"} == {"locks"}
     assert "perdure --schema copy db renumber" in original.err + original.out
-    assert "has the number of schema 'perdure'" in copy.data["findings"][-1]["message"]
+    assert "has the same lock number as schema 'perdure'" in copy.data["findings"][-1]["message"]
 
     renumbered = await perdure("--schema", "copy", "db", "renumber", "--json")
     assert renumbered.data == {"namespace": await connection.fetchval("select copy.store_namespace()")}

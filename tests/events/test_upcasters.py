@@ -190,7 +190,7 @@ def test_an_event_of_newer_code_is_refused_even_if_it_would_fit() -> None:
     read = stored("upcasting.registered", 3, name="Ann")
 
     with pytest.raises(
-        UnknownEventVersionError, match=r"schema has version 3, this code knows 2: deploy the"
+        UnknownEventVersionError, match=r"schema has version 3, but this code knows only 2: deploy the"
     ) as caught:
         _ = read.event
     with pytest.raises(UnknownEventVersionError):

@@ -25,7 +25,6 @@ NOT_YET = (
     "src/perdure/testing",
     "src/perdure/aggregate",
     "src/perdure/cli/session.py",
-    "src/perdure/errors",
     "src/perdure/events",
     "src/perdure/commit.py",
     "src/perdure/decider.py",
