@@ -228,7 +228,7 @@ class EventsParked(Fact, eq=False, frozen=True):
     count: int
 
 
-class ProjectionStanding(Fact, eq=False, frozen=True):
+class ProjectionProgress(Fact, eq=False, frozen=True):
     """How a projection is: told every few seconds by each service that runs it.
 
     Attributes:
@@ -250,7 +250,7 @@ class ProjectionStanding(Fact, eq=False, frozen=True):
     parked: int
 
 
-def tell(fact: Fact) -> None:
+def report_fact(fact: Fact) -> None:
     """Tell the observer, if there is one."""
     observer = _Observed.by
     if observer is not None:
