@@ -128,7 +128,7 @@ async def test_waiting_in_vain_ends_with_the_lag(store: PostgreSQLEventStore) ->
             await service.wait_for("pages", saved.global_position + 5, timeout=0.01)
 
     assert (caught.value.name, caught.value.reached, caught.value.lag) == ("pages", saved.global_position, 5)
-    assert caught.value.trouble is None
+    assert caught.value.cause is None
     assert "is its service running?" in str(caught.value)
 
 
@@ -374,7 +374,7 @@ async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
         await service.wait_for("pages", saved, timeout=30)
     await connection.execute("update perdure.projection_segments set global_position = 1000")
 
-    with pytest.raises(LogDivergedError, match="no event stands there"):
+    with pytest.raises(LogDivergedError, match="no event has that position"):
         await ProjectionService(store, [Pages()]).start()
 
 
@@ -392,7 +392,7 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
         (status,) = await service.status()
 
     assert status.trouble is not None
-    assert "the log isn't the one that was read" in status.trouble
+    assert "this isn't the log that was read" in status.trouble
 
 
 # --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------

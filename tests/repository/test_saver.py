@@ -77,7 +77,7 @@ async def test_of_two_new_aggregates_one_wins(accounts: Repository[Account]) -> 
     second.open("bob")
     await accounts.save(first)
 
-    with pytest.raises(OptimisticConcurrencyError, match="is at version 1, expected was 0"):
+    with pytest.raises(OptimisticConcurrencyError, match="is at version 1, but 0 was expected"):
         await accounts.save(second)
 
 

@@ -618,7 +618,7 @@ def test_classes_that_share_a_category_dont_share_snapshots() -> None:
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", 1.0, 2**31])
 def test_a_state_version_that_cant_be_one_is_refused(version: Any) -> None:
-    with pytest.raises(AggregateDefinitionError, match="is no state_version: count 1, 2, 3"):
+    with pytest.raises(AggregateDefinitionError, match="isn't a state_version: use 1, 2, 3"):
         account_class("    pass", state_version=version)
 
 

@@ -179,7 +179,7 @@ async def test_who_can_not_be_looked_up_is_no_failure_of_its_own(connection: asy
         await tried.wait()
 
     assert watch.holders == ()
-    assert "gone before it could be named" in str(SchemaLockedError("perdure", 1.0, watch.holders))
+    assert "ended before it could be named" in str(SchemaLockedError("perdure", 1.0, watch.holders))
 
 
 # --- Cut off, and at once ---------------------------------------------------------------------------------------------

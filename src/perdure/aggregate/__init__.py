@@ -1,4 +1,4 @@
-"""Aggregates: state that follows from events, and commands that decide which events come next."""
+"""Aggregates: state derived from events, and commands that raise new events."""
 
 from perdure.aggregate.commands import adopt as adopt
 from perdure.aggregate.commands import command as command

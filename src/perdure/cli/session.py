@@ -13,10 +13,10 @@ from typing import cast
 import click
 
 from perdure.application import Application
-from perdure.cli.discovery import Named, load_application, named_application
+from perdure.cli.discovery import ApplicationName, load_application, named_application
 from perdure.cli.failures import USAGE, CommandError, message_of, next_command, status_of
 from perdure.cli.options import Options
-from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
+from perdure.cli.report import ENVELOPE_VERSION, CommandReport, Envelope, ErrorView, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
 from perdure.errors import UnsupportedOperationError
@@ -27,25 +27,25 @@ from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 
 
-class Session:
+class CommandSession:
     """One call of the command line.
 
     Args:
         options: those that stand before the command.
         command: the command, as ``events read``.
         json: whether answers are printed as JSON.
-        goes_on: whether it answers more than once: then each answer is a line.
+        is_streaming: whether it answers more than once: then each answer is a line.
     """
 
-    def __init__(self, options: Options, command: str, *, json: bool, goes_on: bool = False) -> None:
+    def __init__(self, options: Options, command: str, *, json: bool, is_streaming: bool = False) -> None:
         self.options = options
         self.command = command
         self.json = json
-        self.goes_on = goes_on
+        self.is_streaming = is_streaming
         self.screen = Screen()
 
     @cached_property
-    def named(self) -> Named | None:
+    def named(self) -> ApplicationName | None:
         """Which application was named, and by what."""
         return named_application(self.options.app)
 
@@ -171,7 +171,7 @@ class Session:
                     words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
         return f"perdure {' '.join(words)}"
 
-    def answer(self, report: Report) -> None:
+    def answer(self, report: CommandReport) -> None:
         """Print what a command found."""
         suggested = self.next_command(report.next_command) if report.next_command else None
         if self.json:
@@ -186,7 +186,7 @@ class Session:
         status, message = status_of(error), message_of(error)
         suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
         if self.json:
-            failure = Failure(type(error).__name__, message)
+            failure = ErrorView(type(error).__name__, message)
             self._print(Envelope(ENVELOPE_VERSION, self.command, status, None, failure, suggested))
             return status
         screen = Screen(sys.stderr)
@@ -198,7 +198,7 @@ class Session:
         return status
 
     def _print(self, envelope: Envelope) -> None:
-        print(encode(envelope, in_one_line=self.goes_on), flush=True)  # noqa: T201 - JSON is meant for programs
+        print(encode(envelope, in_one_line=self.is_streaming), flush=True)  # noqa: T201 - JSON is meant for programs
 
     def _check_there(self, source: ConnectSettings) -> None:
         database = self.chosen_database(source).database

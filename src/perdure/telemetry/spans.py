@@ -23,7 +23,7 @@ from perdure.observation import (
     Operation,
     ProjectionBatch,
     ProjectionFailed,
-    ProjectionStanding,
+    ProjectionProgress,
 )
 from perdure.store import EventStore
 
@@ -90,7 +90,7 @@ def _batch(operation: ProjectionBatch) -> Beginning:
     )
 
 
-def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionStanding) -> Attributes:
+def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionProgress) -> Attributes:
     """Which projection it is."""
     return {
         "perdure.projection": told.projection,

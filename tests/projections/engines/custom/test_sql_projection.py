@@ -550,8 +550,8 @@ async def test_what_can_not_work_is_refused_before_anything_is_made(
     ("options", "reason"),
     [
         ({"name": ""}, "must have 1 to 200 characters"),
-        ({"name": 5}, "must be text"),
-        ({"name": "a\x00"}, "holds a NUL"),
+        ({"name": 5}, "must be a string"),
+        ({"name": "a\x00"}, "contains a NUL"),
         ({"name": "x", "version": 0}, "is no version"),
         ({"name": "x", "on_failure": "park"}, "no key of its rows is known"),
     ],

@@ -26,7 +26,7 @@ from perdure.errors import (
     StoreOverloadedError,
 )
 from perdure.errors.roots import copied
-from perdure.observation import AppendBatch, keys, tell
+from perdure.observation import AppendBatch, keys, report_fact
 from perdure.stores.postgres.appends.queue import AppendQueue, Pending
 from perdure.stores.postgres.appends.statements import GUARDS, Appends, Outcome
 from perdure.stores.postgres.connections.database import Database
@@ -190,7 +190,7 @@ class GroupAppender:
         self._under_way.remove(batch)
         self._queue.done(batch, again, pause=pause)
         events = sum([len(pending.commit.events) for pending in batch])
-        tell(AppendBatch(len(batch), events, len(again), self._queue.events, now() - began))
+        report_fact(AppendBatch(len(batch), events, len(again), self._queue.events, now() - began))
         return connection
 
     async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:

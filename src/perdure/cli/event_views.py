@@ -1,4 +1,4 @@
-"""Events as the commands show them: for programs as data, for people as rows."""
+"""Events as the commands show them: as data in JSON, as rows on a screen."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import msgspec
 
 from perdure.causation import CausedEvent
 from perdure.cli.screen import ATTENTION, QUIET, Screen, second
-from perdure.cli.table import Cell, Column
+from perdure.cli.table import Cell, TextColumn
 from perdure.errors import PerdureError
 from perdure.events import StoredEvent, registry
 
 EVENT_COLUMNS = (
-    Column("position", right=True),
-    Column("recorded at", whole=True),
-    Column("stream"),
-    Column("version", right=True),
-    Column("type"),
-    Column("data"),
+    TextColumn("position", right=True),
+    TextColumn("recorded at", whole=True),
+    TextColumn("stream"),
+    TextColumn("version", right=True),
+    TextColumn("type"),
+    TextColumn("data"),
 )
 
 
 class EventView(msgspec.Struct):
-    """An event as ``--json`` shows it. The data is what is stored."""
+    """An event in the output of ``--json``, with the data as stored."""
 
     global_position: int
     stream_id: str
@@ -43,7 +43,7 @@ class EventView(msgspec.Struct):
 
     @classmethod
     def of(cls, stored: StoredEvent) -> EventView:
-        """The view of an event."""
+        """Return the view of a stored event."""
         metadata = stored.metadata
         return cls(
             global_position=stored.global_position,
@@ -62,21 +62,21 @@ class EventView(msgspec.Struct):
         )
 
 
-class Reading(msgspec.Struct):
-    """How this code reads an event."""
+class DecodedView(msgspec.Struct):
+    """An event as this code decodes it."""
 
     event_class: str | None
-    """The class that stands for it; None when there is none here."""
+    """The class of the event type; None if this code has none."""
     current_version: int | None
     """The version of that class."""
     data: dict[str, Any] | None
-    """The data in that version; None when it can't be brought there."""
+    """The data, upcast to that version; None if the upcast failed."""
     problem: str | None
-    """Why it can't be read; None when it can."""
+    """Why the event can't be decoded; None if it can."""
 
     @classmethod
-    def of(cls, stored: StoredEvent) -> Reading:
-        """How the event is read."""
+    def of(cls, stored: StoredEvent) -> DecodedView:
+        """Decode a stored event."""
         kind = registry.by_name(stored.event_type)
         name = None if kind is None else f"{kind.cls.__module__}.{kind.cls.__qualname__}"
         data, problem = None, None
@@ -85,20 +85,20 @@ class Reading(msgspec.Struct):
             _ = stored.event
         except PerdureError as error:
             problem = str(error)
-        except Exception as error:  # noqa: BLE001 - a class may raise anything when it is made
+        except Exception as error:  # noqa: BLE001 - the constructor of an event may raise anything
             problem = repr(error)
         return cls(name, None if kind is None else kind.version, data, problem)
 
 
 class CausedView(msgspec.Struct):
-    """An event and what it caused, as ``--json`` shows it."""
+    """An event and its effects in the output of ``--json``."""
 
     event: EventView
     effects: list[CausedView]
 
     @classmethod
     def of(cls, caused: CausedEvent) -> CausedView:
-        """The view of an event and of its effects."""
+        """Return the view of an event and its effects."""
         top = CausedView(EventView.of(caused.stored), [])
         waiting = [(caused, top)]
         while waiting:
@@ -109,7 +109,7 @@ class CausedView(msgspec.Struct):
 
 
 def event_row(stored: StoredEvent) -> list[str | Cell]:
-    """An event as a row of a table of `EVENT_COLUMNS`."""
+    """Return an event as a row for `EVENT_COLUMNS`."""
     return [
         str(stored.global_position),
         second(stored.recorded_at),
@@ -121,7 +121,7 @@ def event_row(stored: StoredEvent) -> list[str | Cell]:
 
 
 def show_tree(screen: Screen, trees: list[CausedEvent], marked: UUID) -> None:
-    """Print trees of events, each beneath the one that caused it."""
+    """Print trees of events, each effect below its cause."""
     for tree in trees:
         for depth, stored in tree.walk():
             here = stored.event_id == marked
@@ -137,5 +137,5 @@ def show_tree(screen: Screen, trees: list[CausedEvent], marked: UUID) -> None:
 
 
 def type_cell(stored: StoredEvent) -> Cell:
-    """The type of an event; in colour where a class here bears it."""
+    """Return the type of an event, in colour if this code has its class."""
     return Cell(stored.event_type, "cyan" if registry.by_name(stored.event_type) else "")
