@@ -36,7 +36,7 @@ def place(path: str) -> Path:
 
 def missing_paths(page: str) -> list[str]:
     """The paths that lead nowhere. A bare file name may be in a folder that its paragraph or list item names."""
-    missing = []
+    missing: list[str] = []
     for block in re.split(r"\n\s*\n|\n(?=\d+\. |\|)", page):
         named = paths(block)
         folders = [PACKAGE, *(place(path) for path in named if path.endswith("/"))]
