@@ -31,7 +31,7 @@ from perdure.log import LogFilter, Page, Seen
 from perdure.snapshot import Snapshot, check_snapshot
 from perdure.store import EventStore, StoredType
 from perdure.stores.postgres.appends.group_commit import GroupAppender
-from perdure.stores.postgres.appends.multi_stream import Groups
+from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.connections.server import check_server
@@ -46,6 +46,7 @@ from perdure.stores.postgres.transactions.joined_transaction import JoinedTransa
 from perdure.stores.postgres.transactions.own_transaction import OwnTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
 from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 
@@ -167,11 +168,12 @@ class PostgreSQLEventStore(EventStore):
             lanes=self._lanes,
             bell=self._bell,
             timeout=self.append_timeout,
+            tasks=Tasks("the event store", "append"),
         )
         if not self.is_read_only:
             self._bell.start()
             self._group.start()
-        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
+        self._groups = MultiStreamAppender(self.database, announce=self._bell.ring, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
