@@ -25,7 +25,7 @@ from perdure.errors import (
 from perdure.errors.formats import shown
 from perdure.store import Capability, EventStore
 from perdure.stores.postgres.appends.group_commit import GroupAppender
-from perdure.stores.postgres.appends.multi_stream import Groups
+from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.connections.server import check_server
@@ -173,11 +173,12 @@ class PostgreSQLEventStore(EventStore):
             lanes=self._lanes,
             bell=self._bell,
             timeout=self.append_timeout,
+            tasks=self.tasks,
         )
         if not self.is_read_only:
             self._bell.start()
             self._group.start()
-        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
+        self._groups = MultiStreamAppender(self.database, announce=self._bell.ring, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
