@@ -9,6 +9,7 @@ from uuid import UUID
 from perdure import (
     AggregateRoot,
     AppendResult,
+    DatabaseError,
     DomainError,
     InMemoryEventStore,
     OutcomeUnknownError,
@@ -141,6 +142,10 @@ async def overloaded(commit: Commit) -> None:
 
 async def closed(commit: Commit) -> None:
     raise StoreClosedError
+
+
+async def refused(commit: Commit) -> None:
+    raise DatabaseError("refused", "23514")
 
 
 class Gate:

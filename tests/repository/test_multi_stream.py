@@ -26,7 +26,7 @@ from perdure import (
     handles,
     save_all,
 )
-from perdure.commit import CommitGroup
+from perdure.commit import Commit, CommitGroup
 from perdure.transaction import Transaction
 from tests.repository.accounts import AT_ONCE
 
@@ -94,6 +94,10 @@ class Faulty(InMemoryEventStore):
         self.after: list[Exception | type[BaseException] | None] = []
         self.groups: list[CommitGroup] = []
         self.transactions: list[Transaction | None] = []
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        [result] = await self.append_group(CommitGroup((commit,), {}), tx)
+        return result
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         self.groups.append(group)
@@ -237,7 +241,7 @@ async def test_a_value_that_cant_be_encoded_is_not_written(store: Faulty, ann: P
 
     assert await amounts(store) == []
     assert counts(ann, bob) == [1, 1]
-    assert ann.uncommitted.sent == []
+    assert ann.uncommitted.pending == []
 
 
 async def test_bad_arguments_are_refused(store: Faulty, purses: Repository[Purse], ann: Purse, limit: Limit) -> None:
@@ -315,7 +319,7 @@ async def test_a_repeat_of_an_append_that_was_not_written_still_has_its_conditio
         await save_all(store, [ann, limit])
 
     assert await amounts(store) == []
-    assert ann.uncommitted.sent_with == frozenset()
+    assert ann.uncommitted.pending_with == frozenset()
 
 
 @pytest.mark.parametrize("written", [True, False])

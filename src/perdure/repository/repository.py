@@ -166,7 +166,7 @@ class Repository(Generic[A]):
                     result = await self._saver.save_or_decide(aggregate, again, retry, observed)
             finally:
                 # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
-                if current is not aggregate and (not current.uncommitted.events or current.uncommitted.sent):
+                if current is not aggregate and (not current.uncommitted.events or current.uncommitted.pending):
                     adopt(aggregate, current)
         return result
 
