@@ -275,7 +275,8 @@ async def test_a_process_that_works_is_alive_even_without_its_database(store: Po
 
 
 async def test_a_store_that_writes_no_more_is_not_alive(store: PostgreSQLEventStore) -> None:
-    lane = store._group._tasks[0]
+    lane = store._group._lanes[0].task
+    assert lane is not None
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
 

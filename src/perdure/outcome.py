@@ -137,12 +137,12 @@ class AppendOutcome:
             self.state = _UNKNOWN
 
     def lose(self, event_ids: Sequence[UUID]) -> None:
-        """End an attempt that was never answered.
+        """End an attempt that was never answered. Nothing changes if none was under way.
 
         Args:
             event_ids: the ids of its events.
         """
-        if self.state is not _COMMITTED:
+        if self.state in (_SENT, _RESENT):
             self.state = _UNKNOWN
             self._event_ids = event_ids
 

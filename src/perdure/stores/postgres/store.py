@@ -25,7 +25,7 @@ from perdure.errors import (
 from perdure.errors.formats import shown
 from perdure.store import Capability, EventStore
 from perdure.stores.postgres.appends.group_commit import GroupAppender
-from perdure.stores.postgres.appends.multi_stream import Groups
+from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.connections.server import check_server
@@ -173,11 +173,12 @@ class PostgreSQLEventStore(EventStore):
             lanes=self._lanes,
             bell=self._bell,
             timeout=self.append_timeout,
+            tasks=self.tasks,
         )
         if not self.is_read_only:
             self._bell.start()
             self._group.start()
-        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
+        self._groups = MultiStreamAppender(self.database, announce=self._bell.ring, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -212,12 +213,6 @@ class PostgreSQLEventStore(EventStore):
             raise WrongContextError("the store was opened before this process was forked: open one in each process")
         if self._loop is not asyncio.get_running_loop():
             raise WrongContextError("the store was opened in another event loop: open one in each loop")
-
-    def check_alive(self) -> None:
-        """Raise unless the store is open, in this event loop and process, and writes what is queued."""
-        self.check_usable()
-        self._group.check_alive()
-        super().check_alive()
 
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""

@@ -22,8 +22,8 @@ from perdure.commit import (
 )
 from perdure.errors import DatabaseError, EventIdReuseError, OptimisticConcurrencyError, StoreOverloadedError
 from perdure.events import NewEvent
-from perdure.stores.postgres.appends.queue import Pending
-from perdure.stores.postgres.appends.statements import Outcome
+from perdure.stores.postgres.appends.queue import QueuedAppend
+from perdure.stores.postgres.appends.statements import Answer
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, refuse, texts
 
@@ -32,7 +32,7 @@ class Tries(list[tuple[int, bool]]):
     """What a store sends: for each statement that appends, how many commits it holds, and whether ids are looked up."""
 
     def __init__(self, store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        appends = store._group._appends
+        appends = store._group._writer._appends
         many, one = appends.many, appends.one
 
         async def noted_many(to: Any, commits: Sequence[Commit], *, look_up: bool, **settings: Any) -> Any:
@@ -96,8 +96,8 @@ async def test_ids_are_looked_up_for_a_while_only(database_url: str, monkeypatch
 
         await gathered(*others(store, 3))
         now = asyncio.get_running_loop().time()
-        assert now < store._group._look_up_until <= now + 60
-        store._group._look_up_until = now
+        assert now < store._group._writer._look_up_until <= now + 60
+        store._group._writer._look_up_until = now
         await gathered(*others(store, 3))
 
         assert tries == [(3, True), (3, False)]
@@ -213,11 +213,11 @@ async def test_a_batch_gives_the_answers_that_its_commits_get_one_by_one(databas
                 encode_commit(stream_id, expected, [event(n, UUID(int=n)) for n in numbers], PAYLOAD_LIMIT)
                 for stream_id, expected, numbers in batch
             ]
-            ours: list[Outcome] = await together._group._appends.many(
+            ours: list[Answer | None] = await together._group._writer._appends.many(
                 connection, commits, look_up=True, lock_timeout="0"
             )
             theirs = [
-                await singly._group._appends.one(connection, commit, look_up=True, lock_timeout="0")
+                await singly._group._writer._appends.one(connection, commit, look_up=True, lock_timeout="0")
                 for commit in commits
             ]
             stored = [
@@ -236,7 +236,7 @@ async def test_a_batch_of_repeats_writes_something_so_that_its_commit_waits_for_
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     commits = [encode_commit(f"note-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(2)]
-    many = store._group._appends.many
+    many = store._group._writer._appends.many
     first = await many(connection, commits, look_up=True, lock_timeout="0")
 
     async with connection.transaction():
@@ -253,7 +253,7 @@ async def test_a_batch_never_scans_the_log_though_that_was_small_when_the_plan_w
 
     async def batch(number: int) -> None:
         commits = [encode_commit(f"note-{number}-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(200)]
-        await store._group._appends.many(connection, commits, look_up=look_up, lock_timeout="0")
+        await store._group._writer._appends.many(connection, commits, look_up=look_up, lock_timeout="0")
 
     async def scanned() -> int:
         found = await connection.fetchval("""
@@ -372,13 +372,13 @@ async def test_after_a_long_wait_for_a_lock_batches_wait_briefly(
 ) -> None:
     async with one_lane(database_url) as store:
         waits: list[str] = []
-        many = store._group._appends.many
+        many = store._group._writer._appends.many
 
         async def noted(*arguments: Any, lock_timeout: str, **settings: Any) -> Any:
             waits.append(lock_timeout)
             return await many(*arguments, lock_timeout=lock_timeout, **settings)
 
-        monkeypatch.setattr(store._group._appends, "many", noted)
+        monkeypatch.setattr(store._group._writer._appends, "many", noted)
         async with held_id(database_url) as taken:
             held = asyncio.create_task(store.append_to_stream("note-ours", ANY, [taken]))
             await gathered(*others(store, 30))
@@ -394,14 +394,15 @@ async def test_after_a_long_wait_for_a_lock_batches_wait_briefly(
 def test_after_a_wait_only_what_its_caller_still_waits_for_is_tried() -> None:
     commit = encode_commit("note-1", ANY, [event(1)], PAYLOAD_LIMIT)
     loop = asyncio.new_event_loop()
-    pending = Pending(commit, loop.create_future(), deadline=10.0)
+    pending = QueuedAppend(commit, loop.create_future(), deadline=10.0)
     loop.close()
 
-    assert pending.is_worth(waits=0, now=11.0)
-    assert pending.is_worth(waits=1, now=9.0)
-    assert not pending.is_worth(waits=1, now=11.0)
-    pending.is_unknown = True
-    assert pending.is_worth(waits=1, now=11.0)
+    assert pending.is_worth_trying(waits=0, now=11.0)
+    assert pending.is_worth_trying(waits=1, now=9.0)
+    assert not pending.is_worth_trying(waits=1, now=11.0)
+    pending.outcome.send()
+    pending.outcome.lose(pending.event_ids)
+    assert pending.is_worth_trying(waits=1, now=11.0)
 
 
 async def test_a_log_that_is_locked_is_tried_a_few_times_and_then_waited_for(

@@ -228,7 +228,7 @@ async def test_appends_of_one_moment_are_shared_among_the_lanes(
         appends = [asyncio.create_task(store.append_to_stream(f"note-{n}", ANY, notes("gated"))) for n in range(5)]
         await until_waiting(connection, 2)
 
-        assert [len(batch) for batch in store._group._under_way] == [3, 2]
+        assert sorted(len(lane.batch) for lane in store._group._lanes) == [2, 3]
         await open_gate(connection)
         await asyncio.gather(*appends)
 
@@ -242,7 +242,7 @@ async def test_who_finds_the_queue_full_waits_in_turn_and_is_written(
         appends = [asyncio.create_task(store.append_to_stream("note-a", ANY, notes("gated")))]
         await until_waiting(connection)
         appends += [asyncio.create_task(store.append_to_stream("note-a", ANY, notes(n))) for n in range(5)]
-        await until(lambda: len(store._group._queue._entrance) == 4)
+        await until(lambda: store._group._queue.without_room == 4)
 
         await open_gate(connection)
         await asyncio.gather(*appends)
@@ -257,7 +257,7 @@ async def test_who_waits_too_long_before_a_full_queue_is_told_and_nothing_is_wri
     await close_gate(connection)
     async with one_lane(database_url, queue_events=1, append_timeout=0.05) as store:
         inside = asyncio.create_task(store.append_to_stream("note-a", ANY, notes("gated")))
-        await until(lambda: bool(store._group._under_way))
+        await until(lambda: any(store._group._under_way()))
 
         with pytest.raises(StoreOverloadedError, match="queue of appends was full"):
             await store.append_to_stream("note-b", ANY, notes("refused"))
@@ -292,14 +292,14 @@ async def test_several_locked_streams_are_tried_now_and_then_not_all_the_time(
     # Regression: a batch of locked streams came back at once, so that it was tried in a loop at full speed.
     async with one_lane(database_url, append_timeout=0.1) as store, PostgreSQLEventStore(database_url) as other:
         tries = 0
-        attempt = store._group._attempt
+        write = store._group._writer.write
 
         async def counted(*arguments: Any) -> Any:
             nonlocal tries
             tries += 1
-            return await attempt(*arguments)
+            return await write(*arguments)
 
-        monkeypatch.setattr(store._group, "_attempt", counted)
+        monkeypatch.setattr(store._group._writer, "write", counted)
         async with other.transaction() as tx:
             for stream in ("note-a", "note-b"):
                 await other.append_to_stream(stream, ANY, notes("theirs"), tx=tx)
@@ -319,16 +319,16 @@ async def test_a_commit_whose_stream_is_locked_holds_back_the_later_ones_of_the_
     # The batch fails as a whole (poison), and then the first is refused the lock, which is free for the second.
     await refuse(connection)
     async with one_lane(database_url) as store:
-        alone = store._group._alone
+        one = store._group._writer._one
         refused: list[Any] = []
 
         async def refused_once(to: Any, commit: Any, **settings: Any) -> Any:
             if not refused:
                 refused.append(commit)
                 return None
-            return await alone(to, commit, **settings)
+            return await one(to, commit, **settings)
 
-        monkeypatch.setattr(store._group, "_alone", refused_once)
+        monkeypatch.setattr(store._group._writer, "_one", refused_once)
         outcomes = await asyncio.gather(
             *[store.append_to_stream("note-a", ANY, notes(text)) for text in ("first", "second", "poison")],
             return_exceptions=True,
@@ -369,7 +369,7 @@ async def test_regression_07_a_lost_connection_is_repeated_with_the_same_ids_and
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, is_written: bool
 ) -> None:
     async with one_lane(database_url) as store:
-        many = store._group._appends.many
+        many = store._group._writer._appends.many
         calls = []
 
         async def cut_off(to: asyncpg.Connection, *arguments: Any, **settings: Any) -> Any:
@@ -381,7 +381,7 @@ async def test_regression_07_a_lost_connection_is_repeated_with_the_same_ids_and
             await end_sessions(connection, f"pid = {to.get_server_pid()}")
             return await many(to, *arguments, **settings)
 
-        monkeypatch.setattr(store._group._appends, "many", cut_off)
+        monkeypatch.setattr(store._group._writer._appends, "many", cut_off)
         results = await asyncio.gather(
             store.append_to_stream("note-a", NO_STREAM, notes("a1", "a2")),
             store.append_to_stream("note-b", NO_STREAM, notes("b")),
@@ -479,7 +479,7 @@ async def test_an_outcome_that_stays_unknown_is_told_with_the_event_ids(
             raise ConnectionResetError("cut off")
 
         with monkeypatch.context() as patch:
-            patch.setattr(store._group._appends, "one", lost)
+            patch.setattr(store._group._writer._appends, "one", lost)
             with pytest.raises(OutcomeUnknownError) as unknown:
                 await store.append_to_stream("note-a", NO_STREAM, events)
 
@@ -502,7 +502,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
                 raise ConnectionResetError("cut off")
             return refusal
 
-        monkeypatch.setattr(store._group, "_alone", lost_then_refused)
+        monkeypatch.setattr(store._group._writer, "_one", lost_then_refused)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await store.append_to_stream("note-a", NO_STREAM, notes("perhaps"))
 
@@ -550,7 +550,7 @@ async def test_an_error_that_nobody_foresaw_is_told_to_the_callers_and_the_lane_
         raise LookupError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._group._appends, "one", broken)
+        patch.setattr(store._group._writer._appends, "one", broken)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await store.append_to_stream("note-a", ANY, notes("perhaps"))
 
@@ -618,7 +618,7 @@ async def test_closing_tells_the_callers_what_became_of_the_rest_when_time_is_up
     appends = [asyncio.create_task(store.append_to_stream("note-a", ANY, notes("gated")))]
     await until_waiting(connection)
     appends += [asyncio.create_task(store.append_to_stream("note-a", ANY, notes(n))) for n in range(3)]
-    await until(lambda: bool(store._group._queue._entrance))
+    await until(lambda: store._group._queue.without_room == 1)
 
     await store.close()
     outcomes = await asyncio.gather(*appends, return_exceptions=True)
