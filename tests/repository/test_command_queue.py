@@ -22,8 +22,8 @@ from perdure import (
     event,
     handles,
 )
-from perdure.repository import command_queue as turns_module
-from perdure.repository import queued_command as turn_module
+from perdure.repository import command_queue as queue_module
+from perdure.repository import queued_command as command_module
 from tests.repository.accounts import (
     Account,
     Audited,
@@ -42,8 +42,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(in_turns: Accounts) -> Accounts:
-    return in_turns
+def accounts(queueing: Accounts) -> Accounts:
+    return queueing
 
 
 async def under_way(store: FaultyStore, accounts: Accounts) -> tuple[Gate, asyncio.Task[Any]]:
@@ -149,7 +149,7 @@ async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
     gate, first = await under_way(store, accounts)
 
     await accounts.execute("2", deposit(2))
-    await Repository(Account, store, turns=True).execute("3", deposit(3))
+    await Repository(Account, store, queue_commands=True).execute("3", deposit(3))
     gate.opened.set()
     await first
 
@@ -159,15 +159,15 @@ async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
 async def test_a_commit_takes_as_many_turns_and_bytes_as_it_may(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns_module, "BATCH_TURNS", 3)
+    monkeypatch.setattr(queue_module, "BATCH_COMMANDS", 3)
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(7)])
     assert sizes(store) == [3, 3, 1]
 
-    monkeypatch.setattr(turns_module, "BATCH_BYTES", 2 * store.attempts[-1].size)
+    monkeypatch.setattr(queue_module, "BATCH_BYTES", 2 * store.attempts[-1].size)
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(3)])
     assert sizes(store) == [3, 3, 1, 2, 1]
 
-    monkeypatch.setattr(turns_module, "BATCH_BYTES", 1)
+    monkeypatch.setattr(queue_module, "BATCH_BYTES", 1)
     results = await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(2)])
     assert sizes(store)[5:] == [1, 1]
     assert [result.stream_version for result in results if result] == [11, 12]
@@ -181,7 +181,7 @@ async def test_conflicts_between_turns_are_none(store: FaultyStore, accounts: Ac
 
 
 async def test_deciders_take_turns_too(store: FaultyStore) -> None:
-    carts = DeciderRepository(cart_decider, store, turns=True)
+    carts = DeciderRepository(cart_decider, store, queue_commands=True)
 
     await asyncio.gather(*[carts.execute("1", AddItem(sku)) for sku in ("a", "b", "a")])
 
@@ -190,7 +190,7 @@ async def test_deciders_take_turns_too(store: FaultyStore) -> None:
 
 
 async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(store: FaultyStore) -> None:
-    accounts = Repository(Account, store, snapshot_every=3, turns=True)
+    accounts = Repository(Account, store, snapshot_every=3, queue_commands=True)
 
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(2)])
     assert await store.read_snapshot("account-1") is None
@@ -243,7 +243,7 @@ class Share(AggregateRoot, category="share"):
 
 
 async def test_handlers_run_in_the_context_of_a_caller(store: FaultyStore) -> None:
-    shares = Repository(Share, store, turns=True)
+    shares = Repository(Share, store, queue_commands=True)
     seen: list[Decimal] = []
 
     def split(share: Share) -> None:
@@ -347,7 +347,7 @@ async def test_an_action_that_keeps_its_aggregate_has_a_saved_one_of_its_own(
 
 async def test_an_event_that_cant_be_stored_fails_its_own_command(store: FaultyStore) -> None:
     store.payload_limit = 100
-    accounts = Repository(Account, store, turns=True)
+    accounts = Repository(Account, store, queue_commands=True)
 
     results = await asyncio.gather(
         accounts.execute("1", deposit(1)),
@@ -391,16 +391,16 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[weakref.ref[Account]] = []
-    turns = accounts._turns
-    assert turns is not None
-    load = turns.loader.load
+    queues = accounts._queues
+    assert queues is not None
+    load = queues.loader.load
 
     async def watched(aggregate_id: str) -> Account:
         state = await load(aggregate_id)
         states.append(weakref.ref(state))
         return state
 
-    monkeypatch.setattr(turns.loader, "load", watched)
+    monkeypatch.setattr(queues.loader, "load", watched)
     await asyncio.gather(*[accounts.execute(str(number), deposit(1)) for number in range(10)])
     with pytest.raises(DomainError) as kept:
         await accounts.execute("1", deposit(1000))
@@ -408,7 +408,7 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
     gc.collect()
     assert kept.value.__traceback__ is not None
 
-    assert turns._lines == {}
+    assert queues._queues == {}
     assert [state() for state in states] == [None] * 11
 
 
@@ -416,9 +416,9 @@ async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_was_written(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, first = await under_way(store, accounts)
-    monkeypatch.setattr(turn_module, "PATIENCE", 0)
+    monkeypatch.setattr(command_module, "PATIENCE", 0)
 
-    with pytest.raises(StoreOverloadedError, match="waited for its turn at 'account-1' for 0 s and nothing was"):
+    with pytest.raises(StoreOverloadedError, match="waited in the queue of 'account-1' for 0 s and nothing was"):
         await accounts.execute("1", deposit(5))
     gate.opened.set()
     await first

@@ -51,8 +51,8 @@ ONCE = RetryConfig(max_attempts=1)
 
 
 @pytest.fixture
-def accounts(in_turns: Accounts) -> Accounts:
-    return in_turns
+def accounts(queueing: Accounts) -> Accounts:
+    return queueing
 
 
 async def outcomes(*calls: Coroutine[Any, Any, AppendResult | None]) -> list[Any]:
@@ -254,15 +254,15 @@ async def test_an_unknown_outcome_is_repeated_with_the_same_ids_before_anything_
 async def test_after_a_doubt_the_state_is_folded_anew(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert accounts._turns is not None
-    load = accounts._turns.loader.load
+    assert accounts._queues is not None
+    load = accounts._queues.loader.load
     loads: list[str] = []
 
     async def counted(aggregate_id: str) -> Account:
         loads.append(aggregate_id)
         return await load(aggregate_id)
 
-    monkeypatch.setattr(accounts._turns.loader, "load", counted)
+    monkeypatch.setattr(accounts._queues.loader, "load", counted)
     store.before += [None, connection_lost]
 
     async def caller() -> None:
@@ -426,7 +426,7 @@ class Well(AggregateRoot, category="well"):
 async def test_events_that_cant_be_applied_as_they_are_stored_are_met_by_those_who_come_after(
     store: FaultyStore,
 ) -> None:
-    wells = Repository(Well, store, turns=True)
+    wells = Repository(Well, store, queue_commands=True)
 
     def dig(well: Well) -> None:
         well.raise_event(Dug(depth=1))
@@ -568,8 +568,8 @@ async def test_a_repeat_of_a_command_is_answered_without_loading_anew(
     again = asyncio.create_task(accounts.execute("1", deposit(1), command_id="a"))
     await settle()
     loads: list[str] = []
-    assert accounts._turns is not None
-    monkeypatch.setattr(accounts._turns.loader, "load", loads.append)
+    assert accounts._queues is not None
+    monkeypatch.setattr(accounts._queues.loader, "load", loads.append)
     gate.opened.set()
 
     assert await again == await first
@@ -670,9 +670,9 @@ async def test_nobody_waits_for_ever_when_the_work_itself_is_cancelled(store: Fa
     await gate.reached.wait()
     tasks.append(asyncio.create_task(accounts.execute("1", deposit(2))))
     await settle()
-    assert accounts._turns is not None
-    [line] = accounts._turns._lines.values()
-    line.task.cancel()
+    assert accounts._queues is not None
+    [queue] = accounts._queues._queues.values()
+    queue.task.cancel()
 
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [OutcomeUnknownError, asyncio.CancelledError]
@@ -682,7 +682,7 @@ async def test_nobody_waits_for_ever_when_the_work_itself_is_cancelled(store: Fa
 async def test_a_program_may_end_while_commands_are_under_way() -> None:
     """As `asyncio.run` does: all tasks are cancelled, in any order, and nothing is left."""
     store = InMemoryEventStore()
-    accounts = Repository(Account, store, turns=True)
+    accounts = Repository(Account, store, queue_commands=True)
     before = asyncio.all_tasks()
     callers = [asyncio.create_task(accounts.execute(str(number % 2), deposit(1))) for number in range(5)]
     await asyncio.sleep(0)
@@ -695,16 +695,16 @@ async def test_a_program_may_end_while_commands_are_under_way() -> None:
     assert {type(result) for result in results} == {asyncio.CancelledError}
     await accounts.execute("1", deposit(1))
     await settle()
-    assert accounts._turns is not None
-    assert accounts._turns._lines == {}
+    assert accounts._queues is not None
+    assert accounts._queues._queues == {}
 
 
 async def test_a_line_whose_work_never_began_holds_up_nobody(accounts: Accounts) -> None:
     waiting = asyncio.create_task(accounts.execute("1", deposit(1)))
     await asyncio.sleep(0)
-    assert accounts._turns is not None
-    [line] = accounts._turns._lines.values()
-    line.task.cancel()
+    assert accounts._queues is not None
+    [queue] = accounts._queues._queues.values()
+    queue.task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await waiting
