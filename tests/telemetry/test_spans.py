@@ -193,12 +193,12 @@ async def test_a_batch_links_to_the_appends_when_events_bear_their_trace(
     assert [link.context.span_id for link in exported.span("projection_batch counts").links] == appends
 
 
-async def test_events_of_commands_that_share_a_commit_in_turns_bear_the_trace_of_their_own_command(
+async def test_events_of_commands_that_share_a_commit_queueing_bear_the_trace_of_their_own_command(
     exported: Exported,
 ) -> None:
     exported.instrument(traceparent=True)
     store = InMemoryEventStore()
-    counters = Repository(Counter, store, turns=True)
+    counters = Repository(Counter, store, queue_commands=True)
     await asyncio.gather(*[counters.execute("1", lambda counter: counter.count()) for _ in range(3)])
 
     take(await store.read_all_events())
