@@ -78,18 +78,16 @@ class AppendOutcome:
         state: what is known now.
 
     Example:
-        outcome = AppendOutcome()
-        while True:
-            outcome.send()
-            try:
-                result = await store.append(commit)
-            except Exception as error:
-                outcome.fail(error)
-                if not outcome.must_repeat or is_late():
-                    raise outcome.reported(error)
-            else:
-                outcome.commit()
-                return result
+        async def append(commit: Commit, deadline: float) -> AppendResult:
+            outcome = AppendOutcome()
+            while True:
+                outcome.send()
+                try:
+                    return await store.append(commit)
+                except Exception as error:
+                    outcome.fail(error)
+                    if not outcome.must_repeat or time.monotonic() > deadline:
+                        raise outcome.reported(error)
     """
 
     __slots__ = ("_event_ids", "state")

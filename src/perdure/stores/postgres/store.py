@@ -214,12 +214,6 @@ class PostgreSQLEventStore(EventStore):
         if self._loop is not asyncio.get_running_loop():
             raise WrongContextError("the store was opened in another event loop: open one in each loop")
 
-    def check_alive(self) -> None:
-        """Raise unless the store is open, in this event loop and process, and writes what is queued."""
-        self.check_usable()
-        self._group.check_alive()
-        super().check_alive()
-
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""
         self.check_usable()

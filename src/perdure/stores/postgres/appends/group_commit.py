@@ -111,14 +111,8 @@ class GroupAppender:
     def start(self) -> None:
         """Start the lanes. They connect when there is something to append."""
         for lane in self._lanes:
-            lane.task = self._tasks.keep(partial(self._run, lane), lane.name)
+            lane.task = self._tasks.keep(partial(self._run, lane), lane.name, operation="append")
             lane.task.add_done_callback(self._check_stopped)
-
-    def check_alive(self) -> None:
-        """Raise StoreClosedError if a lane was ended from outside: what is queued might wait for ever."""
-        for lane in self._lanes:
-            if lane.task is not None and lane.task.done():
-                raise StoreClosedError(f"{lane.name!r} has ended")
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit together with those of other callers. Raises as `EventStore.append_to_stream` does.
@@ -146,8 +140,6 @@ class GroupAppender:
         except TimeoutError:
             logger.warning("closing with appends under way after %.1f s", timeout, extra=keys(operation="close"))
         finally:
-            for lane in self._lanes:
-                lane.task = None
             await self._tasks.stop(*tasks)
             for queued in [*self._under_way(), *self._queue.clear()]:
                 queued.give_up(StoreClosedError())
