@@ -113,6 +113,7 @@ class PostgreSQLEventStore(EventStore):
             revive=revive,
             direct_url=direct_url,
             default_target="any" if read_only else "read-write",
+            tasks=self.tasks,
         )
         self.is_read_only = read_only
         self._migrator = Migrator(self.database)
