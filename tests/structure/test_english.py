@@ -22,7 +22,7 @@ NOT_YET = (
     "src/perdure/stores/memory.py",
     "src/perdure/stores/postgres",
     "src/perdure/telemetry",
-    "src/perdure/testing",
+    "src/perdure/testing/conformance",
     "src/perdure/aggregate/uncommitted.py",
     "src/perdure/cli/session.py",
     "src/perdure/commit.py",

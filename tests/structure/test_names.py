@@ -19,14 +19,11 @@ NAMES_IN_ING = {"testing"}  # `perdure.testing`: what Python libraries call it
 # To do: classes that still share a name. This list only gets shorter.
 STILL_TWICE = {
     "Append",
+    "Place",
     "Changes",
-    "Followed",
     "Groups",
     "Pending",
-    "Place",
     "Plan",
-    "Report",
-    "Seen",
     "Snapshots",
     "Standing",
     "TransactionEndedError",

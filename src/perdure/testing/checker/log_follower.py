@@ -1,4 +1,4 @@
-"""A follower that writes down what it is given, and goes on from there in its next life."""
+"""A follower of the log that records the events it receives, and resumes after the last one when restarted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from uuid import UUID
 from perdure.errors import PerdureError
 from perdure.events import StoredEvent
 from perdure.store import EventStore
-from perdure.testing.checker.history import Ended, Followed, HistoryFile, Seen, Stopped, records_in
+from perdure.testing.checker.history import (
+    EventSeen,
+    FollowerFailed,
+    FollowerStarted,
+    HistoryFile,
+    WorkloadEnded,
+    records_in,
+)
 
 
 class LogFollower:
-    """Follows the log of a store. Its file is its checkpoint: one that was killed goes on where its file ends.
+    """Follows the log of a store. Its history file is its checkpoint, from which it resumes after a kill.
 
     Args:
         store: the open store.
-        folder: where the history is kept.
+        folder: the folder of the history.
         name: the name of its file.
         category: follow only streams of this category.
     """
@@ -35,16 +42,16 @@ class LogFollower:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, or begin again after the checkpoint."""
+        """Start to follow, after the checkpoint if there is one."""
         self._task = asyncio.create_task(self._follow(), name=f"follower {self._name}")
 
     def note_end(self, position: int) -> None:
-        """Write down that the event at this position is the last that it must be given, if it still follows."""
+        """Record that this position is the last that it must receive, if it is still running."""
         if self._history is not None:
-            self._history.write(Ended(position))
+            self._history.write(WorkloadEnded(position))
 
     async def reach(self, position: int, timeout: float) -> bool:
-        """Wait until it has seen the event at this position. Returns whether it has, in time."""
+        """Wait until it has received the event at a position. Return False if it hasn't in time."""
         assert self._task is not None  # noqa: S101 - it was started
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -56,7 +63,7 @@ class LogFollower:
         return self.position >= position
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop following."""
         if self._task is None:
             return
         task, self._task = self._task, None
@@ -68,20 +75,20 @@ class LogFollower:
         with HistoryFile(self._folder, self._name) as history:
             last = None
             for record in records_in(history.path):
-                last = record if isinstance(record, Seen) else last
+                last = record if isinstance(record, EventSeen) else last
             self.position = last.global_position if last else 0
-            history.write(Followed(self.category, self.position))
+            history.write(FollowerStarted(self.category, self.position))
             self._history = history
             try:
                 async for stored in self.events(self.position, last.event_id if last else None):
-                    history.write(Seen(stored.global_position, stored.event_id))
+                    history.write(EventSeen(stored.global_position, stored.event_id))
                     self.position = stored.global_position
                     self._moved.set()
-            except Exception as error:  # noqa: BLE001 - that it ended is told by the check
-                history.write(Stopped(type(error).__name__, isinstance(error, PerdureError), str(error)))
+            except Exception as error:  # noqa: BLE001 - the check reports that it ended
+                history.write(FollowerFailed(type(error).__name__, isinstance(error, PerdureError), str(error)))
             finally:
                 self._history = None
 
     def events(self, from_position: int, from_event_id: UUID | None) -> AsyncIterator[StoredEvent]:
-        """The events to follow: those of the store's subscription."""
+        """Return the events to follow, from a subscription of the store."""
         return self._store.subscribe(from_position, from_event_id=from_event_id, category=self.category)

@@ -1,4 +1,4 @@
-"""Whether the log, the followers and the read models are what the history says that they must be."""
+"""The invariants: what the log, the followers and the read models must be, given the history."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from perdure.testing.checker.evidence import CONFLICTS, Append, Evidence, Follower, LogEntry
-from perdure.testing.checker.history import Acknowledged, Doubted, Part, Refused
+from perdure.testing.checker.history import Acknowledged, Refused, StreamPart, Unknown
+from perdure.testing.checker.operations import CONFLICTS, AppendOperation, History, LogEntry, ObservedFollower
 from perdure.testing.checker.report import Fault, Violation
 
 Rows = Mapping[str, Mapping[Any, Any]]
@@ -16,9 +16,9 @@ Rows = Mapping[str, Mapping[Any, Any]]
 ById = Mapping[UUID, LogEntry]
 
 
-def log_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[Violation]:
-    """What is wrong with the log itself."""
-    known = {event.event_id for append in evidence.appends.values() for _, event in append.events}
+def log_violations(history: History, log: Sequence[LogEntry]) -> Iterator[Violation]:
+    """Check the log itself: order, versions, duplicates, and events without an append."""
+    known = {event.event_id for append in history.appends.values() for _, event in append.events}
     ids, texts = set[UUID](), set[str]()
     versions: dict[str, int] = defaultdict(int)
     position = 0
@@ -30,8 +30,8 @@ def log_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[Viol
             continue
         if entry.event_id in ids or entry.text in texts:
             yield Violation(Fault.DOUBLED, str(entry))
-        elif entry.event_id not in known and not evidence.is_of_another(entry):
-            yield Violation(Fault.UNEXPECTED, f"{entry}, which nobody appended")
+        elif entry.event_id not in known and not history.is_from_another_workload(entry):
+            yield Violation(Fault.UNEXPECTED, f"{entry}, which no writer appended")
         ids.add(entry.event_id)
         texts.add(entry.text)
         versions[entry.stream_id] += 1
@@ -40,12 +40,12 @@ def log_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[Viol
             versions[entry.stream_id] = entry.stream_version
 
 
-def append_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[Violation]:
-    """What became of each append, against what the store said."""
+def append_violations(history: History, log: Sequence[LogEntry]) -> Iterator[Violation]:
+    """Check each append against what the store said about it."""
     by_id: dict[UUID, LogEntry] = {}
     for entry in log:
-        by_id.setdefault(entry.event_id, entry)  # a second copy is told elsewhere
-    for append in evidence.appends.values():
+        by_id.setdefault(entry.event_id, entry)  # log_violations reports a second copy
+    for append in history.appends.values():
         yield from _errors_of(append)
         yield from _contents_of(append, by_id)
         if answers := append.answers:
@@ -53,32 +53,32 @@ def append_violations(evidence: Evidence, log: Sequence[LogEntry]) -> Iterator[V
             yield from _places_of(append, answers[0], by_id)
         else:
             yield from _unanswered(append, by_id)
-    yield from _races(evidence.appends.values(), by_id)
+    yield from _races(history.appends.values(), by_id)
 
 
-def _errors_of(append: Append) -> Iterator[Violation]:
+def _errors_of(append: AppendOperation) -> Iterator[Violation]:
     for end in append.ends:
-        if isinstance(end, Doubted) and not end.is_typed:
+        if isinstance(end, Unknown) and not end.is_typed:
             yield Violation(Fault.UNTYPED, f"{append}: {end.error}: {end.reason}")
 
 
-def _contents_of(append: Append, by_id: ById) -> Iterator[Violation]:
+def _contents_of(append: AppendOperation, by_id: ById) -> Iterator[Violation]:
     for part, event in append.events:
         entry = by_id.get(event.event_id)
         if entry is not None and (entry.stream_id, entry.text) != (part.stream_id, event.text):
             yield Violation(Fault.CHANGED, f"{entry}: {entry.text!r}, not {event.text!r} of {part.stream_id!r}")
 
 
-def _answers_of(append: Append, answers: Sequence[Acknowledged]) -> Iterator[Violation]:
-    if any(answer.places != answers[0].places for answer in answers):
-        yield Violation(Fault.REPEAT, f"{append}: {[answer.places for answer in answers]}")
+def _answers_of(append: AppendOperation, answers: Sequence[Acknowledged]) -> Iterator[Violation]:
+    if any(answer.results != answers[0].results for answer in answers):
+        yield Violation(Fault.REPEAT, f"{append}: {[answer.results for answer in answers]}")
     for end in append.ends:
         if isinstance(end, Refused) and end.error in CONFLICTS:
             yield Violation(Fault.REPEAT, f"{append}: {end.error}, though it is acknowledged")
 
 
-def _places_of(append: Append, answer: Acknowledged, by_id: ById) -> Iterator[Violation]:
-    for part, place in zip(append.parts, answer.places, strict=True):
+def _places_of(append: AppendOperation, answer: Acknowledged, by_id: ById) -> Iterator[Violation]:
+    for part, place in zip(append.parts, answer.results, strict=True):
         first = place.stream_version - len(part.events) + 1
         for version, (event, position) in enumerate(zip(part.events, place.global_positions, strict=True), first):
             entry = by_id.get(event.event_id)
@@ -87,10 +87,10 @@ def _places_of(append: Append, answer: Acknowledged, by_id: ById) -> Iterator[Vi
             elif (entry.stream_version, entry.global_position) != (version, position):
                 yield Violation(Fault.MOVED, f"{entry}, acknowledged as version {version} at {position}")
             elif position <= append.acknowledged_before:
-                yield Violation(Fault.ORDER, f"{entry} was begun when {append.acknowledged_before} was known")
+                yield Violation(Fault.ORDER, f"{entry} was begun after {append.acknowledged_before} was known")
 
 
-def _unanswered(append: Append, by_id: ById) -> Iterator[Violation]:
+def _unanswered(append: AppendOperation, by_id: ById) -> Iterator[Violation]:
     found = [by_id.get(event.event_id) for _, event in append.events]
     there = [entry for entry in found if entry is not None]
     if there and append.is_refused:
@@ -101,18 +101,18 @@ def _unanswered(append: Append, by_id: ById) -> Iterator[Violation]:
         yield from _torn(append, there)
 
 
-def _torn(append: Append, there: Sequence[LogEntry]) -> Iterator[Violation]:
-    """Where nobody was told the places, they must still be an append's: in the order given, each part in one piece."""
+def _torn(append: AppendOperation, there: Sequence[LogEntry]) -> Iterator[Violation]:
+    # The positions are unknown, but the events must be in the order given, and each part in one piece.
     positions = [entry.global_position for entry in there]
     left = iter(there)
     versions = [[next(left).stream_version for _ in part.events] for part in append.parts]
     in_pieces = any(one != list(range(one[0], one[0] + len(one))) for one in versions)
     if in_pieces or positions != sorted(positions):
-        yield Violation(Fault.HALVED, f"{append}: its events stand at {positions}")
+        yield Violation(Fault.HALVED, f"{append}: its events are at {positions}")
 
 
-def _races(appends: Iterable[Append], by_id: ById) -> Iterator[Violation]:
-    winners: dict[tuple[str, int], list[Append]] = defaultdict(list)
+def _races(appends: Iterable[AppendOperation], by_id: ById) -> Iterator[Violation]:
+    winners: dict[tuple[str, int], list[AppendOperation]] = defaultdict(list)
     for append in appends:
         for part in append.parts:
             entry = by_id.get(part.events[0].event_id)
@@ -127,15 +127,15 @@ def _races(appends: Iterable[Append], by_id: ById) -> Iterator[Violation]:
             yield Violation(Fault.RACE, f"{len(several)} appends to {stream_id!r} at {expected}: {several[0]} ...")
 
 
-def _version_of(part: Part, append: Append, entry: LogEntry | None) -> int:
+def _version_of(part: StreamPart, append: AppendOperation, entry: LogEntry | None) -> int:
     if entry is not None:
         return entry.stream_version
-    place = append.answers[0].places[append.parts.index(part)]
+    place = append.answers[0].results[append.parts.index(part)]
     return place.stream_version - len(part.events) + 1
 
 
-def follower_violations(follower: Follower, log: Sequence[LogEntry]) -> Iterator[Violation]:
-    """What is wrong with what a follower saw."""
+def follower_violations(follower: ObservedFollower, log: Sequence[LogEntry]) -> Iterator[Violation]:
+    """Check the events that a follower saw."""
     due = {
         entry.global_position: entry
         for entry in log
@@ -168,7 +168,7 @@ def follower_violations(follower: Follower, log: Sequence[LogEntry]) -> Iterator
 
 
 def row_violations(found: Rows, expected: Rows) -> Iterator[Violation]:
-    """In which rows a read model differs from a fresh fold."""
+    """Compare the rows of a read model with a fresh fold of the log."""
     for table, rows in expected.items():
         there = found.get(table, {})
         for key in {**rows, **there}:
