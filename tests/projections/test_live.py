@@ -214,7 +214,7 @@ def test_what_else_says_the_keys_is_refused() -> None:
 
 @pytest.mark.parametrize("category", ["", "a-b", 5])
 def test_a_category_that_can_not_be_is_refused(category: Any) -> None:
-    with pytest.raises(ProjectionDefinitionError, match="by_stream names no category"):
+    with pytest.raises(ProjectionDefinitionError, match="by_stream isn't a category"):
         by_stream(category)
 
 
