@@ -32,7 +32,7 @@ def test_none_deletes_the_row_and_its_child_rows() -> None:
     assert {name: list(rows) for name, rows in tables.items()} == {"pages": ["ab"], "pages_visitors": [("ab", "x")]}
 
 
-def test_a_row_that_comes_back_begins_anew() -> None:
+def test_a_row_that_is_deleted_and_comes_back_starts_empty() -> None:
     (row,) = fold(Pages(), [Visited(page="a", visitor="x"), Closed(page="a"), Visited(page="a", visitor="x")]).values()
 
     assert (row.visits, row.visitors) == (1, 1)
@@ -52,7 +52,7 @@ def test_an_event_that_names_a_row_twice_counts_once() -> None:
     assert row.path == ["a>a"]
 
 
-def test_events_that_no_handler_takes_pass_by() -> None:
+def test_events_without_a_handler_are_ignored() -> None:
     assert fold(Pages(), [Ignored(page="a"), Closed(page="a"), Moved(source="a", target="b")]) == {}
 
 
@@ -62,7 +62,7 @@ def test_the_time_is_that_of_the_event() -> None:
     assert fold(Pages(), [NewEvent(Visited(page="a", visitor="x"), timestamp=then)])["a"].last_visit == then
 
 
-def test_what_a_handler_is_given_is_nobody_elses() -> None:
+def test_a_handler_gets_its_own_copy_of_event_and_row() -> None:
     """A row that shared a list with an event, or with another row, would change behind its own back."""
     shared: list[str] = []
 
@@ -82,7 +82,7 @@ def test_what_a_handler_is_given_is_nobody_elses() -> None:
     assert (rows["a"].path, rows["b"].path, shared) == (["closed"], [], [])
 
 
-def test_a_failing_handler_is_heard() -> None:
+def test_the_error_of_a_handler_is_raised() -> None:
     with pytest.raises(RuntimeError, match="broken as asked"):
         fold(Pages(is_broken=True), [Broken(page="a")])
 
@@ -192,7 +192,7 @@ def test_a_child_row_that_was_not_loaded_is_an_error_that_says_how(access: Any) 
     assert caught.value.child == "visitors"
 
 
-def test_which_child_rows_are_loaded_can_be_said() -> None:
+def test_keys_of_child_table_chooses_the_child_rows_to_load() -> None:
     def handler(visitors: ChildRows[Visitor]) -> None:
         visitors.put(Visitor("a", "other"))
 

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.usefixtures("quick_beats")
         (TooManyParkedError(1, None, ("a",), None), "too_many_parked"),  # type: ignore[arg-type]  # which event doesn't matter
     ],
 )
-def test_each_failure_is_of_a_kind(error: Exception, kind: str) -> None:
+def test_each_failure_has_a_kind(error: Exception, kind: str) -> None:
     assert kind_of(error) == kind
 
 
@@ -165,7 +165,7 @@ async def test_an_event_that_fails_for_both_of_its_keys_is_parked_for_both(
 async def test_several_keys_that_fail_in_one_batch_are_parked_each_for_itself(
     store: PostgreSQLEventStore, database_url: str, segments: int
 ) -> None:
-    """With segments, they fail in turn: no segment's attempts make another's count begin anew."""
+    """With segments, they fail alternately: no segment's attempts reset the count of another."""
     pages = "abcdef"
     projection = Guarded(*pages)
     async with guarded(store, projection, segments=segments) as service:

@@ -153,7 +153,7 @@ async def test_regression_25_parked_events_are_read_through_upcasters_that_came_
         assert (await tables_in(database_url, New()))[1] == {"orders": {"a": Total("a", 700)}}
 
 
-async def test_a_parked_event_that_the_log_holds_no_more_is_told(
+async def test_a_parked_event_that_is_no_longer_in_the_log_is_reported(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     """As after a restored backup: what stands there now isn't what failed."""

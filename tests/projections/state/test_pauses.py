@@ -79,7 +79,7 @@ async def test_an_event_that_can_not_be_decoded_pauses_until_its_upcaster_is_dep
         assert (await tables_in(database_url, Aged()))[1] == {"aged": {"a": Total("a", 7)}}
 
 
-async def test_an_event_whose_keys_can_not_be_told_pauses(store: PostgreSQLEventStore) -> None:
+async def test_an_event_whose_keys_are_unknown_pauses(store: PostgreSQLEventStore) -> None:
     class Keyless(Guarded, table="keyless", key="page", on_failure="park"):
         def keys(self, event: Any, at: Any) -> Any:
             raise LookupError("which?")
@@ -135,7 +135,9 @@ async def test_when_there_are_too_many_it_pauses_before_the_next_and_goes_on_aft
         await check_against_fold(store, database_url, Guarded())
 
 
-async def test_a_failing_event_for_which_there_is_no_room_is_told_with_its_error(store: PostgreSQLEventStore) -> None:
+async def test_a_failing_event_beyond_the_limit_of_parked_events_is_reported_with_its_error(
+    store: PostgreSQLEventStore,
+) -> None:
     projection = Guarded("a", "b")
     async with guarded(store, projection, max_parked=1) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), Broken(page="b")])

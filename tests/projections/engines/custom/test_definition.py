@@ -79,7 +79,7 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
         (sink_of(handle=handle, event_types=(int,)), "event_types can't be used"),
     ],
 )
-async def test_what_can_not_work_is_refused_before_anything_is_made(
+async def test_what_can_not_work_is_refused_before_anything_is_created(
     store: PostgreSQLEventStore, cls: Any, reason: str
 ) -> None:
     with pytest.raises(ProjectionDefinitionError, match=reason):
@@ -96,7 +96,7 @@ async def test_what_can_not_work_is_refused_before_anything_is_made(
         ({"name": "x", "on_failure": "park"}, "it has no keys"),
     ],
 )
-def test_a_wrong_declaration_is_told_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
+def test_a_wrong_declaration_is_refused_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ProjectionDefinitionError, match=reason):
         type("Wrong", (SQLProjection,), {}, **options)
 
@@ -126,7 +126,7 @@ async def test_sql_that_makes_no_table_is_refused_at_start(store: PostgreSQLEven
         await ProjectionService(store, [sql_projection(good=good, tables={"t": sql})()]).start()
 
 
-async def test_a_table_that_is_somebody_elses_is_not_touched(
+async def test_an_existing_table_of_another_owner_is_not_touched(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("create table visit_trail (a int)")

@@ -48,7 +48,7 @@ async def test_a_sink_that_fails_gets_its_event_again_and_keeps_what_came_before
     assert set(sink.seen) == {1, 2, 3, 4}
 
 
-async def test_an_event_of_a_type_without_a_class_is_told_as_such(store: PostgreSQLEventStore) -> None:
+async def test_an_event_of_a_type_without_a_class_is_reported_as_unknown_type(store: PostgreSQLEventStore) -> None:
     """A sink gets every event; this one decodes them all."""
 
     class Decoding(Projection, name="decoding"):
@@ -85,7 +85,7 @@ async def test_a_sink_takes_the_types_it_names_and_batches_as_they_come(
     assert sink.batches == [[1, 3]]
 
 
-async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEventStore) -> None:
+async def test_a_runner_that_lost_its_lease_does_not_write_to_the_sink(store: PostgreSQLEventStore) -> None:
     """What it would write there, nothing could undo."""
     await store.append_to_stream("x-1", ANY, visits("a"))
     sink = Sink()

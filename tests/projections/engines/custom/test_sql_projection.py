@@ -168,7 +168,7 @@ async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
 
 
 @pytest.mark.usefixtures("quick_rebuilds")
-async def test_a_rebuild_makes_its_tables_anew_and_shows_them(
+async def test_a_rebuild_creates_new_tables_and_shows_them(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=4))
@@ -337,7 +337,7 @@ async def test_whatever_a_handler_does_wrong_pauses_at_its_event(
     assert await connection.fetchval("select string_agg(page, ' ') from handled_pages") == "good good"
 
 
-async def test_an_event_that_is_skipped_passes_by(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_a_skipped_event_is_ignored(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     projection = VisitCounts()
     projection.is_broken = True
     saved = await store.append_to_stream("x-1", ANY, [*visits("a"), Broken(page="a"), *visits("a")])

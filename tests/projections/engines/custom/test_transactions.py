@@ -213,7 +213,7 @@ async def test_a_transaction_is_dead_after_its_batch(
     assert await pages_in(connection) == ["a", "b", "bad"]
 
 
-async def test_a_task_that_a_handler_leaves_behind_reaches_nobody_elses_connection(
+async def test_a_task_that_a_handler_leaves_behind_can_not_use_the_connection_of_others(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     """With one connection in the pool, the next who takes it has the very one."""

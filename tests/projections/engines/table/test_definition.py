@@ -33,7 +33,7 @@ def refused(projection: Any) -> str:
         ({"table": "notes", "key": "note_id", "version": "1"}, "'1' is no version"),
     ],
 )
-def test_a_wrong_declaration_is_told_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
+def test_a_wrong_declaration_is_refused_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ProjectionDefinitionError, match=reason):
         type("Wrong", (TableProjection,), {}, **options)
 

@@ -37,7 +37,7 @@ def test_a_key_that_no_row_could_have_fails_the_event(keys: Any, reason: str) ->
         fold(Keyed(), [Noted(note_id="a")])
 
 
-def test_no_keys_let_the_event_pass_by() -> None:
+def test_an_event_without_keys_is_ignored() -> None:
     class Keyless(Notes, table="keyless", key="note_id"):
         def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
             return ()
