@@ -316,7 +316,7 @@ async def test_an_error_of_the_database_itself_never_pauses(
         for _ in range(10):
             await runner._changes.wait(runner._changes.count, 30)
         assert {status.state for status in await service.status()} == {"running"}
-        while not (trouble := (await service.status())[0].trouble):
+        while not (trouble := (await service.status())[0].error):
             await runner._changes.wait(runner._changes.count, 30)
         assert "pages__v1" in trouble
         with pytest.raises(ProjectionTimeoutError, match=f"held up by: .*{re.escape(trouble)}") as late:
@@ -324,4 +324,4 @@ async def test_an_error_of_the_database_itself_never_pauses(
         assert late.value.cause == trouble
         await connection.execute("alter table elsewhere rename to pages__v1")
         await service.wait_for("pages", saved, timeout=30)
-        assert (await service.status())[0].trouble is None
+        assert (await service.status())[0].error is None

@@ -333,7 +333,7 @@ async def test_whatever_a_handler_does_wrong_pauses_at_its_event(
         (status,) = await service.status()
 
     assert status.failure is not None
-    assert (status.failure.global_position, status.failure.kind, status.trouble) == (3, kind, None)
+    assert (status.failure.global_position, status.failure.kind, status.error) == (3, kind, None)
     assert await connection.fetchval("select string_agg(page, ' ') from handled_pages") == "good good"
 
 
@@ -368,7 +368,7 @@ async def test_a_handler_that_outlasts_the_lease_is_not_cut_off_while_its_proces
     saved = await store.append_to_stream("x-1", ANY, visits("a", "b"))
     async with ProjectionService(store, [Slow()], lease=0.2) as service:
         await service.wait_for("slow", saved, timeout=30)
-        assert (await service.status())[0].trouble is None
+        assert (await service.status())[0].error is None
 
     assert [row["page"] for row in await connection.fetch("select page from slow_pages")] == ["a", "b"]
 

@@ -167,7 +167,7 @@ def _numeric(value: Decimal) -> Decimal:
 def _timestamptz(value: datetime) -> datetime:
     _check_is_a(datetime, value)
     if value.tzinfo is None:
-        raise ValueError(f"{value!r} is no aware datetime: give it a time zone, as UTC")
+        raise ValueError(f"{value!r} isn't a datetime with a time zone: give it one, such as UTC")
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
