@@ -36,7 +36,7 @@ from tests.projections.parking_lot import (
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-# --- What is kept of a failure ----------------------------------------------------------------------------------------
+# --- What is recorded of a failure ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ async def test_an_event_whose_keys_are_unknown_pauses(store: PostgreSQLEventStor
 
 
 async def test_an_event_for_a_key_too_long_to_be_parked_pauses(store: PostgreSQLEventStore, database_url: str) -> None:
-    """The database refuses its row, and would refuse to keep it as parked, too."""
+    """The database refuses its row, and would also refuse the parked event."""
     long = "".join(Random(1).choices(ascii_letters, k=9000))
     async with guarded(store, Guarded()) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit(long), visit("b")])

@@ -25,8 +25,8 @@ def refused(projection: Any) -> str:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"table": ""}, "is no name"),
-        ({"table": 7, "key": "note_id"}, "is no name"),
+        ({"table": ""}, "use a non-empty str"),
+        ({"table": 7, "key": "note_id"}, "use a non-empty str"),
         ({"table": "notes"}, r"its key is \(\)"),
         ({"table": "notes", "key": ()}, r"its key is \(\)"),
         ({"table": "notes", "key": "note_id", "version": 0}, "0 is no version"),
