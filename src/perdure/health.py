@@ -187,8 +187,8 @@ def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str |
         return "failed", f"{status.state}{why}"
     if max_lag is not None and status.lag > max_lag:
         return "failed", f"{status.lag} positions behind, {max_lag} are allowed"
-    if status.trouble is not None:
-        return "degraded", status.trouble
+    if status.error is not None:
+        return "degraded", status.error
     if parked := status.failed + status.waiting:
         return "degraded", f"{parked} events are parked"
     return "ok", None

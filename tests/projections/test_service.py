@@ -391,8 +391,8 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
             await service.wait_for("pages", behind, timeout=30)
         (status,) = await service.status()
 
-    assert status.trouble is not None
-    assert "this isn't the log that was read" in status.trouble
+    assert status.error is not None
+    assert "this isn't the log that was read" in status.error
 
 
 # --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------

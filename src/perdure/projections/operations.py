@@ -141,7 +141,7 @@ class ProjectionOperations(BuildOperations):
             raise_if_paused(name, status.segments, position)
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
-                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.trouble)
+                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.error)
             await asyncio.sleep(min(_LOOK, remaining))
 
     async def parked(

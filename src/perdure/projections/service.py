@@ -201,7 +201,7 @@ class ProjectionService:
         found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._database)}
         failure = next((failure.text for failure in self._builds.tasks.failures()), None)
         return [
-            msgspec.structs.replace(found[runner.definition.build], trouble=runner.told_trouble or failure)
+            msgspec.structs.replace(found[runner.definition.build], error=runner.told_trouble or failure)
             for name in self._names
             for runner in self._builds.of(name)
             if runner.definition.build in found  # else it was dropped a moment ago

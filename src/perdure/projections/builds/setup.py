@@ -97,7 +97,7 @@ class BuildSetup:
             if build.id.version == self._id.version and build.mode != mode:
                 raise ProjectionDefinitionError(
                     self._id.name,
-                    f"version {self._id.version} is kept {build.mode}: give it a new version to keep it {mode}",
+                    f"version {self._id.version} was set up in mode {build.mode!r}: give its class a new version",
                 )
 
 

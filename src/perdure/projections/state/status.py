@@ -66,7 +66,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
         failed, waiting, skipped: How many events are parked because they failed, how many wait behind those, and how
             many were skipped.
         owners: The processes that lease its segments.
-        trouble: What else prevents progress, such as a database that is down. It continues by itself.
+        error: What else prevents progress, such as a database that is down. It continues by itself.
         differences: How its rows differed from those of the shown build when it was complete. If they did, it waits
             for `switch`.
     """
@@ -89,7 +89,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     skipped: int = 0
     owners: tuple[str, ...] = ()
-    trouble: str | None = None
+    error: str | None = None
     differences: tuple[TableDifference, ...] = ()
     segments: tuple[SegmentStatus, ...] = ()
 
@@ -143,7 +143,7 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         waiting=row["waiting"],
         skipped=row["skipped"],
         owners=tuple(sorted({piece.owner for piece in pieces if piece.owner})),
-        trouble=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
+        error=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
         differences=decoded_differences(row["findings"]),
         segments=pieces,
     )

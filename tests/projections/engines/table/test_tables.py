@@ -240,7 +240,7 @@ async def test_a_name_like_a_placeholder_stays_as_it_is(store: PostgreSQLEventSt
         assert await store.database.fetch_value('select key from "{columns}"') == "a"
 
 
-async def test_tables_go_into_a_schema_of_ones_own(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_tables_can_be_in_another_schema(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     async with ProjectionService(store, [Pages()], schema="reading") as service:
         saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
         await service.wait_for("pages", saved.global_position, 30)
@@ -270,7 +270,7 @@ async def test_a_user_without_rights_on_the_database_needs_none_once_the_schema_
 
 
 @pytest.mark.parametrize("name", ["pages", "pages__v1", "pages_visitors"])
-async def test_a_table_that_is_not_ours_is_left_alone(
+async def test_an_existing_table_or_view_of_the_same_name_is_left_alone(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, name: str
 ) -> None:
     await connection.execute(f"create table {name} (precious text)")
