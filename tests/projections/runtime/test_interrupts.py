@@ -103,28 +103,6 @@ def test_it_leaves_the_event_loop_where_nobody_runs_the_service(database_url: st
     assert is_left
 
 
-@pytest.mark.parametrize("error", ENDING)
-def test_it_isnt_lost_while_the_next_batch_is_made_ready(database_url: str, error: type[BaseException]) -> None:
-    """Another task asks for the keys there."""
-
-    class Keyed(Counts, table="counts", key="page"):
-        def keys(self, event: Any, at: Any) -> list[str]:
-            task = asyncio.current_task()
-            if task is not None and task.get_name() == "perdure projection, next batch":
-                self.odd()
-            return [event.page]
-
-    odd = Odd(error)
-
-    async def main() -> None:
-        async with PostgreSQLEventStore(database_url) as store:
-            await store.append_to_stream("x-1", ANY, [visit("good") for _ in range(9)])
-            async with asyncio.timeout(10):
-                await ProjectionService(store, [Keyed(odd)], batch_size=2).run()
-
-    left_by(error, main)
-
-
 # --- Tasks that end by an error that nobody has foreseen --------------------------------------------------------------
 
 

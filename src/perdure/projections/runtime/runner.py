@@ -12,7 +12,6 @@ import secrets
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -25,7 +24,7 @@ from perdure.events import StoredEvent
 from perdure.log import ChangeSignal, verify_position
 from perdure.observation import ProjectionBatch
 from perdure.projections.builds.setup import BuildSetup
-from perdure.projections.engine import Following, ProjectionDefinition
+from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import equip
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.runtime.leases import Leases
@@ -91,8 +90,7 @@ class Runner:
         self._parking = ParkedEvents(database, definition.build, definition.key_codec, self.name, options.max_parked)
         equipment = equip(database, definition, self._segments, self._parking, options)
         self._builds = BuildSetup(database, definition, equipment.tables, options.schema)
-        self._batches, self._unparking = equipment.batches, equipment.unparking
-        self._preparing = equipment.preparing
+        self._engine = equipment.engine
         self._telling = Telling(definition.build)
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
@@ -150,11 +148,9 @@ class Runner:
         finally:
             # Also when whoever stops it is told not to wait any longer.
             self._tasks.cancel(self._task)
-            self._forget_ready()
         await asyncio.gather(self._task, return_exceptions=True)
-        for reading in (self._feed, self._late_feed, self._preparing):
-            if reading is not None:
-                await reading.close(max(timeout, 1.0))
+        for feed in (self._feed, self._late_feed):
+            await feed.close(max(timeout, 1.0))
         # Whoever waits for a share finds it free; should this fail, when the lease ends.
         with suppress(PerdureError, TimeoutError):
             await asyncio.wait_for(self._segments.leave(self._mine), max(timeout, 1.0))
@@ -213,20 +209,17 @@ class Runner:
                     await self._wait_out(error)
 
     async def _step(self) -> None:
-        if self._preparing is not None and self._preparing.interrupt is not None:
-            raise self._preparing.interrupt
         now = asyncio.get_running_loop().time()
         if now >= self._beat_due:
             await self._beat(now)
             if self._beat_due == -math.inf:
                 return  # somebody changed something meanwhile
         groups, patience = self._ready(now)
-        if self._unparking and self._standstill.asked:
-            await self._unparking.retry_next(self._standstill, self._mine)
+        if self._standstill.asked:
+            await self._engine.retry_parked(self._standstill, self._mine)
             self._changes.announce()
         if not groups:
             self._is_well()
-            self._forget_ready()
             with self._interruptible():
                 await self._changes.wait(self._changes.count, patience)
             return
@@ -239,12 +232,7 @@ class Runner:
             patience = patience if len(groups) == 1 else 0
             events = await feed.after(group[0].checkpoint, self._options.batch_size, upto, patience)
         if events:
-            limit = self._options.batch_size
-            # Those who take turns don't go on where the one before has ended.
-            goes_on = len(groups) == 1 and len(events) == limit
-            await self._take(group, events, partial(feed.following, events[-1], limit) if goes_on else None)
-        else:
-            self._forget_ready()
+            await self._take(group, events)
         self._is_well()
 
     def _ready(self, now: float) -> tuple[list[list[Segment]], float]:
@@ -263,12 +251,7 @@ class Runner:
         self.trouble, self._diverged, self._troubles = None, None, 0
         self._telling.well()
 
-    def _forget_ready(self) -> None:
-        """Make nothing ready for later: while nothing is taken, somebody may mend the rows."""
-        if self._preparing is not None:
-            self._preparing.forget()
-
-    async def _take(self, group: list[Segment], events: Sequence[StoredEvent], then: Following | None) -> None:
+    async def _take(self, group: list[Segment], events: Sequence[StoredEvent]) -> None:
         scope = Scope(
             segments=None if sum(segment.width for segment in group) > LAST_HASH else group,
             skipped=self._standstill.skipped,
@@ -276,7 +259,7 @@ class Runner:
             parked=self._to_park,
         )
         with ProjectionBatch(*self.definition.build, events) as observed:
-            taken = await self._batches.take(group, events, scope, then)
+            taken = await self._engine.process(group, events, scope)
             observed.done = taken.done
         self._telling.parked(taken.parked)
         if taken.done:
@@ -375,7 +358,6 @@ class Runner:
         self._beat_due = -math.inf
         self._feed.forget()
         self._late_feed.forget()
-        self._forget_ready()
 
     async def _rest(self, seconds: float) -> None:
         with self._interruptible():

@@ -170,18 +170,6 @@ class Segments:
         found: str = moved[0][0]
         return found
 
-    async def are_owned(self, connection: Connection, segments: Sequence[Segment]) -> bool:
-        """Return whether this runner still leases the segments and none has moved back, as seen by this connection."""
-        count: int = await connection.fetchval(
-            self._sql["count_owned"],
-            *self._build,
-            self._runner,
-            [segment.first_hash for segment in segments],
-            [segment.epoch for segment in segments],
-            segments[0].global_position,
-        )
-        return count == len(segments)
-
     async def pause(self, segments: Sequence[Segment], failure: EventFailure) -> None:
         """Pause segments that are at the same position, with the reason, unless they have moved since."""
         await self._database.fetch(

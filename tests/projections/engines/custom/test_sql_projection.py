@@ -66,7 +66,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for start, end in pairwise(edges):
-        taken = await equipment.batches.take(await segments.read(), events[start:end], EVERYTHING)
+        taken = await equipment.engine.process(await segments.read(), events[start:end], EVERYTHING)
         assert (taken.done, taken.failure) == (end - start, None)
 
     assert await counts_in(connection) == counted(events)
@@ -458,7 +458,7 @@ async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEvent
     await segments.acquire(1)
     (mine,) = await segments.read()
     with pytest.raises(FencedError):
-        await equipment.batches.take([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
+        await equipment.engine.process([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
 
     assert sink.seen == []
 
