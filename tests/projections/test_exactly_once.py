@@ -109,7 +109,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Pages()], batch_size=8) as service:
                 await service.wait_for("pages", saved, timeout=60)

@@ -539,7 +539,7 @@ async def test_a_parked_event_that_the_log_holds_no_more_is_told(
         await ProjectionOperations(store).retry("guarded")
 
         async def is_told() -> bool:
-            return isinstance(runner_of(service).trouble, LogDivergedError)
+            return isinstance(runner_of(service).error, LogDivergedError)
 
         await until(service, is_told)
     assert len(await parked(store)) == 1

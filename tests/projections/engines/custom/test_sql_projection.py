@@ -86,7 +86,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         saboteur = Saboteur(at, after=after)
         running = projection()
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [running], batch_size=8) as service:
                 await service.wait_for(running.name, saved, timeout=60)
