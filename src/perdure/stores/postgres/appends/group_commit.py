@@ -31,7 +31,7 @@ from perdure.stores.postgres.appends.queue import AppendQueue, Pending
 from perdure.stores.postgres.appends.statements import GUARDS, Appends, Outcome
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.driver_errors import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
-from perdure.stores.postgres.notifier import Bell
+from perdure.stores.postgres.notifier import Notifier
 
 logger = logging.getLogger("perdure.append")
 
@@ -63,17 +63,19 @@ class GroupAppender:
         database: where to.
         queue: the commits that wait.
         lanes: how many batches may be under way at once.
-        bell: rung after each batch that appended something.
+        notifier: notified after each batch that appended something.
         timeout: seconds after which a commit that could not be written is given up.
     """
 
-    def __init__(self, database: Database, queue: AppendQueue, *, lanes: int, bell: Bell, timeout: float) -> None:
+    def __init__(
+        self, database: Database, queue: AppendQueue, *, lanes: int, notifier: Notifier, timeout: float
+    ) -> None:
         self._database = database
         self._appends = Appends(database.quoted_schema)
         self._queue = queue
         self._queue.on_ready = self._wake
         self._lanes = lanes
-        self._bell = bell
+        self._notifier = notifier
         self._timeout = timeout
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -294,7 +296,7 @@ class GroupAppender:
     def _settle_all(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> list[Pending]:
         """Tell followers and callers. Returns those who must wait on, because their stream was locked."""
         if any(isinstance(outcome, AppendResult) for outcome in outcomes):
-            self._bell.ring()
+            self._notifier.notify()
         again: list[Pending] = []
         now = asyncio.get_running_loop().time()
         for pending, outcome in zip(batch, outcomes, strict=True):

@@ -107,7 +107,7 @@ class Pool:
 
     def restore(self, connection: Pooled) -> None:
         """Take a connection back whose work has failed or was cut off. It is reset first, in the background."""
-        self._tasks.start(partial(self._restore, connection), "perdure pool", operation="connect")
+        _ = self._tasks.start(partial(self._restore, connection), "perdure pool", operation="connect")
 
     def expire(self) -> None:
         """Use no connection again that is open now."""
