@@ -88,10 +88,10 @@ async def test_all_that_cant_be_read_is_told_at_once(store: EventStore) -> None:
     assert forgotten.startswith(
         "'evolution.forgotten' in version 1 (3 stored): 3 of 3 checked can't be read, the first"
     )
-    assert "has no class here: import the module" in forgotten
+    assert "has no class in this code: import the module" in forgotten
     assert "in version 1 (4 stored): 2 of 4 checked can't be read, the first at position 2: " in misfits
-    assert "rename ('evolution.opened' from version 1) raised KeyError('title'); mend the upcaster" in misfits
-    assert "schema has version 3, this code knows 2: deploy the newer code" in newer
+    assert "rename ('evolution.opened' from version 1) raised KeyError('title'); fix the upcaster" in misfits
+    assert "schema has version 3, but this code knows only 2: deploy the newer code" in newer
     assert all(f"\n- {problem}" in str(caught.value) for problem in caught.value.problems)
 
 
@@ -130,7 +130,7 @@ async def test_code_with_gaps_is_refused_before_the_store_is_asked(store: EventS
     @event("evolution.gap", version=2)
     class Gap: ...
 
-    with pytest.raises(EvolutionError, match=r"'evolution.gap' is at version 2"):
+    with pytest.raises(EvolutionError, match=r"'evolution.gap' has version 2"):
         await check_stored_events(store)
 
 

@@ -220,7 +220,7 @@ async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
         (status(state="paused", failure=FAILURE), "failed", "paused before position 6: ValueError"),
         (status(state="stopped"), "failed", "stopped"),
         (status(failed=1, waiting=2), "degraded", "3 events are parked"),
-        (status(trouble="the database is down"), "degraded", "the database is down"),
+        (status(error="the database is down"), "degraded", "the database is down"),
     ],
 )
 async def test_a_projection_is_judged_by_how_it_stands(one: ProjectionStatus, state: str, reason: str | None) -> None:
@@ -275,7 +275,8 @@ async def test_a_process_that_works_is_alive_even_without_its_database(store: Po
 
 
 async def test_a_store_that_writes_no_more_is_not_alive(store: PostgreSQLEventStore) -> None:
-    lane = store._group._tasks[0]
+    lane = store._group._lanes[0].task
+    assert lane is not None
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
 

@@ -18,10 +18,10 @@ from perdure.observation import (
     Execute,
     Load,
     Observer,
-    ProjectionStanding,
+    ProjectionProgress,
     observe,
     observer,
-    tell,
+    report_fact,
 )
 from perdure.projections.runtime.reporting import tell_standing
 from perdure.projections.state.status import ProjectionStatus
@@ -233,7 +233,7 @@ async def test_an_operation_ends_with_the_observer_that_saw_it_begin() -> None:
 
 def test_nobody_observes_unless_asked_to() -> None:
     assert observer() is None
-    tell(EventsParked("counts", 1, 1, 1))
+    report_fact(EventsParked("counts", 1, 1, 1))
 
 
 async def test_the_standing_of_projections_is_told_again_and_again(recorder: Recorder) -> None:
@@ -254,7 +254,7 @@ async def test_the_standing_of_projections_is_told_again_and_again(recorder: Rec
         await seen.wait()
         task.cancel()
 
-    told = [fact for fact in recorder.facts if isinstance(fact, ProjectionStanding)]
+    told = [fact for fact in recorder.facts if isinstance(fact, ProjectionProgress)]
     assert len(told) >= 2
     for one in told:
         assert (one.projection, one.projection_version, one.projection_build) == ("counts", 2, 3)

@@ -1,17 +1,17 @@
 """Perdure: event sourcing for Python. Async, typed, PostgreSQL first.
 
-Begin with `connect`, which opens an event store, and `event`, which makes a class an event. An `AggregateRoot` decides
-by ``@command`` and changes by ``@handles``; a `Repository` loads and saves it. A `Decider` does the same in functions.
-A `TableProjection` folds events into rows of a table, a `SQLProjection` or a `Projection` writes by itself, and a
-`ProjectionService` keeps them up to date. What goes wrong stands under `PerdureError`.
+Start with `connect`, which opens an event store, and `event`, which makes a class an event. An `AggregateRoot` raises
+events in ``@command`` methods and applies them in ``@handles`` methods; a `Repository` loads and saves it. A `Decider`
+does the same with functions. A `TableProjection` folds events into rows of a table, a `SQLProjection` runs its own SQL,
+and a `Projection` writes to other systems. A `ProjectionService` keeps them up to date. All errors are `PerdureError`.
 
-Everything that users need is here. A name is loaded when it is first used, so that ``import perdure`` stays light.
+This module has every name that users need. A name is loaded at its first use, so that ``import perdure`` stays light.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Not lazy like the others: importing the module `perdure.context` later on would put it in the function's place.
+# Not lazy like the others: a later import of the module `perdure.context` would replace the function.
 from perdure.context import context as context
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from perdure.evolution import CheckedType as CheckedType
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
+    from perdure.page_reader import StoredType as StoredType
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
     from perdure.projection import Projection as Projection
@@ -125,7 +126,6 @@ if TYPE_CHECKING:
     from perdure.repository import execute_all as execute_all
     from perdure.repository import save_all as save_all
     from perdure.store import EventStore as EventStore
-    from perdure.store import StoredType as StoredType
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
@@ -219,7 +219,7 @@ _MODULES = {
     "StoreOverloadedError": "errors",
     "StoreUnavailableError": "errors",
     "StoredEvent": "events",
-    "StoredType": "store",
+    "StoredType": "page_reader",
     "StreamAppend": "commit",
     "Subscription": "subscription",
     "SwitchBlockedError": "errors",

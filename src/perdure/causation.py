@@ -1,4 +1,4 @@
-"""What caused what: events that belong together, as a tree."""
+"""Causation: events of one request as trees of causes and effects."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from perdure.events import StoredEvent
 
 
 class CausedEvent(msgspec.Struct, frozen=True, eq=False):
-    """An event, and what it brought about. Made by `EventStore.causation_tree`.
+    """An event and its effects. Returned by `EventStore.causation_tree`.
 
     Attributes:
         stored: The event.
-        effects: What it caused, in the order of the log.
+        effects: The events that it caused, in the order of the log.
     """
 
     stored: StoredEvent
     effects: list[CausedEvent]
 
     def walk(self) -> Iterator[tuple[int, StoredEvent]]:
-        """Each event of the tree with its depth, which is 0 here: an event before its effects."""
+        """Yield the depth and the event of each node, causes before effects. The depth of this event is 0."""
         waiting = [(0, self)]
         while waiting:
             depth, one = waiting.pop()
@@ -30,9 +30,9 @@ class CausedEvent(msgspec.Struct, frozen=True, eq=False):
 
 
 def caused_events(events: Iterable[StoredEvent]) -> list[CausedEvent]:
-    """The events as trees, given in the order of the log.
+    """Return the trees of events that are given in the order of the log.
 
-    An event whose cause isn't among the earlier ones stands at the top: a command caused it, or somebody from outside.
+    An event whose cause isn't an earlier one of them is a root: a command or an outside system caused it.
     """
     top: list[CausedEvent] = []
     by_id: dict[str, CausedEvent] = {}

@@ -1,4 +1,4 @@
-"""Checks of arguments that many calls share. Each raises an InvalidArgumentError that names the argument."""
+"""Checks of arguments. Each raises an InvalidArgumentError that names the argument."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STORABLE = re.compile(r"[^\x00\ud800-\udfff]*")
 
 
 def check_count(argument: str, value: object, smallest: int = 0, largest: int = LARGEST_COUNT) -> None:
-    """Raise unless it is a whole number between the two."""
+    """Raise unless the value is a whole number from `smallest` to `largest`."""
     if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
         raise InvalidArgumentError(argument, f"must be a whole number from {smallest} to {largest}, not {shown(value)}")
 
 
 def check_seconds(argument: str, value: object) -> None:
-    """Raise unless it is a number of seconds."""
+    """Raise unless the value is a number of seconds up to `LONGEST_TIME`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= LONGEST_TIME:
         raise InvalidArgumentError(
             argument, f"must be a number of seconds from 0 to {LONGEST_TIME:,.0f}, not {shown(value)}"
@@ -32,19 +32,19 @@ def check_seconds(argument: str, value: object) -> None:
 
 
 def check_flag(argument: str, value: object) -> None:
-    """Raise unless it is True or False: the text "false" would count as true."""
+    """Raise unless the value is True or False, because the string "false" would count as true."""
     if not isinstance(value, bool):
         raise InvalidArgumentError(argument, f"must be True or False, not {shown(value)}")
 
 
 def check_function(argument: str, value: object) -> None:
-    """Raise unless it can be called."""
+    """Raise unless the value is callable."""
     if not callable(value):
         raise InvalidArgumentError(argument, f"must be a function, not {shown(value)}")
 
 
 def check_instance(argument: str, value: object, *classes: type) -> None:
-    """Raise unless it is an instance of one of the classes."""
+    """Raise unless the value is an instance of one of the classes."""
     if not isinstance(value, classes):
         wanted = " or ".join(cls.__name__ for cls in classes)
         article = "an" if wanted[0] in "AEIO" else "a"
@@ -52,15 +52,15 @@ def check_instance(argument: str, value: object, *classes: type) -> None:
 
 
 def check_text(argument: str, value: object) -> None:
-    """Raise unless it is text that PostgreSQL can store."""
+    """Raise unless the value is a string that PostgreSQL can store."""
     if not isinstance(value, str):
-        raise InvalidArgumentError(argument, f"must be text, not {type(value).__name__}")
+        raise InvalidArgumentError(argument, f"must be a string, not {type(value).__name__}")
     if not _STORABLE.fullmatch(value):
-        raise InvalidArgumentError(argument, "holds a NUL or a lone surrogate, which PostgreSQL can't store")
+        raise InvalidArgumentError(argument, "contains a NUL or a lone surrogate, which PostgreSQL can't store")
 
 
 def checked_id(argument: str, value: UUID | str) -> str:
-    """The id of a request, a cause or a user as text. Raises unless it is a UUID, or text that isn't empty."""
+    """Return the id of a request, cause or user as a string. Raise unless it is a UUID or a non-empty string."""
     if isinstance(value, UUID):
         return str(value)
     check_text(argument, value)
@@ -70,10 +70,12 @@ def checked_id(argument: str, value: UUID | str) -> str:
 
 
 def checked_time(argument: str, time: object) -> datetime:
-    """The time in UTC. Raises unless it is an aware one, within the years 1 to 9999 in UTC."""
+    """Return the time in UTC. Raise unless it has a time zone and is within the years 1 to 9999 in UTC."""
     if not isinstance(time, datetime) or time.utcoffset() is None:
-        raise InvalidArgumentError(argument, f"{shown(time)} is no aware datetime: give it a time zone, as UTC")
+        raise InvalidArgumentError(
+            argument, f"{shown(time)} isn't a datetime with a time zone: give it one, such as UTC"
+        )
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise InvalidArgumentError(argument, f"{shown(time)} lies beyond the years 1 to 9999 in UTC") from None
+        raise InvalidArgumentError(argument, f"{shown(time)} is outside the years 1 to 9999 in UTC") from None

@@ -1,6 +1,6 @@
-"""What surrounds an event when it is raised: correlation, causation, user and headers, carried by the async context.
+"""The context of new events: correlation id, causation id, user and headers, carried by async context variables.
 
-The clock and the source of event ids live here too, so that tests can control both.
+It also has the clock and the source of event ids, so that tests can control both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from perdure.checks import check_instance, check_text, checked_id
 
 
 class Context(NamedTuple):
-    """What every event raised within it is given as metadata. Made by `context`, read by `current_context`."""
+    """Metadata for the events raised in a block. Set by `context`, returned by `current_context`."""
 
     correlation_id: str | None = None
     causation_id: str | None = None
@@ -26,19 +26,19 @@ class Context(NamedTuple):
     headers: Mapping[str, str] = {}
 
     def with_headers(self, headers: Mapping[str, str]) -> Context:
-        """The same with these headers beside its own, of which they replace those of the same name."""
+        """Return a copy with more headers. They replace headers of the same name."""
         return self._replace(headers={**self.headers, **headers})
 
 
 class Sources(NamedTuple):
-    """Where event ids and timestamps come from."""
+    """The sources of event ids and timestamps."""
 
     new_id: Callable[[], UUID]
     now: Callable[[], datetime]
 
 
 def _new_id() -> UUID:
-    # As UUID(int=...), but for its checks: they would take longer than all the rest of an event's metadata.
+    # Skips the checks of UUID(int=...), which take longer than all other metadata of an event.
     made = _make(UUID)
     _set(made, "int", uuid7().int)
     _set(made, "is_safe", _SAFETY)
@@ -65,12 +65,12 @@ def context(
     user_id: UUID | str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Generator[Context]:
-    """Give every event that is raised within the block this metadata, in this task and in those it starts.
+    """Give every event raised in the block this metadata, in this task and in tasks that it starts.
 
-    Blocks nest: what is not given here is taken from the block around it, and headers are merged.
+    Blocks can be nested: values that aren't given come from the outer block, and headers are merged.
 
     Raises:
-        InvalidArgumentError: a value is not a string (or UUID), or is empty.
+        InvalidArgumentError: a value isn't a string or UUID, or is empty.
 
     Example:
         >>> with context(correlation_id="req-1", user_id="ann") as outer:
@@ -93,13 +93,13 @@ def context(
 
 
 def current_context() -> Context:
-    """The context that an event raised now would be given."""
+    """Return the context for events raised now."""
     return _context.get()
 
 
 @contextmanager
 def restored(context: Context) -> Generator[None]:
-    """Put a context back in force that `current_context` gave earlier, whatever the context around the block is."""
+    """Use an earlier result of `current_context` in the block, instead of the surrounding context."""
     token = _context.set(context)
     try:
         yield
@@ -109,7 +109,7 @@ def restored(context: Context) -> Generator[None]:
 
 @contextmanager
 def sources(new_id: Callable[[], UUID] | None = None, now: Callable[[], datetime] | None = None) -> Generator[Sources]:
-    """Take event ids and the time from elsewhere within the block: for tests and imports of old data."""
+    """Use other sources of event ids and time in the block, for tests and imports of old data."""
     around = _sources.get()
     here = Sources(new_id or around.new_id, now or around.now)
     token = _sources.set(here)
@@ -120,12 +120,12 @@ def sources(new_id: Callable[[], UUID] | None = None, now: Callable[[], datetime
 
 
 def current_sources() -> Sources:
-    """The sources of event ids and time that are in force."""
+    """Return the current sources of event ids and time."""
     return _sources.get()
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """A copy of the headers, once each name and value is seen to be text that can be stored."""
+    """Return a copy of the headers. Raise InvalidArgumentError unless all names and values are storable strings."""
     check_instance("headers", headers, Mapping)
     for name, value in headers.items():
         check_text("headers", name)

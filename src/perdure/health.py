@@ -11,7 +11,6 @@ import msgspec
 from perdure.errors import PerdureError
 from perdure.projections.state.status import ProjectionStatus
 from perdure.store import EventStore
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 State = Literal["ok", "degraded", "failed"]
 """Degraded: it works, but somebody should look."""
@@ -114,12 +113,12 @@ async def ready(
         answer = Response(health.to_json(), status=health.http_status)
     """
     looks: dict[str, Coroutine[object, object, list[Check]]] = {"tasks": _tasks(store)}
-    if isinstance(store, PostgreSQLEventStore):
+    if store.database is not None:
         looks["database"] = _passed("database", store.check_writable)
         looks["schema"] = _passed("schema", store.check_schema)
         looks["listener"] = _listener(store)
     else:
-        looks["store"] = _passed("store", lambda: store.stream_version("perdure-health"))
+        looks["store"] = _passed("store", store.check_writable)
     if service is not None:
         looks["projections"] = _projections(service, max_lag)
     return _health(await _all(looks, timeout))
@@ -157,7 +156,7 @@ async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Chec
     return [Check(name, "ok")]
 
 
-async def _listener(store: PostgreSQLEventStore) -> list[Check]:
+async def _listener(store: EventStore) -> list[Check]:
     if store.is_listening is False:
         return [Check("listener", "degraded", "not connected: what others append is seen a moment later")]
     return [Check("listener", "ok")]
@@ -188,8 +187,8 @@ def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str |
         return "failed", f"{status.state}{why}"
     if max_lag is not None and status.lag > max_lag:
         return "failed", f"{status.lag} positions behind, {max_lag} are allowed"
-    if status.trouble is not None:
-        return "degraded", status.trouble
+    if status.error is not None:
+        return "degraded", status.error
     if parked := status.failed + status.waiting:
         return "degraded", f"{parked} events are parked"
     return "ok", None

@@ -1,6 +1,6 @@
-"""What can be observed of Perdure: operations, which begin and end, and facts. Unobserved, it costs next to nothing.
+"""Observation of Perdure: operations, which begin and end, and facts. Without an observer, it costs almost nothing.
 
-`perdure.telemetry` observes for OpenTelemetry. To do something else with it, give `observe` an `Observer` of your own.
+`perdure.telemetry` is an observer for OpenTelemetry. For other uses, pass your own `Observer` to `observe`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 class Observer:
-    """Is told what Perdure does: override what you want to hear of.
+    """Receives operations and facts. Override the methods that you need.
 
-    It is called in the middle of the work, in its event loop, so it must be quick and never wait. What it raises is
-    logged, and the work goes on.
+    Perdure calls it during its work, in the event loop, so its methods must be quick and must not block. Their errors
+    are logged, and the work continues.
 
     Example:
         class Conflicts(Observer):
@@ -36,34 +36,34 @@ class Observer:
     """
 
     def began(self, operation: Operation) -> Any:
-        """An operation begins, in the task of who asked for it. What this returns comes back to `ended` as `mark`."""
+        """An operation begins, in the task of its caller. The result is passed to `ended` as `mark`."""
 
     def ended(self, operation: Operation, mark: Any, error: BaseException | None) -> None:
-        """An operation ended, by this error if there is one. What it learnt meanwhile is in its attributes."""
+        """An operation ended, with an error or None. Its attributes now have their final values."""
 
     def happened(self, fact: Fact) -> None:
-        """Something happened that has no length."""
+        """A fact was reported."""
 
     def headers(self) -> Mapping[str, str]:
-        """Headers for the events that are appended now; those that an event has of its own count for more."""
+        """Return headers for the events of the current append. An event's own headers override them."""
         return {}
 
 
 def observe(observer: Observer | None) -> None:
-    """Tell this observer from now on what happens in this process, instead of the one before; None: nobody."""
+    """Set the observer of this process, in place of the one before. None removes it."""
     _Observed.by = observer
 
 
 def observer() -> Observer | None:
-    """Who is told what happens in this process; None: nobody."""
+    """Return the observer of this process, or None."""
     return _Observed.by
 
 
 class Operation(msgspec.Struct, eq=False, kw_only=True, gc=False):
-    """Something that takes time: what its ``with`` block holds."""
+    """Work that takes time: the content of its ``with`` block."""
 
     name: ClassVar[str]
-    """What it is called in spans and metrics."""
+    """Its name in spans and metrics."""
     _observer: Observer | None = None
     _mark: Any = None
 
@@ -90,14 +90,14 @@ class Operation(msgspec.Struct, eq=False, kw_only=True, gc=False):
 
 
 class Append(Operation):
-    """Events are appended to a stream.
+    """An append to a stream.
 
     Attributes:
         store: The store.
         stream_id: The stream.
-        events: How many events; 0 until they are encoded.
-        stream_version: The version of the stream after it; 0 until it is known.
-        global_position: The place of the last event in the whole log; 0 until it is known.
+        events: The number of events; 0 until they are encoded.
+        stream_version: The version of the stream afterwards; 0 until it is known.
+        global_position: The position of the last event in the log; 0 until it is known.
     """
 
     name = "append"
@@ -109,12 +109,12 @@ class Append(Operation):
 
 
 class AppendToStreams(Operation):
-    """Events are appended to several streams, all or none.
+    """An append to several streams, all or none.
 
     Attributes:
         store: The store.
-        events: How many events each stream is given; empty until they are encoded.
-        global_position: The place of the last event in the whole log; 0 until it is known.
+        events: The number of events for each stream; empty until they are encoded.
+        global_position: The position of the last event in the log; 0 until it is known.
     """
 
     name = "append_to_streams"
@@ -124,13 +124,13 @@ class AppendToStreams(Operation):
 
 
 class Load(Operation):
-    """An aggregate is made from its events.
+    """The load of an aggregate from its events.
 
     Attributes:
         store: The store.
         stream_id: The stream.
-        events: How many events were applied, those of the snapshot aside.
-        snapshot: Whether one was of use; None where there are none.
+        events: The number of events applied after the snapshot.
+        snapshot: Whether a snapshot was used; None if snapshots are off.
     """
 
     name = "load"
@@ -141,11 +141,11 @@ class Load(Operation):
 
 
 class Execute(Operation):
-    """A command is decided and saved, and decided again after each conflict.
+    """A command that runs and is saved, and runs again after each conflict.
 
     Attributes:
-        stream_id: The stream of the aggregate; None where there may be several.
-        attempts: How often it was tried to save.
+        stream_id: The stream of the aggregate; None if there may be several.
+        attempts: The number of attempts to save.
     """
 
     name = "execute"
@@ -154,14 +154,14 @@ class Execute(Operation):
 
 
 class ProjectionBatch(Operation):
-    """A projection takes events that follow each other in the log: rows and checkpoint in one transaction.
+    """A batch of a projection: consecutive events of the log, whose rows and checkpoint are one transaction.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
         projection_build: Which build of that version.
-        events: What it takes.
-        done: How many of them are written, from the first on.
+        events: The events of the batch.
+        done: How many of them, from the first, are written.
     """
 
     name = "projection_batch"
@@ -173,18 +173,18 @@ class ProjectionBatch(Operation):
 
 
 class Fact(msgspec.Struct, eq=False, frozen=True):
-    """Something that happened, and has no length."""
+    """Something that happened at a point in time."""
 
 
 class AppendBatch(Fact, eq=False, frozen=True):
-    """Appends of several callers were sent to the database together.
+    """A group commit: appends of several callers were sent to the database together.
 
     Attributes:
-        commits: How many appends.
-        events: How many events they hold.
-        repeated: How many of the appends must be tried again.
-        queued: How many events wait, or are under way, after it.
-        seconds: How long it took.
+        commits: The number of appends.
+        events: The number of their events.
+        repeated: The number of appends to be sent again.
+        queued: The number of events in the queue or being sent afterwards.
+        seconds: The duration.
     """
 
     commits: int
@@ -195,14 +195,14 @@ class AppendBatch(Fact, eq=False, frozen=True):
 
 
 class ProjectionFailed(Fact, eq=False, frozen=True):
-    """A projection can't take an event: it is tried again, or parked, or the projection is paused.
+    """A projection failed on an event. The event is retried or parked, or the projection is paused.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
         projection_build: Which build of that version.
         stored: The event.
-        error: What it, or the database, raised.
+        error: The error of the projection or the database.
     """
 
     projection: str
@@ -213,13 +213,13 @@ class ProjectionFailed(Fact, eq=False, frozen=True):
 
 
 class EventsParked(Fact, eq=False, frozen=True):
-    """A projection goes on without events that it can't take, or that must wait behind such an event.
+    """A projection parked events: those that failed, and those that must wait behind a failed one.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
         projection_build: Which build of that version.
-        count: How many events.
+        count: The number of events.
     """
 
     projection: str
@@ -228,17 +228,17 @@ class EventsParked(Fact, eq=False, frozen=True):
     count: int
 
 
-class ProjectionStanding(Fact, eq=False, frozen=True):
-    """How a projection is: told every few seconds by each service that runs it.
+class ProjectionProgress(Fact, eq=False, frozen=True):
+    """The progress of a projection. Each service that runs it reports this every few seconds.
 
     Attributes:
         projection: Its name.
         projection_version: Its version.
         projection_build: Which build of that version.
-        running: Whether it goes on; if not, it is paused at least in part.
-        lag: How many positions of the log are still to come.
-        lag_seconds: For how long the first of these has been in the log.
-        parked: How many events are parked, those included that wait behind others.
+        running: Whether all of it is running; False if at least a part is paused.
+        lag: The number of positions that it is behind the log.
+        lag_seconds: How long the next event has been in the log.
+        parked: The number of parked events, including those that wait behind others.
     """
 
     projection: str
@@ -250,8 +250,8 @@ class ProjectionStanding(Fact, eq=False, frozen=True):
     parked: int
 
 
-def tell(fact: Fact) -> None:
-    """Tell the observer, if there is one."""
+def report_fact(fact: Fact) -> None:
+    """Pass a fact to the observer, if there is one."""
     observer = _Observed.by
     if observer is not None:
         try:
@@ -261,7 +261,7 @@ def tell(fact: Fact) -> None:
 
 
 def observed_headers() -> Mapping[str, str]:
-    """Headers that the observer wants in the events that are appended now."""
+    """Return the headers of the observer for the events of the current append."""
     observer = _Observed.by
     if observer is not None:
         try:
@@ -272,12 +272,12 @@ def observed_headers() -> Mapping[str, str]:
 
 
 class Keys(TypedDict, total=False):
-    """What a log record tells, under these names with ``perdure.`` before them, as spans and metrics do."""
+    """Attributes of a log record. Their names get the prefix ``perdure.``, as in spans and metrics."""
 
     operation: Required[str]
-    """What is being done, as an `Operation` is called, or something inside."""
+    """The name of the `Operation`, or of a part of one."""
     stream_id: str
-    """Its category is told with it."""
+    """The category is added, too."""
     projection: str
     projection_version: int
     projection_build: int
@@ -285,16 +285,16 @@ class Keys(TypedDict, total=False):
     event_type: str
     global_position: int
     appends: int
-    """How many appends it concerns."""
+    """The number of appends."""
     attempts: int
     pause: float
-    """Seconds until the next try."""
+    """Seconds until the next attempt."""
     outage: float
-    """Seconds that an outage lasted."""
+    """The duration of an outage in seconds."""
 
 
 def keys(error: BaseException | None = None, **known: Unpack[Keys]) -> dict[str, object]:
-    """The ``extra`` of a log record: the names under which spans and metrics tell the same."""
+    """Return the ``extra`` of a log record, with the attribute names of spans and metrics."""
     named: dict[str, object] = {f"perdure.{name}": value for name, value in known.items()}
     if "stream_id" in known:
         named["perdure.category"] = known["stream_id"].partition("-")[0]

@@ -65,7 +65,8 @@ def public_calls() -> dict[str, set[str]]:
                 calls[name] = parameters(thing)
             elif not issubclass(thing, BaseException):
                 calls |= calls_of(thing)
-    for name, thing in vars(perdure.schema).items():
+    for name in perdure.schema.__all__:
+        thing = getattr(perdure.schema, name)
         if inspect.isfunction(thing):
             calls[f"schema.{name}"] = parameters(thing)
     return calls

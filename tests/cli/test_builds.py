@@ -27,7 +27,7 @@ async def test_a_projection_is_rebuilt_and_shown_when_told_to(running: Call, sto
     switched = await running("projections", "switch", "parking", "--json")
     back = await running("projections", "rollback", "parking")
 
-    assert begun.out == "parking version 1 build 2 is being built beside what is shown.\n"
+    assert begun.out == "parking version 1 build 2 is being built beside the shown build.\n"
     assert begun.err == "Next: perdure projections watch parking\n"
     assert again.status == 1
     assert "is being built already" in again.err
@@ -44,7 +44,7 @@ async def test_what_is_being_built_is_given_up(running: Call, store: PostgreSQLE
 
     assert asked.status == 2
     assert asked.err.endswith("Next: perdure projections cancel-rebuild parking --yes\n")
-    assert done.out == "Given up: parking version 1 build 2.\n"
+    assert done.out == "Cancelled: parking version 1 build 2.\n"
     assert [one.build for one in await ProjectionOperations(store).status("parking")] == [1]
 
 
@@ -73,7 +73,7 @@ async def test_a_build_is_dropped_and_the_record_tells_by_whom(running: Call, st
 
 
 async def test_a_record_in_which_nothing_stands(running: Call) -> None:
-    assert (await running("projections", "actions")).out == "Nothing was done yet.\n"
+    assert (await running("projections", "actions")).out == "No actions yet.\n"
 
 
 @pytest.mark.parametrize("command", ["switch", "rollback", "cancel-rebuild --yes"])

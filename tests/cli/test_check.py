@@ -76,7 +76,7 @@ async def test_upcasters_that_are_missing_fail_without_looking_at_the_log(stream
     answer = await streaming("check")
 
     assert answer.status == 1
-    assert "- 'seat.moved' is at version 2, and there is no upcaster from version 1" in answer.out
+    assert "- 'seat.moved' has version 2, but there is no upcaster from version 1" in answer.out
     assert answer.out.endswith("FAILED: 2 problems.\n")
     assert (await streaming("check", "--json")).data["code"][0].startswith("'seat.moved'")
 

@@ -58,7 +58,7 @@ async def test_only_what_is_missing_is_printed(perdure: Call) -> None:
 async def test_a_schema_as_it_was_made_is_verified(perdure: Call) -> None:
     answer = await perdure("db", "verify")
 
-    assert answer == (0, "Schema 'perdure' is what the migrations made of it.\n", "")
+    assert answer == (0, "Schema 'perdure' is exactly as the migrations create it.\n", "")
 
 
 async def test_what_differs_is_listed(perdure: Call, connection: asyncpg.Connection) -> None:
@@ -105,7 +105,7 @@ async def test_a_number_that_is_shared_is_found_and_the_copy_is_given_another(
     assert original.status == copy.status == 1
     assert {one["name"] for one in original.data["findings"] if one["state"] == "problem"} == {"locks"}
     assert "perdure --schema copy db renumber" in original.err + original.out
-    assert "has the number of schema 'perdure'" in copy.data["findings"][-1]["message"]
+    assert "has the same lock number as schema 'perdure'" in copy.data["findings"][-1]["message"]
 
     renumbered = await perdure("--schema", "copy", "db", "renumber", "--json")
     assert renumbered.data == {"namespace": await connection.fetchval("select copy.store_namespace()")}

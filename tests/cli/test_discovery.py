@@ -60,7 +60,7 @@ async def test_a_file_that_names_none_ends_the_search(perdure: Call, place: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("[tool.perdure]\napp = 7\n", "must be text"), ("[tool", "can't be read")]
+    ("text", "reason"), [("[tool.perdure]\napp = 7\n", "must be a string"), ("[tool", "can't be read")]
 )
 async def test_a_file_that_cannot_be_used_is_told(perdure: Call, place: Path, text: str, reason: str) -> None:
     (place / "pyproject.toml").write_text(text)
@@ -89,7 +89,7 @@ async def test_a_name_that_is_not_in_the_module_is_told_with_the_one_that_is(
     answer = await perdure("--app", module, "check")
 
     assert answer.status == 2
-    assert answer.err == f"Error: 'app' in module '{module}' isn't there\nNext: perdure --app {module}:shop doctor\n"
+    assert answer.err == f"Error: 'app' in module '{module}' doesn't exist\nNext: perdure --app {module}:shop doctor\n"
 
 
 async def test_a_name_of_something_else_is_told(perdure: Call, module: str) -> None:

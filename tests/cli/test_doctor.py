@@ -68,7 +68,7 @@ async def test_who_holds_the_fence_is_told(perdure: Call, store: PostgreSQLEvent
     assert (holder["floor"], holder["pid"], holder["state"]) == (0, pid, "idle in transaction")
     assert diagnosis["fence"]["safe_position"] == 0
     assert findings(diagnosis)["fence"][0] == "ok"
-    assert "up to position 0, 1 short of the last one drawn; 1 append under way" in findings(diagnosis)["fence"][1]
+    assert "up to position 0, 1 short of the last one assigned; 1 append under way" in findings(diagnosis)["fence"][1]
     assert str(pid) in answer.out.splitlines()[-1]
 
 
@@ -83,7 +83,7 @@ async def test_an_append_that_takes_long_is_pointed_out(
 
     assert answer.status == 0
     assert "attention  fence: " in answer.out
-    assert "readers wait for it" in answer.out
+    assert "readers can't pass it" in answer.out
 
 
 async def test_a_prepared_transaction_is_told_as_what_it_is(perdure: Call, store: PostgreSQLEventStore) -> None:
@@ -146,5 +146,5 @@ async def test_a_notify_that_is_not_heard_and_a_clock_that_is_apart_are_pointed_
     answer = await perdure("doctor")
 
     assert answer.status == 0
-    assert "attention  listener: no NOTIFY is heard within 2 s" in answer.out
+    assert "attention  listener: no NOTIFY arrived within 2 s" in answer.out
     assert "attention  clock: the server is" in answer.out

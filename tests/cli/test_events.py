@@ -68,7 +68,7 @@ async def test_what_is_stored_is_told_as_it_is(perdure: Call) -> None:
     ("options", "reason"),
     [
         (["--recorded-from", "yesterday"], "'yesterday' is no time"),
-        (["--from", "1", "--backwards"], "say --before"),
+        (["--from", "1", "--backwards"], "use --before"),
         (["--from", "-1"], "-1 is not in the range"),
         (["--category", "a-b"], "part of a stream id before the hyphen"),
         (["--type", ""], "event_types is empty"),
@@ -102,7 +102,7 @@ async def test_an_event_is_shown_by_its_position_with_what_caused_it(streaming: 
     assert "correlation id  request-1" in answer.out
     assert '  "plan": "premium",' in answer.out
     assert answer.out.splitlines()[-3:] == [
-        "What the request set in motion",
+        "Events of the same request",
         "  user.registered  user-1  position 1",
         "→   user.subscribed  user-1  position 2",
     ]
@@ -166,7 +166,7 @@ async def test_an_event_that_this_code_cannot_read_is_shown_with_the_reason(
     answer = await perdure("events", "show", "7")
 
     assert answer.status == 0
-    assert "This code can't read it\nevent 'seat.sold' (version 1 of 'seat-1') doesn't fit its class" in answer.out
+    assert "This code can't decode it\nevent 'seat.sold' (version 1 of 'seat-1') doesn't fit its class" in answer.out
 
 
 @pytest.mark.parametrize("which", ["99", "0", "99999999999999999999", "01a2043c-bcec-77a6-969b-2f8487c5adb3"])
@@ -181,7 +181,7 @@ async def test_a_text_that_is_no_event_id_is_told(perdure: Call) -> None:
     answer = await perdure("events", "show", "seven")
 
     assert answer.status == 2
-    assert "no event id and no position" in answer.err
+    assert "neither an event id nor a position" in answer.err
 
 
 @contextmanager

@@ -83,7 +83,7 @@ async def test_a_projection_is_paused_and_resumed(failing: Call, store: PostgreS
 
 
 async def test_a_projection_is_waited_for(failing: Call) -> None:
-    assert (await failing("projections", "wait", "parking")).out == "parking shows everything up to position 6.\n"
+    assert (await failing("projections", "wait", "parking")).out == "parking has processed the log up to position 6.\n"
 
     late = await failing("projections", "wait", "parking", "--position", "99", "--timeout", "0.1")
     paused = await failing("projections", "wait", "pausing")
@@ -153,7 +153,7 @@ async def test_failed_events_are_asked_to_be_taken_again(failing: Call, store: P
     other = await failing("parked", "retry", "parking", "--kind", "decoding")
     asked = await failing("parked", "retry", "parking", "--type", "user.registered", "--json")
 
-    assert other.out.startswith("0 events will be taken again")
+    assert other.out.startswith("0 events will be retried")
     assert asked.data == {"name": "parking", "count": 1}
     assert "retry asked" in [one.action for one in await ProjectionOperations(store).actions("parking")]
 
@@ -176,7 +176,7 @@ async def test_an_event_is_skipped(failing: Call) -> None:
     assert (await failing("parked", "list", "--json")).data["parked"] == []
     assert len((await failing("parked", "list", "--state", "skipped", "--json")).data["parked"]) == 1
     assert again.status == 1
-    assert "neither parked for 'parking' nor in its way" in again.err
+    assert "neither parked for 'parking' nor the event that it is paused before" in again.err
 
 
 async def test_a_reason_is_needed_to_skip(failing: Call) -> None:

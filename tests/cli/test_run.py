@@ -108,7 +108,7 @@ async def test_it_runs_those_that_are_named(store: PostgreSQLEventStore, databas
         out, _ = process.communicate(timeout=30)
 
     assert process.returncode == 0
-    assert out.splitlines()[-1] == "Stopped; what was under way is finished."
+    assert out.splitlines()[-1] == "Stopped; all batches finished."
     assert [one.name for one in await ProjectionOperations(store).status()] == ["content_popularity"]
 
 

@@ -74,7 +74,7 @@ async def test_the_state_of_a_decider_is_shown(
         (["user-9"], 1, "there is no stream 'user-9'", "streams list"),
         (["user-1", "--at", "4"], 2, "'user-1' has only 3 events", "state user-1"),
         (["user-1", "--diff", "1", "9"], 2, "'user-1' has only 3 events", "state user-1"),
-        (["user-1", "--at", "1", "--diff", "1", "2"], 2, "don't go together", "state --help"),
+        (["user-1", "--at", "1", "--diff", "1", "2"], 2, "can't be combined", "state --help"),
         (["content-1"], 2, "no aggregate for 'content-1'; the categories of its aggregates are: user",
          "streams show content-1"),
         (["user-1", "--diff", "1"], 2, "requires 2 arguments", "state --help"),

@@ -45,7 +45,7 @@ def test_data_that_is_cut_says_how_to_see_it_all(database_url: str) -> None:
     _, cut = on_terminal("events", "show", "7", database_url=database_url)
     _, full = on_terminal("events", "show", "7", "--full", database_url=database_url)
 
-    assert "more lines: --full shows them" in plain(cut)
+    assert "more lines; --full shows all" in plain(cut)
     assert plain(full).count("日本語") == 100
     assert "more lines" not in plain(full)
 

@@ -12,12 +12,13 @@ from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, LogPosition, Page, SeenEvent
+from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
-from perdure.store import StoredType
-from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
+from tests.patience import patience
 
 
 class SoundStore(InMemoryEventStore):
@@ -78,7 +79,7 @@ class CommitsLate(InMemoryEventStore):
     async def log_page(
         self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
-        self._check_open()
+        self.check_usable()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.event_id not in late]
@@ -133,6 +134,12 @@ class IgnoresFilters(InMemoryEventStore):
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
     """Off by one: reads backwards from what it should stop before."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = _BackwardsFromOnwards(self._log, self._streams, self._by_id)
+
+
+class _BackwardsFromOnwards(ListReader):
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         return await super().stream_page_backwards(stream_id, before_version + 1, limit)
 
@@ -297,8 +304,8 @@ class _Suite(EventStoreConformance):
 
     @pytest.fixture
     async def store(self, monkeypatch: pytest.MonkeyPatch) -> InMemoryEventStore:
-        for part in ("following", "racing"):
-            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", 0.5)
+        for part in ("subscriptions", "concurrency"):
+            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", patience(0.5))
         return self.store_class()
 
 

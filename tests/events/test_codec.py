@@ -348,7 +348,7 @@ def test_a_field_of_any_type_refuses_what_json_would_make_something_else_of() ->
 
 
 def test_only_classes_with_fields_have_a_codec() -> None:
-    with pytest.raises(EventDefinitionError, match="int can't be an event: it is no plain class, dataclass"):
+    with pytest.raises(EventDefinitionError, match="int can't be an event: it isn't a plain class, dataclass"):
         Codec("codec.int", int)
 
 

@@ -352,7 +352,7 @@ def test_two_classes_under_one_name_are_refused() -> None:
     @event("definition.twice")
     class First: ...
 
-    with pytest.raises(DuplicateEventTypeError, match=r"First already; .*Second needs another name") as caught:
+    with pytest.raises(DuplicateEventTypeError, match=r"belongs to .*First: give .*Second another") as caught:
 
         @event("definition.twice")
         class Second: ...

@@ -127,14 +127,14 @@ def test_a_step_is_never_guessed_among_several() -> None:
 def test_a_name_belongs_to_one_type() -> None:
     cls = signed_up()
 
-    with pytest.raises(DuplicateEventTypeError, match=r"'renaming.registered' belongs to .*SignedUp already") as caught:
+    with pytest.raises(DuplicateEventTypeError, match=r"'renaming.registered' already belongs to .*SignedUp") as caught:
 
         @event("renaming.registered")
         class Registered: ...
 
     assert caught.value.existing is cls
 
-    with pytest.raises(DuplicateEventTypeError, match=r"'renaming.signed_up' belongs to .*SignedUp already"):
+    with pytest.raises(DuplicateEventTypeError, match=r"'renaming.signed_up' already belongs to .*SignedUp:"):
 
         @event("renaming.other", aliases=("renaming.signed_up",))
         class Other: ...

@@ -26,9 +26,9 @@ def test_a_category_and_an_id_make_a_stream_id(stream_id: str) -> None:
         ("user-1\n", "control character"),
         ("user-\ud800", "lone surrogate"),
         ("user-" + "x" * LONGEST_STREAM_ID, "is longer than 512 characters"),
-        (None, "is no text"),
-        (123, "is no text"),
-        (b"user-1", "is no text"),
+        (None, "isn't a string"),
+        (123, "isn't a string"),
+        (b"user-1", "isn't a string"),
     ],
 )
 def test_anything_else_is_refused_with_the_reason(stream_id: object, reason: str) -> None:

@@ -122,7 +122,7 @@ def test_a_value_that_would_come_back_as_something_else_is_refused(value: Any, w
     with pytest.raises(EventEncodingError) as refused:
         codec(Happened).encode(Happened(payload=value))
 
-    assert f"payload: {words}; declare its type, or write it as what JSON has" in str(refused.value)
+    assert f"payload: {words}; declare its type, or convert it to a JSON type" in str(refused.value)
 
 
 D = Decimal(1)

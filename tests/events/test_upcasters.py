@@ -190,7 +190,7 @@ def test_an_event_of_newer_code_is_refused_even_if_it_would_fit() -> None:
     read = stored("upcasting.registered", 3, name="Ann")
 
     with pytest.raises(
-        UnknownEventVersionError, match=r"schema has version 3, this code knows 2: deploy the"
+        UnknownEventVersionError, match=r"schema has version 3, but this code knows only 2: deploy the"
     ) as caught:
         _ = read.event
     with pytest.raises(UnknownEventVersionError):
@@ -224,7 +224,7 @@ def test_an_upcaster_that_fails_is_named(error: Any) -> None:
 
     assert (type(error) if isinstance(error, Exception) else error).__name__ in str(caught.value)
     assert caught.value.__cause__ is not None
-    assert str(caught.value).endswith("; mend the upcaster")
+    assert str(caught.value).endswith("; fix the upcaster")
 
 
 @pytest.mark.parametrize("result", [None, [], "text"])
@@ -244,7 +244,7 @@ def test_what_json_cant_hold_is_refused(value: object) -> None:
     upcast("upcasting.registered", from_version=1)(lambda _: {"name": value})
     define(2, name=Any)
 
-    with pytest.raises(EventDecodingError, match="what JSON can't hold"):
+    with pytest.raises(EventDecodingError, match="a value that JSON can't hold"):
         _ = stored("upcasting.registered", 1, name="Ann").event
 
 
@@ -288,10 +288,10 @@ def too_much(data: Data, metadata: EventMetadata, more: int) -> Data:
     [
         (asynchronous, "asynchronous() is asynchronous"),
         (generator, "generator() is asynchronous or a generator"),
-        (nothing, "it must take the data, and may take the metadata after it"),
+        (nothing, "it must take the data, and optionally the metadata"),
         (too_much, "it must take the data"),
-        ("text", "'text' is no function"),
-        (dict, "is no function"),
+        ("text", "'text' isn't a function"),
+        (dict, "isn't a function"),
     ],
 )
 def test_what_cant_be_an_upcaster_is_refused_where_it_is_defined(function: Any, reason: str) -> None:
@@ -305,7 +305,7 @@ def test_what_cant_be_an_upcaster_is_refused_where_it_is_defined(function: Any, 
 def test_two_upcasters_for_one_step_are_refused() -> None:
     upcast("upcasting.registered", from_version=1)(same)
 
-    with pytest.raises(UpcasterDefinitionError, match=r"test_upcasting\.same is there for it already"):
+    with pytest.raises(UpcasterDefinitionError, match=r"test_upcasters\.same exists already"):
         upcast("upcasting.registered", from_version=1)(rename)
 
 
@@ -352,10 +352,10 @@ def test_all_problems_of_the_code_are_told_at_once() -> None:
         check_evolution()
 
     gaps, fine, beyond, unknown = caught.value.problems
-    assert gaps.startswith("'upcasting.gaps' is at version 4, and there is no upcaster from version 1, 3: write one")
-    assert "same ('upcasting.fine' from version 1) leads to version 2, but Registered is at version 1: count up" in fine
-    assert "leads to version 4, but Registered is at version 1" in beyond
-    assert "('upcasting.unknown' from version 1) is for a type that no class bears: mend the name" in unknown
+    assert gaps.startswith("'upcasting.gaps' has version 4, but there is no upcaster from version 1, 3: write one")
+    assert "same ('upcasting.fine' from version 1) leads to version 2, but Registered has version 1: increase" in fine
+    assert "leads to version 4, but Registered has version 1" in beyond
+    assert "('upcasting.unknown' from version 1) is for an event type without a class: fix the name" in unknown
     assert all(f"\n- {problem}" in str(caught.value) for problem in caught.value.problems)
 
 

@@ -14,7 +14,7 @@ from perdure.testing.checker import Report
 from tests.faults.catalogue import FAULTS, Fault, struck
 from tests.faults.stage import NotRun
 
-HEAD = "fault                              writers  seconds  acknowledged  in doubt  lost  doubled   write gap"
+HEAD = "fault                              writers  seconds  acknowledged   unknown  lost  doubled   write gap"
 
 
 def line(fault: Fault, report: Report) -> str:
@@ -22,7 +22,7 @@ def line(fault: Fault, report: Report) -> str:
     counts = report.counts
     doubled = counts[Broken.DOUBLED] + counts[Broken.SEEN_TWICE]
     return (
-        f"{fault.__doc__:34}{report.writers:8}{report.seconds:9.1f}{report.acknowledged:14}{report.doubted:10}"
+        f"{fault.__doc__:34}{report.writers:8}{report.seconds:9.1f}{report.acknowledged:14}{report.unknown:10}"
         f"{counts[Broken.LOST]:6}{doubled:9}{report.write_gap * 1000:9.0f} ms"
     )
 

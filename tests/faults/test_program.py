@@ -15,7 +15,7 @@ FIGURES = {
     "appends": 10,
     "acknowledged": 20,
     "refused": 1,
-    "doubted": 2,
+    "unknown": 2,
     "resolved": 2,
     "repeats": 0,
     "others": 0,

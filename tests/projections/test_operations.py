@@ -288,7 +288,7 @@ async def test_what_was_skipped_long_ago_is_not_loaded_again(store: PostgreSQLEv
             await paused(service, saved.global_position)
             await ProjectionOperations(store).skip("pausing", saved.global_position, "no")
             await service.wait_for("pausing", saved, timeout=30)
-        standstill = await runner_of(service)._parking.standstill()
+        standstill = await runner_of(service)._parking.blocked_keys()
     assert (standstill.skipped, len(await parked(store))) == (frozenset(), 3)
 
 
@@ -304,7 +304,7 @@ async def test_an_operator_pauses_and_resumes_from_anywhere(
         await operations.wait_for("guarded", saved, timeout=30)
         await operations.pause("guarded", "a migration")
         saved = await store.append_to_stream("x-1", ANY, [visit("a")])
-        with pytest.raises(ProjectionPausedError, match="somebody paused it"):
+        with pytest.raises(ProjectionPausedError, match="an operator paused it"):
             await operations.wait_for("guarded", saved, timeout=30)
         (status,) = await operations.status("guarded")
         assert (status.state, status.failure, status.lag) == ("paused", None, 1)

@@ -394,7 +394,7 @@ async def test_an_outdated_schema_is_told_to_who_may_not_migrate(
 ) -> None:
     release()
     for url in (writer, reader):
-        with pytest.raises(SchemaOutdatedError, match="let the schema's owner do it") as outdated:
+        with pytest.raises(SchemaOutdatedError, match="apply them as the owner of the schema") as outdated:
             await PostgreSQLEventStore(url).open()
         assert outdated.value.missing == (NEXT,)
         assert outdated.value.forbidden is not None
@@ -402,7 +402,7 @@ async def test_an_outdated_schema_is_told_to_who_may_not_migrate(
             with pytest.raises(SchemaOutdatedError):
                 await call
     async with new_role(database_url) as (_, url):
-        with pytest.raises(SchemaOutdatedError, match="let the schema's owner do it"):
+        with pytest.raises(SchemaOutdatedError, match="apply them as the owner of the schema"):
             await PostgreSQLEventStore(url, schema="other").open()
 
     assert [migration.name for migration in (await schema.plan(reader)).migrations] == [NEXT]

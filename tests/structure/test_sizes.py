@@ -6,10 +6,34 @@ from statistics import median, quantiles
 
 import pytest
 
-from tests.structure.sources import functions, modules, parse, shown
+from tests.structure.sources import ROOT, functions, modules, parse, shown
 
 MODULE_LIMIT, MODULE_MEDIAN = 400, 160
 BODY_LIMIT, BODY_MEDIAN, BODY_P90 = 60, 8, 22
+
+# To do: test modules that are still to be split by subject. This list only gets shorter.
+STILL_LONG = {
+    "tests/events/test_other_models.py",
+    "tests/projections/engines/custom/test_sql_projection.py",
+    "tests/projections/engines/table/test_prefetch.py",
+    "tests/projections/state/test_parked_events.py",
+    "tests/projections/test_inline_store.py",
+    "tests/projections/test_operations.py",
+    "tests/projections/test_parked_exactly_once.py",
+    "tests/projections/test_service.py",
+    "tests/repository/test_command_queue.py",
+    "tests/repository/test_command_queue_in_trouble.py",
+    "tests/repository/test_multi_stream.py",
+    "tests/repository/test_snapshotter.py",
+    "tests/schema/test_roles.py",
+    "tests/stores/postgres/appends/test_batches.py",
+    "tests/stores/postgres/appends/test_group_commit.py",
+    "tests/stores/postgres/appends/test_multi_stream.py",
+    "tests/stores/postgres/test_embedded_owners.py",
+    "tests/test_aggregate.py",
+    "tests/test_copies.py",
+    "tests/test_projection.py",
+}
 
 
 def module_lines(path: Path) -> int:
@@ -32,6 +56,11 @@ def bodies(tree: ast.Module) -> dict[str, int]:
 @pytest.mark.parametrize("path", modules(), ids=shown)
 def test_no_module_is_long(path: Path) -> None:
     assert module_lines(path) <= MODULE_LIMIT, "split it by what it holds"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=shown)
+def test_no_test_module_is_long(path: Path) -> None:
+    assert module_lines(path) <= MODULE_LIMIT or shown(path) in STILL_LONG, "split it by what it tests"
 
 
 @pytest.mark.parametrize("path", modules(), ids=shown)

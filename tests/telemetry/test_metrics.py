@@ -8,9 +8,9 @@ from perdure.observation import (
     EventsParked,
     Fact,
     ProjectionFailed,
-    ProjectionStanding,
+    ProjectionProgress,
     observer,
-    tell,
+    report_fact,
 )
 from perdure.repository import Repository, RetryConfig
 from perdure.stores.memory import InMemoryEventStore
@@ -95,8 +95,8 @@ async def test_snapshots_are_counted_as_hits_and_misses(exported: Exported) -> N
     ],
 )
 async def test_what_a_projection_fails_at_is_counted(exported: Exported, fact: Callable[[], Fact], name: str) -> None:
-    tell(fact())
-    tell(fact())
+    report_fact(fact())
+    report_fact(fact())
 
     assert list(exported.values(name).values()) == [2]
 
@@ -104,8 +104,8 @@ async def test_what_a_projection_fails_at_is_counted(exported: Exported, fact: C
 async def test_the_standing_of_a_projection_is_shown_until_it_is_old(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell(ProjectionStanding("counts", 1, 1, running=True, lag=4, lag_seconds=0.5, parked=0))
-    tell(ProjectionStanding("counts", 2, 1, running=False, lag=9, lag_seconds=7, parked=3))
+    report_fact(ProjectionProgress("counts", 1, 1, running=True, lag=4, lag_seconds=0.5, parked=0))
+    report_fact(ProjectionProgress("counts", 2, 1, running=False, lag=9, lag_seconds=7, parked=3))
 
     assert exported.values("perdure.projection.lag") == {("counts", 1, 1): 4, ("counts", 1, 2): 9}
     assert exported.values("perdure.projection.lag_seconds") == {("counts", 1, 1): 0.5, ("counts", 1, 2): 7}

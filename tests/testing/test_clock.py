@@ -26,9 +26,9 @@ def test_a_clock_stands_still_until_it_is_moved() -> None:
 def test_a_clock_needs_a_time_zone() -> None:
     naive = datetime(2030, 1, 1)  # noqa: DTZ001 - the point
 
-    with pytest.raises(InvalidArgumentError, match="no aware datetime"):
+    with pytest.raises(InvalidArgumentError, match="a datetime with a time zone"):
         FixedClock(naive)
-    with pytest.raises(InvalidArgumentError, match="no aware datetime"):
+    with pytest.raises(InvalidArgumentError, match="a datetime with a time zone"):
         FixedClock().set(naive)
 
 

@@ -74,7 +74,7 @@ def test_a_scenario_begins_anew_each_time() -> None:
 
 
 def test_another_state_is_shown() -> None:
-    with pytest.raises(AssertionError, match=r"(?s)the state is another one.*- Gate.*False.*\+ Gate.*True"):
+    with pytest.raises(AssertionError, match=r"(?s)the state differs.*- Gate.*False.*\+ Gate.*True"):
         given(gate).when(Open()).then_state(Gate())
 
 

@@ -140,7 +140,7 @@ def test_events_where_none_was_expected_fail() -> None:
 def test_another_state_shows_a_difference_by_field() -> None:
     outcome = given(Lamp("1"), Installed(place="hall")).when(lambda lamp: lamp.switch())
 
-    with failure("the state is another one:\n- expected\n+ found\n- is_on=False\n+ is_on=True\n  place='hall'"):
+    with failure("the state differs:\n- expected\n+ found\n- is_on=False\n+ is_on=True\n  place='hall'"):
         outcome.then_state(is_on=False, place="hall")
 
 

@@ -1,4 +1,4 @@
-"""`@command`: methods that decide. They are recorded, so that they can be decided again after a conflict."""
+"""`@command`, which records calls of a method, so that they can run again after a conflict."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ R = TypeVar("R")
 
 
 def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], R]:
-    """Make a method a command: it checks the rules and raises events, all of them or none.
+    """Make a method a command: it checks business rules, and raises all of its events or none.
 
-    When it raises, its events and the state that they made are gone. Each call is recorded with a copy of its
-    arguments, so that `save_with_retry` can decide it again on fresh state; commands that it calls are part of it.
-    It must be synchronous, and its arguments values: what it has to look up elsewhere is fetched before and passed in.
+    If the method raises an exception, its events and changes of state are undone. For that, every call first copies
+    the whole state. Each call is recorded with a copy of its arguments, so that `save_with_retry` can
+    run it again on fresh state. Commands that it calls are part of it. A command must be synchronous, and its arguments
+    must be values: fetch data from elsewhere first, and pass it in.
 
     Raises:
-        AggregateDefinitionError: at class creation, when it is asynchronous.
-        InvalidArgumentError: it is no method; or, at a call, when an argument can't be copied.
+        AggregateDefinitionError: the method is asynchronous. Raised when the class is created.
+        InvalidArgumentError: it isn't a method; or, at a call, an argument can't be copied.
 
     Example:
         >>> from perdure import AggregateRoot, DomainError, command
@@ -53,7 +54,7 @@ def command(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P
 
 
 def decide_again(commands: list[RecordedCommand], aggregate: AggregateRoot) -> None:
-    """Run recorded commands on another instance, each in the context in which it was called first."""
+    """Run recorded commands on another instance, each in the context of its first call."""
     for one in commands:
         args, kwargs = own_copy((one.args, one.kwargs))
         with restored(one.context):
@@ -61,7 +62,7 @@ def decide_again(commands: list[RecordedCommand], aggregate: AggregateRoot) -> N
 
 
 def adopt(aggregate: AggregateRoot, other: AggregateRoot) -> None:
-    """Give the aggregate the state, the version and the uncommitted events of another instance, which is given up."""
+    """Move the state, version and uncommitted events of another instance to the aggregate."""
     vars(aggregate).clear()
     vars(aggregate).update(vars(other))
     aggregate.stream_version = other.stream_version

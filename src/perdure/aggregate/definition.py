@@ -1,4 +1,4 @@
-"""What a class of aggregates declares: state, handlers and commands. Mistakes are told where it is defined."""
+"""Checks the state, handlers and commands of an aggregate class when it is defined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONSTANT = re.compile(r"(\w+\.)*(ClassVar|Final)\b")
 
 
 class Handlers(dict[type, Handler | None]):
-    """Which handler takes which class of events. Found at first use: by then annotations can be resolved."""
+    """The handlers of an aggregate class by event class. Found at first use, when annotations can be resolved."""
 
     def __init__(self, cls: type) -> None:
         super().__init__()
@@ -44,10 +44,10 @@ class Handlers(dict[type, Handler | None]):
 
 
 def state_of(cls: type, root: type) -> dict[str, Callable[[], Any]]:
-    """What makes the first value of each annotated field, its parents' fields included.
+    """Return functions that make the initial value of each annotated field, including inherited fields.
 
     Raises:
-        AggregateDefinitionError: a field has no default, or one that all instances would share.
+        AggregateDefinitionError: a field has no default, or a mutable one that all instances would share.
     """
     owners = [owner for owner in reversed(cls.__mro__) if not issubclass(root, owner)]
     fields = {name for owner in owners for name in _fields_of(owner)}
@@ -57,14 +57,14 @@ def state_of(cls: type, root: type) -> dict[str, Callable[[], Any]]:
 
 
 def check_commands(cls: type) -> None:
-    """Raise AggregateDefinitionError when a command of the class is asynchronous."""
+    """Raise AggregateDefinitionError if a command of the class is asynchronous."""
     for method in vars(cls).values():
         if hasattr(method, COMMAND_MARK):
             refuse_asynchronous(cls, "command", method)
 
 
 def checked_category(cls: type, category: str) -> str:
-    """The category, if it can be one."""
+    """Return the category. Raise AggregateDefinitionError if it is invalid."""
     try:
         check_category(category)
     except InvalidArgumentError as error:
@@ -73,20 +73,20 @@ def checked_category(cls: type, category: str) -> str:
 
 
 def checked_state_version(cls: type, version: object) -> int:
-    """The version of the state, if it can be one."""
+    """Return the state version. Raise AggregateDefinitionError if it is invalid."""
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**31:
-        raise AggregateDefinitionError(cls, f"{shown(version)} is no state_version: count 1, 2, 3 ...")
+        raise AggregateDefinitionError(cls, f"{shown(version)} isn't a state_version: use 1, 2, 3 ...")
     return version
 
 
 def refuse_asynchronous(cls: type, role: str, method: Callable[..., Any]) -> None:
-    """Raise AggregateDefinitionError unless calling the method runs it to its end."""
+    """Raise AggregateDefinitionError if the method is asynchronous or a generator."""
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     if any(kind(inspect.unwrap(method)) for kind in kinds):
         raise AggregateDefinitionError(
             cls,
-            f"{role} {method.__name__}() is asynchronous or a generator, but it must run to its end in one go: "
-            "fetch what it needs first, and pass that in",
+            f"{role} {method.__name__}() is asynchronous or a generator, but must be a plain method: "
+            "fetch the data that it needs first, and pass it in",
         )
 
 
@@ -105,7 +105,7 @@ def _check_names(cls: type, owner: type, root: type) -> None:
     taken = [name for name in annotated if hasattr(root, name)]
     taken += [name for name in vars(owner) if name in getattr(root, "__slots__", ()) and not name.startswith("__")]
     if taken:
-        raise AggregateDefinitionError(cls, f"{taken[0]!r} is a name that every aggregate has: choose another one")
+        raise AggregateDefinitionError(cls, f"{taken[0]!r} is an attribute of every aggregate: choose another name")
     fine = {*annotated, *inspect.get_annotations(root)}
     for name, value in vars(owner).items():
         if name not in fine and not name.startswith("__") and not _is_hashable(value):
@@ -117,7 +117,7 @@ def _first_value(cls: type, name: str) -> Callable[[], Any]:
     if default is _MISSING:
         raise AggregateDefinitionError(
             cls,
-            f"field {name!r} has no default, but the state is there before the first event: "
+            f"field {name!r} has no default, but the state exists before the first event: "
             f"write '{name}: ... | None = None', or give it field(default_factory=...)",
         )
     if isinstance(default, _FIELD):

@@ -1,4 +1,4 @@
-"""`AggregateRoot`, what every aggregate is made from."""
+"""`AggregateRoot`, the base class of aggregates."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from perdure.events import NewEvent, StoredEvent, check_stream_id, registry
 
 
 class AggregateRoot:
-    """Something that decides by rules, and whose state follows from its events alone.
+    """An object that decides by business rules, and whose state is derived from its events alone.
 
-    Annotated fields are the state, each with a default; methods with ``@handles`` change it, methods with ``@command``
-    check the rules and raise events. A class without a category shares state and methods, and has no instances.
+    Annotated fields with defaults are the state. Methods with ``@handles`` change it; methods with ``@command`` check
+    the rules and raise events. A class without a category is a base class for others, and has no instances.
 
-    Beside its category a class may say its ``state_version``. Count it up when handlers or upcasters change: snapshots
-    that the old ones made aren't used any more. That fields changed is seen without it.
+    A class may also have a ``state_version``. Increase it when handlers or upcasters change, so that older snapshots
+    aren't used any more. A change of fields is detected without it.
 
     Args:
-        aggregate_id: text or a UUID, without the category: ``User("123")`` has the stream ``user-123``.
+        aggregate_id: a string or UUID, without the category: ``User("123")`` has the stream ``user-123``.
 
     Raises:
-        AggregateDefinitionError: at class creation, when the class can't work as it is written.
-        InvalidArgumentError: the id can't be used; InvalidStreamIdError when the stream id that it makes can't.
+        AggregateDefinitionError: the class is invalid. Raised when the class is created.
+        InvalidArgumentError: the id is invalid; InvalidStreamIdError if the stream id made from it is.
 
     Example:
         >>> from perdure import AggregateRoot, command, event, handles
@@ -65,7 +65,7 @@ class AggregateRoot:
         <Door 'door-front' at version 1 (1 uncommitted): is_open=True>
     """
 
-    # Slots keep our own attributes apart from the state, which is all that __dict__ holds.
+    # Slots keep these attributes apart from the state, so that __dict__ holds only the state.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -77,17 +77,17 @@ class AggregateRoot:
     )
 
     aggregate_id: str
-    """Its name within its category."""
+    """Its id within its category."""
     stream_id: str
     """The stream of its events, ``category-id``."""
     stream_version: int
-    """The number of events that made the state, uncommitted ones included."""
+    """The number of events applied to the state, including uncommitted ones."""
     snapshot_version: int
-    """The version of its latest snapshot that its repository knows of; 0 if there is none."""
+    """The version of the latest snapshot that its repository knows; 0 if there is none."""
     uncommitted: Uncommitted
-    """What was decided and isn't stored yet. For repositories."""
+    """Events and commands that aren't stored yet. For repositories."""
     state_version: ClassVar[int] = 1
-    """The version of the rules that make the state of events."""
+    """The version of the code that derives the state from events."""
 
     _category: ClassVar[str | None] = None
     _state: ClassVar[Mapping[str, Callable[[], Any]]] = {}
@@ -95,13 +95,13 @@ class AggregateRoot:
 
     @classmethod
     def state_types(cls) -> Mapping[str, Any]:
-        """The type of each field of the state. Raises NameError where an annotation can't be resolved."""
+        """Return the type of each field of the state. Raise NameError if an annotation can't be resolved."""
         types = get_type_hints(cls, include_extras=True)
         return {name: types[name] for name in cls._state}
 
     @classmethod
     def stream_category(cls) -> str:
-        """The first part of its streams' ids. Raises AggregateDefinitionError where the class has no category."""
+        """Return the category of its streams. Raise AggregateDefinitionError if the class has none."""
         if cls._category is None:
             raise AggregateDefinitionError(
                 cls, f'it has no category: write class {cls.__name__}(AggregateRoot, category="...")'
@@ -128,45 +128,45 @@ class AggregateRoot:
 
     @property
     def committed_version(self) -> int:
-        """The version that the store knows of: what the stream must have for the next save."""
+        """The version without uncommitted events, which the stream must have at the next save."""
         return self.stream_version - len(self.uncommitted.events)
 
     @property
     def uncommitted_events(self) -> tuple[NewEvent, ...]:
-        """The events that were raised and aren't saved yet, oldest first."""
+        """The events that aren't saved yet, oldest first."""
         return tuple(self.uncommitted.events)
 
     def raise_event(self, event: object, timestamp: datetime | None = None) -> None:
-        """Apply an event and keep it to be saved, with a new id and the metadata of the context.
+        """Apply an event and record it for the next save, with a new id and the metadata of the context.
 
         Args:
-            event: an object whose class bears ``@event``. A copy is kept: what becomes of the object is not recorded.
-            timestamp: when it happened, aware; else now.
+            event: an object whose class is decorated with ``@event``. A copy of it is recorded.
+            timestamp: when it happened, with a time zone. Default: now.
 
         Raises:
-            UnregisteredEventError: its class bears no ``@event``.
-            EventEncodingError: in a field typed `Any` it holds a value that JSON doesn't give back as it is. What has
-                a type is looked at when it is saved.
-            InvalidArgumentError: the timestamp is naive.
-            AggregateBusyError: another task saves the aggregate with retry.
+            UnregisteredEventError: its class isn't decorated with ``@event``.
+            EventEncodingError: a field of type `Any` has a value that JSON would change. Typed fields are checked by
+                the save.
+            InvalidArgumentError: the timestamp has no time zone.
+            AggregateBusyError: another task is saving the aggregate with retry.
         """
         work = self.uncommitted
         if work.held:
             raise AggregateBusyError(self.stream_id)
         if work.applying:
-            raise AggregateDefinitionError(type(self), "a handler raises an event: raise it in the command instead")
+            raise AggregateDefinitionError(type(self), "a handler raised an event: raise it in the command instead")
         recorded = NewEvent(_copied(event), timestamp=timestamp)
         if recorded.event_kind.codec.has_untyped:
-            recorded.event_kind.codec.encode(recorded.event)  # told here, where the value comes from
+            recorded.event_kind.codec.encode(recorded.event)  # fails here, near the origin of the value
         self.apply_event(event)
         work.events.append(recorded)
 
     def apply_event(self, event: object) -> None:
-        """Change the state by an event, without recording it. Events that no method handles only count.
+        """Apply an event to the state, without recording it. An event without a handler only increases the version.
 
         Raises:
-            UnregisteredEventError: its class bears no ``@event``.
-            AggregateDefinitionError: a handler doesn't say which event it takes, or two take the same one.
+            UnregisteredEventError: its class isn't decorated with ``@event``.
+            AggregateDefinitionError: the event of a handler is unknown, or two handlers have the same event.
         """
         handler = self._handlers[type(event)]
         if handler is not None:
@@ -178,10 +178,10 @@ class AggregateRoot:
         self.stream_version += 1
 
     def apply_stored_event(self, stored: StoredEvent) -> None:
-        """Change the state by an event that was read. Its payload is decoded only if a method handles it.
+        """Apply a stored event to the state. Its payload is decoded only if a method handles it.
 
         Raises:
-            UnknownEventTypeError: its type has no class here.
+            UnknownEventTypeError: this code has no class for its type.
             EventDecodingError: its data doesn't fit its class.
         """
         check_instance("stored", stored, StoredEvent)
@@ -194,7 +194,7 @@ class AggregateRoot:
             self.apply_event(stored.decode())
 
     def mark_events_as_committed(self, through: int | None = None) -> None:
-        """Forget the uncommitted events: they are stored. `through` is the version of the last one, if not all are."""
+        """Drop uncommitted events that are stored now: all, or those up to the version `through`."""
         if through is not None:
             check_count("through", through)
         version = self.stream_version if through is None else through
@@ -209,7 +209,7 @@ class AggregateRoot:
     def _checked_stream_id(self, aggregate_id: object) -> str:
         category = self.stream_category()
         if not isinstance(aggregate_id, str):
-            raise InvalidArgumentError("aggregate_id", f"must be text or a UUID, not {type(aggregate_id).__name__}")
+            raise InvalidArgumentError("aggregate_id", f"must be a string or a UUID, not {type(aggregate_id).__name__}")
         if aggregate_id.startswith(f"{category}-"):
             raise InvalidArgumentError(
                 "aggregate_id", f"{aggregate_id!r} begins with its category: leave {category + '-'!r} out, it is added"
@@ -220,7 +220,7 @@ class AggregateRoot:
 
 
 def _copied(event: object) -> object:
-    # Handlers often put parts of an event into the state, where later ones change them; the record must not follow.
+    # Handlers often put parts of an event into the state, and change them later. The recorded event must not change.
     kind = registry.by_class(type(event))
     try:
         return own_copy(event)

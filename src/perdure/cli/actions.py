@@ -1,4 +1,4 @@
-"""``perdure projections actions``: the record of what was done to projections."""
+"""``perdure projections actions``: the log of actions on projections."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from typing import Final
 import click
 import msgspec
 
-from perdure.cli.command import Command, answering
-from perdure.cli.report import Report
+from perdure.cli.command import Command, report_command
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import QUIET, Screen, second
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.projections.operations import ProjectionAction, ProjectionOperations
 
 _COLUMNS: Final = (
-    Column("time", whole=True),
-    Column("projection"),
-    Column("version", right=True),
-    Column("build", right=True),
-    Column("action", whole=True),
-    Column("by"),
-    Column("reason"),
-    Column("detail"),
+    TextColumn("time", whole=True),
+    TextColumn("projection"),
+    TextColumn("version", right=True),
+    TextColumn("build", right=True),
+    TextColumn("action", whole=True),
+    TextColumn("by"),
+    TextColumn("reason"),
+    TextColumn("detail"),
 )
 
 
 class ActionList(msgspec.Struct):
-    """What was done to projections, newest first."""
+    """Actions on projections, newest first."""
 
     actions: list[ProjectionAction]
 
 
 @click.command(cls=Command)
 @click.argument("name", required=False)
-@click.option("--limit", metavar="N", type=click.IntRange(1), default=100, show_default=True, help="As many at most.")
-@answering
-async def actions(session: Session, name: str | None, limit: int) -> Report:
-    """What was done to them: when, by whom and why, newest first."""
+@click.option("--limit", metavar="N", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
+@report_command
+async def actions(session: CommandSession, name: str | None, limit: int) -> CommandReport:
+    """List the actions on projections, newest first: when, by whom, and why."""
     async with session.store() as store:
         operations = ProjectionOperations(store)
         found = await operations.actions(name, limit)
         if not found:
-            await operations.status(name)  # tells when there is none of that name
+            await operations.status(name)  # raises an error if no projection has that name
 
     def show(screen: Screen) -> None:
         if found:
             screen.table(_COLUMNS, map(_row, found))
         else:
-            screen.line("Nothing was done yet.")
+            screen.line("No actions yet.")
 
-    return Report(ActionList(found), show)
+    return CommandReport(ActionList(found), show)
 
 
 def _row(one: ProjectionAction) -> tuple[str | Cell, ...]:

@@ -1,4 +1,4 @@
-"""``perdure projections rebuild``, ``switch``, ``rollback``, ``drop``: other builds beside what is shown."""
+"""``perdure projections rebuild``, ``switch``, ``rollback``, ``drop``: builds other than the shown one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Literal, get_args
 import click
 import msgspec
 
-from perdure.cli.command import Command, answering
-from perdure.cli.report import Report
+from perdure.cli.command import Command, report_command
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import Screen
-from perdure.cli.session import Session
+from perdure.cli.session import CommandSession
 from perdure.projections.builds.operations import SwitchMode
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.status import ProjectionStatus
 
 _Done = Literal["rebuilding", "cancelled", "switched", "rolled back", "dropped"]
-_REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")
+_REASON = click.option("--reason", metavar="TEXT", help="Why; it is recorded with the action.")
 
 
 class BuildChange(msgspec.Struct):
-    """What was done with builds, and how they are."""
+    """What was done with builds, and their status afterwards."""
 
     done: _Done
     builds: list[ProjectionStatus]
@@ -28,21 +28,23 @@ class BuildChange(msgspec.Struct):
 
 @click.command(cls=Command)
 @click.argument("name")
-@click.option("--segments", metavar="N", type=click.IntRange(1), help="Into how many pieces it is cut; else as now.")
+@click.option("--segments", metavar="N", type=click.IntRange(1), help="Number of segments. Default: as many as now.")
 @click.option(
     "--switch",
     default="automatic",
     show_default=True,
     type=click.Choice(get_args(SwitchMode)),
-    help="Whether it is shown by itself, once it is complete and equal.",
+    help="Whether to switch to it automatically when it is complete and its rows are equal.",
 )
 @_REASON
-@answering
-async def rebuild(session: Session, name: str, segments: int | None, switch: SwitchMode, reason: str | None) -> Report:
-    """Build a projection anew, beside what is shown, by whoever runs it."""
+@report_command
+async def rebuild(
+    session: CommandSession, name: str, segments: int | None, switch: SwitchMode, reason: str | None
+) -> CommandReport:
+    """Rebuild a projection beside its shown build. The services that run the projection do the work."""
     async with session.store() as store:
         build = await ProjectionOperations(store).rebuild(name, segments=segments, switch=switch, reason=reason)
-    text = f"{_named(build)} is being built beside what is shown."
+    text = f"{_named(build)} is being built beside the shown build."
     return _report("rebuilding", [build], text, session.again("projections watch", name))
 
 
@@ -50,25 +52,32 @@ async def rebuild(session: Session, name: str, segments: int | None, switch: Swi
 @click.argument("name")
 @_REASON
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@answering
-async def cancel_rebuild(session: Session, name: str, reason: str | None, *, yes: bool) -> Report:
-    """Give up what is being built, and drop it. What is shown stays."""
+@report_command
+async def cancel_rebuild(session: CommandSession, name: str, reason: str | None, *, yes: bool) -> CommandReport:
+    """Cancel rebuilds of a projection, and drop their tables. The shown build stays."""
     again = session.again("projections cancel-rebuild", name, reason=reason)
-    session.confirm(f"What is being built of {name} will be dropped.", yes=yes, command=again)
+    session.confirm(f"Unfinished builds of {name} will be dropped.", yes=yes, command=again)
     async with session.store() as store:
         builds = await ProjectionOperations(store).cancel_rebuild(name, reason)
-    text = f"Given up: {', '.join(map(_named, builds))}."
+    text = f"Cancelled: {', '.join(map(_named, builds))}."
     return _report("cancelled", builds, text, session.again("projections status", name))
 
 
 @click.command(cls=Command)
 @click.argument("name")
-@click.option("--version", metavar="N", type=click.IntRange(1), help="Of this version; else the newest never shown.")
-@click.option("--build", metavar="N", type=click.IntRange(1), help="This build of it.")
+@click.option(
+    "--version",
+    metavar="N",
+    type=click.IntRange(1),
+    help="A build of this version. Default: the newest build that was never shown.",
+)
+@click.option("--build", metavar="N", type=click.IntRange(1), help="This build of the version.")
 @_REASON
-@answering
-async def switch(session: Session, name: str, version: int | None, build: int | None, reason: str | None) -> Report:
-    """Show another build that is complete, whatever the comparison found."""
+@report_command
+async def switch(
+    session: CommandSession, name: str, version: int | None, build: int | None, reason: str | None
+) -> CommandReport:
+    """Switch to another complete build, even if the comparison found differences."""
     async with session.store() as store:
         now = await ProjectionOperations(store).switch(name, version, build, reason)
     return _report("switched", [now], f"{_named(now)} is shown.", session.again("projections rollback", name))
@@ -77,25 +86,29 @@ async def switch(session: Session, name: str, version: int | None, build: int | 
 @click.command(cls=Command)
 @click.argument("name")
 @_REASON
-@answering
-async def rollback(session: Session, name: str, reason: str | None) -> Report:
-    """Show again what was shown before. Doing it twice comes back."""
+@report_command
+async def rollback(session: CommandSession, name: str, reason: str | None) -> CommandReport:
+    """Switch back to the build that was shown before. A second rollback undoes the first."""
     async with session.store() as store:
         now = await ProjectionOperations(store).rollback(name, reason)
-    kept = "" if now.state == "running" else f"; it is {now.state}, so that it falls behind"
-    text = f"{_named(now)} is shown again, {now.lag:,} positions behind the log{kept}."
+    warning = "" if now.state == "running" else f"; it is {now.state}, so it falls behind"
+    text = f"{_named(now)} is shown again, {now.lag:,} positions behind the log{warning}."
     return _report("rolled back", [now], text, session.again("projections status", name))
 
 
 @click.command(cls=Command)
 @click.argument("name")
-@click.option("--version", metavar="N", type=click.IntRange(1), required=True, help="Of this version.")
-@click.option("--build", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="This build of it.")
+@click.option("--version", metavar="N", type=click.IntRange(1), required=True, help="The version.")
+@click.option(
+    "--build", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="The build of that version."
+)
 @_REASON
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@answering
-async def drop(session: Session, name: str, version: int, build: int, reason: str | None, *, yes: bool) -> Report:
-    """Drop a build that isn't shown, with its tables."""
+@report_command
+async def drop(
+    session: CommandSession, name: str, version: int, build: int, reason: str | None, *, yes: bool
+) -> CommandReport:
+    """Drop a build that isn't shown, and its tables."""
     again = session.again("projections drop", name, version=version, build=build, reason=reason)
     what = f"{name} version {version} build {build}"
     session.confirm(f"{what} and its tables will be dropped.", yes=yes, command=again)
@@ -111,11 +124,11 @@ def _report(
     builds: list[ProjectionStatus],
     text: str,
     following: str,
-) -> Report:
+) -> CommandReport:
     def show(screen: Screen) -> None:
         screen.line(text)
 
-    return Report(BuildChange(done, builds), show, next_command=following)
+    return CommandReport(BuildChange(done, builds), show, next_command=following)
 
 
 def _named(one: ProjectionStatus) -> str:

@@ -1,4 +1,4 @@
-"""``perdure check``: the evolution gate. Can this code read what is stored?"""
+"""``perdure check``: whether this code can read all stored events."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Final
 import click
 import msgspec
 
-from perdure.cli.command import Command, answering
+from perdure.cli.command import Command, report_command
 from perdure.cli.failures import OK, PROBLEM
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import BAD, GOOD, STRONG, Screen, count
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.errors import EvolutionError
 from perdure.events import check_evolution
 from perdure.evolution import CheckedType, EvolutionReport, examine_stored_events
 
 _COLUMNS: Final = (
-    Column("type"),
-    *[Column(title, right=True) for title in ("version", "stored", "checked", "unreadable")],
+    TextColumn("type"),
+    *[TextColumn(title, right=True) for title in ("version", "stored", "checked", "unreadable")],
 )
 
 
@@ -28,9 +28,9 @@ class Gate(msgspec.Struct):
 
     passed: bool
     code: tuple[str, ...]
-    """What the code alone shows: upcasters that are missing, or lead nowhere."""
+    """Problems of the code alone: upcasters that are missing, or that lead to no version."""
     types: tuple[CheckedType, ...]
-    """What is stored. Empty when the code alone shows problems."""
+    """The stored event types. Empty if the code alone has problems."""
 
 
 @click.command(cls=Command)
@@ -40,16 +40,21 @@ class Gate(msgspec.Struct):
     show_default=True,
     metavar="N",
     type=click.IntRange(1),
-    help="How many of the oldest, and of the newest events of each type are read.",
+    help="How many of the oldest and how many of the newest events of each type to read.",
 )
-@click.option("--all", "every", is_flag=True, help="Read every event there is.")
-@click.option("--ignore", multiple=True, metavar="TYPE", help="A type that other programs read; may be given again.")
-@answering
-async def check(session: Session, samples: int, ignore: tuple[str, ...], *, every: bool) -> Report:
-    """Whether this code can read what is stored: the gate before a deployment.
+@click.option("--all", "every", is_flag=True, help="Read every stored event.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="TYPE",
+    help="An event type that only other programs read. Repeat it for several.",
+)
+@report_command
+async def check(session: CommandSession, samples: int, ignore: tuple[str, ...], *, every: bool) -> CommandReport:
+    """Check that this code can read the stored events, before you deploy it.
 
-    Every type is looked at, in every version, and nothing is written. Run it with the new code against the real
-    database before you deploy.
+    The check reads events of every stored type and version, and writes nothing. Run it with the new code against the
+    production database.
     """
     session.require_application()
     try:
@@ -61,7 +66,7 @@ async def check(session: Session, samples: int, ignore: tuple[str, ...], *, ever
     return _report(session, (), found)
 
 
-def _report(session: Session, code: tuple[str, ...], found: EvolutionReport) -> Report:
+def _report(session: CommandSession, code: tuple[str, ...], found: EvolutionReport) -> CommandReport:
     gate = Gate(not code and not found.problems, code, found.types)
 
     def show(screen: Screen) -> None:
@@ -85,7 +90,7 @@ def _report(session: Session, code: tuple[str, ...], found: EvolutionReport) -> 
         suggested = session.again("events show", str(found.problems[0].global_position))
     elif code:
         suggested = "perdure check"
-    return Report(gate, show, OK if gate.passed else PROBLEM, suggested)
+    return CommandReport(gate, show, OK if gate.passed else PROBLEM, suggested)
 
 
 def _row(one: CheckedType) -> tuple[str | Cell, ...]:

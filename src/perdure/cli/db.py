@@ -1,4 +1,4 @@
-"""``perdure db``: the schema in the database."""
+"""``perdure db``: the database schema."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ import click
 import msgspec
 
 from perdure import schema
-from perdure.cli.command import Family, answering
+from perdure.cli.command import CommandGroup, report_command
 from perdure.cli.failures import OK, PROBLEM
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, Screen, count
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.schema import Drift, Plan, PlannedMigration
 
 _SECONDS: Final = click.FloatRange(0, min_open=True)
 _PLAN_COLUMNS: Final = (
-    Column("migration"),
-    Column("statements", right=True),
-    Column("hold up others", right=True),
-    Column("online", right=True),
+    TextColumn("migration"),
+    TextColumn("statements", right=True),
+    TextColumn("locking", right=True),
+    TextColumn("online", right=True),
 )
 
 
 class Applied(msgspec.Struct):
-    """What ``db apply`` did."""
+    """The migrations that ``db apply`` applied."""
 
     applied: list[str]
 
 
 class Renumbered(msgspec.Struct):
-    """What ``db renumber`` did."""
+    """The new lock number of a schema."""
 
     namespace: int
 
 
 class Script(msgspec.Struct):
-    """What ``db print`` prints."""
+    """The SQL script of ``db print``."""
 
     script: str
 
 
 class Verified(msgspec.Struct):
-    """What ``db verify`` finds."""
+    """The differences that ``db verify`` found."""
 
     drift: list[dict[str, Any]]
 
 
-@click.group(cls=Family)
+@click.group(cls=CommandGroup)
 def db() -> None:
-    """The schema in the database: plan, apply, print, verify, renumber."""
+    """Plan, apply, print and verify the database schema."""
 
 
 @db.command()
-@answering
-async def plan(session: Session) -> Report:
-    """What ``apply`` would do. Changes nothing."""
+@report_command
+async def plan(session: CommandSession) -> CommandReport:
+    """Show the migrations that ``apply`` would apply. Changes nothing."""
     async with session.database() as (url, name):
         found = await schema.plan(url, schema=name)
-    return Report(
+    return CommandReport(
         _plan_data(found),
         lambda screen: _show_plan(screen, found),
         OK,
@@ -75,7 +75,7 @@ async def plan(session: Session) -> Report:
     show_default=True,
     type=_SECONDS,
     metavar="SECONDS",
-    help="How long appends may have to wait behind a migration that waits for a lock.",
+    help="How long a migration waits for a lock at a time. Appends may wait that long behind it.",
 )
 @click.option(
     "--timeout",
@@ -83,11 +83,11 @@ async def plan(session: Session) -> Report:
     show_default=True,
     type=_SECONDS,
     metavar="SECONDS",
-    help="After which time a migration that doesn't get its locks is given up.",
+    help="When to give up on a migration that doesn't get its locks.",
 )
-@answering
-async def apply(session: Session, lock_timeout: float, timeout: float) -> Report:
-    """Apply the missing migrations. Safe to repeat, and while others append."""
+@report_command
+async def apply(session: CommandSession, lock_timeout: float, timeout: float) -> CommandReport:
+    """Apply the missing migrations. Safe to repeat, and safe during appends."""
     async with session.database(make=True) as (url, name):
         applied = await schema.apply(url, schema=name, lock_timeout=lock_timeout, timeout=timeout)
 
@@ -96,30 +96,30 @@ async def apply(session: Session, lock_timeout: float, timeout: float) -> Report
             screen.line(f"applied {one}")
         screen.line(f"Schema {name!r} is as this version of Perdure needs it.", GOOD)
 
-    return Report(Applied(applied), show)
+    return CommandReport(Applied(applied), show)
 
 
 @db.command("print")
-@click.option("--missing", is_flag=True, help="Only what is missing in the database.")
-@answering
-async def print_script(session: Session, *, missing: bool) -> Report:
-    """The schema as SQL, to be read, or run by psql. Changes nothing."""
+@click.option("--missing", is_flag=True, help="Only the migrations that the database lacks.")
+@report_command
+async def print_script(session: CommandSession, *, missing: bool) -> CommandReport:
+    """Print the schema as SQL, to review it or to run it with psql. Changes nothing."""
     if missing:
         async with session.database() as (url, name):
             script = (await schema.plan(url, schema=name)).script
     else:
         script = schema.script(schema=session.schema)
-    return Report(Script(script), lambda screen: screen.text(script))
+    return CommandReport(Script(script), lambda screen: screen.text(script))
 
 
 @db.command()
-@answering
-async def verify(session: Session) -> Report:
-    """Whether the schema is still what the migrations made of it. Leaves nothing behind."""
+@report_command
+async def verify(session: CommandSession) -> CommandReport:
+    """Compare the schema with the one that the migrations create. Leaves nothing behind."""
     async with session.database() as (url, name):
         drift = await schema.verify(url, schema=name)
     data = Verified([one._asdict() for one in drift])
-    return Report(
+    return CommandReport(
         data,
         lambda screen: _show_drift(screen, name, drift),
         PROBLEM if drift else OK,
@@ -134,7 +134,7 @@ async def verify(session: Session) -> Report:
     show_default=True,
     type=_SECONDS,
     metavar="SECONDS",
-    help="How long appends may have to wait behind it while it waits for a lock.",
+    help="How long to wait for a lock at a time. Appends may wait that long behind it.",
 )
 @click.option(
     "--timeout",
@@ -142,18 +142,16 @@ async def verify(session: Session) -> Report:
     show_default=True,
     type=_SECONDS,
     metavar="SECONDS",
-    help="After which time it is given up when it doesn't get its locks.",
+    help="When to give up if the locks can't be had.",
 )
-@answering
-async def renumber(session: Session, lock_timeout: float, timeout: float) -> Report:
-    """Give a copy of a schema locks of its own, so that it can stand beside its original."""
+@report_command
+async def renumber(session: CommandSession, lock_timeout: float, timeout: float) -> CommandReport:
+    """Give a copied schema its own lock number, so that it can share a database with the original."""
     async with session.database() as (url, name):
         number = await schema.renumber(url, schema=name, lock_timeout=lock_timeout, timeout=timeout)
-    return Report(
+    return CommandReport(
         Renumbered(number),
-        lambda screen: screen.line(
-            f"The locks of schema {name!r} have number {number}, which no other schema has.", GOOD
-        ),
+        lambda screen: screen.line(f"Schema {name!r} has the lock number {number}, which no other schema uses.", GOOD),
     )
 
 
@@ -187,7 +185,7 @@ def _plan_row(one: PlannedMigration) -> tuple[str | Cell, ...]:
 
 def _show_drift(screen: Screen, name: str, drift: list[Drift]) -> None:
     if not drift:
-        screen.line(f"Schema {name!r} is what the migrations made of it.", GOOD)
+        screen.line(f"Schema {name!r} is exactly as the migrations create it.", GOOD)
         return
     for one in drift:
         screen.cells(

@@ -1,4 +1,4 @@
-"""``perdure doctor``: settings and where they come from; whether all is well."""
+"""``perdure doctor``: shows the settings and their sources, and checks the database."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Final, Literal
 import click
 import msgspec
 
-from perdure.cli.command import Command, answering
+from perdure.cli.command import Command, report_command
 from perdure.cli.failures import OK, PROBLEM, message_of, next_command
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import FenceHolder, PerdureError, SchemaError
 from perdure.errors.mask import masked_text, masked_url
 from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.inspection import Fence, Inspection
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _DEFAULTS: Final = {"schema": "perdure", "migrate": True, "payload_limit": PAYLOAD_LIMIT}
-_SETTING_COLUMNS: Final = tuple(Column(title, whole=True) for title in ("setting", "value", "source"))
+_SETTING_COLUMNS: Final = tuple(TextColumn(title, whole=True) for title in ("setting", "value", "source"))
 _HOLDER_COLUMNS: Final = (
-    Column("floor", right=True),
-    Column("pid", right=True),
-    *[Column(title) for title in ("user", "application", "from", "state")],
-    Column("begun at", whole=True),
+    TextColumn("floor", right=True),
+    TextColumn("pid", right=True),
+    *[TextColumn(title) for title in ("user", "application", "from", "state")],
+    TextColumn("begun at", whole=True),
 )
 _LONG: Final = timedelta(seconds=10)
 _CLOCKS_APART: Final = 1.0
@@ -43,7 +43,7 @@ _MARKS: Final = {
 
 
 class Setting(msgspec.Struct):
-    """A setting, and where it comes from."""
+    """A setting, and its source."""
 
     name: str
     value: str
@@ -51,7 +51,7 @@ class Setting(msgspec.Struct):
 
 
 class Finding(msgspec.Struct):
-    """Something that was looked at."""
+    """The result of one check."""
 
     name: str
     state: Literal["ok", "attention", "problem"]
@@ -60,7 +60,7 @@ class Finding(msgspec.Struct):
 
 
 class Diagnosis(msgspec.Struct):
-    """What ``doctor`` finds."""
+    """The settings and check results of ``doctor``."""
 
     settings: list[Setting]
     findings: list[Finding]
@@ -68,9 +68,9 @@ class Diagnosis(msgspec.Struct):
 
 
 @click.command(cls=Command)
-@answering
-async def doctor(session: Session) -> Report:
-    """Settings and where they come from; whether all is well."""
+@report_command
+async def doctor(session: CommandSession) -> CommandReport:
+    """Show the settings and their sources, and check the database."""
     diagnosis = Diagnosis(_versions(), [])
     name = "application"
     try:
@@ -89,7 +89,7 @@ def _versions() -> list[Setting]:
     return [Setting("perdure", version("perdure"), f"Python {platform.python_version()}")]
 
 
-def _settings(session: Session) -> list[Setting]:
+def _settings(session: CommandSession) -> list[Setting]:
     named = session.named
     found = [Setting("application", named.name, named.source) if named else Setting("application", "none", "default")]
     settings = session.store_source
@@ -108,8 +108,9 @@ def _settings(session: Session) -> list[Setting]:
     return found
 
 
-async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
-    inspection = Inspection(store.database)
+async def _examine(diagnosis: Diagnosis, store: EventStore) -> None:
+    database = database_of(store)
+    inspection = Inspection(database)
     found = await inspection.session()
     diagnosis.findings.append(
         Finding(
@@ -118,8 +119,8 @@ async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
             f"PostgreSQL {found.server_version}, database {found.database_name!r}, user {found.user_name!r}",
         )
     )
-    diagnosis.findings.append(Finding("schema", "ok", f"{store.database.schema!r} is as this version needs it"))
-    diagnosis.findings.append(_locks(store.database.schema, await inspection.sharing()))
+    diagnosis.findings.append(Finding("schema", "ok", f"{database.schema!r} is as this version needs it"))
+    diagnosis.findings.append(_locks(database.schema, await inspection.sharing()))
     diagnosis.fence = await inspection.fence()
     diagnosis.findings.append(_fence(diagnosis.fence, found.clock))
     diagnosis.findings.append(_listener(await inspection.seconds_until_heard(_HEARD_WITHIN)))
@@ -128,20 +129,18 @@ async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
 
 def _locks(schema: str, sharing: list[str]) -> Finding:
     if not sharing:
-        return Finding("locks", "ok", f"no other schema has the number of the locks of {schema!r}")
+        return Finding("locks", "ok", f"no other schema has the lock number of {schema!r}")
     names = ", ".join(map(repr, sharing))
-    message = (
-        f"schema {names} has the same number for its locks, as a copy: appends to one hold back readers of the other"
-    )
+    message = f"schema {names} has the same lock number, as a copy has: appends to one hold back readers of the other"
     return Finding("locks", "problem", message, f"perdure --schema {shlex.quote(sharing[0])} db renumber")
 
 
 def _fence(fence: Fence, now: datetime) -> Finding:
     behind = fence.last_drawn - fence.safe_position
-    reach = f"the log can be read up to position {fence.safe_position:,}"
+    reach = f"readers see the log up to position {fence.safe_position:,}"
     if not fence.holders:
-        return Finding("fence", "ok", f"{reach}, the last one drawn; nobody appends")
-    message = f"{reach}, {behind:,} short of the last one drawn; {count(len(fence.holders), 'append')} under way"
+        return Finding("fence", "ok", f"{reach}, the last one assigned; no append is under way")
+    message = f"{reach}, {behind:,} short of the last one assigned; {count(len(fence.holders), 'append')} under way"
     begun = [holder.begun_at for holder in fence.holders if holder.begun_at is not None]
     oldest = now - min(begun, default=now)
     if oldest < _LONG and all(holder.pid for holder in fence.holders):
@@ -149,20 +148,20 @@ def _fence(fence: Fence, now: datetime) -> Finding:
     return Finding(
         "fence",
         "attention",
-        f"{message}, the oldest for {oldest.total_seconds():,.0f} s: readers wait for it",
+        f"{message}, the oldest for {oldest.total_seconds():,.0f} s: readers can't pass it",
         "perdure doctor",
     )
 
 
 def _listener(seconds: float | None) -> Finding:
     if seconds is not None:
-        return Finding("listener", "ok", f"a NOTIFY is heard after {seconds * 1000:.1f} ms")
+        return Finding("listener", "ok", f"a NOTIFY arrived after {seconds * 1000:.1f} ms")
     return Finding(
         "listener",
         "attention",
-        f"no NOTIFY is heard within {_HEARD_WITHIN:g} s, as behind a pooler of transactions: "
-        "other processes find new events by looking, a quarter of a second later at most; "
-        "give the store a direct_url, which leads to the server itself",
+        f"no NOTIFY arrived within {_HEARD_WITHIN:g} s, as behind a pooler of transactions: "
+        "other processes find new events by polling, at most a quarter of a second late; "
+        "give the store a direct_url that reaches the server itself",
     )
 
 
@@ -174,14 +173,14 @@ async def _clock(inspection: Inspection) -> Finding:
     message = f"the server is {abs(ahead) * 1000:,.0f} ms {'ahead of' if ahead > 0 else 'behind'} this machine"
     if abs(ahead) < _CLOCKS_APART:
         return Finding("clock", "ok", message)
-    return Finding("clock", "attention", f"{message}: recorded_at and timestamp don't compare", "timedatectl")
+    return Finding("clock", "attention", f"{message}: don't compare recorded_at with timestamp", "timedatectl")
 
 
 def _failed(name: str, error: PerdureError) -> Finding:
     return Finding(name, "problem", message_of(error), masked_text(next_command(error, "perdure doctor")))
 
 
-def _report(diagnosis: Diagnosis) -> Report:
+def _report(diagnosis: Diagnosis) -> CommandReport:
     problems = [finding for finding in diagnosis.findings if finding.state == "problem"]
     advice = [finding.next for finding in (*problems, *diagnosis.findings) if finding.next is not None]
 
@@ -193,7 +192,7 @@ def _report(diagnosis: Diagnosis) -> Report:
         if diagnosis.fence is not None and diagnosis.fence.holders:
             _show_holders(screen, diagnosis.fence)
 
-    return Report(diagnosis, show, PROBLEM if problems else OK, advice[0] if advice else None)
+    return CommandReport(diagnosis, show, PROBLEM if problems else OK, advice[0] if advice else None)
 
 
 def _show_holders(screen: Screen, fence: Fence) -> None:

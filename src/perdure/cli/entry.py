@@ -1,4 +1,4 @@
-"""Where the command line begins: with an answer even if its libraries aren't installed."""
+"""The entry point of the command line. It works even if the libraries aren't installed, and says what to install."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
     if not all(map(find_spec, _LIBRARIES)):
         advice = "Error: the command line isn't installed.\nNext: pip install 'perdure[cli]'"
-        print(advice, file=sys.stderr)  # noqa: T201 - there is nothing yet to print it better
+        print(advice, file=sys.stderr)  # noqa: T201 - rich may be what is missing
         return 1
     from perdure.cli.program import run
 
     if arguments is not None:
         return run(arguments)
-    # All that ends it does what Ctrl-C does, which a script's "&" would ignore: no embedded server is left behind.
+    # Every ending signal acts as Ctrl-C, so that no embedded server is left running. A script's "&" ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)

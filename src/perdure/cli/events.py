@@ -1,4 +1,4 @@
-"""``perdure events``: read the log, follow it, look at one event."""
+"""``perdure events``: reads the log, follows it, and shows single events."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import msgspec
 
 from perdure.causation import CausedEvent
 from perdure.checks import LARGEST_COUNT, LONGEST_TIME
-from perdure.cli.command import Family, answering, answering_on_and_on
+from perdure.cli.command import CommandGroup, report_command, streaming_command
+from perdure.cli.event_views import EVENT_COLUMNS, CausedView, DecodedView, EventView, event_row, show_tree
 from perdure.cli.failures import USAGE, CommandError
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import BAD, STRONG, Screen, moment
-from perdure.cli.session import Session
-from perdure.cli.signals import stop_asked
-from perdure.cli.views import EVENT_COLUMNS, CausedView, EventView, Reading, event_row, show_tree
+from perdure.cli.session import CommandSession
+from perdure.cli.signals import stop_requested
 from perdure.events import StoredEvent
 from perdure.log_reader import UP_TO_TIMEOUT
 from perdure.store import EventStore
@@ -28,12 +28,12 @@ _PAGE: Final = 50
 
 
 class Moment(click.ParamType[datetime]):
-    """A time: ``2026-05-01``, or with the time of day; in UTC unless it says otherwise."""
+    """A date or time such as ``2026-05-01`` or ``2026-05-01T12:30``; in UTC unless it has an offset."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time as an aware datetime."""
+        """Return the time as an aware datetime."""
         if isinstance(value, datetime):
             return value
         try:
@@ -44,54 +44,62 @@ class Moment(click.ParamType[datetime]):
 
 
 class EventPage(msgspec.Struct):
-    """What ``events read`` finds."""
+    """The result of ``events read``."""
 
     events: list[EventView]
     more: bool
 
 
 class EventDetail(msgspec.Struct):
-    """What ``events show`` finds."""
+    """The result of ``events show``."""
 
     event: EventView
-    reading: Reading
+    reading: DecodedView
     causation_tree: list[CausedView]
 
 
-@click.group(cls=Family)
+@click.group(cls=CommandGroup)
 def events() -> None:
-    """Events: read the log, follow it, look at one."""
+    """Read the log, follow it, and show single events."""
 
 
 _CATEGORY = click.option("--category", metavar="NAME", help="Only streams of this category.")
-_TYPES = click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type; may be given again.")
+_TYPES = click.option(
+    "--type", "types", multiple=True, metavar="TYPE", help="Only events of this type. Repeat it for several."
+)
 
 
 @events.command()
-@click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Begin after it.")
-@click.option("--backwards", is_flag=True, help="The newest first.")
-@click.option("--before", metavar="POSITION", type=click.IntRange(0), help="Backwards, begin before it.")
+@click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Start after this position.")
+@click.option("--backwards", is_flag=True, help="Newest first.")
+@click.option("--before", metavar="POSITION", type=click.IntRange(0), help="Backwards, start before this position.")
 @_CATEGORY
 @_TYPES
-@click.option("--correlation-id", metavar="ID", help="Only what this request set in motion.")
-@click.option("--recorded-from", type=Moment(), help="Only what was recorded at this time or later.")
-@click.option("--recorded-before", type=Moment(), help="Only what was recorded before this time.")
-@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@click.option("--up-to", metavar="POSITION", type=click.IntRange(0), help="Wait until the log can be read up to there.")
+@click.option("--correlation-id", metavar="ID", help="Only events with this correlation id.")
+@click.option("--recorded-from", type=Moment(), help="Only events recorded at this time or later.")
+@click.option("--recorded-before", type=Moment(), help="Only events recorded before this time.")
+@click.option(
+    "--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="At most so many events."
+)
+@click.option(
+    "--up-to", metavar="POSITION", type=click.IntRange(0), help="Wait until the log is readable up to this position."
+)
 @click.option(
     "--timeout",
     default=UP_TO_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0, LONGEST_TIME),
-    help="How long --up-to waits.",
+    help="How long --up-to waits at most.",
 )
-@answering
-async def read(session: Session, types: tuple[str, ...], **given: Any) -> Report:
-    """Read the log, a page at a time."""
+@report_command
+async def read(session: CommandSession, types: tuple[str, ...], **given: Any) -> CommandReport:
+    """Read a page of the log."""
     backwards, limit = given["backwards"] or given["before"] is not None, given["limit"]
     if backwards and given["from_position"] is not None:
-        raise CommandError("--from reads forwards: backwards, say --before", "perdure events read --help", status=USAGE)
+        raise CommandError(
+            "--from is for reading forwards; use --before to read backwards", "perdure events read --help", status=USAGE
+        )
     names = ("category", "correlation_id", "recorded_from", "recorded_before")
     where: Any = {"event_types": list(types) or None} | {name: given[name] for name in names}
     where |= {"up_to": given["up_to"], "timeout": given["timeout"]}
@@ -100,80 +108,84 @@ async def read(session: Session, types: tuple[str, ...], **given: Any) -> Report
             found = await store.read_all_events_backwards(given["before"], limit + 1, **where)
         else:
             found = await store.read_all_events(given["from_position"] or 0, limit + 1, **where)
-    kept = found[:limit]
-    page = EventPage([EventView.of(stored) for stored in kept], len(found) > limit)
+    shown = found[:limit]
+    page = EventPage([EventView.of(stored) for stored in shown], len(found) > limit)
 
     def show(screen: Screen) -> None:
-        if kept:
-            screen.table(EVENT_COLUMNS, map(event_row, kept))
+        if shown:
+            screen.table(EVENT_COLUMNS, map(event_row, shown))
         else:
             screen.line("No events.")
 
-    return Report(page, show, next_command=_next_page(session, given, types, kept) if page.more else None)
+    return CommandReport(page, show, next_command=_next_page(session, given, types, shown) if page.more else None)
 
 
-def _next_page(session: Session, given: dict[str, Any], types: tuple[str, ...], kept: list[StoredEvent]) -> str:
+def _next_page(session: CommandSession, given: dict[str, Any], types: tuple[str, ...], shown: list[StoredEvent]) -> str:
     backwards = given["backwards"] or given["before"] is not None
-    changed = {"before" if backwards else "from": kept[-1].global_position}
+    changed = {"before" if backwards else "from": shown[-1].global_position}
     limit = given["limit"] if given["limit"] != _PAGE else None
     rest = {name: given[name] for name in ("category", "correlation_id", "recorded_from", "recorded_before")}
     return session.again("events read", **rest, type=types, limit=limit, **changed)
 
 
 @events.command()
-@click.option("--last", default=10, show_default=True, type=click.IntRange(0, 100_000), help="Begin with so many.")
-@click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Begin after it instead.")
+@click.option(
+    "--last", default=10, show_default=True, type=click.IntRange(0, 100_000), help="Start with so many past events."
+)
+@click.option(
+    "--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Start after this position instead."
+)
 @_CATEGORY
 @_TYPES
-@click.option("--limit", default=LARGEST_COUNT, metavar="N", type=click.IntRange(1), help="End after so many.")
-@answering_on_and_on
-async def tail(session: Session, last: int, from_position: int | None, limit: int, **which: Any) -> None:
-    """Follow the log: the last events, then each as it is appended, until Ctrl-C."""
+@click.option("--limit", default=LARGEST_COUNT, metavar="N", type=click.IntRange(1), help="End after so many events.")
+@streaming_command
+async def tail(session: CommandSession, last: int, from_position: int | None, limit: int, **which: Any) -> None:
+    """Follow the log: print the last events, then each new one, until Ctrl-C."""
     where: Any = {"category": which["category"], "event_types": list(which["types"]) or None}
-    async with session.store() as store, stop_asked() as asked:
+    async with session.store() as store, stop_requested() as stop:
         earlier: list[StoredEvent] = []
         if from_position is None:
             end = await store.read_all_events_backwards(max_count=1)
             from_position = end[0].global_position if end else 0
             earlier = await store.read_all_events_backwards(from_position + 1, min(last, limit), **where)
         for stored in reversed(earlier):
-            _tell(session, stored)
+            _print_event(session, stored)
         left = limit - len(earlier)
         subscription = store.subscribe(from_position, **where)
-        while left and (following := await _next_or_none(subscription, asked)):
-            _tell(session, following)
+        while left and (following := await _next_or_none(subscription, stop)):
+            _print_event(session, following)
             left -= 1
 
 
-async def _next_or_none(subscription: Subscription, asked: asyncio.Event) -> StoredEvent | None:
-    """The next event; None when it is asked to stop."""
-    tasks = (asyncio.ensure_future(anext(subscription)), asyncio.ensure_future(asked.wait()))
+async def _next_or_none(subscription: Subscription, stop: asyncio.Event) -> StoredEvent | None:
+    """Return the next event; None once a stop is requested."""
+    tasks = (asyncio.ensure_future(anext(subscription)), asyncio.ensure_future(stop.wait()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return tasks[0].result() if tasks[0].done() and not asked.is_set() else None
+        return tasks[0].result() if tasks[0].done() and not stop.is_set() else None
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tell(session: Session, stored: StoredEvent) -> None:
-    session.answer(Report(EventView.of(stored), lambda screen: screen.row(event_row(stored))))
+def _print_event(session: CommandSession, stored: StoredEvent) -> None:
+    session.answer(CommandReport(EventView.of(stored), lambda screen: screen.row(event_row(stored))))
 
 
 @events.command()
 @click.argument("event")
-@click.option("--full", is_flag=True, help="Show all of the data, however much it is.")
-@answering
-async def show(session: Session, event: str, *, full: bool) -> Report:
-    """Show an EVENT, by its id or its position: all that is known, how this code reads it, and what caused what."""
+@click.option("--full", is_flag=True, help="Show all of the data, even if it is long.")
+@report_command
+async def show(session: CommandSession, event: str, *, full: bool) -> CommandReport:
+    """Show one EVENT, given its id or position: as stored, as this code decodes it, with causes and effects."""
     async with session.store() as store:
         stored = await _found(store, event)
         if stored is None:
             raise CommandError(f"there is no event {event!r}", "perdure events read --backwards")
         correlation_id = stored.metadata.correlation_id
         trees = await store.causation_tree(correlation_id) if correlation_id else []
-    reading = Reading.of(stored)
+    reading = DecodedView.of(stored)
     detail = EventDetail(EventView.of(stored), reading, [CausedView.of(tree) for tree in trees])
 
     def show(screen: Screen) -> None:
@@ -181,7 +193,7 @@ async def show(session: Session, event: str, *, full: bool) -> Report:
         if trees:
             _show_trees(screen, trees, stored)
 
-    return Report(detail, show, next_command=session.again("streams show", stored.stream_id))
+    return CommandReport(detail, show, next_command=session.again("streams show", stored.stream_id))
 
 
 async def _found(store: EventStore, event: str) -> StoredEvent | None:
@@ -193,11 +205,11 @@ async def _found(store: EventStore, event: str) -> StoredEvent | None:
         return await store.read_event(UUID(event))
     except ValueError:
         raise CommandError(
-            f"{event!r} is no event id and no position", "perdure events read --backwards", status=USAGE
+            f"{event!r} is neither an event id nor a position", "perdure events read --backwards", status=USAGE
         ) from None
 
 
-def _show_detail(screen: Screen, stored: StoredEvent, reading: Reading, *, full: bool) -> None:
+def _show_detail(screen: Screen, stored: StoredEvent, reading: DecodedView, *, full: bool) -> None:
     metadata = stored.metadata
     screen.fields(
         [
@@ -211,13 +223,13 @@ def _show_detail(screen: Screen, stored: StoredEvent, reading: Reading, *, full:
             ("causation id", metadata.causation_id),
             ("user id", metadata.user_id),
             *((f"header {name}", value) for name, value in metadata.headers.items()),
-            ("class", reading.event_class or "none here"),
+            ("class", reading.event_class or "none in this code"),
         ]
     )
     screen.line("\nData", STRONG)
     screen.json(EventView.of(stored).data, in_full=full)
     if reading.problem is not None:
-        screen.line("\nThis code can't read it", f"{STRONG} {BAD}")
+        screen.line("\nThis code can't decode it", f"{STRONG} {BAD}")
         screen.line(reading.problem)
     if reading.data is not None and reading.current_version != stored.event_version:
         screen.line(f"\nData as version {reading.current_version}", STRONG)
@@ -225,5 +237,5 @@ def _show_detail(screen: Screen, stored: StoredEvent, reading: Reading, *, full:
 
 
 def _show_trees(screen: Screen, trees: list[CausedEvent], stored: StoredEvent) -> None:
-    screen.line("\nWhat the request set in motion", STRONG)
+    screen.line("\nEvents of the same request", STRONG)
     show_tree(screen, trees, stored.event_id)

@@ -1,4 +1,4 @@
-"""What went wrong, in the terms of the command line: a message, an exit status, and the next command to type."""
+"""Maps errors to a message, an exit status and the next command to type."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OK: Final = 0
 PROBLEM: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
-NOBODY_READS: Final = 141
+OUTPUT_CLOSED: Final = 141
 
 _ADVICE: Final[tuple[tuple[tuple[type[PerdureError], ...], str], ...]] = (
     ((SchemaOutdatedError,), "perdure db apply"),
@@ -62,11 +62,11 @@ _USAGE_ERRORS: Final = (InvalidArgumentError, UnknownProjectionError)
 
 
 class CommandError(PerdureError):
-    """A command can't do what it was asked for.
+    """A command can't do what was requested.
 
     Args:
         message: what went wrong.
-        next_command: what to type next, as ``perdure streams list``.
+        next_command: what to type next, such as ``perdure streams list``.
         status: the exit status.
     """
 
@@ -77,7 +77,7 @@ class CommandError(PerdureError):
 
 
 def status_of(error: BaseException) -> int:
-    """The exit status that an error leads to."""
+    """Return the exit status for an error."""
     if isinstance(error, CommandError):
         return error.status
     if isinstance(error, click.ClickException):
@@ -86,13 +86,13 @@ def status_of(error: BaseException) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """What to say of an error."""
-    told = error.format_message() if isinstance(error, click.ClickException) else str(error)
-    return masked_text(told) or type(error).__name__
+    """Return the text to show for an error, without passwords."""
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return masked_text(text) or type(error).__name__
 
 
 def next_command(error: BaseException, command: str) -> str:
-    """What to type after an error of the command ``perdure streams list``, say."""
+    """Return the command to type after an error. `command` is the one that failed, such as ``perdure streams list``."""
     if isinstance(error, CommandError):
         return error.next_command
     if isinstance(error, _OF_A_PROJECTION):

@@ -1,4 +1,4 @@
-"""What stands before every command."""
+"""The options of the program, which come before the command."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class Options(NamedTuple):
     json: bool = False
 
     def repeated(self) -> str:
-        """Those that choose what to look at, as they were typed, to be typed again; a password is left out."""
+        """Return the options that choose application, database and schema as command-line text, without a password."""
         given = {"--app": self.app, "--database": self.database and masked_url(self.database), "--schema": self.schema}
         return "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if value)

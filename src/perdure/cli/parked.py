@@ -1,4 +1,4 @@
-"""``perdure parked``: events that projections don't show, and what becomes of them."""
+"""``perdure parked``: lists, retries and skips parked events."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 
-from perdure.cli.command import Family, answering
+from perdure.cli.command import CommandGroup, report_command
 from perdure.cli.failures import CommandError
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, second
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.projections.operations import ParkedEvent, ParkedState, ProjectionOperations
 from perdure.projections.state.failures import FailureKind
 
 _PAGE: Final = 50
 _STYLES: Final = {"failed": BAD, "waiting": ATTENTION, "skipped": QUIET}
 _COLUMNS: Final = (
-    Column("projection"),
-    Column("position", right=True),
-    Column("type"),
-    Column("key"),
-    Column("state", whole=True),
-    Column("parked at", whole=True),
-    Column("error"),
+    TextColumn("projection"),
+    TextColumn("position", right=True),
+    TextColumn("type"),
+    TextColumn("key"),
+    TextColumn("state", whole=True),
+    TextColumn("parked at", whole=True),
+    TextColumn("error"),
 )
 
 
 class ParkedPage(msgspec.Struct):
-    """What ``parked list`` and ``parked show`` find."""
+    """The result of ``parked list`` and ``parked show``."""
 
     parked: list[ParkedEvent]
     more: bool = False
 
 
-class Asked(msgspec.Struct):
-    """How many events are retried, or were skipped."""
+class ParkedCount(msgspec.Struct):
+    """How many parked events a command changed."""
 
     name: str
     count: int
 
 
-@click.group(cls=Family)
+@click.group(cls=CommandGroup)
 def parked() -> None:
-    """Parked events: why they failed; retry or skip them."""
+    """List, retry and skip parked events."""
 
 
 _TYPE = click.option("--type", "event_type", metavar="TYPE", help="Only events of this type.")
-_KIND = click.option("--kind", type=click.Choice(get_args(FailureKind)), help="Only those that failed in this way.")
-_KEY = click.option("--key", metavar="JSON", help="Only for the row of this key, as the list shows it.")
+_KIND = click.option("--kind", type=click.Choice(get_args(FailureKind)), help="Only failures of this kind.")
+_KEY = click.option("--key", metavar="JSON", help="Only for the row with this key, as `parked list` shows it.")
 
 
 @parked.command("list")
@@ -60,15 +60,19 @@ _KEY = click.option("--key", metavar="JSON", help="Only for the row of this key,
     default="failed",
     show_default=True,
     type=click.Choice([*get_args(ParkedState), "all"]),
-    help="Only those of this state.",
+    help="Only parked events in this state.",
 )
 @_TYPE
 @_KIND
-@click.option("--from", "from_position", default=0, metavar="POSITION", type=click.IntRange(0), help="Begin after it.")
-@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@answering
-async def list_parked(session: Session, name: str | None, state: str, **given: Any) -> Report:
-    """Events that projections don't show, oldest first."""
+@click.option(
+    "--from", "from_position", default=0, metavar="POSITION", type=click.IntRange(0), help="Start after this position."
+)
+@click.option(
+    "--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="At most so many events."
+)
+@report_command
+async def list_parked(session: CommandSession, name: str | None, state: str, **given: Any) -> CommandReport:
+    """List parked events, oldest first."""
     limit = given.pop("limit")
     states: Any = None if state == "all" else (state,)
     async with session.store() as store:
@@ -81,15 +85,15 @@ async def list_parked(session: Session, name: str | None, state: str, **given: A
         else:
             screen.line(f"No {'' if state == 'all' else f'{state} '}parked events.")
 
-    return Report(page, show, next_command=_advice(session, page.parked))
+    return CommandReport(page, show, next_command=_advice(session, page.parked))
 
 
 @parked.command("show")
 @click.argument("name")
 @click.argument("position", type=click.IntRange(1))
-@answering
-async def show_parked(session: Session, name: str, position: int) -> Report:
-    """Why the event at a POSITION is parked, with the traceback."""
+@report_command
+async def show_parked(session: CommandSession, name: str, position: int) -> CommandReport:
+    """Show why the event at POSITION is parked, with the traceback."""
     async with session.store() as store:
         found = await ProjectionOperations(store).parked(name, states=None, from_position=position - 1)
     here = [one for one in found if one.global_position == position]
@@ -102,50 +106,54 @@ async def show_parked(session: Session, name: str, position: int) -> Report:
         for one in here:
             _show_one(screen, one)
 
-    return Report(ParkedPage(here), show, next_command=session.again("parked retry", name, position=position))
+    return CommandReport(ParkedPage(here), show, next_command=session.again("parked retry", name, position=position))
 
 
 @parked.command()
 @click.argument("name")
-@click.option("--position", "global_position", metavar="N", type=click.IntRange(1), help="Only the event there.")
+@click.option(
+    "--position", "global_position", metavar="N", type=click.IntRange(1), help="Only the event at this position."
+)
 @_TYPE
 @_KIND
 @_KEY
-@answering
-async def retry(session: Session, name: str, **which: Any) -> Report:
-    """Take failed events again, each with what waits behind it: all of them, or those that match."""
+@report_command
+async def retry(session: CommandSession, name: str, **which: Any) -> CommandReport:
+    """Retry all parked events that failed, or only those that match. Events waiting behind them follow."""
     async with session.store() as store:
         number = await ProjectionOperations(store).retry(name, **which)
-    text = f"{count(number, 'event')} will be taken again by whoever runs {name}."
+    text = f"{count(number, 'event')} will be retried by the services that run {name}."
     follow = session.again("parked list", name) if number else None
-    return Report(Asked(name, number), lambda screen: screen.line(text), next_command=follow)
+    return CommandReport(ParkedCount(name, number), lambda screen: screen.line(text), next_command=follow)
 
 
 @parked.command()
 @click.argument("name")
 @click.argument("position", type=click.IntRange(1))
-@click.option("--reason", required=True, metavar="TEXT", help="Why, for the record.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with the action.")
 @_KEY
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@answering
-async def skip(session: Session, name: str, position: int, reason: str, key: str | None, *, yes: bool) -> Report:
-    """Leave the event at a POSITION out of a projection for good. The event stays in the log."""
+@report_command
+async def skip(
+    session: CommandSession, name: str, position: int, reason: str, key: str | None, *, yes: bool
+) -> CommandReport:
+    """Leave the event at POSITION out of a projection for good. The event stays in the log."""
     again = session.again("parked skip", name, str(position), reason=reason, key=key)
     session.confirm(f"{name} will never show the event at position {position}.", yes=yes, command=again)
     async with session.store() as store:
         number = await ProjectionOperations(store).skip(name, position, reason, key=key)
     if not number:
         raise CommandError(
-            f"the event at position {position} is neither parked for {name!r} nor in its way",
+            f"the event at position {position} is neither parked for {name!r} nor the event that it is paused before",
             session.again("parked list", name, state="all"),
         )
     text = f"The event at position {position} is skipped, for {count(number, 'row')} of {name}."
-    return Report(Asked(name, number), lambda screen: screen.line(text, GOOD))
+    return CommandReport(ParkedCount(name, number), lambda screen: screen.line(text, GOOD))
 
 
 def _row(one: ParkedEvent) -> tuple[str | Cell, ...]:
     error = f"{one.failure.error_type}: {one.failure.message}" if one.failure else "-"
-    state = Cell(f"{one.state}, asked" if one.is_asked else one.state, _STYLES[one.state])
+    state = Cell(f"{one.state}, retry requested" if one.is_asked else one.state, _STYLES[one.state])
     return (
         one.name,
         str(one.global_position),
@@ -166,7 +174,7 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
             ("stream", f"{one.stream_id}, version {one.stream_version}"),
             ("key", one.key or None),
             ("state", one.state),
-            ("tried", f"{count(one.attempts, 'time')}{', asked to be taken again' if one.is_asked else ''}"),
+            ("tried", f"{count(one.attempts, 'time')}{', retry requested' if one.is_asked else ''}"),
             ("parked at", moment(one.parked_at)),
         ]
     )
@@ -175,6 +183,6 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
         screen.line(one.failure.traceback, QUIET)
 
 
-def _advice(session: Session, found: list[ParkedEvent]) -> str | None:
+def _advice(session: CommandSession, found: list[ParkedEvent]) -> str | None:
     failed = [one for one in found if one.state == "failed"]
     return session.again("parked show", failed[0].name, str(failed[0].global_position)) if failed else None

@@ -1,4 +1,4 @@
-"""The program itself: its options, its commands, and its exit status."""
+"""The program: its options, its commands and its exit status."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from perdure.cli.failures import INTERRUPTED, OK, USAGE
 from perdure.cli.options import Options
 
 
-class _Place(NamedTuple):
-    """Where a command is, and what it does."""
+class _CommandModule(NamedTuple):
+    """The module of a command, and its line of help."""
 
     module: str
     help: str
 
 
 COMMANDS: Final = {
-    "run": _Place("run", "Run projections until it is told to stop."),
-    "streams": _Place("streams", "Streams: which there are, and what happened in one."),
-    "events": _Place("events", "Events: read the log, follow it, look at one."),
-    "state": _Place("state", "The state of an aggregate, now or after an event; two of them compared."),
-    "projections": _Place("projections", "Projections: how they are, pause, resume, wait, rebuild."),
-    "parked": _Place("parked", "Parked events: why they failed; retry or skip them."),
-    "db": _Place("db", "The schema in the database: plan, apply, print, verify, renumber."),
-    "check": _Place("check", "Whether this code can read what is stored: the gate before a deployment."),
-    "doctor": _Place("doctor", "Settings and where they come from; whether all is well."),
+    "run": _CommandModule("run", "Run projections until Ctrl-C or SIGTERM."),
+    "streams": _CommandModule("streams", "List streams, and show the events of one."),
+    "events": _CommandModule("events", "Read the log, follow it, and show single events."),
+    "state": _CommandModule("state", "Show the state of an aggregate at any version, or compare two versions."),
+    "projections": _CommandModule("projections", "Show, pause, resume and rebuild projections, and wait for them."),
+    "parked": _CommandModule("parked", "List, retry and skip parked events."),
+    "db": _CommandModule("db", "Plan, apply, print and verify the database schema."),
+    "check": _CommandModule("check", "Check that this code can read the stored events, before you deploy it."),
+    "doctor": _CommandModule("doctor", "Show the settings and their sources, and check the database."),
 }
 
 
 class _Commands(click.Group):
-    """Commands whose modules are imported when they are called, so that the program starts at once."""
+    """Imports the module of a command when it is called, so that the program starts quickly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -51,16 +51,15 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--app", metavar="MODULE:NAME", help="The application. Or PERDURE_APP, or app in [tool.perdure].")
-@click.option("--database", metavar="URL", help="Another database than the application's.")
-@click.option("--schema", metavar="NAME", help="Another schema than the application's.")
-@click.option("--json", is_flag=True, help="Answer in JSON; every command takes it, too.")
+@click.option("--database", metavar="URL", help="Use this database instead of the application's.")
+@click.option("--schema", metavar="NAME", help="Use this schema instead of the application's.")
+@click.option("--json", is_flag=True, help="Print JSON. Every command accepts it, too.")
 @click.version_option(package_name="perdure", message="%(version)s")
 @click.pass_context
 def program(ctx: click.Context, app: str | None, database: str | None, schema: str | None, *, json: bool) -> None:
-    """Look at an event store, and run what keeps its read models.
+    """Inspect an event store, and run its projections.
 
-    Exit status: 0, 1 when there is a problem, 2 when it was called wrongly. Every error ends with the next command
-    to type.
+    Exit status: 0 for success, 1 for a problem, 2 for wrong usage. Every error ends with the next command to type.
     """
     ctx.obj = Options(app, database, schema, json=json)
 
@@ -80,9 +79,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: click.ClickException, arguments: Sequence[str]) -> int:
-    from perdure.cli.session import Session
+    from perdure.cli.session import CommandSession
 
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     options = ctx.find_root().obj if ctx is not None else None
     command = ctx.command_path.partition(" ")[2] if ctx is not None else ""
-    return Session(options or Options(), command, json="--json" in arguments).fail(error)
+    return CommandSession(options or Options(), command, json="--json" in arguments).fail(error)

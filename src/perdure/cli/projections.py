@@ -1,4 +1,4 @@
-"""``perdure projections``: how they are, and what operators do with them."""
+"""``perdure projections``: shows, pauses, resumes and rebuilds projections."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import msgspec
 
 from perdure.cli.actions import actions
 from perdure.cli.builds import cancel_rebuild, drop, rebuild, rollback, switch
-from perdure.cli.command import Family, answering, answering_on_and_on
+from perdure.cli.command import CommandGroup, report_command, streaming_command
 from perdure.cli.failures import OK, PROBLEM
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
-from perdure.cli.session import Session
-from perdure.cli.signals import stop_asked
-from perdure.cli.table import Cell, Column
+from perdure.cli.session import CommandSession
+from perdure.cli.signals import stop_requested
+from perdure.cli.table import Cell, TextColumn
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.builds import TableDifference
 from perdure.projections.state.status import ProjectionStatus
 
 _STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
 _LIST_COLUMNS: Final = (
-    Column("projection"),
-    Column("version", right=True),
-    Column("build", right=True),
-    Column("shown"),
-    Column("state"),
-    Column("position", right=True),
+    TextColumn("projection"),
+    TextColumn("version", right=True),
+    TextColumn("build", right=True),
+    TextColumn("shown"),
+    TextColumn("state"),
+    TextColumn("position", right=True),
 )
 _STATUS_COLUMNS: Final = (
-    Column("projection", whole=True),
-    Column("state", whole=True),
-    Column("position", right=True),
-    *[Column(title, right=True) for title in ("lag", "behind", "rate", "left", "parked")],
-    Column("owner"),
+    TextColumn("projection", whole=True),
+    TextColumn("state", whole=True),
+    TextColumn("position", right=True),
+    *[TextColumn(title, right=True) for title in ("lag", "behind", "rate", "left", "parked")],
+    TextColumn("owner"),
 )
 _BAR: Final = 8
 
 
 class ListedProjection(msgspec.Struct, kw_only=True):
-    """A build of a projection, or one of the application's that was never run."""
+    """A build of a projection, or a projection of the application that never ran."""
 
     name: str
     version: int
@@ -54,24 +54,24 @@ class ListedProjection(msgspec.Struct, kw_only=True):
 
 
 class ProjectionList(msgspec.Struct):
-    """What ``projections list`` and ``projections status`` find."""
+    """The result of ``projections list`` and ``projections status``."""
 
     projections: list[ListedProjection] | list[ProjectionStatus]
 
 
-class Done(msgspec.Struct):
-    """What was done to a projection."""
+class ProjectionChange(msgspec.Struct):
+    """A projection, and what was done to it."""
 
     name: str
     done: str
 
 
-_REASON = click.option("--reason", metavar="TEXT", help="Why, for the record.")
+_REASON = click.option("--reason", metavar="TEXT", help="Why; it is recorded with the action.")
 
 
-@click.group(cls=Family)
+@click.group(cls=CommandGroup)
 def projections() -> None:
-    """Projections: how they are, pause, resume, wait, rebuild."""
+    """Show, pause, resume and rebuild projections, and wait for them."""
 
 
 for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions):
@@ -79,11 +79,11 @@ for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions):
 
 
 @projections.command("list")
-@answering
-async def list_projections(session: Session) -> Report:
-    """The application's projections, and whatever else the database keeps."""
+@report_command
+async def list_projections(session: CommandSession) -> CommandReport:
+    """List the projections of the application and of the database."""
     async with session.store() as store:
-        kept = await ProjectionOperations(store).status()
+        stored = await ProjectionOperations(store).status()
     found = [
         ListedProjection(
             name=one.name,
@@ -93,9 +93,9 @@ async def list_projections(session: Session) -> Report:
             state=one.state,
             global_position=one.global_position,
         )
-        for one in kept
+        for one in stored
     ]
-    known = {(one.name, one.version) for one in kept}
+    known = {(one.name, one.version) for one in stored}
     found += [
         ListedProjection(name=one.name, version=one.version, state="never run")
         for one in session.application.projections
@@ -108,15 +108,15 @@ async def list_projections(session: Session) -> Report:
         else:
             screen.line("No projections.")
 
-    return Report(ProjectionList(found), show)
+    return CommandReport(ProjectionList(found), show)
 
 
 @projections.command()
 @click.argument("name", required=False)
-@click.option("--full", is_flag=True, help="With the traceback of the last error.")
-@answering
-async def status(session: Session, name: str | None, *, full: bool) -> Report:
-    """How projections are: position, lag, rate, time left, owner, last error."""
+@click.option("--full", is_flag=True, help="Include the traceback of the last error.")
+@report_command
+async def status(session: CommandSession, name: str | None, *, full: bool) -> CommandReport:
+    """Show position, lag, rate, time left, owner and last error of projections."""
     async with session.store() as store:
         found = await ProjectionOperations(store).status(name)
     failing = [one for one in found if one.failure is not None or one.failed]
@@ -130,7 +130,7 @@ async def status(session: Session, name: str | None, *, full: bool) -> Report:
             for one in found:
                 _show_one(screen, one, full=full)
 
-    return Report(ProjectionList(found), show, PROBLEM if failing else OK, _advice(session, failing, name))
+    return CommandReport(ProjectionList(found), show, PROBLEM if failing else OK, _advice(session, failing, name))
 
 
 @projections.command()
@@ -141,76 +141,87 @@ async def status(session: Session, name: str | None, *, full: bool) -> Report:
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0.1),
-    help="How often to look.",
+    help="How often to refresh.",
 )
-@answering_on_and_on
-async def watch(session: Session, name: str | None, interval: float) -> None:
-    """How projections are, again and again, until Ctrl-C."""
+@streaming_command
+async def watch(session: CommandSession, name: str | None, interval: float) -> None:
+    """Show the status of projections again and again, until Ctrl-C."""
     live = _Live(session.screen) if session.screen.is_terminal and not session.json else None
-    async with session.store() as store, stop_asked() as asked:
+    async with session.store() as store, stop_requested() as stop:
         operations = ProjectionOperations(store)
         with live or nullcontext():
-            while not asked.is_set():
+            while not stop.is_set():
                 found = await operations.status(name)
                 if live is not None:
                     live.update(found)
                 else:
-                    session.answer(Report(ProjectionList(found), partial(_print_status, found)))
-                await _pause(asked, interval)
+                    session.answer(CommandReport(ProjectionList(found), partial(_print_status, found)))
+                await _pause(stop, interval)
 
 
 @projections.command()
 @click.argument("name")
 @_REASON
-@answering
-async def pause(session: Session, name: str, reason: str | None) -> Report:
-    """Let a projection stop where it stands, until it is resumed."""
+@report_command
+async def pause(session: CommandSession, name: str, reason: str | None) -> CommandReport:
+    """Pause a projection at its position, until it is resumed."""
     async with session.store() as store:
         await ProjectionOperations(store).pause(name, reason)
     resume = session.again("projections resume", name)
-    return Report(Done(name, "paused"), lambda screen: screen.line(f"{name} is paused."), next_command=resume)
+    return CommandReport(
+        ProjectionChange(name, "paused"), lambda screen: screen.line(f"{name} is paused."), next_command=resume
+    )
 
 
 @projections.command()
 @click.argument("name")
 @_REASON
-@answering
-async def resume(session: Session, name: str, reason: str | None) -> Report:
-    """Let a paused projection go on, with the event that failed."""
+@report_command
+async def resume(session: CommandSession, name: str, reason: str | None) -> CommandReport:
+    """Resume a paused projection, with the event that failed."""
     async with session.store() as store:
         await ProjectionOperations(store).resume(name, reason)
     follow = session.again("projections status", name)
-    return Report(Done(name, "resumed"), lambda screen: screen.line(f"{name} is resumed."), next_command=follow)
+    return CommandReport(
+        ProjectionChange(name, "resumed"), lambda screen: screen.line(f"{name} is resumed."), next_command=follow
+    )
 
 
 @projections.command()
 @click.argument("name")
-@click.option("--position", metavar="N", type=click.IntRange(0), help="Up to here; unless given, the end of the log.")
 @click.option(
-    "--timeout", default=60.0, show_default=True, metavar="SECONDS", type=click.FloatRange(0), help="How long at most."
+    "--position", metavar="N", type=click.IntRange(0), help="The position to wait for. Default: the end of the log."
 )
-@answering
-async def wait(session: Session, name: str, position: int | None, timeout: float) -> Report:
-    """Wait until a projection shows everything up to a position."""
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="How long to wait at most.",
+)
+@report_command
+async def wait(session: CommandSession, name: str, position: int | None, timeout: float) -> CommandReport:
+    """Wait until a projection has processed the log up to a position."""
     async with session.store() as store:
         if position is None:
             last = await store.read_all_events_backwards(max_count=1)
             position = last[0].global_position if last else 0
         await ProjectionOperations(store).wait_for(name, position, timeout)
-    reached = f"{name} shows everything up to position {position}."
-    return Report(Done(name, "reached"), lambda screen: screen.line(reached, GOOD))
+    reached = f"{name} has processed the log up to position {position}."
+    return CommandReport(ProjectionChange(name, "reached"), lambda screen: screen.line(reached, GOOD))
 
 
-async def _pause(asked: asyncio.Event, seconds: float) -> None:
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await asked.wait()
+            await stop.wait()
     except TimeoutError:
         pass
 
 
 class _Live:
-    """The status on a terminal, drawn over and over in the same place, with bars."""
+    """A status table that is redrawn in place on a terminal, with progress bars."""
 
     def __init__(self, screen: Screen) -> None:
         from rich.live import Live
@@ -225,13 +236,13 @@ class _Live:
         self._live.stop()
 
     def update(self, found: list[ProjectionStatus]) -> None:
-        """Draw it anew."""
+        """Redraw the table."""
         from rich.console import Group
 
-        columns = (*_STATUS_COLUMNS[:2], Column("progress", whole=True), *_STATUS_COLUMNS[3:])
+        columns = (*_STATUS_COLUMNS[:2], TextColumn("progress", whole=True), *_STATUS_COLUMNS[3:])
         rows = [[*row[:2], _bar(one), *row[3:]] for one in found for row in [_status_row(one)]]
-        troubles = [self._screen.made_of(cells) for cells in _troubles(found)]
-        self._live.update(Group(*self._screen.table_lines(columns, rows), *troubles), refresh=True)
+        errors = [self._screen.styled_line(cells) for cells in _error_lines(found)]
+        self._live.update(Group(*self._screen.table_lines(columns, rows), *errors), refresh=True)
 
 
 def _bar(one: ProjectionStatus) -> Cell:
@@ -241,12 +252,11 @@ def _bar(one: ProjectionStatus) -> Cell:
 
 def _print_status(found: list[ProjectionStatus], screen: Screen) -> None:
     screen.table(_STATUS_COLUMNS, map(_status_row, found))
-    for cells in _troubles(found):
+    for cells in _error_lines(found):
         screen.cells(cells)
 
 
-def _troubles(found: list[ProjectionStatus]) -> list[list[Cell]]:
-    """The last errors, a line each."""
+def _error_lines(found: list[ProjectionStatus]) -> list[list[Cell]]:
     errors = [(_title(one), _last_error(one)) for one in found]
     return [[Cell(f"{title}: ", BAD), Cell(error)] for title, error in errors if error is not None]
 
@@ -279,7 +289,7 @@ def _title(one: ProjectionStatus) -> str:
 def _last_error(one: ProjectionStatus) -> str | None:
     if one.failure is not None:
         return f"{one.failure.error_type} at position {one.failure.global_position}: {one.failure.message}"
-    return one.trouble
+    return one.error
 
 
 def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
@@ -296,7 +306,7 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
             ("owner", row[8]),
             ("parked", f"{one.failed:,} failed, {one.waiting:,} waiting behind them, {one.skipped:,} skipped"),
             ("segments", f"{len(one.segments)}, {sum(segment.is_paused for segment in one.segments)} paused"),
-            ("trouble", one.trouble),
+            ("last error", one.error),
             *(("differs", _difference(difference)) for difference in one.differences),
         ]
     )
@@ -315,14 +325,14 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
 
 
 def _difference(one: TableDifference) -> str:
-    rows = f"{count(one.differing, 'row')} of {one.table} ({one.rows:,} here, {one.expected_rows:,} in what is shown)"
-    return f"{rows}, as {', '.join(one.keys)}" if one.keys else rows
+    rows = f"{count(one.differing, 'row')} of {one.table} ({one.rows:,} here, {one.expected_rows:,} in the shown build)"
+    return f"{rows}, such as {', '.join(one.keys)}" if one.keys else rows
 
 
-def _advice(session: Session, failing: list[ProjectionStatus], name: str | None) -> str | None:
+def _advice(session: CommandSession, failing: list[ProjectionStatus], name: str | None) -> str | None:
     if not failing:
         return None
-    first = min(failing, key=lambda one: one.failure is None)  # what stands still comes first
+    first = min(failing, key=lambda one: one.failure is None)  # a paused projection before one that only parked events
     if name is None:
         return session.again("projections status", first.name)
     if first.failure is not None:

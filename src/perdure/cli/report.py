@@ -1,4 +1,4 @@
-"""What a command has to say, as data and on a screen; and the envelope, the one form of all that ``--json`` prints."""
+"""The report of a command, and the envelope in which ``--json`` prints it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ ENVELOPE_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a command found.
+class CommandReport:
+    """The result of a command.
 
-    `data` is what ``--json`` shows, `show` prints the same for people. `next_command` is what they may want to type
-    next, if anything suggests itself.
+    Attributes:
+        data: what ``--json`` prints.
+        show: prints the same on a screen.
+        status: the exit status.
+        next_command: what the user may want to type next, if anything.
     """
 
     data: Any
@@ -29,8 +32,8 @@ class Report:
     next_command: str | None = None
 
 
-class Failure(msgspec.Struct):
-    """Why a command found nothing."""
+class ErrorView(msgspec.Struct):
+    """The error that ended a command."""
 
     error: str
     """The class of the error."""
@@ -38,26 +41,26 @@ class Failure(msgspec.Struct):
 
 
 class Envelope(msgspec.Struct):
-    """What ``--json`` prints: one for a command, or one a line for a command that goes on."""
+    """What ``--json`` prints: one envelope for a command, one per line for a streaming command."""
 
     version: int
-    """Of this form: 1."""
+    """The version of this format: 1."""
     command: str
-    """As ``events read``."""
+    """The command, such as ``events read``."""
     status: int
-    """The exit status: 0, 1 when there is a problem, 2 when the command was called wrongly."""
+    """The exit status: 0 for success, 1 for a problem, 2 for wrong usage."""
     data: Any
-    """What was found; null after an error."""
-    error: Failure | None
-    """What went wrong; null when nothing did."""
+    """The result; null after an error."""
+    error: ErrorView | None
+    """The error; null if there was none."""
     next: str | None
-    """The command to type next, where one suggests itself; always there after an error."""
+    """The command to type next, if there is an obvious one; always present after an error."""
 
 
 def encode(envelope: Envelope, *, in_one_line: bool) -> str:
-    """The envelope as JSON."""
+    """Return the envelope as JSON."""
     try:
         encoded = msgspec.json.encode(envelope, enc_hook=repr)
-    except UnicodeEncodeError:  # an argument that isn't UTF-8, which is in what to type next
+    except UnicodeEncodeError:  # `next` repeats an argument that isn't valid UTF-8
         encoded = json.dumps(msgspec.to_builtins(envelope, enc_hook=repr), ensure_ascii=False).encode(errors="replace")
     return (encoded if in_one_line else msgspec.json.format(encoded)).decode()

@@ -1,4 +1,4 @@
-"""``perdure run``: projections, until it is told to stop."""
+"""``perdure run``: runs projections until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Literal
 import click
 import msgspec
 
-from perdure.cli.command import Command, answering_on_and_on
+from perdure.cli.command import Command, streaming_command
 from perdure.cli.failures import OK, PROBLEM, CommandError
-from perdure.cli.report import Report
-from perdure.cli.session import Session
-from perdure.cli.signals import stop_asked
+from perdure.cli.report import CommandReport
+from perdure.cli.session import CommandSession
+from perdure.cli.signals import stop_requested
 
 
 class RunState(msgspec.Struct):
-    """What ``run`` tells: that it runs, that it was told to stop, and how it ended."""
+    """A state that ``run`` reports: running, stopping, or stopped."""
 
     state: Literal["running", "stopping", "stopped"]
     projections: list[str]
     drained: bool | None = None
-    """Once stopped: whether the batches under way were finished in time. Else they are rolled back, and done again."""
+    """Once stopped: whether all running batches finished in time. The next run repeats those that did not."""
 
 
 @click.command(cls=Command)
@@ -33,35 +33,39 @@ class RunState(msgspec.Struct):
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0),
-    help="How long the batches under way may take to finish.",
+    help="How long running batches may take to finish.",
 )
-@answering_on_and_on
-async def run(session: Session, names: tuple[str, ...], drain_timeout: float) -> Report:
-    """Run projections until it is told to stop.
+@streaming_command
+async def run(session: CommandSession, names: tuple[str, ...], drain_timeout: float) -> CommandReport:
+    """Run projections until Ctrl-C or SIGTERM.
 
-    All of the application's, or only those named, until Ctrl-C or SIGTERM. Then the batches under way are finished; a
-    second Ctrl-C doesn't wait for them.
+    Runs the projections named, or all of the application's. On Ctrl-C, running batches are finished first; a second
+    Ctrl-C doesn't wait for them.
     """
     application = session.require_application()
     chosen = list(dict.fromkeys(names)) or [one.name for one in application.projections]
     if not chosen:
         raise CommandError("the application has no projections", "perdure doctor")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    async with stop_asked() as asked, session.store(migrate=None):
+    async with stop_requested() as stop, session.store(migrate=None):
         service = application.projection_service(chosen, stop_timeout=drain_timeout)
         await service.start()
         try:
-            _tell(session, RunState("running", chosen), f"Running {', '.join(chosen)}. Ctrl-C stops.")
-            await asked.wait()
-            _tell(session, RunState("stopping", chosen), "Stopping; Ctrl-C again doesn't wait for what is under way.")
+            _print_state(session, RunState("running", chosen), f"Running {', '.join(chosen)}. Ctrl-C stops.")
+            await stop.wait()
+            _print_state(
+                session,
+                RunState("stopping", chosen),
+                "Stopping. Press Ctrl-C again to stop without waiting for running batches.",
+            )
         finally:
             begin = asyncio.get_running_loop().time()
             await service.stop()
             drained = asyncio.get_running_loop().time() - begin < drain_timeout
-    text = "what was under way is finished" if drained else "what was under way took too long, and is done again later"
+    text = "all batches finished" if drained else "unfinished batches were rolled back, and will be repeated"
     state = RunState("stopped", chosen, drained)
-    return Report(state, lambda screen: screen.line(f"Stopped; {text}."), OK if drained else PROBLEM)
+    return CommandReport(state, lambda screen: screen.line(f"Stopped; {text}."), OK if drained else PROBLEM)
 
 
-def _tell(session: Session, state: RunState, text: str) -> None:
-    session.answer(Report(state, lambda screen: screen.line(text)))
+def _print_state(session: CommandSession, state: RunState, text: str) -> None:
+    session.answer(CommandReport(state, lambda screen: screen.line(text)))

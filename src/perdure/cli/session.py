@@ -13,38 +13,39 @@ from typing import cast
 import click
 
 from perdure.application import Application
-from perdure.cli.discovery import Named, load_application, named_application
+from perdure.cli.discovery import ApplicationName, load_application, named_application
 from perdure.cli.failures import USAGE, CommandError, message_of, next_command, status_of
 from perdure.cli.options import Options
-from perdure.cli.report import ENVELOPE_VERSION, Envelope, Failure, Report, encode
+from perdure.cli.report import ENVELOPE_VERSION, CommandReport, Envelope, ErrorView, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
+from perdure.errors import UnsupportedOperationError
 from perdure.errors.mask import masked_text
 from perdure.store import EventStore
 from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database, located_database
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 
-class Session:
+class CommandSession:
     """One call of the command line.
 
     Args:
         options: those that stand before the command.
         command: the command, as ``events read``.
         json: whether answers are printed as JSON.
-        goes_on: whether it answers more than once: then each answer is a line.
+        is_streaming: whether it answers more than once: then each answer is a line.
     """
 
-    def __init__(self, options: Options, command: str, *, json: bool, goes_on: bool = False) -> None:
+    def __init__(self, options: Options, command: str, *, json: bool, is_streaming: bool = False) -> None:
         self.options = options
         self.command = command
         self.json = json
-        self.goes_on = goes_on
+        self.is_streaming = is_streaming
         self.screen = Screen()
 
     @cached_property
-    def named(self) -> Named | None:
+    def named(self) -> ApplicationName | None:
         """Which application was named, and by what."""
         return named_application(self.options.app)
 
@@ -93,7 +94,7 @@ class Session:
         return chosen
 
     @asynccontextmanager
-    async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[PostgreSQLEventStore]:
+    async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[EventStore]:
         """The application's store, open.
 
         Args:
@@ -110,11 +111,11 @@ class Session:
             if not migrate:
                 self._check_there(source)
         async with self.application.connect(source) as store:
-            if not isinstance(store, PostgreSQLEventStore):
-                raise CommandError(
-                    f"{type(store).__name__} keeps nothing that another process could see",
-                    f"perdure --database postgresql://user@host/database {self.command}",
-                )
+            try:
+                database_of(store)
+            except UnsupportedOperationError as error:
+                other = f"perdure --database postgresql://user@host/database {self.command}"
+                raise CommandError(str(error), other) from None
             yield store
 
     @asynccontextmanager
@@ -170,7 +171,7 @@ class Session:
                     words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
         return f"perdure {' '.join(words)}"
 
-    def answer(self, report: Report) -> None:
+    def answer(self, report: CommandReport) -> None:
         """Print what a command found."""
         suggested = self.next_command(report.next_command) if report.next_command else None
         if self.json:
@@ -185,7 +186,7 @@ class Session:
         status, message = status_of(error), message_of(error)
         suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
         if self.json:
-            failure = Failure(type(error).__name__, message)
+            failure = ErrorView(type(error).__name__, message)
             self._print(Envelope(ENVELOPE_VERSION, self.command, status, None, failure, suggested))
             return status
         screen = Screen(sys.stderr)
@@ -197,7 +198,7 @@ class Session:
         return status
 
     def _print(self, envelope: Envelope) -> None:
-        print(encode(envelope, in_one_line=self.goes_on), flush=True)  # noqa: T201 - JSON is meant for programs
+        print(encode(envelope, in_one_line=self.is_streaming), flush=True)  # noqa: T201 - JSON is meant for programs
 
     def _check_there(self, source: ConnectSettings) -> None:
         database = self.chosen_database(source).database

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, for commands that go on until they are told to stop."""
+"""Stops streaming commands on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @asynccontextmanager
-async def stop_asked() -> AsyncGenerator[asyncio.Event]:
-    """An event that is set once the process is told to end. Told again, it is interrupted."""
-    asked = asyncio.Event()
+async def stop_requested() -> AsyncGenerator[asyncio.Event]:
+    """Yield an event that the first signal sets. A second signal cancels the current task."""
+    requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
-    def ask() -> None:
-        if asked.is_set() and task is not None:
+    def request_stop() -> None:
+        if requested.is_set() and task is not None:
             task.cancel()
-        asked.set()
+        requested.set()
 
     for ending in _ENDING:
-        loop.add_signal_handler(ending, ask)
+        loop.add_signal_handler(ending, request_stop)
     try:
-        yield asked
+        yield requested
     finally:
         for ending in _ENDING:
             loop.remove_signal_handler(ending)

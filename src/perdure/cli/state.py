@@ -1,4 +1,4 @@
-"""``perdure state``: an aggregate as its events make it, now or after an event, and two such states compared."""
+"""``perdure state``: shows the state of an aggregate at a version, and compares two versions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import click
 import msgspec
 
 from perdure.aggregate import AggregateRoot
-from perdure.cli.command import Command, answering
+from perdure.cli.command import Command, report_command
+from perdure.cli.event_views import EVENT_COLUMNS, EventView, event_row
 from perdure.cli.failures import USAGE, CommandError
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import BAD, GOOD, QUIET, Screen
-from perdure.cli.session import Session
+from perdure.cli.session import CommandSession
 from perdure.cli.streams import no_stream
 from perdure.cli.table import Cell
-from perdure.cli.views import EVENT_COLUMNS, EventView, event_row
 from perdure.decider import Decided
 from perdure.events import check_stream_id
 from perdure.repository import Repository
@@ -26,7 +26,7 @@ _STYLES = {"+": GOOD, "-": BAD, "@": QUIET}
 
 
 class StateView(msgspec.Struct):
-    """The state of an aggregate after so many events."""
+    """The state of an aggregate at a version."""
 
     stream_id: str
     stream_version: int
@@ -34,8 +34,8 @@ class StateView(msgspec.Struct):
     state: Any
 
 
-class Change(msgspec.Struct):
-    """A field of the state that differs."""
+class FieldChange(msgspec.Struct):
+    """A field of the state with different values in two versions."""
 
     field: str
     before: Any
@@ -43,30 +43,32 @@ class Change(msgspec.Struct):
 
 
 class StateDifference(msgspec.Struct):
-    """What differs between two states of an aggregate, and the events between them."""
+    """The differences between two states of an aggregate, and the events between them."""
 
     before: StateView
     after: StateView
-    changes: list[Change]
+    changes: list[FieldChange]
     events: list[EventView]
 
 
 @click.command(cls=Command)
 @click.argument("stream")
-@click.option("--at", "version", metavar="N", type=click.IntRange(0), help="After so many events; else as it is now.")
-@click.option("--diff", nargs=2, metavar="A B", type=click.IntRange(0), help="What differs between two versions.")
-@click.option("--full", is_flag=True, help="Show all of the state, however much it is.")
-@answering
+@click.option(
+    "--at", "version", metavar="N", type=click.IntRange(0), help="At this version, after so many events. Default: now."
+)
+@click.option("--diff", nargs=2, metavar="A B", type=click.IntRange(0), help="Compare two versions.")
+@click.option("--full", is_flag=True, help="Show all of the state, even if it is long.")
+@report_command
 async def state(
-    session: Session, stream: str, version: int | None, diff: tuple[int, int] | None, *, full: bool
-) -> Report:
-    """The state of an aggregate, now or after an event; two of them compared.
+    session: CommandSession, stream: str, version: int | None, diff: tuple[int, int] | None, *, full: bool
+) -> CommandReport:
+    """Show the state of an aggregate at any version, or compare two versions.
 
-    The aggregate is named by its STREAM, as user-123.
+    STREAM is the stream of the aggregate, such as user-123.
     """
     check_stream_id(stream)
     if version is not None and diff is not None:
-        raise CommandError("--at and --diff don't go together", "perdure state --help", status=USAGE)
+        raise CommandError("--at and --diff can't be combined", "perdure state --help", status=USAGE)
     cls = _aggregate_of(session, stream)
     async with session.store() as store:
         last = await store.stream_version(stream)
@@ -86,10 +88,10 @@ async def state(
         screen.line()
         _show_difference(screen, before, after)
 
-    return Report(difference, show)
+    return CommandReport(difference, show)
 
 
-def _aggregate_of(session: Session, stream: str) -> type[AggregateRoot]:
+def _aggregate_of(session: CommandSession, stream: str) -> type[AggregateRoot]:
     application = session.require_application()
     cls = application.aggregate_of(stream)
     if cls is None:
@@ -112,7 +114,7 @@ async def _state(store: EventStore, cls: type[AggregateRoot], stream: str, versi
     return StateView(stream, aggregate.stream_version, f"{cls.__module__}.{cls.__qualname__}", plain)
 
 
-def _state_report(session: Session, view: StateView, full: bool) -> Report:  # noqa: FBT001 - handed through
+def _state_report(session: CommandSession, view: StateView, full: bool) -> CommandReport:  # noqa: FBT001 - passed through
     def show(screen: Screen) -> None:
         fields = (("stream", view.stream_id), ("version", view.stream_version), ("aggregate", view.aggregate))
         screen.fields(fields)
@@ -121,13 +123,13 @@ def _state_report(session: Session, view: StateView, full: bool) -> Report:  # n
 
     previous = view.stream_version - 1
     suggested = session.again("state", view.stream_id) + f" --diff {previous} {previous + 1}" if previous >= 0 else None
-    return Report(view, show, next_command=suggested)
+    return CommandReport(view, show, next_command=suggested)
 
 
-def _changes(before: StateView, after: StateView) -> list[Change]:
+def _changes(before: StateView, after: StateView) -> list[FieldChange]:
     one, other = _fields(before.state), _fields(after.state)
     return [
-        Change(name, one.get(name), other.get(name))
+        FieldChange(name, one.get(name), other.get(name))
         for name in dict.fromkeys((*one, *other))
         if one.get(name) != other.get(name)
     ]

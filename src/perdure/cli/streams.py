@@ -1,4 +1,4 @@
-"""``perdure streams``: which streams there are, and what happened in one."""
+"""``perdure streams``: lists streams, and shows the events of one."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ from typing import Final
 import click
 import msgspec
 
-from perdure.cli.command import Family, answering
+from perdure.cli.command import CommandGroup, report_command
+from perdure.cli.event_views import EventView, type_cell
 from perdure.cli.failures import CommandError
-from perdure.cli.report import Report
+from perdure.cli.report import CommandReport
 from perdure.cli.screen import Screen, count, second
-from perdure.cli.session import Session
-from perdure.cli.table import Cell, Column
-from perdure.cli.views import EventView, type_cell
+from perdure.cli.session import CommandSession
+from perdure.cli.table import Cell, TextColumn
 from perdure.events import StoredEvent, check_stream_id
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.inspection import Inspection, StreamSummary
 
 _PAGE: Final = 50
 _STREAM_COLUMNS: Final = (
-    Column("stream"),
-    Column("version", right=True),
-    Column("last event"),
-    Column("position", right=True),
-    Column("recorded at", whole=True),
+    TextColumn("stream"),
+    TextColumn("version", right=True),
+    TextColumn("last event"),
+    TextColumn("position", right=True),
+    TextColumn("recorded at", whole=True),
 )
 _EVENT_COLUMNS: Final = (
-    Column("version", right=True),
-    Column("position", right=True),
-    Column("happened at", whole=True),
-    Column("type"),
-    Column("data"),
+    TextColumn("version", right=True),
+    TextColumn("position", right=True),
+    TextColumn("happened at", whole=True),
+    TextColumn("type"),
+    TextColumn("data"),
 )
 
 
-@click.group(cls=Family)
+@click.group(cls=CommandGroup)
 def streams() -> None:
-    """Streams: which there are, and what happened in one."""
+    """List streams, and show the events of one."""
 
 
 class StreamPage(msgspec.Struct):
-    """What ``streams list`` finds."""
+    """The result of ``streams list``."""
 
     streams: list[StreamSummary]
     more: bool
 
 
 class StreamView(msgspec.Struct):
-    """What ``streams show`` finds."""
+    """The result of ``streams show``."""
 
     stream_id: str
     stream_version: int
@@ -57,18 +58,20 @@ class StreamView(msgspec.Struct):
 
 @streams.command("list")
 @click.option("--category", metavar="NAME", help="Only streams of this category.")
-@click.option("--after", default="", metavar="STREAM", help="Begin after this stream.")
-@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@answering
-async def list_streams(session: Session, category: str | None, after: str, limit: int) -> Report:
-    """List streams in the order of their ids, each with its version and its last event."""
+@click.option("--after", default="", metavar="STREAM", help="Start after this stream.")
+@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@report_command
+async def list_streams(session: CommandSession, category: str | None, after: str, limit: int) -> CommandReport:
+    """List streams in the order of their ids, with their version and last event."""
     async with session.store() as store:
-        found = await Inspection(store.database).streams(category, after=after, limit=limit + 1)
+        found = await Inspection(database_of(store)).streams(category, after=after, limit=limit + 1)
     page = StreamPage(found[:limit], len(found) > limit)
 
     def show(screen: Screen) -> None:
         if not page.streams:
-            screen.line(f"No streams{f' of category {category!r}' if category else ''}{' any more' if after else ''}.")
+            screen.line(
+                f"No streams{f' of category {category!r}' if category else ''}{f' after {after!r}' if after else ''}."
+            )
             return
         screen.table(_STREAM_COLUMNS, map(_stream_row, page.streams))
 
@@ -77,15 +80,17 @@ async def list_streams(session: Session, category: str | None, after: str, limit
         suggested = session.again(
             "streams list", category=category, limit=limit if limit != _PAGE else None, after=page.streams[-1].stream_id
         )
-    return Report(page, show, next_command=suggested)
+    return CommandReport(page, show, next_command=suggested)
 
 
 @streams.command("show")
 @click.argument("stream")
-@click.option("--from", "from_version", default=0, metavar="VERSION", type=click.IntRange(0), help="Begin after it.")
-@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@answering
-async def show_stream(session: Session, stream: str, from_version: int, limit: int) -> Report:
+@click.option(
+    "--from", "from_version", default=0, metavar="VERSION", type=click.IntRange(0), help="Start after this version."
+)
+@click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@report_command
+async def show_stream(session: CommandSession, stream: str, from_version: int, limit: int) -> CommandReport:
     """Show the events of a STREAM, oldest first."""
     check_stream_id(stream)
     async with session.store() as store:
@@ -108,11 +113,11 @@ async def show_stream(session: Session, stream: str, from_version: int, limit: i
         suggested = session.again("streams show", stream, limit=limit if limit != _PAGE else None, **{"from": last})
     elif cls is not None:
         suggested = session.again("state", stream)
-    return Report(view, show, next_command=suggested)
+    return CommandReport(view, show, next_command=suggested)
 
 
 def no_stream(stream_id: str) -> CommandError:
-    """The error for a stream that isn't there."""
+    """Return the error for a stream that doesn't exist."""
     return CommandError(f"there is no stream {stream_id!r}", "perdure streams list")
 
 

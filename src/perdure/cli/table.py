@@ -1,4 +1,4 @@
-"""Tables of text that fit the screen: the widest column gives way first, and what is cut ends in an ellipsis."""
+"""Lays out tables to fit the screen: the widest columns shrink first, and cut texts end in an ellipsis."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ _NARROWEST: Final = 8
 
 
 class Cell(NamedTuple):
-    """A text, and how it is shown."""
+    """A text and its style."""
 
     text: str
     style: str = ""
 
 
-class Column(NamedTuple):
+class TextColumn(NamedTuple):
     """A column of a table."""
 
     title: str
     right: bool = False
-    """Whether its texts stand to the right, as numbers do."""
+    """Whether texts are right-aligned, like numbers."""
     whole: bool = False
-    """Whether its texts are never cut."""
+    """Whether texts are never cut."""
 
 
-def laid_out(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen_width: int | None) -> list[list[Cell]]:
-    """The rows with each text brought to the width of its column. Gaps belong to the text before them."""
+def lay_out(
+    columns: Sequence[TextColumn], rows: Sequence[Sequence[Cell]], screen_width: int | None
+) -> list[list[Cell]]:
+    """Pad or cut each text to the width of its column. The gap after a column belongs to its text."""
     widths = _widths(columns, rows, screen_width)
     return [[_fitted(cell, columns[index], widths, index) for index, cell in enumerate(row)] for row in rows]
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen_width: int | None) -> list[int]:
+def _widths(columns: Sequence[TextColumn], rows: Sequence[Sequence[Cell]], screen_width: int | None) -> list[int]:
     widths = [max(cell_len(row[index].text) for row in rows) for index in range(len(columns))]
     if screen_width is None:
         return widths
@@ -51,7 +53,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], screen_wi
     return widths
 
 
-def _fitted(cell: Cell, column: Column, widths: Sequence[int], index: int) -> Cell:
+def _fitted(cell: Cell, column: TextColumn, widths: Sequence[int], index: int) -> Cell:
     width, size = widths[index], cell_len(cell.text)
     is_last = index == len(widths) - 1
     padding = " " * (width - size)

@@ -1,4 +1,4 @@
-"""Which folders the command line imports from without being told: those that only its user and root can change."""
+"""Decides which folders may be imported from by default: those that only the current user and root can change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from perdure.stores.postgres.embedded.files import user_name
 
 
 def distrusted(folder: Path, *names: str) -> str | None:
-    """Why nothing in a folder may be imported unasked, as "… belongs to user 'eve'"; None when it may.
+    """Return why a folder may not be imported from by default, such as "… belongs to user 'eve'"; None if it may.
 
     Args:
-        folder: where modules would be looked for.
-        names: files in it that would be believed, too.
+        folder: the folder of the modules.
+        names: files in it that would be read, too.
     """
     for path in (folder, *(folder / name for name in names)):
         status = path.stat()
@@ -28,7 +28,7 @@ def distrusted(folder: Path, *names: str) -> str | None:
 
 
 def _is_private(gid: int) -> bool:
-    """Whether a group is root's, or the one that many systems make for each user, with nobody else in it."""
+    """Return whether a group is root's, or the user's own group with no other member."""
     if gid == 0:
         return True
     try:

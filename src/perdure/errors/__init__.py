@@ -1,8 +1,8 @@
 """The tree of errors.
 
-Everything that Perdure raises stands under `PerdureError`. An error carries its data as attributes, and its message
-says what happened and what to do next. `DomainError`, the base of a user's own business rules, stands outside the tree,
-so that ``except PerdureError`` never swallows a business rule.
+Every error that Perdure raises is a `PerdureError`. It carries its data as attributes, and its message says what
+happened and what to do next. `DomainError`, the base of a user's own business rules, is outside the tree, so that
+``except PerdureError`` never swallows a business rule.
 """
 
 from perdure.errors.aggregates import AggregateBusyError as AggregateBusyError
@@ -43,22 +43,22 @@ from perdure.errors.reads import UnknownEventTypeError as UnknownEventTypeError
 from perdure.errors.reads import UnknownEventVersionError as UnknownEventVersionError
 from perdure.errors.roots import DomainError as DomainError
 from perdure.errors.roots import PerdureError as PerdureError
+from perdure.errors.schema import LockHolder as LockHolder
+from perdure.errors.schema import NamespaceSharedError as NamespaceSharedError
+from perdure.errors.schema import SchemaError as SchemaError
+from perdure.errors.schema import SchemaLockedError as SchemaLockedError
+from perdure.errors.schema import SchemaOutdatedError as SchemaOutdatedError
+from perdure.errors.schema import SchemaTooNewError as SchemaTooNewError
+from perdure.errors.schema import SchemaUnknownError as SchemaUnknownError
 from perdure.errors.stores import AuthenticationError as AuthenticationError
 from perdure.errors.stores import BackgroundTaskError as BackgroundTaskError
 from perdure.errors.stores import ConfigurationError as ConfigurationError
 from perdure.errors.stores import DatabaseError as DatabaseError
 from perdure.errors.stores import DeadlockError as DeadlockError
 from perdure.errors.stores import EmbeddedServerError as EmbeddedServerError
-from perdure.errors.stores import LockHolder as LockHolder
 from perdure.errors.stores import LogDivergedError as LogDivergedError
 from perdure.errors.stores import MissingExtraError as MissingExtraError
-from perdure.errors.stores import NamespaceSharedError as NamespaceSharedError
 from perdure.errors.stores import ReadOnlyStoreError as ReadOnlyStoreError
-from perdure.errors.stores import SchemaError as SchemaError
-from perdure.errors.stores import SchemaLockedError as SchemaLockedError
-from perdure.errors.stores import SchemaOutdatedError as SchemaOutdatedError
-from perdure.errors.stores import SchemaTooNewError as SchemaTooNewError
-from perdure.errors.stores import SchemaUnknownError as SchemaUnknownError
 from perdure.errors.stores import ServersUnavailableError as ServersUnavailableError
 from perdure.errors.stores import ServiceInterruptedError as ServiceInterruptedError
 from perdure.errors.stores import StoreClosedError as StoreClosedError

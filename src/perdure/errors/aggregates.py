@@ -1,4 +1,4 @@
-"""Aggregates: their definition, and looking for one."""
+"""Aggregates: their definition, lookup and use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from perdure.errors.roots import PerdureError
 
 
 class AggregateNotFoundError(PerdureError, LookupError):
-    """There is no such stream. `Repository.load` returns None instead."""
+    """The aggregate has no stream. `Repository.load` returns None instead."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(f"there is no stream {stream_id!r}; use load() where it may be missing")
@@ -14,7 +14,7 @@ class AggregateNotFoundError(PerdureError, LookupError):
 
 
 class AggregateDefinitionError(PerdureError, TypeError):
-    """An aggregate class can't work as it is written. Raised where the class is defined."""
+    """An aggregate class is invalid. Raised when the class is defined."""
 
     def __init__(self, cls: type, reason: str) -> None:
         super().__init__(f"{cls.__qualname__} can't be an aggregate: {reason}")
@@ -23,7 +23,7 @@ class AggregateDefinitionError(PerdureError, TypeError):
 
 
 class AggregateBusyError(PerdureError, RuntimeError):
-    """An aggregate is used while another task saves it and may decide its commands again."""
+    """An aggregate is used while another task saves it, which may run its commands again."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Bad input: told before anything is written."""
+"""Bad input: refused before anything is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InvalidStreamIdError(InvalidArgumentError):
 
 
 class EventDefinitionError(PerdureError, TypeError):
-    """A class can't be used as an event. Raised where the class is defined."""
+    """A class can't be an event. Raised when the class is defined."""
 
     def __init__(self, cls: type, reason: str) -> None:
         super().__init__(f"{cls.__qualname__} can't be an event: {reason}")
@@ -33,11 +33,11 @@ class EventDefinitionError(PerdureError, TypeError):
 
 
 class DuplicateEventTypeError(PerdureError):
-    """Two classes ask for one event type. Give one of them another name."""
+    """Two classes have the same event type. Give one of them another name."""
 
     def __init__(self, event_type: str, existing: type, cls: type) -> None:
         super().__init__(
-            f"event type {event_type!r} belongs to {path_of(existing)} already; {path_of(cls)} needs another name"
+            f"event type {event_type!r} already belongs to {path_of(existing)}: give {path_of(cls)} another name"
         )
         self.event_type = event_type
         self.existing = existing
@@ -45,17 +45,17 @@ class DuplicateEventTypeError(PerdureError):
 
 
 class UpcasterDefinitionError(PerdureError, TypeError):
-    """A function can't be an upcaster. Raised where it is defined."""
+    """A function can't be an upcaster. Raised when it is defined."""
 
     def __init__(self, event_type: str, from_version: int, reason: str) -> None:
-        super().__init__(f"no upcaster of {event_type!r} from version {from_version}: {reason}")
+        super().__init__(f"invalid upcaster of {event_type!r} from version {from_version}: {reason}")
         self.event_type = event_type
         self.from_version = from_version
         self.reason = reason
 
 
 class UnregisteredEventError(PerdureError, TypeError):
-    """An object was given as an event whose class bears no ``@event``."""
+    """An object was passed as an event, but its class isn't decorated with ``@event``."""
 
     def __init__(self, cls: type) -> None:
         super().__init__(f"{path_of(cls)} is not an event: decorate it with @event('category.what_happened')")
@@ -63,7 +63,7 @@ class UnregisteredEventError(PerdureError, TypeError):
 
 
 class EventEncodingError(PerdureError, ValueError):
-    """An event holds a value that can't be stored, or that couldn't be read back. Nothing was written."""
+    """An event has a value that can't be stored, or that couldn't be read back. Nothing was written."""
 
     def __init__(self, event_type: str, reason: str) -> None:
         super().__init__(f"event {event_type!r} can't be stored: {reason}")
@@ -76,8 +76,8 @@ class PayloadTooLargeError(PerdureError, ValueError):
 
     def __init__(self, event_type: str, size: int, limit: int) -> None:
         super().__init__(
-            f"event {event_type!r} takes {size:,} bytes, over the limit of {limit:,}: "
-            "store large content elsewhere and its address in the event, or raise payload_limit"
+            f"event {event_type!r} has {size:,} bytes, over the limit of {limit:,}: "
+            "store large content elsewhere and only its address in the event, or raise payload_limit"
         )
         self.event_type = event_type
         self.size = size

@@ -1,4 +1,4 @@
-"""Evolution: old events and new code that don't fit, all told at once."""
+"""Evolution: old events that new code can't read. Each error lists all problems at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from perdure.errors.roots import PerdureError
 
 
 class EvolutionError(PerdureError):
-    """Upcasters are missing, or lead nowhere. `problems` lists them all."""
+    """Upcasters are missing, or lead to no known version. `problems` lists them all."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(f"old events can't be read by this code: {_listed(problems)}")
+        super().__init__(f"this code can't read old events: {_listed(problems)}")
         self.problems = tuple(problems)
 
 

@@ -1,4 +1,4 @@
-"""Texts without passwords: each that may be printed, logged or kept, and may quote how a database is reached."""
+"""Removes passwords from texts that are printed, logged or stored and may quote a database URL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 HIDDEN: Final = "..."
-"""What stands instead of what isn't shown."""
+"""The replacement for hidden text."""
 
 _HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\],\s]*)(:\d*)?"
 DATABASE_URL: Final = re.compile(
@@ -18,9 +18,9 @@ _PLAIN: Final = frozenset({
     *("application_name", "connect_timeout", "database", "dbname", "host", "hostaddr", "passfile", "port"),
     *("sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
 })  # fmt: skip
-"""Parameters of a URL that hold no secret. Any other may: also a name that is written with escapes."""
+"""Parameters of a URL that hold no secret. All others are hidden, as their names may be escaped."""
 
-# Each repeat before the part that must match is bounded: else a long text costs its length squared.
+# Every repeat before the part that must match is bounded; otherwise the time grows with the square of the length.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://)(\S*)")
 _PORT: Final = re.compile(r"[^:/?#]*:\d*(?![^/?#,;'\")\]\s])")
 _SETTING: Final = re.compile(
@@ -30,14 +30,14 @@ _SETTING: Final = re.compile(
 
 
 def masked_url(url: str) -> str:
-    """A database's URL without what may be secret in it; dots alone where it isn't one."""
+    """Return a database URL without its secrets; only dots if the text is no valid URL."""
     return masked_text(url) if DATABASE_URL.fullmatch(url) else HIDDEN
 
 
 def masked_text(text: str) -> str:
-    """A text in which the URLs and settings that it quotes are without what may be secret in them.
+    """Return a text with the secrets hidden in all URLs and settings that it quotes.
 
-    Rather too much is hidden than too little: a URL that is written wrongly may end anywhere.
+    It hides too much rather than too little, because a malformed URL may end anywhere.
     """
     return "\n".join(_SETTING.sub(rf"\1\2{HIDDEN}", _without_credentials(line)) for line in text.split("\n"))
 
@@ -67,7 +67,7 @@ def _without_password(scheme: str, address: str) -> str:
 
 
 def _has_open_end(address: str) -> bool:
-    """Whether it begins as "user:password", without the end of the password: that held a space, or was cut off."""
+    # "user:password" without "@": the password contained a space, or the text was cut off.
     return "@" not in address and ":" in address and not address.startswith("[") and not _PORT.match(address)
 
 

@@ -1,4 +1,4 @@
-"""Reading what is stored: events that the code can't make out, and a log that can't be read far enough."""
+"""Reads: events that this code can't decode, and a log that isn't readable far enough."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from perdure.errors.roots import PerdureError
 
 @dataclass(frozen=True, slots=True)
 class FenceHolder:
-    """A transaction that has appended and isn't ended. Readers go no further than the lowest floor.
+    """A transaction that has appended events and hasn't ended. Readers stop at the lowest floor.
 
     Attributes:
-        floor: Every position that it may have drawn lies above.
-        pid: Its process in the database; None for a prepared transaction, which has none.
-        user_name: The database's user.
-        application_name: What its connection calls itself.
-        client_address: Where it comes from; None for a socket of the same machine.
-        state: As in pg_stat_activity: ``active``, ``idle in transaction`` ... None when this user may not see it.
-        begun_at: When the transaction began; None when this user may not see it.
+        floor: A position below all that the transaction may have been assigned.
+        pid: Its server process; None for a prepared transaction.
+        user_name: Its database user.
+        application_name: The application_name of its connection.
+        client_address: The address of its client; None for a Unix socket.
+        state: As in pg_stat_activity: ``active``, ``idle in transaction`` ... None if this user may not see it.
+        begun_at: When the transaction began; None if this user may not see it.
     """
 
     floor: int
@@ -37,19 +37,19 @@ class FenceHolder:
             return "a prepared transaction (see pg_prepared_xacts)"
         name = self.application_name or "unnamed"
         if self.begun_at is None:
-            return f"pid {self.pid} ({name}; grant pg_read_all_stats to this user to see its state, and since when)"
+            return f"pid {self.pid} ({name}; grant pg_read_all_stats to this user to see its state and start)"
         return f"pid {self.pid} ({name}, {self.state}, in its transaction since {self.begun_at:%Y-%m-%d %H:%M:%S %Z})"
 
 
 class LogHeldBackError(PerdureError, TimeoutError):
-    """The log can't be read up to a position yet: an append that is still open may come before it.
+    """The log isn't readable up to a position yet: an append before that position may still be open.
 
     Args:
-        global_position: the position up to which the log was to be read.
-        reached: the position up to which it can be read.
-        on_standby: whether the server is a standby, which can be read up to what its primary has published.
-        timeout: for how many seconds the read has waited.
-        holders: the sessions whose appends are open, the lowest floor first, as far as they are known.
+        global_position: the requested position.
+        reached: the position up to which the log is readable.
+        on_standby: whether the server is a standby, which is readable up to the position that its primary published.
+        timeout: how many seconds the read waited.
+        holders: the known sessions with open appends, lowest floor first.
     """
 
     is_transient = True
@@ -66,10 +66,10 @@ class LogHeldBackError(PerdureError, TimeoutError):
         if on_standby:
             why = "this standby has no later position: does it lag, and is a store that may append open on the primary?"
         else:
-            names = "; ".join(map(str, holders)) or "a session that had ended before it could be named"
+            names = "; ".join(map(str, holders)) or "a session that ended before it could be named"
             why = f"held back by {names}: commit or end its transaction (pg_terminate_backend), or read without up_to"
         super().__init__(
-            f"the log can be read up to position {reached} after {timeout:g} s, not yet up to {global_position}: {why}"
+            f"after {timeout:g} s, the log is readable up to position {reached}, not yet up to {global_position}: {why}"
         )
         self.global_position = global_position
         self.reached = reached
@@ -78,18 +78,18 @@ class LogHeldBackError(PerdureError, TimeoutError):
         self.holders = tuple(holders)
 
     def after(self, timeout: float, holders: Sequence[FenceHolder]) -> Self:
-        """The same error for a read that has waited, and knows the holders."""
+        """Return this error with the time that the read waited, and the holders."""
         return type(self)(
             self.global_position, self.reached, on_standby=self.on_standby, timeout=timeout, holders=holders
         )
 
 
 class UnknownEventTypeError(PerdureError):
-    """A stored event's type has no class here. Its raw data stays readable in `StoredEvent.event_data`."""
+    """This code has no class for the type of a stored event. Its raw data is in `StoredEvent.event_data`."""
 
     def __init__(self, event_type: str, stream_id: str, stream_version: int) -> None:
         super().__init__(
-            f"event type {event_type!r} (version {stream_version} of {stream_id!r}) has no class here: "
+            f"event type {event_type!r} (version {stream_version} of {stream_id!r}) has no class in this code: "
             "import the module that defines it, or define it again with @event"
         )
         self.event_type = event_type
@@ -98,14 +98,14 @@ class UnknownEventTypeError(PerdureError):
 
 
 class UnknownEventVersionError(PerdureError):
-    """An event was written by newer code than this. Its raw data stays readable in `StoredEvent.event_data`."""
+    """Newer code than this wrote an event. Its raw data is in `StoredEvent.event_data`."""
 
     def __init__(
         self, event_type: str, stream_id: str, stream_version: int, event_version: int, known_version: int
     ) -> None:
         super().__init__(
             f"event {event_type!r} (version {stream_version} of {stream_id!r}) was written by newer code: its schema "
-            f"has version {event_version}, this code knows {known_version}: deploy the newer code here too"
+            f"has version {event_version}, but this code knows only {known_version}: deploy the newer code here, too"
         )
         self.event_type = event_type
         self.stream_id = stream_id
@@ -117,7 +117,7 @@ class UnknownEventVersionError(PerdureError):
 class EventDecodingError(PerdureError):
     """A stored event doesn't fit its class, or its metadata can't be read.
 
-    What is stored stays readable as text, in `StoredEvent.event_data` and `StoredEvent.stored_metadata`.
+    The stored texts are in `StoredEvent.event_data` and `StoredEvent.stored_metadata`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The roots of the two trees: `PerdureError` for what goes wrong here, `DomainError` for a user's own rules."""
+"""The roots of the two trees: `PerdureError` for errors of Perdure, `DomainError` for a user's own rules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PerdureError(Exception):
     """The root of all errors that Perdure raises.
 
     Attributes:
-        is_transient: Whether the same call may succeed later, though nobody changes code, settings or the schema.
-            Nothing was done, and what stood in the way may pass: a server that restarts, a lock, a pool whose
-            connections are all in use. It is False for `OutcomeUnknownError`, where something may have been done.
+        is_transient: Whether the same call may succeed later without a change of code, settings or schema. If True,
+            nothing was done, and the obstacle is temporary: a server that restarts, a lock, a pool without a free
+            connection. It is False for `OutcomeUnknownError`, because something may have been written.
 
     Example:
         >>> from perdure.errors import StoreClosedError, StoreUnavailableError
@@ -34,7 +34,7 @@ class PerdureError(Exception):
     is_transient: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call __init__ with the message, which is not what our constructors take.
+        # The default would call __init__ with the message, but the constructors take other arguments.
         return (type(self).__new__, (type(self), *self.args), self.__dict__)
 
 
@@ -42,10 +42,10 @@ E = TypeVar("E", bound=BaseException)
 
 
 def copied(error: E) -> E:
-    """A copy, which will have a traceback of its own; the error itself, if somebody else's, which can't be copied."""
+    """Return a copy of an error that has its own traceback; the error itself if a third-party class can't be copied."""
     try:
         again = copy(error).with_traceback(error.__traceback__)
         again.__cause__ = error.__cause__
-    except Exception:  # noqa: BLE001 - whatever its constructor wants
+    except Exception:  # noqa: BLE001 - a foreign constructor may raise anything
         return error
     return again

@@ -1,4 +1,4 @@
-"""Events: how a class becomes one, how it is written and read, and which method takes it."""
+"""Events: their definition, their storage as JSON, and the methods that handle them."""
 
 from perdure.events.definition import event as event
 from perdure.events.definition import field as field

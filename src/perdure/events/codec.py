@@ -1,4 +1,4 @@
-"""From an event to JSON and back. What is written is known to be readable: it is decoded before it is stored."""
+"""Encodes events as JSON and decodes them. Each encoded event is decoded once, so only readable events are stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perdure.events.storable import (
     refuse_nul,
     refuse_unstorable,
 )
-from perdure.events.untyped import Look, Untyped
+from perdure.events.untyped import ChangeFinder, ChangeFinders
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,25 +30,25 @@ class EventCodec(Protocol):
     """Encodes and decodes the events of one class."""
 
     def encode(self, event: Any) -> str:
-        """The event as JSON text. Raises EventEncodingError when it can't be stored, or couldn't be read back."""
+        """Return the event as JSON text. Raise EventEncodingError if it can't be stored, or couldn't be read back."""
         ...
 
     def decode(self, data: str | bytes, /) -> Any:
-        """The event that this text was made from. Raises msgspec.MsgspecError when it doesn't fit the class."""
+        """Return the event encoded as this text. Raise msgspec.MsgspecError if it doesn't fit the class."""
         ...
 
     def fields(self, event: Any) -> Mapping[str, object]:
-        """What the event holds, by the names of its fields."""
+        """Return the values of the event by field name."""
         ...
 
     @property
     def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, is typed `Any`."""
+        """Whether a field, or a part of one, has the type `Any`."""
         ...
 
 
 def codec_for(event_type: str, cls: type) -> EventCodec:
-    """The codec for events of that class. Raises EventDefinitionError when they can't be stored."""
+    """Return the codec for events of a class. Raise EventDefinitionError if they can't be stored."""
     if is_pydantic(cls):
         from perdure.events.pydantic_models import PydanticCodec
 
@@ -57,7 +57,7 @@ def codec_for(event_type: str, cls: type) -> EventCodec:
 
 
 def is_pydantic(cls: type) -> bool:
-    """Whether it is a pydantic model. Told by what it has, so that pydantic isn't imported where it isn't used."""
+    """Return whether a class is a pydantic model. Checks for a method, to avoid importing pydantic."""
     return hasattr(cls, "model_validate_json")
 
 
@@ -69,17 +69,17 @@ class Codec:
         self._event_type = event_type
         self._fields = tuple(field.name for field in fields_of(cls))
         self.decode: Callable[[str | bytes], Any] = msgspec.json.Decoder[Any](cls).decode
-        """The decoder itself, with nothing around it: every event that is read passes through it."""
+        """The bare decoder, because every event that is read passes through it."""
         info = inspect.type_info(cls)
         parts = parts_of(info, set())
-        self._look_into_untyped = Untyped().look_for(info)
+        self._find_untyped_changes = ChangeFinders().finder_for(info)
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
 
     def encode(self, event: object) -> str:
-        """The event as JSON text.
+        """Return the event as JSON text.
 
         Raises:
-            EventEncodingError: a value can't be stored, or couldn't be read back as what the class declares.
+            EventEncodingError: a value can't be stored, or couldn't be read back as the class declares it.
         """
         try:
             data = _encode(event)
@@ -91,25 +91,25 @@ class Codec:
             refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
-        if self._look_into_untyped is not None:
-            self._refuse_changes(self._look_into_untyped, event, returned)
+        if self._find_untyped_changes is not None:
+            self._refuse_changes(self._find_untyped_changes, event, returned)
         if returned != event:
             self._refuse_difference(event, returned, data)
         return text
 
     @property
     def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, is typed `Any`."""
-        return self._look_into_untyped is not None
+        """Whether a field, or a part of one, has the type `Any`."""
+        return self._find_untyped_changes is not None
 
-    def _refuse_changes(self, look: Look, event: object, returned: object) -> None:
-        if change := next(look(event, returned, ""), None):
+    def _refuse_changes(self, find: ChangeFinder, event: object, returned: object) -> None:
+        if change := next(find(event, returned, ""), None):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
             raise EventEncodingError(self._event_type, str(change))
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
-        # Not all that differs is lost: a tuple comes back as the list that was declared, and some classes compare by
-        # identity. What is lost shows in the text; but for NaN, which becomes null, and for seconds of an offset.
+        # A difference isn't always a loss: a tuple comes back as the declared list, and some classes compare by
+        # identity. Losses show in the text, except NaN, which becomes null, and the seconds of an offset.
         content = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
         refuse_nan(self._event_type, content)
         for value in leaves_of(content):
@@ -119,5 +119,5 @@ class Codec:
             raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
 
     def fields(self, event: object) -> Mapping[str, object]:
-        """What the event holds, by the names of its fields."""
+        """Return the values of the event by field name."""
         return {name: getattr(event, name) for name in self._fields}

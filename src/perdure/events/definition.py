@@ -1,4 +1,4 @@
-"""`@event`: what makes a class an event."""
+"""`@event`, which makes a class an event."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,200}")
 
 @overload
 def field(*, default: T) -> T: ...
-# pyright in its strict mode would call what a bare `list` makes partially unknown.
+# In strict mode, pyright reports the result of a bare `list` as partially unknown.
 @overload
 def field(*, default_factory: type[list[Any]]) -> list[Any]: ...
 @overload
@@ -35,10 +35,10 @@ def field(*, default_factory: type[set[Any]]) -> set[Any]: ...
 @overload
 def field(*, default_factory: Callable[[], T]) -> T: ...
 def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET) -> Any:
-    """Give a field of an event or of an aggregate its default, or what makes a fresh one each time.
+    """Give a field of an event or an aggregate a default, or a function that makes a new default each time.
 
     Raises:
-        InvalidArgumentError: there is neither or both, or `default_factory` is no function.
+        InvalidArgumentError: neither or both are given, or `default_factory` isn't callable.
 
     Example:
         >>> @event("cart.opened")
@@ -49,7 +49,7 @@ def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET)
     """
     if default is not msgspec.UNSET:
         if default_factory is not msgspec.UNSET:
-            raise InvalidArgumentError("default_factory", "is given beside a default: give one of them")
+            raise InvalidArgumentError("default_factory", "is given together with default: give only one of them")
         return msgspec.field(default=default)
     check_function("default_factory", default_factory)
     return msgspec.field(default_factory=default_factory)
@@ -57,19 +57,19 @@ def field(*, default: Any = msgspec.UNSET, default_factory: Any = msgspec.UNSET)
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, dataclasses.field))
 def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callable[[type[E]], type[E]]:
-    """Make a class an event, stored under `name`: never the class path, so that classes can be renamed and moved.
+    """Make a class an event. It is stored under `name`, not the class path, so you can rename and move the class.
 
-    A plain class becomes a frozen, keyword-only one. A dataclass, an attrs class, a pydantic model or a msgspec Struct
-    stays what it is.
+    A plain class becomes frozen and keyword-only. Dataclasses, attrs classes, pydantic models and msgspec Structs stay
+    as they are.
 
     Args:
-        name: the stored type, for instance ``user.registered``: 1 to 200 characters, no white space.
-        version: the version of the event's schema, counted from 1; each step up to it needs an upcaster, see `upcast`.
-        aliases: the names that it was stored under before. Versions count on over a change of name.
+        name: the stored event type, such as ``user.registered``: 1 to 200 characters, no white space.
+        version: the schema version of the event, from 1. Each step up to it needs an upcaster, see `upcast`.
+        aliases: earlier names of the event type. Versions continue across a change of name.
 
     Raises:
-        EventDefinitionError: a field has a type that can't be stored; it names the field and the fix.
-        DuplicateEventTypeError: another class has this name, or one of the aliases.
+        EventDefinitionError: a field has a type that can't be stored. The message names the field and the fix.
+        DuplicateEventTypeError: another class has this name or one of the aliases.
 
     Example:
         >>> @event("title.rented")
@@ -85,12 +85,12 @@ def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callab
 
     def decorate(cls: type[E]) -> type[E]:
         if not isinstance(cls, type):
-            raise InvalidArgumentError("event", f"decorates classes, and {shown(cls)} is none")
+            raise InvalidArgumentError("event", f"decorates classes, and {shown(cls)} isn't one")
         stored = cls if _is_structured(cls) else cast("type[E]", _as_struct(cls))
         event_type = EventType(name, version, stored, earlier)
-        # A NameError means a class that is defined further down: it is looked at again at first use.
+        # A NameError means a class that is defined later in the module. The check runs again at first use.
         with suppress(NameError):
-            event_type.codec  # noqa: B018 - refuses at definition what can't be stored
+            event_type.codec  # noqa: B018 - refuses types that can't be stored when the class is defined
         registry.add(event_type)
         return stored
 
@@ -98,7 +98,7 @@ def event(name: str, *, version: int = 1, aliases: Sequence[str] = ()) -> Callab
 
 
 def check_event_type(argument: str, name: object) -> None:
-    """Raise InvalidArgumentError unless it can be the stored name of a type."""
+    """Raise InvalidArgumentError unless the name is a valid event type."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidArgumentError(
             argument, f"{shown(name)} is no event type: use 1 to 200 characters without white space"
@@ -106,7 +106,7 @@ def check_event_type(argument: str, name: object) -> None:
 
 
 def check_event_version(argument: str, version: object) -> None:
-    """Raise InvalidArgumentError unless it can be the version of a schema."""
+    """Raise InvalidArgumentError unless the version is a valid schema version."""
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= 32767:
         raise InvalidArgumentError(argument, f"{shown(version)} is no schema version: count 1, 2, 3 ... up to 32767")
 
@@ -117,7 +117,7 @@ def _checked_aliases(name: str, aliases: Sequence[str]) -> tuple[str, ...]:
     for alias in aliases:
         check_event_type("aliases", alias)
     if len({name, *aliases}) <= len(aliases):
-        raise InvalidArgumentError("aliases", f"{shown(aliases)} holds a name twice, or the present name {name!r}")
+        raise InvalidArgumentError("aliases", f"{shown(aliases)} has a name twice, or the current name {name!r}")
     return tuple(aliases)
 
 
@@ -131,7 +131,7 @@ def _is_structured(cls: type[Any]) -> bool:
 
 
 def _as_struct(cls: type) -> type:
-    """The plain class made anew as a frozen, keyword-only Struct: the form that msgspec builds fastest."""
+    """Rebuild a plain class as a frozen, keyword-only Struct, the form that msgspec creates fastest."""
     if "__init__" in vars(cls):
         raise EventDefinitionError(cls, "it has its own __init__; declare annotated fields instead")
     for parent in cls.__mro__[1:-1]:
@@ -152,14 +152,14 @@ def _as_struct(cls: type) -> type:
 
 
 def _repoint_super(cls: type, struct: type) -> None:
-    """Let ``super()`` and ``__class__`` in methods mean the class made anew."""
+    """Make ``super()`` and ``__class__`` in methods refer to the rebuilt class."""
     for member in vars(cls).values():
         for function in (
             member,
             *(getattr(member, name, None) for name in ("__func__", "fget", "fset", "fdel", "func")),
         ):
             for cell in (isinstance(function, FunctionType) and function.__closure__) or ():
-                # An empty cell is a name that the function around the class assigns later.
+                # An empty cell is a variable that the enclosing function assigns later.
                 with suppress(ValueError):
                     if cell.cell_contents is cls:
                         cell.cell_contents = struct

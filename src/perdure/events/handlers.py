@@ -1,4 +1,4 @@
-"""`@handles`: which method of a class takes which event, for aggregates and projections alike."""
+"""`@handles`, which marks the methods of aggregates and projections that handle events."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def handles(event_class: type, /, *event_classes: type) -> Callable[[F], F]: ...
 @overload
 def handles(method: F, /) -> F: ...
 def handles(*args: Any) -> Any:
-    """Let a method take the events that its first parameter is annotated with.
+    """Make a method the handler of the events in the annotation of its first parameter.
 
-    The annotation is resolved at first use; ``@handles(UserRegistered)`` names the classes where that can't be.
-    A subclass overrides a handler by its name, or by handling the same event.
+    The annotation is resolved at first use. If it can't be, name the classes: ``@handles(UserRegistered)``.
+    A subclass overrides a handler with a method of the same name, or a handler of the same event.
 
     Example:
         >>> from perdure import AggregateRoot, event, handles
@@ -45,7 +45,7 @@ def handles(*args: Any) -> Any:
     for one in args:
         if not isinstance(one, type):
             raise InvalidArgumentError(
-                "event_classes", f"must be classes of events, or a method alone: {shown(one)} is neither"
+                "event_classes", f"must be classes of events, or a single method: {shown(one)} is neither"
             )
 
     def decorate(method: F) -> F:
@@ -56,11 +56,11 @@ def handles(*args: Any) -> Any:
 
 
 def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[type, Handler]:
-    """The handler of each event class, nearest class in method resolution order first.
+    """Return the handler of each event class. A handler of a subclass replaces that of its parent.
 
     Args:
-        cls: the class whose methods bear ``@handles``.
-        refuse: makes the error to raise from the reason why a handler can't work.
+        cls: the class with the ``@handles`` methods.
+        refuse: makes the error to raise, given why a handler is invalid.
     """
     found: dict[type, Handler] = {}
     for owner in reversed(cls.__mro__):
@@ -72,13 +72,13 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
                 if event_class in own:
                     raise refuse(f"both {own[event_class]}() and {name}() handle {event_class.__qualname__}")
                 own[event_class] = name
-        # By name, so that a subclass that overrides the method is heard.
+        # Looked up by name, so that the method of an overriding subclass counts.
         found.update({event_class: getattr(cls, name) for event_class, name in own.items()})
     return found
 
 
 def _is_redefined(cls: type, name: str, method: Handler) -> bool:
-    """Whether a subclass has a method of that name which says itself what it takes."""
+    # A subclass has a method of that name with its own @handles.
     current = getattr(cls, name)
     return current is not method and hasattr(current, _MARK)
 
@@ -88,7 +88,7 @@ def _event_classes(method: Handler, refuse: Callable[[str], PerdureError]) -> It
     classes = getattr(method, _MARK) or _annotated(method, refuse)
     for event_class in classes:
         if not isinstance(event_class, type):
-            raise refuse(f"handler {name}() names {event_class!r}, which is no class of events")
+            raise refuse(f"handler {name}() names {event_class!r}, which isn't a class of events")
         try:
             registry.by_class(event_class)
         except PerdureError as error:

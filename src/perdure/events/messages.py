@@ -1,4 +1,4 @@
-"""The event as it is written and as it is read: `NewEvent` and `StoredEvent`."""
+"""`NewEvent`, an event to be written, and `StoredEvent`, an event that was read."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _decode_json = msgspec.json.Decoder[Any]().decode
 
 
 class NewEvent:
-    """An event to be written: the payload, and its metadata from the context in which it was made.
+    """An event to be written: its payload, and metadata from the current context.
 
     Args:
-        event: an object whose class bears ``@event``.
-        event_id: its id, when it must be a certain one; else a new UUIDv7.
-        timestamp: when it happened, aware; else now.
+        event: an object whose class is decorated with ``@event``.
+        event_id: its id. Default: a new UUIDv7.
+        timestamp: when it happened, with a time zone. Default: now.
         headers: added to those of the context.
 
     Raises:
-        UnregisteredEventError: the class of `event` bears no ``@event``.
-        InvalidArgumentError: the id is no UUID, the timestamp is naive, or a header is no text.
+        UnregisteredEventError: the class of `event` isn't decorated with ``@event``.
+        InvalidArgumentError: the id isn't a UUID, the timestamp has no time zone, or a header isn't a string.
     """
 
     __slots__ = ("context", "event", "event_id", "event_kind", "timestamp")
@@ -61,7 +61,7 @@ class NewEvent:
 
     @property
     def metadata(self) -> EventMetadata:
-        """What is known of the event beside its payload."""
+        """The metadata of the event."""
         correlation_id, causation_id, user_id, headers = self.context
         return EventMetadata(
             event_id=self.event_id,
@@ -79,18 +79,18 @@ class NewEvent:
 
 
 class StoredEvent(msgspec.Struct, eq=False, gc=False):
-    """An event as it was read. The payload is decoded when `event` is first asked for.
+    """An event that was read from the store. Its payload is decoded at the first use of `event`.
 
     Attributes:
-        stream_id: The stream it belongs to, ``category-id``.
-        stream_version: Its place in the stream: 1, 2, 3 ...
-        global_position: Its place in the whole log.
+        stream_id: Its stream, ``category-id``.
+        stream_version: Its version in the stream: 1, 2, 3 ...
+        global_position: Its position in the log.
         event_id: Unique in the store.
-        event_type: The stored name of its type, as it was written: perhaps an alias now.
-        event_version: The version of its schema, as it was written.
-        event_data: The payload as it is stored: JSON text. Readable even when the type has no class here.
-        stored_metadata: The metadata as it is stored: JSON text. See `metadata`.
-        recorded_at: When the database took it.
+        event_type: Its event type as written, which may now be an alias.
+        event_version: Its schema version as written.
+        event_data: The stored payload as JSON text. Readable even if this code has no class for the type.
+        stored_metadata: The stored metadata as JSON text. See `metadata`.
+        recorded_at: When the database stored it.
     """
 
     stream_id: str
@@ -107,11 +107,11 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
 
     @property
     def event(self) -> Any:
-        """The payload as an object of its class, upcast where it was written in an older version.
+        """The payload as an object of its class, upcast if it was written in an older version.
 
         Raises:
-            UnknownEventTypeError: no class here bears this type.
-            UnknownEventVersionError: it was written in a newer version than the class has here.
+            UnknownEventTypeError: this code has no class for the type.
+            UnknownEventVersionError: it was written in a newer version than that of the class.
             EventDecodingError: the data doesn't fit the class, or an upcaster fails or is missing.
         """
         event = self._event
@@ -121,15 +121,15 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
 
     @property
     def upcast_data(self) -> dict[str, Any]:
-        """The payload as JSON in the version that its class has now: what `event` is made from. A new dict each time.
+        """The payload as JSON in the current version of its class. A new dict each time.
 
-        Raises what `event` raises, except that the data needn't fit the class.
+        Raises the errors of `event`, but doesn't check that the data fits the class.
         """
         return self._upcast(self._kind())
 
     @property
     def metadata(self) -> EventMetadata:
-        """What is known of the event beside its payload.
+        """The metadata of the event.
 
         Raises:
             EventDecodingError: another client wrote metadata that can't be read.
@@ -140,11 +140,11 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
 
     @property
     def timestamp(self) -> datetime:
-        """When it happened (UTC). Raises what `metadata` raises."""
+        """When it happened, in UTC. Raises the errors of `metadata`."""
         return self.metadata.timestamp
 
     def decode(self) -> Any:
-        """The same as `event`, as a new object each time: for code that may change what it is given."""
+        """Return `event` as a new object each time, for code that may change it."""
         kind = registry.by_name(self.event_type) or self._kind()
         data = self.event_data if self.event_version == kind.version else self._encoded(self._upcast(kind))
         try:
@@ -161,7 +161,7 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
                 self.stream_id,
                 self.stream_version,
                 str(error),
-                "read them as text in stored_metadata, and mend the client that wrote them",
+                "read them as text in stored_metadata, and fix the client that wrote them",
                 what="has metadata that can't be read",
             ) from error
 
@@ -181,7 +181,7 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
             upcaster = registry.upcaster(kind, self.event_type, version)
             if upcaster is None:
                 raise self._error(
-                    f"there is no upcaster from version {version}, and it is at version {kind.version}",
+                    f"there is no upcaster from version {version}, and the class has version {kind.version}",
                     f"write one: @upcast({self.event_type!r}, from_version={version})",
                 )
             data = self._step(upcaster, data)
@@ -191,7 +191,7 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
         try:
             return _decode_json(self.event_data)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise self._error(str(error), "correct the client that wrote it") from error
+            raise self._error(str(error), "fix the client that wrote it") from error
 
     def _step(self, upcaster: Upcaster, data: Any) -> dict[str, Any]:
         arguments = (data, self.metadata) if upcaster.takes_metadata else (data,)
@@ -200,11 +200,11 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            # Whatever it is: the panic of a Rust extension is no Exception.
-            raise self._error(f"its upcaster {upcaster} raised {error!r}", "mend the upcaster") from error
+            # BaseException, because the panic of a Rust extension is no Exception.
+            raise self._error(f"its upcaster {upcaster} raised {error!r}", "fix the upcaster") from error
         if not isinstance(changed, dict):
             raise self._error(
-                f"its upcaster {upcaster} returned a {type(changed).__name__}, no dict", "mend the upcaster"
+                f"its upcaster {upcaster} returned a {type(changed).__name__}, no dict", "fix the upcaster"
             )
         return cast("dict[str, Any]", changed)
 
@@ -212,7 +212,9 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
         try:
             return _encode_json(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise self._error(f"its upcasters made what JSON can't hold: {error}", "mend the upcasters") from error
+            raise self._error(
+                f"its upcasters returned a value that JSON can't hold: {error}", "fix the upcasters"
+            ) from error
 
     def _error(self, reason: str, fix: str = "give new fields a default, or write an upcaster") -> EventDecodingError:
         return EventDecodingError(self.event_type, self.stream_id, self.stream_version, reason, fix)

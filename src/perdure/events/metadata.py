@@ -1,4 +1,4 @@
-"""`EventMetadata`: what is known of an event beside its payload, and how that is stored."""
+"""`EventMetadata`, and its storage as JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from perdure.context import Context
 
 
 class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an event beside its payload.
+    """The metadata of an event.
 
     Attributes:
         event_id: Unique in the store (UUIDv7). Repeating an append with the same ids never writes twice.
         event_type: The stored name, as given to ``@event``.
         event_version: The version of the event's schema, as given to ``@event``.
-        timestamp: When it happened (UTC); the writer may say. When the database took it is `StoredEvent.recorded_at`.
-        correlation_id: Common to all that one request set in motion.
-        causation_id: What brought this about: the id of an event or of a command.
-        user_id: Who did it.
+        timestamp: When it happened, in UTC, as the writer says. `StoredEvent.recorded_at` is when it was stored.
+        correlation_id: Common to all events of one request.
+        causation_id: Its cause: the id of an event or a command.
+        user_id: The user that caused it.
         headers: Anything else, as text.
     """
 
@@ -36,7 +36,7 @@ class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StoredMetadata(msgspec.Struct, omit_defaults=True):
-    """The part of the metadata that has no column of its own. Written as JSON."""
+    """The metadata without its own columns, stored as JSON."""
 
     timestamp: datetime
     correlation_id: str | None = None
@@ -50,12 +50,12 @@ _decode_metadata = msgspec.json.Decoder(_StoredMetadata).decode
 
 
 def encode_metadata(timestamp: datetime, context: Context) -> str:
-    """The JSON text of the column `metadata`."""
+    """Return the JSON text for the column `metadata`."""
     return _encode_metadata(_StoredMetadata(timestamp, *context)).decode()
 
 
 def decode_metadata(text: str, event_id: UUID, event_type: str, event_version: int) -> EventMetadata:
-    """The metadata that `encode_metadata` made this text from, with what has columns of its own."""
+    """Return the metadata from the column `metadata` and the other columns."""
     stored = _decode_metadata(text)
     return EventMetadata(
         event_id=event_id,

@@ -1,4 +1,4 @@
-"""Pydantic models as events. The only module that imports pydantic, and it is loaded when the first model comes."""
+"""Pydantic models as events. The only module that imports pydantic; it is loaded for the first model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from perdure.errors import EventDefinitionError, EventEncodingError
 from perdure.events.codec import is_pydantic
 from perdure.events.storable import may_stand_for_nan, refuse_nan, refuse_nul
-from perdure.events.untyped import Change, changes
+from perdure.events.untyped import ValueChange, changes
 
 _ANYTHING: tuple[Any, ...] = (Any, object, list, dict, set, frozenset, tuple, Sequence, Mapping)
 
 
 class PydanticCodec:
-    """Encodes and decodes the events of one pydantic model, strictly: what is written comes back as it was."""
+    """Encodes and decodes the events of one pydantic model in strict mode, so that they come back unchanged."""
 
     def __init__(self, event_type: str, model: type[BaseModel]) -> None:
         _refuse_unstorable(model)
@@ -30,10 +30,10 @@ class PydanticCodec:
         self._typed = {name for name, field in model.model_fields.items() if not _is_untyped(field.annotation, ())}
 
     def encode(self, event: BaseModel) -> str:
-        """The event as JSON text.
+        """Return the event as JSON text.
 
         Raises:
-            EventEncodingError: a value can't be stored, or couldn't be read back as it is.
+            EventEncodingError: a value can't be stored, or couldn't be read back unchanged.
         """
         try:
             text = event.model_dump_json(by_alias=True, round_trip=True, warnings="error")
@@ -54,22 +54,22 @@ class PydanticCodec:
         return text
 
     def decode(self, data: str | bytes) -> BaseModel:
-        """The event that `encode` made this text from. Raises msgspec.ValidationError when it doesn't fit the model."""
+        """Return the event encoded as this text. Raise msgspec.ValidationError if it doesn't fit the model."""
         try:
             return self._model.model_validate_json(data, strict=True)
         except ValidationError as error:
-            # Without the values, which may be private: messages end up in logs.
+            # Without the values, which may be private, because messages end up in logs.
             found = error.errors(include_url=False, include_context=False, include_input=False)
             reasons = [f"{one['msg']} - at `{'.'.join(['$', *map(str, one['loc'])])}`" for one in found]
             raise msgspec.ValidationError("; ".join(reasons)) from error
 
     def fields(self, event: BaseModel) -> Mapping[str, object]:
-        """What the event holds, by the names of its fields."""
+        """Return the values of the event by field name."""
         return dict(event)
 
     @property
     def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, is typed `Any`."""
+        """Whether a field, or a part of one, has the type `Any`."""
         return len(self._typed) < len(self._model.model_fields) or self._model.model_config.get("extra") == "allow"
 
     def _untyped_names(self, event: BaseModel) -> list[str]:
@@ -77,7 +77,7 @@ class PydanticCodec:
 
 
 class _Strict(GenerateJsonSchema):
-    """The JSON schema of what can be stored: a type that can't is an error within a union, too."""
+    """Generates JSON schemas, and refuses types that can't be stored, within a union, too."""
 
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
         if kind == "skipped-choice":
@@ -113,11 +113,10 @@ def _is_storable(field: FieldInfo) -> bool:
 
 def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
     changed = [name for name, value in written.items() if name not in read or read[name] != value]
-    return f"it wouldn't come back as it is (look at: {', '.join(changed) or 'private attributes'})"
+    return f"it wouldn't come back unchanged (check: {', '.join(changed) or 'private attributes'})"
 
 
 def _is_untyped(annotation: Any, within: tuple[Any, ...]) -> bool:
-    """Whether values of that type may be, or hold, values of any type."""
     if annotation in within:
         return False
     around = (*within, annotation)
@@ -132,7 +131,7 @@ def _is_untyped(annotation: Any, within: tuple[Any, ...]) -> bool:
     return any(_is_untyped(one, around) for one in get_args(annotation))
 
 
-def _changes(value: Any, back: Any, path: str) -> Iterator[Change]:
+def _changes(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
     if isinstance(value, BaseModel) and type(value) is type(back):
         for name, one in value:
             yield from _changes(one, getattr(back, name), f"{path}.{name}")

@@ -1,4 +1,4 @@
-"""The registry: which class stands for which stored type, and which upcasters bring old versions up to it."""
+"""The registry of event types: their classes, and the upcasters of old versions."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from perdure.events.codec import EventCodec, codec_for
 
 
 class EventType:
-    """A stored name, the version of its schema, and the class that stands for it here."""
+    """An event type: its stored name, schema version and class."""
 
     def __init__(self, name: str, version: int, cls: type, aliases: tuple[str, ...] = ()) -> None:
         self.name = name
         self.version = version
         self.cls = cls
         self.aliases = aliases
-        """The names that it was stored under before."""
+        """Earlier stored names."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names that it is stored under."""
+        """The current and the earlier stored names."""
         return (self.name, *self.aliases)
 
     @cached_property
     def codec(self) -> EventCodec:
-        """Made at definition where the annotations can be resolved by then, else at first use."""
+        """Created when the class is defined, or at first use if the annotations can't be resolved until then."""
         return codec_for(self.name, self.cls)
 
 
 class Upcaster(NamedTuple):
-    """A step from one version of a schema to the next."""
+    """A step from one schema version to the next."""
 
     event_type: str
     from_version: int
@@ -44,9 +44,9 @@ class Upcaster(NamedTuple):
 
 
 class EventRegistry:
-    """Which class stands for which stored type. There is one for the process: `registry`.
+    """Event types and upcasters by name. The process has one: `registry`.
 
-    A type has one history, whatever names it was stored under: its versions count on when it is renamed.
+    A type has one history under all its names: its versions continue when it is renamed.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class EventRegistry:
         self._upcasters: dict[tuple[str, int], Upcaster] = {}
 
     def add(self, event_type: EventType) -> None:
-        """Register a type. The same class defined anew (a reloaded module) takes its own place.
+        """Register a type. A class that is defined again, as in a reloaded module, replaces itself.
 
         Raises:
             DuplicateEventTypeError: another class has one of the names.
@@ -71,32 +71,32 @@ class EventRegistry:
         self._by_class[event_type.cls] = event_type
 
     def add_upcaster(self, upcaster: Upcaster) -> None:
-        """Register an upcaster, whether its type is known yet or not. One defined anew takes its own place.
+        """Register an upcaster, even before its type. One that is defined again replaces itself.
 
         Raises:
-            UpcasterDefinitionError: there is another one for this step.
+            UpcasterDefinitionError: the step has another upcaster.
         """
         step = (upcaster.event_type, upcaster.from_version)
         existing = self._upcasters.get(step)
         if existing is not None and _place(existing.function) != _place(upcaster.function):
-            raise UpcasterDefinitionError(*step, f"{'.'.join(_place(existing.function))} is there for it already")
+            raise UpcasterDefinitionError(*step, f"{'.'.join(_place(existing.function))} exists already")
         self._upcasters[step] = upcaster
 
     def by_name(self, name: str) -> EventType | None:
-        """The type of that stored name, or None."""
+        """Return the type with a stored name, or None."""
         return self._by_name.get(name)
 
     def by_class(self, cls: type) -> EventType:
-        """The type that the class stands for. Raises UnregisteredEventError when it bears no ``@event``."""
+        """Return the type of a class. Raise UnregisteredEventError if it isn't decorated with ``@event``."""
         try:
             return self._by_class[cls]
         except KeyError:
             raise UnregisteredEventError(cls) from None
 
     def upcaster(self, event_type: EventType, stored_name: str, version: int) -> Upcaster | None:
-        """The step from that version, for events of that stored name.
+        """Return the upcaster from a version, for events with a stored name; None if there is none.
 
-        The name's own step, else that of the type's present name, else the only one that an alias has.
+        The upcaster of that name comes first, then that of the current name, then the only one of an alias.
         """
         steps = self._upcasters
         if found := steps.get((stored_name, version)) or steps.get((event_type.name, version)):
@@ -105,7 +105,7 @@ class EventRegistry:
         return others[0] if len(others) == 1 else None
 
     def problems(self) -> Iterator[str]:
-        """What keeps events from being read, as far as the code alone can tell."""
+        """Yield the problems of the code that would keep events from being read."""
         for event_type in sorted(set(self._by_name.values()), key=lambda one: one.name):
             missing = [
                 str(version)
@@ -114,17 +114,17 @@ class EventRegistry:
             ]
             if missing:
                 yield (
-                    f"{event_type.name!r} is at version {event_type.version}, and there is no upcaster "
+                    f"{event_type.name!r} has version {event_type.version}, but there is no upcaster "
                     f"from version {', '.join(missing)}: write one with @upcast, and import its module"
                 )
         for (name, version), upcaster in sorted(self._upcasters.items()):
             known = self._by_name.get(name)
             if known is None:
-                yield f"upcaster {upcaster} is for a type that no class bears: mend the name, or import the class"
+                yield f"upcaster {upcaster} is for an event type without a class: fix the name, or import the class"
             elif version >= known.version:
                 yield (
                     f"upcaster {upcaster} leads to version {version + 1}, but {known.cls.__qualname__} "
-                    f"is at version {known.version}: count up version= in its @event"
+                    f"has version {known.version}: increase version= in its @event"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Which values the database can store: no NUL, no NaN in JSON, no key that JSON lacks."""
+"""Checks that types and values can be stored: no NUL, no NaN, and only dict keys that JSON supports."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _PERHAPS_NAN = re.compile(rb"null|nan|inf", re.IGNORECASE)
 
 
 def refuse_nul(event_type: str, data: bytes) -> None:
-    """Raise EventEncodingError when the JSON holds a NUL character."""
+    """Raise EventEncodingError if the JSON contains a NUL character."""
     if b"\\u0000" in data and _NUL.search(data):
-        raise EventEncodingError(event_type, "it holds a NUL character, which PostgreSQL can't store")
+        raise EventEncodingError(event_type, "it contains a NUL character, which PostgreSQL can't store")
 
 
 def may_stand_for_nan(data: bytes) -> bool:
-    """Whether the JSON holds what a number that isn't finite may have become."""
+    """Return whether the JSON may come from a number that isn't finite."""
     return _PERHAPS_NAN.search(data) is not None
 
 
 def refuse_nan(event_type: str, content: object) -> None:
-    """Raise EventEncodingError when a number in the event's content isn't finite."""
+    """Raise EventEncodingError if a number in the content of an event isn't finite."""
     for value in leaves_of(content):
         if (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not value.is_finite()
@@ -45,12 +45,12 @@ def refuse_nan(event_type: str, content: object) -> None:
 
 
 def refuse_unstorable(cls: type) -> None:
-    """Raise EventDefinitionError, naming the field and the fix, when a field's type can't be stored as JSON."""
+    """Raise EventDefinitionError, with the field and the fix, if the type of a field can't be stored as JSON."""
     stored = fields_of(cls)
     untyped: Any = cls
     for name in [field.name for field in dataclasses.fields(untyped)] if dataclasses.is_dataclass(untyped) else []:
         if name not in {field.name for field in stored}:
-            raise EventDefinitionError(cls, f"field {name!r} isn't stored: give it a name without an underscore before")
+            raise EventDefinitionError(cls, f"field {name!r} isn't stored: give it a name without a leading underscore")
     for field in stored:
         for part in parts_of(field.type, set()):
             if isinstance(part, inspect.CustomType | inspect.RawType | inspect.ExtType):
@@ -89,13 +89,12 @@ def fields_of(cls: type) -> tuple[inspect.Field, ...]:
     except TypeError as error:
         raise EventDefinitionError(cls, _culprit(cls, error)) from error
     if not isinstance(info, inspect.StructType | inspect.DataclassType):
-        raise EventDefinitionError(cls, "it is no plain class, dataclass, attrs class or msgspec Struct")
+        raise EventDefinitionError(cls, "it isn't a plain class, dataclass, attrs class or msgspec Struct")
     return info.fields
 
 
 def _culprit(cls: type, error: TypeError) -> str:
-    """Which field it is that msgspec means, why, and what to do."""
-    fix = "give it a type whose values can be told apart in JSON"
+    fix = "give it a type whose values differ in JSON"
     for name, annotation in get_type_hints(cls, include_extras=True).items():
         try:
             msgspec.json.Decoder(annotation)
@@ -105,7 +104,7 @@ def _culprit(cls: type, error: TypeError) -> str:
 
 
 def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
-    """The type and all types within it, each once."""
+    """Yield the type and all types within it, each once."""
     if id(info) in seen:
         return
     seen.add(id(info))
@@ -119,7 +118,7 @@ def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
 
 
 def contents_of(data: bytes) -> Counter[object]:
-    """All names and values in the JSON, each as often as it stands there: sets have no order to be compared by."""
+    """Return how often each name and value occurs in the JSON. Ignores the order, because sets have none."""
     return Counter(leaves_of(_decode_plainly(data)))
 
 

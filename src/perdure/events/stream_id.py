@@ -1,4 +1,4 @@
-"""The form of stream ids: ``category-id``, as in ``user-123``. The category ends at the first hyphen and holds none."""
+"""The form of stream ids: ``category-id``, such as ``user-123``. The category ends at the first hyphen."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-
 
 
 def check_category(category: object) -> None:
-    """Raise InvalidArgumentError unless it can be the first part of a stream id."""
+    """Raise InvalidArgumentError unless it can be the category of a stream id."""
     if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
         raise InvalidArgumentError(
-            "category", f"{shown(category)} is none: it is the part of a stream id before the hyphen"
+            "category", f"{shown(category)} isn't one: a category is the part of a stream id before the hyphen"
         )
 
 
 def check_stream_id(stream_id: object) -> None:
-    """Raise InvalidStreamIdError, with the reason, unless it is a ``category-id`` that can be stored."""
+    """Raise InvalidStreamIdError, with the reason, unless it is a valid ``category-id``."""
     if isinstance(stream_id, str) and len(stream_id) <= LONGEST_STREAM_ID and _STREAM_ID.fullmatch(stream_id):
         return
     if not isinstance(stream_id, str):
-        raise InvalidStreamIdError(stream_id, "is no text")
+        raise InvalidStreamIdError(stream_id, "isn't a string")
     if len(stream_id) > LONGEST_STREAM_ID:
         raise InvalidStreamIdError(stream_id, f"is longer than {LONGEST_STREAM_ID} characters")
     if not stream_id:
@@ -36,4 +36,4 @@ def check_stream_id(stream_id: object) -> None:
     category, hyphen, rest = stream_id.partition("-")
     if not (hyphen and category and rest):
         raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
-    raise InvalidStreamIdError(stream_id, "holds a control character or a lone surrogate")
+    raise InvalidStreamIdError(stream_id, "contains a control character or a lone surrogate")

@@ -1,7 +1,7 @@
-"""Values in fields typed `Any`: which of them JSON doesn't give back as they are.
+"""Finds values in fields of type `Any` that JSON would change.
 
-Nothing tells a reader what such a value was, so it comes back as what JSON has: a `Decimal` as text, a tuple as a list.
-Whether a type holds such a field, and where, is found out once.
+A reader can't know the type of such a value, so it comes back as a JSON type: a `Decimal` as text, a tuple as a list.
+Where a class has such fields is determined once, by composing a function for each of its types.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from msgspec import inspect
 _type_of: Any = type
 _PLAIN: Final = frozenset({NoneType, bool, int, float, str})
 _NAMES: Final = frozenset({str})
-_ADVICE: Final = "declare its type, or write it as what JSON has"
+_ADVICE: Final = "declare its type, or convert it to a JSON type"
 
 
-class Change(NamedTuple):
-    """A value that comes back as something else."""
+class ValueChange(NamedTuple):
+    """A value that comes back with another type."""
 
     path: str
-    """Where it stands: ``payload.items[3].price``."""
+    """Its location, such as ``payload.items[3].price``."""
     was: str
     becomes: str
 
@@ -30,36 +30,36 @@ class Change(NamedTuple):
         return f"{self.path.removeprefix('.')}: {self.was} would come back as {self.becomes}; {_ADVICE}"
 
 
-Look = Callable[[Any, Any, str], Iterator[Change]]
-"""For a value, what came back of it, and its path: what differs in it."""
+ChangeFinder = Callable[[Any, Any, str], Iterator[ValueChange]]
+"""Yields the changes between a value and the value that came back, given both and their path."""
 
 
-class Untyped:
-    """Where a type holds values of any kind."""
+class ChangeFinders:
+    """The change finders of the types within one event class."""
 
     def __init__(self) -> None:
-        self._looks: dict[int, Look] = {}
+        self._finders: dict[int, ChangeFinder] = {}
 
-    def look_for(self, info: inspect.Type, within: frozenset[int] = frozenset()) -> Look | None:
-        """What finds the changed values in a value of that type; None where it can hold none."""
+    def finder_for(self, info: inspect.Type, within: frozenset[int] = frozenset()) -> ChangeFinder | None:
+        """Return the change finder of a type; None if its values can't contain a field of type `Any`."""
         if isinstance(info, inspect.AnyType):
             return changes
         if isinstance(info, inspect.Metadata):
-            return self.look_for(info.type, within)
-        if id(info) in within:  # a type that holds itself: by the time it is called, it is known
+            return self.finder_for(info.type, within)
+        if id(info) in within:  # a recursive type: its finder is known by the time it is called
             return self._later(info)
-        look = self._made(info, within | {id(info)})
-        if look is not None:
-            self._looks[id(info)] = look
-        return look
+        finder = self._made(info, within | {id(info)})
+        if finder is not None:
+            self._finders[id(info)] = finder
+        return finder
 
-    def _later(self, info: inspect.Type) -> Look:
-        def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
-            yield from self._looks.get(id(info), _nothing)(value, back, path)
+    def _later(self, info: inspect.Type) -> ChangeFinder:
+        def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+            yield from self._finders.get(id(info), _nothing)(value, back, path)
 
-        return look_at
+        return find
 
-    def _made(self, info: inspect.Type, within: frozenset[int]) -> Look | None:
+    def _made(self, info: inspect.Type, within: frozenset[int]) -> ChangeFinder | None:
         if isinstance(info, inspect.StructType | inspect.DataclassType | inspect.NamedTupleType):
             return self._in_fields(info.fields, within, getattr)
         if isinstance(info, inspect.TypedDictType):
@@ -70,61 +70,61 @@ class Untyped:
             return self._in_dict(info, within)
         return self._in_collection(info, within)
 
-    def _in_collection(self, info: inspect.Type, within: frozenset[int]) -> Look | None:
+    def _in_collection(self, info: inspect.Type, within: frozenset[int]) -> ChangeFinder | None:
         if isinstance(info, inspect.ListType | inspect.VarTupleType):
-            return _each(self.look_for(info.item_type, within))
+            return _each(self.finder_for(info.item_type, within))
         if isinstance(info, inspect.SetType | inspect.FrozenSetType):
-            return _members if self.look_for(info.item_type, within) else None
+            return _members if self.finder_for(info.item_type, within) else None
         if isinstance(info, inspect.TupleType):
-            return _in_turn([self.look_for(one, within) for one in info.item_types])
+            return _in_turn([self.finder_for(one, within) for one in info.item_types])
         return None
 
     def _in_fields(
         self, fields: Iterable[inspect.Field], within: frozenset[int], get: Callable[[Any, str], Any]
-    ) -> Look | None:
-        looks = [(field.name, look) for field in fields if (look := self.look_for(field.type, within))]
+    ) -> ChangeFinder | None:
+        finders = [(field.name, finder) for field in fields if (finder := self.finder_for(field.type, within))]
 
-        def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
-            for name, look in looks:
+        def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+            for name, finder in finders:
                 try:
-                    own, theirs = get(value, name), get(back, name)
-                except (AttributeError, KeyError):  # left out, as a TypedDict may
+                    one, one_back = get(value, name), get(back, name)
+                except (AttributeError, KeyError):  # absent, as a key of a TypedDict may be
                     continue
-                yield from look(own, theirs, f"{path}.{name}")
+                yield from finder(one, one_back, f"{path}.{name}")
 
-        return look_at if looks else None
+        return find if finders else None
 
-    def _in_one_of(self, info: inspect.UnionType, within: frozenset[int]) -> Look | None:
+    def _in_one_of(self, info: inspect.UnionType, within: frozenset[int]) -> ChangeFinder | None:
         if any(isinstance(one, inspect.AnyType) for one in info.types):
             return changes
-        looks = [(one, look) for one in info.types if (look := self.look_for(one, within))]
+        finders = [(one, finder) for one in info.types if (finder := self.finder_for(one, within))]
 
-        def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
-            for one, look in looks:
+        def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+            for one, finder in finders:
                 if _is_of(back, one):
-                    yield from look(value, back, path)
+                    yield from finder(value, back, path)
 
-        return look_at if looks else None
+        return find if finders else None
 
-    def _in_dict(self, info: inspect.DictType, within: frozenset[int]) -> Look | None:
-        in_key, in_value = self.look_for(info.key_type, within), self.look_for(info.value_type, within)
+    def _in_dict(self, info: inspect.DictType, within: frozenset[int]) -> ChangeFinder | None:
+        in_key, in_value = self.finder_for(info.key_type, within), self.finder_for(info.value_type, within)
 
-        def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
+        def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
             pairs = zip(cast("dict[Any, Any]", value).items(), cast("dict[Any, Any]", back).items(), strict=False)
             for (key, one), (key_back, one_back) in pairs:
                 yield from _changed_key(key, key_back, path) if in_key else ()
                 yield from in_value(one, one_back, _at(path, key)) if in_value else ()
 
-        return look_at if in_key or in_value else None
+        return find if in_key or in_value else None
 
 
-def changes(value: Any, back: Any, path: str) -> Iterator[Change]:
-    """What differs, all the way down, between a value of any type and what came back of it."""
+def changes(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+    """Yield the changes between a value of any type and the value that came back, at every depth."""
     if _is_plain(value):
         return
     kind = _type_of(value)
     if kind is not _type_of(back):
-        yield Change(path, _kind(value), _kind(back))
+        yield ValueChange(path, _kind(value), _kind(back))
     elif kind is dict:
         yield from _in_any_dict(value, back, path)
     elif kind in (list, tuple):
@@ -132,7 +132,7 @@ def changes(value: Any, back: Any, path: str) -> Iterator[Change]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether JSON has it. If so, and if it is equal to what comes back, it is the same."""
+    # JSON keeps the type of such a value, so an equal value that comes back is the same.
     kind = _type_of(value)
     if kind is dict:
         names, parts = value, value.values()
@@ -143,44 +143,44 @@ def _is_plain(value: Any) -> bool:
     return _NAMES.issuperset(map(type, names)) and (_PLAIN.issuperset(map(type, parts)) or all(map(_is_plain, parts)))
 
 
-def _in_any_dict(value: Mapping[Any, Any], back: Mapping[Any, Any], path: str) -> Iterator[Change]:
+def _in_any_dict(value: Mapping[Any, Any], back: Mapping[Any, Any], path: str) -> Iterator[ValueChange]:
     for (key, one), (key_back, one_back) in zip(value.items(), back.items(), strict=False):
         yield from _changed_key(key, key_back, path)
         yield from changes(one, one_back, _at(path, key))
 
 
-def _in_any_list(value: Collection[Any], back: Collection[Any], path: str) -> Iterator[Change]:
+def _in_any_list(value: Collection[Any], back: Collection[Any], path: str) -> Iterator[ValueChange]:
     for number, (one, one_back) in enumerate(zip(value, back, strict=False)):
         yield from changes(one, one_back, f"{path}[{number}]")
 
 
-def _changed_key(key: Any, back: Any, path: str) -> Iterator[Change]:
+def _changed_key(key: Any, back: Any, path: str) -> Iterator[ValueChange]:
     if type(key) is not type(back):
-        yield Change(f"{path}, key {key!r:.80}", _kind(key), _kind(back))
+        yield ValueChange(f"{path}, key {key!r:.80}", _kind(key), _kind(back))
 
 
-def _each(look: Look | None) -> Look | None:
-    def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
+def _each(finder: ChangeFinder | None) -> ChangeFinder | None:
+    def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
         for number, (one, one_back) in enumerate(zip(value, back, strict=False)):
-            yield from cast("Look", look)(one, one_back, f"{path}[{number}]")
+            yield from cast("ChangeFinder", finder)(one, one_back, f"{path}[{number}]")
 
-    return look_at if look else None
-
-
-def _in_turn(looks: list[Look | None]) -> Look | None:
-    def look_at(value: Any, back: Any, path: str) -> Iterator[Change]:
-        for number, (look, one, one_back) in enumerate(zip(looks, value, back, strict=False)):
-            yield from look(one, one_back, f"{path}[{number}]") if look else ()
-
-    return look_at if any(looks) else None
+    return find if finder else None
 
 
-def _members(value: Any, back: Any, path: str) -> Iterator[Change]:
-    """The members of a set have no order to be compared by, and equal ones may differ in type."""
+def _in_turn(finders: list[ChangeFinder | None]) -> ChangeFinder | None:
+    def find(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+        for number, (finder, one, one_back) in enumerate(zip(finders, value, back, strict=False)):
+            yield from finder(one, one_back, f"{path}[{number}]") if finder else ()
+
+    return find if any(finders) else None
+
+
+def _members(value: Any, back: Any, path: str) -> Iterator[ValueChange]:
+    # Sets have no order to compare by, and equal members may differ in type.
     kinds: dict[Any, Any] = {one: type(one) for one in back}
     for one in value:
         if kinds.get(one) is not type(one):
-            yield Change(f"{path}, member {one!r:.80}", _kind(one), "something else")
+            yield ValueChange(f"{path}, member {one!r:.80}", _kind(one), "another type")
 
 
 def _is_of(value: Any, info: inspect.Type) -> bool:
@@ -203,5 +203,5 @@ def _kind(value: Any) -> str:
     return type(value).__qualname__
 
 
-def _nothing(_value: Any, _back: Any, _path: str) -> Iterator[Change]:
+def _nothing(_value: Any, _back: Any, _path: str) -> Iterator[ValueChange]:
     yield from ()

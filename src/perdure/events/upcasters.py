@@ -1,6 +1,6 @@
-"""`@upcast`: how events of an older version are read. They stay as they are stored, and are changed on reading.
+"""`@upcast`, which converts the payload of an older version when an event is read. The stored event stays unchanged.
 
-The versions of a type count up by one, and each step is a function. The class that bears the type is the last version.
+The versions of a type count up by one, and each step is a function. The class of the type is the last version.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ U = TypeVar(
 
 
 def upcast(event_type: str, *, from_version: int) -> Callable[[U], U]:
-    """Make a function the step from a version of an event's schema to the next one.
+    """Make a function the upcaster from one schema version of an event to the next.
 
-    It takes the payload as JSON, and returns it as the next version has it; it may change the dict that it is given.
-    If it takes a second argument, that is the `EventMetadata`. It must be pure: no clock, no I/O. Steps are chained up
-    to the version of the class that bears the type; it doesn't matter whether that is defined before or after them.
+    The function takes the payload as JSON and returns it in the next version. It may change the dict that it gets.
+    A second parameter gets the `EventMetadata`. The function must be pure: no clock, no I/O. Upcasters are chained up
+    to the version of the event's class, which may be defined before or after them.
 
     Args:
-        event_type: the name that the events are stored under. See `event` for types that were renamed.
-        from_version: the version that the function takes; it returns the next one.
+        event_type: the stored name of the events. See `event` for types that were renamed.
+        from_version: the version that the function converts to the next one.
 
     Raises:
-        UpcasterDefinitionError: it can't be called with the payload, or there is another one for this step.
+        UpcasterDefinitionError: it can't be called with the payload, or the step has another upcaster.
 
     Example:
         >>> from perdure import event, upcast
@@ -53,12 +53,12 @@ def upcast(event_type: str, *, from_version: int) -> Callable[[U], U]:
             return UpcasterDefinitionError(event_type, from_version, reason)
 
         if not callable(function) or isinstance(function, type):
-            raise refuse(f"{shown(function)} is no function")
+            raise refuse(f"{shown(function)} isn't a function")
         kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
         if any(kind(function) for kind in kinds):
             raise refuse(f"{function.__name__}() is asynchronous or a generator, but upcasters must be plain functions")
         if not (_takes(function, 1) or _takes(function, 2)):
-            raise refuse("it must take the data, and may take the metadata after it")
+            raise refuse("it must take the data, and optionally the metadata")
         registry.add_upcaster(Upcaster(event_type, from_version, function, not _takes(function, 1)))
         return function
 
@@ -66,13 +66,13 @@ def upcast(event_type: str, *, from_version: int) -> Callable[[U], U]:
 
 
 def check_evolution() -> None:
-    """Raise unless the upcasters lead from every version of every event to the class that stands for it now.
+    """Check that upcasters lead from every version of every event type to its class.
 
-    Opening a store with ``async with``, and starting a `ProjectionService`, do so. What is stored isn't looked at: for
-    that there is `check_stored_events`.
+    Stores call this in ``async with``, and a `ProjectionService` calls it when it starts. It checks the code only;
+    `check_stored_events` checks the stored events.
 
     Raises:
-        EvolutionError: it lists the steps that are missing, and the upcasters that lead nowhere.
+        EvolutionError: upcasters are missing, or lead to no known version. It lists all of them.
     """
     if problems := list(registry.problems()):
         raise EvolutionError(problems)

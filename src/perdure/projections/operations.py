@@ -98,7 +98,7 @@ class ProjectionOperations(BuildOperations):
         Raises:
             UnknownProjectionError: there is none of that name.
         """
-        await self._switch_segments("pause", "paused", name, reason)
+        await self._set_status("running", "paused", "paused", name, reason)
 
     async def resume(self, name: str, reason: str | None = None) -> None:
         """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
@@ -106,16 +106,16 @@ class ProjectionOperations(BuildOperations):
         Raises:
             UnknownProjectionError: there is none of that name.
         """
-        await self._switch_segments("resume", "resumed", name, reason)
+        await self._set_status("paused", "running", "resumed", name, reason)
 
-    async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
+    async def _set_status(self, status: str, to: str, action: str, name: str, reason: str | None) -> None:
         if reason is not None:
             check_text("reason", reason)
         await self._check_may_act(name)
-        async with self._acting() as connection:
-            changed = await connection.fetch(self._sql[statement], name)
+        async with self._transaction() as connection:
+            changed = await connection.fetch(self._sql["set_status"], name, status, to)
             for build in sorted({(row["version"], row["build"]) for row in changed}):
-                await self._keep(connection, (name, *build), action, reason)
+                await self._log(connection, (name, *build), action, reason)
 
     async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
         """Wait until the rows that a projection shows hold what was saved, whichever process keeps them.
@@ -141,7 +141,7 @@ class ProjectionOperations(BuildOperations):
             raise_if_paused(name, status.segments, position)
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
-                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.trouble)
+                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.error)
             await asyncio.sleep(min(_LOOK, remaining))
 
     async def parked(
@@ -201,11 +201,11 @@ class ProjectionOperations(BuildOperations):
         _check_filter(event_type=event_type, key=key)
         _check_kind(kind)
         await self._check_may_act(name)
-        async with self._acting() as connection:
-            rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
+        async with self._transaction() as connection:
+            rows = await connection.fetch(self._sql["request_retry"], name, global_position, event_type, kind, key)
             for row in rows:
                 detail = {"key": row["key"], "positions": [row["global_position"]]}
-                await self._keep(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
+                await self._log(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
         return len(rows)
 
     async def skip(self, name: str, global_position: int, reason: str, *, key: str | None = None) -> int:
@@ -236,13 +236,13 @@ class ProjectionOperations(BuildOperations):
         check_count("global_position", global_position)
         _check_filter(key=key)
         await self._check_may_act(name)
-        async with self._acting() as connection:
+        async with self._transaction() as connection:
             # In the order in which those who run it take these locks: the segments first.
             rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, key)
             rows += await connection.fetch(self._sql["skip"], name, global_position, key)
             for row in rows:
                 detail = {"key": row["key"], "positions": [global_position]}
-                await self._keep(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
+                await self._log(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
         return len(rows)
 
     async def actions(self, name: str | None = None, limit: int = 100) -> list[ProjectionAction]:

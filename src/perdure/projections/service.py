@@ -14,7 +14,6 @@ from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
     ReadOnlyStoreError,
-    UnsupportedOperationError,
     WrongContextError,
 )
 from perdure.errors.formats import shown
@@ -31,8 +30,8 @@ from perdure.projections.state.status import ProjectionStatus, read_status
 from perdure.repository import RetryConfig
 from perdure.retry import checked_retry
 from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.sql_files import quoted_schema
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
 MAX_PARKED = 100_000
@@ -91,11 +90,7 @@ class ProjectionService:
         stop_timeout: float = 10.0,
     ) -> None:
         check_instance("store", store, EventStore)
-        if not isinstance(store, PostgreSQLEventStore):
-            raise UnsupportedOperationError(
-                f"{type(store).__name__} has no database to keep tables in: use a PostgreSQLEventStore, "
-                "or perdure.testing.fold to see what rows some events make"
-            )
+        self._database = database_of(store)
         if store.is_read_only:
             raise ReadOnlyStoreError
         quoted_schema(schema)
@@ -203,10 +198,10 @@ class ProjectionService:
 
     async def status(self) -> list[ProjectionStatus]:
         """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
-        found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._store.database)}
+        found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._database)}
         failure = next((failure.text for failure in self._builds.tasks.failures()), None)
         return [
-            msgspec.structs.replace(found[runner.definition.build], trouble=runner.told_trouble or failure)
+            msgspec.structs.replace(found[runner.definition.build], error=runner.told_trouble or failure)
             for name in self._names
             for runner in self._builds.of(name)
             if runner.definition.build in found  # else it was dropped a moment ago

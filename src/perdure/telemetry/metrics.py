@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
-from perdure.observation import ProjectionStanding
+from perdure.observation import ProjectionProgress
 from perdure.telemetry.names import METRICS, SECONDS, SIZES, Metric
 from perdure.telemetry.spans import projection_of
 
@@ -27,7 +27,7 @@ class Metrics:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._standings: dict[tuple[str, int, int], tuple[float, ProjectionStanding]] = {}
+        self._standings: dict[tuple[str, int, int], tuple[float, ProjectionProgress]] = {}
         self._record: dict[str, Callable[[float, Attributes], None]] = {}
         for name, metric in METRICS.items():
             if metric.kind == "gauge":
@@ -40,7 +40,7 @@ class Metrics:
         known = METRICS[name].attributes
         self._record[name](value, {key: attributes[key] for key in known if key in attributes})
 
-    def stand(self, standing: ProjectionStanding) -> None:
+    def stand(self, standing: ProjectionProgress) -> None:
         """Let the gauges show how a projection is."""
         build = (standing.projection, standing.projection_version, standing.projection_build)
         self._standings[build] = (time.monotonic(), standing)
@@ -50,7 +50,7 @@ class Metrics:
         self._standings.clear()
 
     def _gauge(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        look: Callable[[ProjectionStanding], float] = _GAUGES[name]
+        look: Callable[[ProjectionProgress], float] = _GAUGES[name]
 
         def observations(_: CallbackOptions) -> list[Observation]:
             oldest = time.monotonic() - FRESH
@@ -64,7 +64,7 @@ class Metrics:
         return observations
 
 
-_GAUGES: Final[dict[str, Callable[[ProjectionStanding], float]]] = {
+_GAUGES: Final[dict[str, Callable[[ProjectionProgress], float]]] = {
     "perdure.projection.parked": lambda one: one.parked,
     "perdure.projection.lag": lambda one: one.lag,
     "perdure.projection.lag_seconds": lambda one: one.lag_seconds,

@@ -26,7 +26,7 @@ from perdure.observation import (
     Operation,
     ProjectionBatch,
     ProjectionFailed,
-    ProjectionStanding,
+    ProjectionProgress,
 )
 from perdure.telemetry.metrics import metrics_of
 from perdure.telemetry.spans import Attributes, beginning, category_of, ending, projection_of, trace_headers
@@ -107,7 +107,7 @@ class Telemetry(Observer):
                 record("perdure.projection.failures", 1, projection_of(fact) | kinds)
             case EventsParked():
                 record("perdure.projection.parkings", fact.count, projection_of(fact))
-            case ProjectionStanding():
+            case ProjectionProgress():
                 self._metrics.stand(fact)
             case _:
                 pass

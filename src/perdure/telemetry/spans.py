@@ -23,9 +23,9 @@ from perdure.observation import (
     Operation,
     ProjectionBatch,
     ProjectionFailed,
-    ProjectionStanding,
+    ProjectionProgress,
 )
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.store import EventStore
 
 MOST_LINKS: Final = 128
 """As many as an SDK keeps, unless told otherwise."""
@@ -90,7 +90,7 @@ def _batch(operation: ProjectionBatch) -> Beginning:
     )
 
 
-def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionStanding) -> Attributes:
+def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionProgress) -> Attributes:
     """Which projection it is."""
     return {
         "perdure.projection": told.projection,
@@ -167,9 +167,9 @@ def _of_stream(stream_id: str | None, kind: SpanKind, attributes: Attributes) ->
 
 
 def _database(store: object, operation: str) -> Attributes:
-    if not isinstance(store, PostgreSQLEventStore):
+    database = store.database if isinstance(store, EventStore) else None
+    if database is None:
         return {"db.operation.name": operation}
-    database = store.database
     return {
         "db.system.name": "postgresql",
         "db.namespace": "|".join(filter(None, (database.name, database.schema))),

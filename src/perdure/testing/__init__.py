@@ -1,4 +1,4 @@
-"""What it takes to test an application built on Perdure. Needs no test framework; works with each of them."""
+"""Tools to test applications built on Perdure. They work with any test framework."""
 
 from perdure.testing.clock import FixedClock as FixedClock
 from perdure.testing.clock import controlled as controlled

@@ -1,4 +1,4 @@
-"""Time and event ids under control."""
+"""Fixed time and event ids for tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FIRST_ID = UUID("00000000-0000-7000-8000-000000000000").int
 
 
 class FixedClock:
-    """A clock that stands still until it is moved.
+    """A clock that shows the same time until it is moved.
 
     Args:
-        start: what it shows at first, aware.
+        start: its first time, with a time zone.
 
     Example:
         >>> clock = FixedClock(datetime(2030, 1, 1, tzinfo=UTC))
@@ -30,22 +30,22 @@ class FixedClock:
         self._now = checked_time("start", start)
 
     def now(self) -> datetime:
-        """What the clock shows."""
+        """Return the time of the clock."""
         return self._now
 
     def set(self, now: datetime) -> None:
-        """Let it show another time, also an earlier one. Raises InvalidArgumentError when that is naive."""
+        """Set the time, which may be earlier. Raise InvalidArgumentError if it has no time zone."""
         self._now = checked_time("now", now)
 
     def advance(self, by: timedelta) -> datetime:
-        """Move it, and return what it shows then."""
+        """Move the clock, and return its new time."""
         check_instance("by", by, timedelta)
         self._now += by
         return self._now
 
 
 def sequential_ids(first: int = 1) -> Callable[[], UUID]:
-    """A source of event ids that counts: each is a valid UUIDv7 whose last digits are the number.
+    """Return a function that makes sequential event ids: valid UUIDv7s whose last digits count up.
 
     Example:
         >>> next_id = sequential_ids()
@@ -61,11 +61,11 @@ def sequential_ids(first: int = 1) -> Callable[[], UUID]:
 def controlled(
     clock: FixedClock | datetime | None = None, new_id: Callable[[], UUID] | None = None
 ) -> Generator[FixedClock]:
-    """Within the block, events get their time from a fixed clock, and ids that count.
+    """Give events in the block the time of a fixed clock, and sequential ids.
 
     Args:
-        clock: the clock, or what it shows; else the first moment of 2030.
-        new_id: the source of event ids; else `sequential_ids()`.
+        clock: the clock, or its time. Default: the start of 2030.
+        new_id: makes event ids. Default: `sequential_ids()`.
 
     Example:
         >>> with controlled(datetime(2031, 5, 1, tzinfo=UTC)) as clock:

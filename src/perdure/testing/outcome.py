@@ -1,4 +1,4 @@
-"""What came of a command: the events that it raised, or an error."""
+"""The outcome of a command in a test: the events that it raised, or an error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ S = TypeVar("S")
 
 
 class Raised:
-    """What was raised: check it with the `then` methods, which can be chained.
+    """The events or error of a command. Check them with the `then` methods, which can be chained.
 
     Attributes:
-        events: what was raised.
-        error: the exception that came out of it, or None.
+        events: The events.
+        error: The exception, or None.
     """
 
     def __init__(self, events: Sequence[object], error: Exception | None) -> None:
@@ -29,7 +29,7 @@ class Raised:
         self.error = error
 
     def then(self, *events: object) -> Self:
-        """Exactly these events were raised, in this order, equal in type and in every field."""
+        """Assert that exactly these events were raised, in this order, equal in type and all fields."""
         self._refuse_error()
         expected = [as_stored(one) for one in events]
         if [_content(one) for one in expected] != [_content(one) for one in self.events]:
@@ -38,11 +38,11 @@ class Raised:
         return self
 
     def then_nothing(self) -> Self:
-        """No event was raised, and no error."""
+        """Assert that neither an event nor an error was raised."""
         return self.then()
 
     def then_raises(self, error: type[BaseException], match: str | None = None) -> Self:
-        """An error of that class came out of it. `match` is a regular expression that its text must hold."""
+        """Assert that an error of a class was raised. `match` is a regular expression to find in its text."""
         if not isinstance(error, type) or not issubclass(error, BaseException):
             raise InvalidArgumentError("error", f"must be a class of errors, not {shown(error)}")
         pattern = _pattern(match)
@@ -61,10 +61,10 @@ class Raised:
 
 
 class Outcome(Raised, Generic[A]):
-    """What came of an action on an aggregate: check it with the `then` methods, which can be chained.
+    """The outcome of an action on an aggregate. Check it with the `then` methods, which can be chained.
 
     Attributes:
-        aggregate: as the action left it.
+        aggregate: The aggregate after the action.
     """
 
     def __init__(self, aggregate: A, events: Sequence[object], error: Exception | None) -> None:
@@ -72,7 +72,7 @@ class Outcome(Raised, Generic[A]):
         self.aggregate = aggregate
 
     def then_state(self, **expected: object) -> Self:
-        """The named fields of the aggregate have these values."""
+        """Assert that the named fields of the aggregate have these values."""
         self._refuse_error()
         state = vars(self.aggregate)
         if unknown := sorted(expected.keys() - state.keys()):
@@ -80,15 +80,15 @@ class Outcome(Raised, Generic[A]):
             raise AssertionError(f"{kind} has no field {unknown[0]!r}; it has: {', '.join(state) or 'none'}")
         found = {name: state[name] for name in expected}
         if found != expected:
-            raise AssertionError(f"the state is another one:\n{_difference(_lines(expected), _lines(found))}")
+            raise AssertionError(f"the state differs:\n{_difference(_lines(expected), _lines(found))}")
         return self
 
 
 class DeciderOutcome(Raised, Generic[S]):
-    """What came of a command to a decider: check it with the `then` methods, which can be chained.
+    """The outcome of a command to a decider. Check it with the `then` methods, which can be chained.
 
     Attributes:
-        state: what the events lead to.
+        state: The state after the events.
     """
 
     def __init__(self, state: S, events: Sequence[object], error: Exception | None) -> None:
@@ -96,11 +96,11 @@ class DeciderOutcome(Raised, Generic[S]):
         self.state = state
 
     def then_state(self, expected: S) -> Self:
-        """The events lead to this state."""
+        """Assert that the events result in this state."""
         self._refuse_error()
         if self.state != expected:
             shown = _difference([repr(expected)], [repr(self.state)])
-            raise AssertionError(f"the state is another one:\n{shown}")
+            raise AssertionError(f"the state differs:\n{shown}")
         return self
 
 
@@ -116,7 +116,7 @@ def _pattern(match: object) -> re.Pattern[str] | None:
 
 
 def as_stored(event: object) -> object:
-    """The event as a store would give it back."""
+    """Return the event as a store would return it."""
     codec = registry.by_class(type(event)).codec
     stored: object = codec.decode(codec.encode(event))
     return stored

@@ -1,4 +1,4 @@
-"""Projections in memory: what rows follow from some events, without a database."""
+"""Projections in memory: the rows that result from events, without a database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, plan
 from perdure.projections.engines.table.fold import fold as fold_batch
 
@@ -18,18 +18,18 @@ Row = TypeVar("Row")
 
 
 def fold(projection: TableProjection[Row], events: Iterable[object], *, stream_id: str | None = None) -> dict[Any, Row]:
-    """The rows that a projection makes of these events, by key.
+    """Return the rows that a projection derives from events, by key.
 
     Args:
         projection: the projection.
-        events: payloads, `NewEvent` where timestamp or headers matter, or `StoredEvent` as a store reads them.
-        stream_id: the stream of the events that say none; unless given, ``test-1``, or one of the projection's
-            category where it has one (`by_stream`).
+        events: payloads, a `NewEvent` where timestamp or headers matter, or a `StoredEvent` as a store reads it.
+        stream_id: the stream of events that don't have one. Default: ``test-1``, or a stream of the projection's
+            category, if it has one (`by_stream`).
 
     Raises:
-        InvalidArgumentError: `events` can't be iterated over.
-        ProjectionDefinitionError: the projection can't work as it is written.
-        Exception: whatever the first failing handler raises.
+        InvalidArgumentError: `events` isn't iterable.
+        ProjectionDefinitionError: the projection is invalid.
+        Exception: the error of the first handler that fails.
 
     Example:
         rows = fold(UserProfiles(), [UserRegistered(user_id="123", email="john@example.com")])
@@ -41,8 +41,8 @@ def fold(projection: TableProjection[Row], events: Iterable[object], *, stream_i
 def fold_tables(
     projection: TableProjection[Any], events: Iterable[object], *, stream_id: str | None = None
 ) -> dict[str, dict[Any, Any]]:
-    """The same as `fold`, with the rows of all tables, child tables too, by the name of the table and by key."""
-    definition = Definition(projection)
+    """Return what `fold` returns for all tables, including child tables, by table name and key."""
+    definition = TableDefinition(projection)
     if not isinstance(events, Iterable):
         raise InvalidArgumentError("events", f"must be a list of events, not {shown(events)}")
     if stream_id is None:

@@ -1,4 +1,4 @@
-"""Given, when, then: aggregates and deciders tested by their events."""
+"""Given, when, then: tests of aggregates and deciders by their events."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def given(subject: A, *events: object) -> Scenario[A]: ...
 @overload
 def given(subject: Decider[C, E, S], *events: E) -> DeciderScenario[C, S]: ...
 def given(subject: AggregateRoot | Decider[Any, Any, Any], *events: object) -> Any:
-    """An aggregate or a decider that has a history. The events are written and read back first, as a store would.
+    """Start a test of an aggregate or a decider with past events. They are encoded and decoded, as a store would do.
 
     Raises:
-        InvalidArgumentError: `subject` is neither of them.
-        UnregisteredEventError: the class of an event bears no ``@event``.
+        InvalidArgumentError: `subject` is neither an aggregate nor a decider.
+        UnregisteredEventError: the class of an event isn't decorated with ``@event``.
         EventEncodingError: an event can't be stored.
 
     Example:
@@ -50,42 +50,42 @@ def given(subject: AggregateRoot | Decider[Any, Any, Any], *events: object) -> A
 
 
 class Scenario(Generic[A]):
-    """An aggregate with its history, made by `given`: say what happens with `when`."""
+    """An aggregate with past events, from `given`. Call `when` with the action to test."""
 
     def __init__(self, aggregate: A) -> None:
         self.aggregate = aggregate
 
     def when(self, action: Callable[[A], object]) -> Outcome[A]:
-        """Call `action` with the aggregate: it calls a command, or several. What it raises is kept for `then_raises`.
+        """Call `action` with the aggregate, to call one or more commands. Its error is checked with `then_raises`.
 
         Raises:
-            InvalidArgumentError: `action` is no function, or asynchronous.
-            EventEncodingError: it raised an event that can't be stored.
+            InvalidArgumentError: `action` isn't a function, or is asynchronous.
+            EventEncodingError: the action raised an event that can't be stored.
         """
         check_function("action", action)
         before = len(self.aggregate.uncommitted_events)
         try:
             answer = action(self.aggregate)
-        except Exception as error:  # noqa: BLE001 - what it is, is for the test to say
+        except Exception as error:  # noqa: BLE001 - the test checks the error
             return Outcome(self.aggregate, [], error)
         if inspect.iscoroutine(answer):
             answer.close()
-            raise InvalidArgumentError("action", "is asynchronous: commands decide in one go")
+            raise InvalidArgumentError("action", "is asynchronous: commands must be synchronous")
         raised = [as_stored(new.event) for new in self.aggregate.uncommitted_events[before:]]
         return Outcome(self.aggregate, raised, None)
 
 
 class DeciderScenario(Generic[C, S]):
-    """A decider with its history, made by `given`: say which command comes with `when`."""
+    """A decider with past events, from `given`. Call `when` with the command to test."""
 
     def __init__(self, decided: Decided[C, S]) -> None:
         self._decided = decided
 
     def when(self, command: C) -> DeciderOutcome[S]:
-        """Decide the command. What it raises is kept for `then_raises`.
+        """Decide a command. Its error is checked with `then_raises`.
 
         Raises:
-            EventEncodingError: it leads to an event that can't be stored.
+            EventEncodingError: the command results in an event that can't be stored.
         """
         outcome = Scenario(self._decided).when(lambda decided: decided.decide(command))
         return DeciderOutcome(self._decided.state, outcome.events, outcome.error)

@@ -1,4 +1,4 @@
-"""Events as a store holds them: what upcasters and projections are tested with."""
+"""Stored events, to test upcasters and projections with."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def stored_event(
     stream_id: str = "test-1",
     stream_version: int = 1,
 ) -> StoredEvent:
-    """An event as code of back then stored it, whatever its class is now.
+    """Return an event as older code stored it, whatever its class is now.
 
     Args:
         event_type: the stored name.
         data: the payload as JSON.
-        version: the version of the schema that it was written in.
-        timestamp: when it happened, aware; else now.
-        stream_id: the stream that it is of.
-        stream_version: its place there, and in the log.
+        version: the schema version of the payload.
+        timestamp: when it happened, with a time zone. Default: now.
+        stream_id: its stream.
+        stream_version: its version in the stream, and its position in the log.
 
     Example:
         >>> from perdure import event
@@ -68,4 +68,4 @@ def _encoded(data: Mapping[str, Any]) -> str:
     try:
         return msgspec.json.encode(data).decode()
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidArgumentError("data", f"can't be written as JSON: {error}") from error
+        raise InvalidArgumentError("data", f"can't be encoded as JSON: {error}") from error

@@ -146,8 +146,8 @@ async def test_what_was_read_from_a_server_that_had_more_is_never_written(
     """As when a server fails after a page was read ahead, and the one that takes over lacks the end of its log."""
     read, lost = Reader.log_page, ["lost"]
 
-    async def read_what_is_lost(self: Reader, *arguments: Any) -> Page:
-        page = await read(self, *arguments)
+    async def read_what_is_lost(self: Reader, *arguments: Any, up_to: int = 0) -> Page:
+        page = await read(self, *arguments, up_to=up_to)
         if lost and page.events:
             data = msgspec.json.encode(Visited(page=lost.pop(), visitor="x")).decode()
             page.events[-1] = msgspec.structs.replace(page.events[-1], event_id=UUID(int=1), event_data=data)

@@ -154,7 +154,7 @@ async def test_what_looks_for_builds_is_started_again_and_that_is_told(
         monkeypatch.setattr(BuildSupervisor, "_watch", once(BuildSupervisor._watch, error))
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
-        assert "'perdure projection builds' ended by" in ((await service.status())[0].trouble or "")
+        assert "'perdure projection builds' ended by" in ((await service.status())[0].error or "")
         health, alive = await ready(store, service), await live(store, service)
 
     assert (health.state, alive.state) == ("failed", "ok")

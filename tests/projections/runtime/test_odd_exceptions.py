@@ -60,7 +60,7 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_event(
 
     failure = status.failure
     assert failure is not None
-    assert (status.state, status.trouble, failure.global_position, failure.attempts) == ("paused", None, 2, 2)
+    assert (status.state, status.error, failure.global_position, failure.attempts) == ("paused", None, 2, 2)
     # Python itself turns the StopIteration of a coroutine into a RuntimeError.
     assert failure.error_type in (error.__name__, "RuntimeError")
     assert error.__name__ in failure.traceback

@@ -6,7 +6,7 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError
-from perdure.observation import EventsParked, Fact, ProjectionBatch, ProjectionFailed, ProjectionStanding
+from perdure.observation import EventsParked, Fact, ProjectionBatch, ProjectionFailed, ProjectionProgress
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -64,7 +64,7 @@ async def test_the_standing_is_told_by_itself(store: PostgreSQLEventStore) -> No
     class Waiting(Recorder):
         def happened(self, fact: Fact) -> None:
             super().happened(fact)
-            if isinstance(fact, ProjectionStanding):
+            if isinstance(fact, ProjectionProgress):
                 told.set()
 
     recorder = Waiting()
@@ -72,5 +72,5 @@ async def test_the_standing_is_told_by_itself(store: PostgreSQLEventStore) -> No
         async with ProjectionService(store, [Pages()]):
             await asyncio.wait_for(told.wait(), 30)
 
-    standing = next(one for one in recorder.facts if isinstance(one, ProjectionStanding))
+    standing = next(one for one in recorder.facts if isinstance(one, ProjectionProgress))
     assert (standing.projection, standing.running, standing.lag, standing.parked) == ("pages", True, 0, 0)

@@ -261,7 +261,7 @@ async def test_a_missing_key_fails_the_event(store: PostgreSQLEventStore) -> Non
 async def test_a_value_that_the_database_refuses_pauses_at_its_event(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    """A constraint that somebody added: the error comes for the whole batch, and must find its event."""
+    """An added constraint fails the whole batch; the event that violates it must be found."""
     async with ProjectionService(store, [Pages()], retry=AT_ONCE) as service:
         await connection.execute("alter table pages__v1 add check (page <> 'bad')")
         events = [a_visit(page) for page in ("a", "b", "a", "bad", "c", "a")]
@@ -305,7 +305,7 @@ async def test_what_a_limit_or_a_trigger_refuses_pauses_at_its_event(
     assert f"SQLSTATE {sqlstate}" in status.failure.message
 
 
-async def test_trouble_with_the_database_never_pauses(
+async def test_an_error_of_the_database_itself_never_pauses(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", AT_ONCE)
@@ -316,12 +316,12 @@ async def test_trouble_with_the_database_never_pauses(
         for _ in range(10):
             await runner._changes.wait(runner._changes.count, 30)
         assert {status.state for status in await service.status()} == {"running"}
-        while not (trouble := (await service.status())[0].trouble):
+        while not (trouble := (await service.status())[0].error):
             await runner._changes.wait(runner._changes.count, 30)
         assert "pages__v1" in trouble
-        with pytest.raises(ProjectionTimeoutError, match=f"again and again, for .*{re.escape(trouble)}") as late:
+        with pytest.raises(ProjectionTimeoutError, match=f"held up by: .*{re.escape(trouble)}") as late:
             await service.wait_for("pages", saved, timeout=0)
-        assert late.value.trouble == trouble
+        assert late.value.cause == trouble
         await connection.execute("alter table elsewhere rename to pages__v1")
         await service.wait_for("pages", saved, timeout=30)
-        assert (await service.status())[0].trouble is None
+        assert (await service.status())[0].error is None

@@ -30,7 +30,7 @@ class Leases:
 
     async def beat(self, rate: float, trouble: str | None) -> list[Segment]:
         """Keep the share, or come closer to it. Returns all segments of the build. Between two batches only."""
-        heard, segments = await self._segments.beat(rate, trouble)
+        heard, segments = await self._segments.heartbeat(rate, trouble)
         if not segments:
             return []  # the build was dropped
         # One that stood still since it said that it is there isn't among those who are heard of.

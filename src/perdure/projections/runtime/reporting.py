@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from perdure.errors import DatabaseError, PerdureError
-from perdure.observation import EventsParked, Keys, ProjectionFailed, ProjectionStanding, keys, observer, tell
+from perdure.observation import EventsParked, Keys, ProjectionFailed, ProjectionProgress, keys, observer, report_fact
 from perdure.outage import Outage
 from perdure.projections.state.failures import Failure, type_of
 from perdure.projections.state.identity import BuildId
@@ -40,7 +40,7 @@ class Telling:
     def failed(self, failure: Failure, attempts: int, most: int) -> None:
         """An event can't be taken; it is tried again unless that was the last attempt."""
         stored, error, _ = failure
-        tell(ProjectionFailed(*self._build, stored, error))
+        report_fact(ProjectionFailed(*self._build, stored, error))
         logger.warning(
             "projection %r can't take event %s (%s) at position %d, attempt %d of %d: %s",
             self._build.name,
@@ -66,7 +66,7 @@ class Telling:
     def parked(self, diverted: Sequence[Diverted]) -> None:
         """Events were put aside."""
         if diverted:
-            tell(EventsParked(*self._build, len(diverted)))
+            report_fact(EventsParked(*self._build, len(diverted)))
 
     def paused(self, failure: Failure, attempts: int) -> None:
         """Nothing more is taken, in one segment at least."""
@@ -128,15 +128,15 @@ async def tell_standing(look: Callable[[], Awaitable[Sequence[ProjectionStatus]]
         if observer() is not None:
             try:
                 for status in await look():
-                    tell(_standing(status))
+                    report_fact(_standing(status))
             except PerdureError as error:
                 # The database is down: what follows the log says so, too.
                 logger.debug("can't see how the projections are: %s", error, extra=keys(error, operation="standing"))
         await asyncio.sleep(every)
 
 
-def _standing(status: ProjectionStatus) -> ProjectionStanding:
-    return ProjectionStanding(
+def _standing(status: ProjectionStatus) -> ProjectionProgress:
+    return ProjectionProgress(
         status.name,
         status.version,
         status.build,

@@ -24,17 +24,17 @@ from perdure.errors import (
 from perdure.events import StoredEvent
 from perdure.log import ChangeSignal, verify_position
 from perdure.observation import ProjectionBatch
-from perdure.projections.builds.setup import Builds
+from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engine import Following, ProjectionDefinition
 from perdure.projections.engines.factory import equip
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.runtime.leases import Leases
 from perdure.projections.runtime.reporting import Telling
 from perdure.projections.runtime.retries import Retries
-from perdure.projections.state.failures import EventFailure, Failure, TooManyParkedError, told
+from perdure.projections.state.failures import EventFailure, Failure, TooManyParkedError, event_failure
 from perdure.projections.state.identity import Key
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking, Standstill
+from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import (
     LAST_HASH,
@@ -46,7 +46,8 @@ from perdure.projections.state.segments import (
     raise_if_paused,
 )
 from perdure.repository import RetryConfig
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks
 
 _BEAT: Final = 1.0
@@ -71,7 +72,7 @@ class Runner:
     """
 
     def __init__(
-        self, store: PostgreSQLEventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
+        self, store: EventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
     ) -> None:
         self.definition = definition
         self._tasks = tasks
@@ -83,19 +84,20 @@ class Runner:
         self._store = store
         self._options = options
         self._beat_every = min(_BEAT, options.lease / 4)
-        self._segments = Segments(store.database, definition.build, self.name, options.lease)
+        database = database_of(store)
+        self._segments = Segments(database, definition.build, self.name, options.lease)
         most = MOST_SEGMENTS if definition.is_divisible else 1
         self._leases = Leases(self._segments, self.name, options.segments, most)
-        self._parking = Parking(store.database, definition, self.name, options.max_parked)
-        equipment = equip(store, definition, self._segments, self._parking, options)
-        self._builds = Builds(store.database, definition, equipment.tables, options.schema)
+        self._parking = ParkedEvents(database, definition.build, definition.key_codec, self.name, options.max_parked)
+        equipment = equip(database, definition, self._segments, self._parking, options)
+        self._builds = BuildSetup(database, definition, equipment.tables, options.schema)
         self._batches, self._unparking = equipment.batches, equipment.unparking
         self._preparing = equipment.preparing
         self._telling = Telling(definition.build)
         self._feed, self._late_feed = Feed(store), Feed(store)
         self._all: list[Segment] = []
         self._mine: list[Segment] = []
-        self._standstill = Standstill()
+        self._standstill = BlockedKeys()
         self._to_park: dict[tuple[int, Key], EventFailure] = {}
         self._retries = Retries(options.retry)
         self._changes = ChangeSignal()
@@ -297,7 +299,7 @@ class Runner:
         if attempts < retry.max_attempts:
             return
         if self.definition.on_failure == "park" and (names := self._parking.names_of(keys)):
-            kept = told(failure, attempts, names)
+            kept = event_failure(failure, attempts, names)
             self._to_park.update({(stored.global_position, key): kept for key in keys})
             self._retries.forget(segments)
             self._telling.parks(failure, attempts)
@@ -315,7 +317,7 @@ class Runner:
         return segments
 
     async def _pause(self, segments: Sequence[Segment], failure: Failure, attempts: int) -> None:
-        await self._segments.pause(segments, told(failure, attempts, self._parking.names_of(failure.keys)))
+        await self._segments.pause(segments, event_failure(failure, attempts, self._parking.names_of(failure.keys)))
         self._retries.forget(segments)
         for key in failure.keys:
             # Whoever resumes it wants it tried.
@@ -335,7 +337,7 @@ class Runner:
             mine = self._leases.mine(self._all)
             await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
             self._mine = mine
-        self._standstill = await self._parking.standstill()
+        self._standstill = await self._parking.blocked_keys()
         if any(segment.hold_at is not None for segment in mine):
             self._beat_due = min(self._beat_due, now + _LOOK)
         self._changes.announce()

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
@@ -22,17 +21,16 @@ from perdure.projections.builds.completion import Finishing
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import describe
 from perdure.projections.runtime.runner import Runner
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import failed
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
 from perdure.repository import RetryConfig
-from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks, is_ended_from_outside
 
 logger = logging.getLogger("perdure.projections")
-
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "builds"
 
 _BEAT: Final = 1.0
 """Seconds between two looks at which builds there are."""
@@ -81,7 +79,7 @@ class BuildSupervisor:
 
     def __init__(
         self,
-        store: PostgreSQLEventStore,
+        store: EventStore,
         projections: Sequence[AnyProjection],
         options: RunnerOptions,
         describe: Callable[[Any, int], ProjectionDefinition] = describe,
@@ -90,7 +88,7 @@ class BuildSupervisor:
         self._projections = {projection.name: projection for projection in projections}
         self._options = options
         self._describe = describe
-        self._sql = Statements(_FOLDER, schema=store.database.quoted_schema)
+        self._sql = statements("supervisor", schema=database_of(store).quoted_schema)
         self.tasks = Tasks("the service of projections", "rebuild")
         """All that run in the background for these projections."""
         first = [describe(each, 1) for each in projections]
@@ -162,12 +160,12 @@ class BuildSupervisor:
         return runners
 
     async def _read_shown(self, name: str) -> BuildId | None:
-        rows = await self._store.database.fetch(self._sql["shown"], name)
+        rows = await database_of(self._store).fetch(self._sql["shown"], name)
         return BuildId(name, *rows[0]) if rows else None
 
     async def _watch(self) -> list[Watched]:
         versions = [projection.version for projection in self._projections.values()]
-        rows = await self._store.database.fetch(self._sql["watch"], list(self._projections), versions)
+        rows = await database_of(self._store).fetch(self._sql["watch"], list(self._projections), versions)
         return [
             Watched(
                 BuildId(row["name"], row["version"], row["build"]),
@@ -234,7 +232,7 @@ class BuildSupervisor:
 
     async def _finish(self, watched: Watched) -> None:
         with self._resting(watched.id):
-            await Finishing(self._store.database, self._projections[watched.id.name], self._options.schema).finish(
+            await Finishing(database_of(self._store), self._projections[watched.id.name], self._options.schema).finish(
                 watched.id, watched.shown, is_to_be_shown=watched.is_to_be_shown
             )
             self._go_on(watched.id)

@@ -17,13 +17,14 @@ from uuid import UUID
 
 import asyncpg
 
-from perdure.errors import DatabaseError, LogDivergedError, LogHeldBackError
+from perdure.errors import DatabaseError, FenceHolder, LogDivergedError, LogHeldBackError
 from perdure.events import StoredEvent
 from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
-from perdure.store import StoredType
+from perdure.page_reader import PageReader, StoredType
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.driver_errors import DIVERGED
+from perdure.stores.postgres.inspection import Inspection
 from perdure.stores.postgres.sql_files import Statements, fill_in
 
 _NOTHING_SEEN = (None, None)
@@ -32,7 +33,7 @@ _SAMPLED_ROWS = 50_000
 """How many events are looked at from each end, whatever their type: to find all of a rare one, it would be the log."""
 
 
-class Reader:
+class Reader(PageReader):
     """Reads what is stored.
 
     Args:
@@ -89,8 +90,13 @@ class Reader:
         )
         return [Row(*row) for row in rows]
 
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """Return the sessions whose open appends may still be given a position up to this one, lowest floor first."""
+        holders = await Inspection(self._database).fence_holders()
+        return tuple([holder for holder in holders if holder.floor < before_position])
+
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
@@ -118,7 +124,7 @@ class Reader:
         return _page(rows)
 
     async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, up_to: int = 0
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
         safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)

@@ -1,7 +1,7 @@
-"""The checker: proves, or disproves, that a store keeps its promises whatever happens to it.
+"""The checker: tests whether a store keeps its promises while servers, processes and connections fail.
 
-A `Workload` appends and follows, and writes down what it is told; you do your worst to the server meanwhile; `check`
-then compares what was told with what is there. See docs/reliability.md.
+A `Workload` appends events, follows the log and records all results in a history. Meanwhile you inject faults. `check`
+then compares the history with the log. See docs/reliability.md.
 
 Example:
     async with Workload(store, "history", writers=16):
@@ -12,7 +12,7 @@ Example:
 
 from perdure.testing.checker.check import check as check
 from perdure.testing.checker.check import read_rows as read_rows
-from perdure.testing.checker.followers import LogFollower as LogFollower
+from perdure.testing.checker.log_follower import LogFollower as LogFollower
 from perdure.testing.checker.report import Fault as Fault
 from perdure.testing.checker.report import Report as Report
 from perdure.testing.checker.report import Violation as Violation

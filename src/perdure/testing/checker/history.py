@@ -1,4 +1,4 @@
-"""What a workload did and saw, line by line, in files that survive the death of their process."""
+"""The history of a workload: a record per line, in files that survive a kill of their process."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ import msgspec
 SUFFIX: Final = ".jsonl"
 
 
-class Written(msgspec.Struct, frozen=True):
-    """An event of an attempt.
+class NewContent(msgspec.Struct, frozen=True):
+    """The id and content of an event to append.
 
     Attributes:
         event_id: Its id.
-        text: Its content, which no other event has.
+        text: Its content, which is unique.
     """
 
     event_id: UUID
     text: str
 
 
-class Part(msgspec.Struct, frozen=True):
-    """What an attempt would append to one stream.
+class StreamPart(msgspec.Struct, frozen=True):
+    """The part of an append for one stream.
 
     Attributes:
         stream_id: The stream.
-        expected_version: The number that was expected; None for ANY.
-        events: What is appended.
+        expected_version: The expected version; None for ANY.
+        events: The events.
     """
 
     stream_id: str
     expected_version: int | None
-    events: tuple[Written, ...]
+    events: tuple[NewContent, ...]
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where the events of a part are, as the store answered: see `AppendResult`."""
+class StreamResult(msgspec.Struct, frozen=True):
+    """The version and positions that the store returned for a part, see `AppendResult`."""
 
     stream_version: int
     global_positions: tuple[int, ...]
 
 
 class Attempted(msgspec.Struct, frozen=True, tag="attempted"):
-    """A writer is about to append.
+    """A writer starts an attempt to append.
 
     Attributes:
-        number: Its number in the file, which the line about its end bears too.
-        writer: Who.
-        parts: What: several parts are to be written all or nothing.
-        at: When, by the clock of the machine that never goes back.
+        number: Its number in the file, which the record of its result repeats.
+        writer: The writer.
+        parts: The parts, all or none of which are written.
+        at: The time, by the monotonic clock.
     """
 
     number: int
     writer: str
-    parts: tuple[Part, ...]
+    parts: tuple[StreamPart, ...]
     at: float = msgspec.field(default_factory=time.monotonic)
 
     @property
     def first_id(self) -> UUID:
-        """Tells an append from all others; its repeats have the same."""
+        """The id of the first event, which identifies the append and its repeats."""
         return self.parts[0].events[0].event_id
 
 
 class Acknowledged(msgspec.Struct, frozen=True, tag="acknowledged"):
-    """The store said that all of it is written, and where."""
+    """The store said that the append is written."""
 
     number: int
-    places: tuple[Place, ...]
+    results: tuple[StreamResult, ...]
     at: float = msgspec.field(default_factory=time.monotonic)
 
 
@@ -81,9 +81,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """The store said that nothing is written.
 
     Attributes:
-        number: Of the attempt.
-        error: The name of the error's class.
-        actual_version: Of the stream, when it was a conflict.
+        number: The number of the attempt.
+        error: The class of the error.
+        actual_version: The version of the stream, after a conflict.
     """
 
     number: int
@@ -92,14 +92,14 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     at: float = msgspec.field(default_factory=time.monotonic)
 
 
-class Doubted(msgspec.Struct, frozen=True, tag="doubted"):
-    """Nobody knows whether it is written.
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """The outcome of an attempt is unknown.
 
     Attributes:
-        number: Of the attempt.
-        error: The name of the error's class.
-        is_typed: Whether it is an error of Perdure's, as it should be.
-        reason: What the error says.
+        number: The number of the attempt.
+        error: The class of the error.
+        is_typed: Whether it is a `PerdureError`, as it should be.
+        reason: The message of the error.
     """
 
     number: int
@@ -109,46 +109,46 @@ class Doubted(msgspec.Struct, frozen=True, tag="doubted"):
     at: float = msgspec.field(default_factory=time.monotonic)
 
 
-class Followed(msgspec.Struct, frozen=True, tag="followed"):
-    """A follower begins, or begins again after its checkpoint."""
+class FollowerStarted(msgspec.Struct, frozen=True, tag="follower_started"):
+    """A follower starts after its checkpoint."""
 
     category: str | None
     from_position: int
 
 
-class Seen(msgspec.Struct, frozen=True, tag="seen"):
-    """A follower was given an event; this is its checkpoint now."""
+class EventSeen(msgspec.Struct, frozen=True, tag="event_seen"):
+    """A follower received an event, which is now its checkpoint."""
 
     global_position: int
     event_id: UUID
 
 
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The workload is over, and this is the last event that the follower must be given."""
+class WorkloadEnded(msgspec.Struct, frozen=True, tag="workload_ended"):
+    """The workload ended. This is the last position that the follower must receive."""
 
     global_position: int
 
 
-class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
-    """A follower was ended by an error: its class, whether it is one of Perdure's, and what it says."""
+class FollowerFailed(msgspec.Struct, frozen=True, tag="follower_failed"):
+    """An error ended a follower: its class, whether it is a `PerdureError`, and its message."""
 
     error: str
     is_typed: bool
     reason: str
 
 
-Record = Attempted | Acknowledged | Refused | Doubted | Followed | Seen | Ended | Stopped
+Record = Attempted | Acknowledged | Refused | Unknown | FollowerStarted | EventSeen | WorkloadEnded | FollowerFailed
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder[Record](Record).decode
 
 
 class HistoryFile:
-    """A file of the history, to which one process at a time adds lines. A kill costs the line that it cuts, no more.
+    """A file of the history, which one process at a time appends to. A kill loses at most the line being written.
 
     Args:
-        folder: where the files of the history are; made if need be.
-        name: whose lines these are. A file that is there is continued.
+        folder: the folder of the history; created if missing.
+        name: the name of the file. An existing file is continued.
     """
 
     def __init__(self, folder: Path | str, name: str) -> None:
@@ -161,7 +161,7 @@ class HistoryFile:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def write(self, record: Record) -> None:
-        """Add a line. It is the system's when this returns, so that a kill of the process doesn't take it away."""
+        """Append a record. The operating system has it when this returns, so it survives a kill of the process."""
         os.write(self._file, _encode(record) + b"\n")
 
     def __enter__(self) -> Self:
@@ -174,7 +174,7 @@ class HistoryFile:
 
 
 def records_in(path: Path) -> Iterator[Record]:
-    """The lines of a file of the history, without one that was cut."""
+    """Yield the records of a history file, except a last line that is incomplete."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
@@ -182,5 +182,5 @@ def records_in(path: Path) -> Iterator[Record]:
 
 
 def files_in(folder: Path | str) -> list[Path]:
-    """The files of a history."""
+    """Return the files of a history."""
     return sorted(Path(folder).glob(f"*{SUFFIX}"))

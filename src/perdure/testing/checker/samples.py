@@ -1,4 +1,4 @@
-"""What the checker appends, and a read model of it."""
+"""The event that the checker appends, and a read model of it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from perdure.events import StoredEvent, event, handles
 from perdure.projection import TableProjection
 
 CATEGORY: Final = "checked"
-"""Of the streams that the workload appends to."""
+"""The category of the workload's streams."""
 
 
 _TEXT = re.compile(r"([0-9a-f]{8})\.\d+ \d+ x*")
 
 
 def text_of(writer: str, number: int, padding: int) -> str:
-    """The content of the event with this number that a writer appends: no other event has it."""
+    """Return the unique content of an event, given its writer and number."""
     return f"{writer} {number} {'x' * padding}"
 
 
 def workload_of(text: str) -> str | None:
-    """The name of the workload whose writer made up the content of an event; None if none did."""
+    """Return the name of the workload that made the content of an event; None if none did."""
     found = _TEXT.fullmatch(text)
     return found and found[1]
 
@@ -36,14 +36,14 @@ class Checked:
 
 @dataclass
 class TallyRow:
-    """What is known of a stream.
+    """The tally of a stream.
 
     Attributes:
         stream_id: The stream.
-        events: How many events it has.
-        stream_version: The version of the last.
-        global_position: The place of the last.
-        fingerprint: Depends on all their contents, and on their order.
+        events: The number of its events.
+        stream_version: The version of the last event.
+        global_position: The position of the last event.
+        fingerprint: A hash of all contents in their order.
     """
 
     stream_id: str
@@ -54,15 +54,15 @@ class TallyRow:
 
 
 class Tally(TableProjection[TallyRow], table="perdure_checker_tally", key="stream_id", version=1):
-    """A read model that tells whether an event was missed, came twice, or came in another order."""
+    """A read model that shows whether an event was skipped, repeated or reordered."""
 
     def keys(self, event: object, at: StoredEvent) -> list[str]:  # noqa: ARG002 - every event counts
-        """The stream, whatever the event."""
+        """Return the stream of the event."""
         return [at.stream_id]
 
     @handles
     def checked(self, event: Checked, row: TallyRow | None, at: StoredEvent) -> TallyRow:
-        """Count it."""
+        """Count the event."""
         row = row or TallyRow(at.stream_id)
         row.events += 1
         row.stream_version = at.stream_version

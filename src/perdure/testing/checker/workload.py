@@ -1,4 +1,4 @@
-"""The workload: writers that race, repeat and group, and followers, all of whom write down what they are told."""
+"""The workload: writers and followers that record all results in the history."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from perdure.commit import ANY, AppendResult, StreamAppend
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError, PerdureError
 from perdure.events import NewEvent
 from perdure.store import EventStore
-from perdure.testing.checker.followers import LogFollower
 from perdure.testing.checker.history import (
     Acknowledged,
     Attempted,
-    Doubted,
     HistoryFile,
-    Part,
-    Place,
+    NewContent,
     Refused,
-    Written,
+    StreamPart,
+    StreamResult,
+    Unknown,
 )
+from perdure.testing.checker.log_follower import LogFollower
 from perdure.testing.checker.samples import CATEGORY, Checked, text_of
 
 _MOST_PADDING: Final = 200
@@ -37,18 +37,18 @@ _REMEMBERED: Final = 50
 class Workload:
     """Writers and followers on a store, for as long as the ``async with`` block lasts.
 
-    The writers race for versions of a few streams, append to several streams at once, and repeat what was answered
-    already. What is in doubt is repeated with the same event ids until the answer is known. On the way out, the writers
-    finish what they have begun, and the followers read to the end of the log.
+    The writers race for versions of a few streams, append to several streams at once, and repeat some acknowledged
+    appends. If an outcome is unknown, they repeat the append with the same event ids until it is known. At the end of
+    the block, the writers finish their appends, and the followers read to the end of the log.
 
     Args:
         store: the open store.
-        folder: where the history is kept, one file for the writers and one for each follower.
-        writers: how many append at the same time.
-        followers: how many follow the log, every other one a single category.
-        streams: for how many streams the writers race.
-        patience: seconds after the end that the writers may take to learn what is in doubt, and the followers to get
-            to the end of the log.
+        folder: the folder of the history: one file for the writers, and one for each follower.
+        writers: the number of concurrent writers.
+        followers: the number of followers of the log. Every other one follows a single category.
+        streams: the number of streams that the writers race for.
+        patience: the seconds after the end for writers to resolve unknown outcomes, and for followers to reach the end
+            of the log.
 
     Example:
         async with Workload(store, "history", writers=16):
@@ -86,7 +86,7 @@ class Workload:
         self._is_over = False
         self._deadline = 0.0
         self.acknowledged = 0
-        """How many attempts were acknowledged so far."""
+        """The number of attempts acknowledged so far."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -136,19 +136,19 @@ class Workload:
                 again = drawn.choice(answered)
                 await self._until_known(Attempted(self._appends.next_number, writer, again.parts))
                 continue
-            parts: list[Part] = []
+            parts: list[StreamPart] = []
             for part in self._draw(drawn, writer):
                 texts = [text_of(writer, number + n, drawn.randrange(_MOST_PADDING)) for n in range(part[2])]
                 number += part[2]
-                events = tuple(Written(NewEvent(Checked(text=text)).metadata.event_id, text) for text in texts)
-                parts.append(Part(part[0], part[1], events))
-            await asyncio.sleep(0)  # a store in memory never lets others run: here they may come first
+                events = tuple(NewContent(NewEvent(Checked(text=text)).metadata.event_id, text) for text in texts)
+                parts.append(StreamPart(part[0], part[1], events))
+            await asyncio.sleep(0)  # lets other writers run first, as an in-memory store never yields
             attempted = Attempted(self._appends.next_number, writer, tuple(parts))
             if await self._until_known(attempted):
                 answered = [*answered[-_REMEMBERED:], attempted]
 
     def _draw(self, drawn: random.Random, writer: str) -> list[tuple[str, int | None, int]]:
-        """The streams to append to, with the version to expect of each and how many events."""
+        """Return the streams to append to, each with the expected version and the number of events."""
         if drawn.random() < 0.2:
             streams = [f"{CATEGORY}-{writer}"]
         else:
@@ -159,12 +159,12 @@ class Workload:
         ]
 
     async def _until_known(self, attempted: Attempted) -> bool:
-        """Attempt it until there is an answer. Returns whether it is written."""
+        """Repeat the attempt until its outcome is known. Return whether it is written."""
         while True:
             end = await self._appends.attempt(attempted)
             if isinstance(end, Acknowledged):
                 self.acknowledged += 1
-                for part, place in zip(attempted.parts, end.places, strict=True):
+                for part, place in zip(attempted.parts, end.results, strict=True):
                     self._learn(part.stream_id, place.stream_version)
                 return True
             if isinstance(end, OptimisticConcurrencyError):
@@ -173,7 +173,7 @@ class Workload:
             if self._is_over and asyncio.get_running_loop().time() >= self._deadline:
                 return False
             if end is None and self._is_over:
-                return False  # nothing is written, and nothing needs to be
+                return False  # refused, and no need to try again
             await asyncio.sleep(_PAUSE_AFTER_FAILURE)
             attempted = Attempted(self._appends.next_number, attempted.writer, attempted.parts)
 
@@ -182,7 +182,7 @@ class Workload:
 
 
 class _Appends:
-    """Appends what is attempted, and writes down how it ends."""
+    """Makes attempts to append, and records them and their results."""
 
     def __init__(self, store: EventStore, history: HistoryFile) -> None:
         self._store = store
@@ -191,37 +191,37 @@ class _Appends:
 
     @property
     def next_number(self) -> int:
-        """For the next attempt."""
+        """The number of the next attempt."""
         self._number += 1
         return self._number
 
     async def attempt(self, attempted: Attempted) -> Acknowledged | Exception | None:
-        """Append it. Returns the answer, a conflict, or what left it in doubt; None when nothing is written."""
+        """Make an attempt. Return the acknowledgement, the conflict, or the error if unknown; None if refused."""
         self._history.write(attempted)
         number = attempted.number
         try:
-            results = await self._append(attempted.parts)
+            appended = await self._append(attempted.parts)
         except OptimisticConcurrencyError as error:
             self._history.write(Refused(number, type(error).__name__, error.actual_version))
             return error
         except OutcomeUnknownError as error:
-            self._history.write(Doubted(number, type(error).__name__, is_typed=True))
+            self._history.write(Unknown(number, type(error).__name__, is_typed=True))
             return error
         except PerdureError as error:
             self._history.write(Refused(number, type(error).__name__))
             return None
         except asyncio.CancelledError as error:
-            self._history.write(Doubted(number, type(error).__name__, is_typed=True))
+            self._history.write(Unknown(number, type(error).__name__, is_typed=True))
             raise
-        except Exception as error:  # noqa: BLE001 - that there is such an error is told by the check
-            self._history.write(Doubted(number, type(error).__name__, is_typed=False, reason=str(error)))
+        except Exception as error:  # noqa: BLE001 - the check reports such an error
+            self._history.write(Unknown(number, type(error).__name__, is_typed=False, reason=str(error)))
             return error
-        places = tuple(Place(result.stream_version, result.global_positions) for result in results)
-        answer = Acknowledged(number, places)
+        results = tuple(StreamResult(result.stream_version, result.global_positions) for result in appended)
+        answer = Acknowledged(number, results)
         self._history.write(answer)
         return answer
 
-    async def _append(self, parts: Sequence[Part]) -> list[AppendResult]:
+    async def _append(self, parts: Sequence[StreamPart]) -> list[AppendResult]:
         appends = [
             StreamAppend(
                 part.stream_id,

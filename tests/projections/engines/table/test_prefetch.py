@@ -16,17 +16,17 @@ from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError
 from perdure.events import StoredEvent, handles
 from perdure.projection import TableProjection
-from perdure.projections.builds.setup import Builds
+from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engine import BatchResult
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.fold import Plan
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.fold import BatchPlan
 from perdure.projections.engines.table.prefetch import Preparing, Ready
 from perdure.projections.engines.table.processor import Batches
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.failures import EventFailure
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.scope import EVERYTHING, Scope
 from perdure.projections.state.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -57,7 +57,7 @@ class Stage:
     """A projection whose batches are taken by hand."""
 
     store: PostgreSQLEventStore
-    definition: Definition
+    definition: TableDefinition
     segments: Segments
     batches: Batches
     events: list[StoredEvent] = field(default_factory=list)
@@ -92,10 +92,10 @@ class Stage:
 
 
 async def set_up(store: PostgreSQLEventStore, projection: TableProjection[Any]) -> Stage:
-    definition = Definition(projection)
-    storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
-    await Builds(store.database, definition, storage, "public").set_up(segments=1)
+    definition = TableDefinition(projection)
+    storage, segments = TableStorage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
+    await BuildSetup(store.database, definition, storage, "public").set_up(segments=1)
     await segments.acquire(1)
     return Stage(store, definition, segments, Batches(store.database, definition, segments, storage, parking))
 
@@ -103,19 +103,19 @@ async def set_up(store: PostgreSQLEventStore, projection: TableProjection[Any]) 
 @pytest.fixture
 def written_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are written when what comes next is ready: so no other connection can see them while that is loaded."""
-    write, begin, tasks = Storage.write, Preparing.begin, list[asyncio.Task[Any]]()
+    write, begin, tasks = TableStorage.write, Preparing.begin, list[asyncio.Task[Any]]()
 
     def begin_and_tell(self: Preparing, *arguments: Any) -> None:
         begin(self, *arguments)
         tasks.extend(next_batches())
 
-    async def write_later(self: Storage, *arguments: Any) -> None:
+    async def write_later(self: TableStorage, *arguments: Any) -> None:
         if tasks:
             await asyncio.wait(tasks)
         await write(self, *arguments)
 
     monkeypatch.setattr(Preparing, "begin", begin_and_tell)
-    monkeypatch.setattr(Storage, "write", write_later)
+    monkeypatch.setattr(TableStorage, "write", write_later)
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ async def test_nothing_is_ready_after_a_batch_that_was_not_written(
     async def fail(*_: object) -> None:
         raise trouble("as asked")
 
-    monkeypatch.setattr(Storage, "write", fail)
+    monkeypatch.setattr(TableStorage, "write", fail)
     with suppress(trouble):
         await stage.take(0, 2, then=stage.events[2:4])
 
@@ -283,11 +283,11 @@ async def test_nothing_is_made_ready_while_events_are_parked_or_skipped(stage: S
     assert await stage.made_ready(stage.events[2:4]) is None
 
 
-@pytest.mark.parametrize("statement", ["stand", "load"])
+@pytest.mark.parametrize("statement", ["are_owned", "load"])
 async def test_what_goes_wrong_while_it_is_made_ready_is_met_in_the_ordinary_way(
     stage: Stage, database_url: str, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
-    owner: Any = Segments if statement == "stand" else Storage
+    owner: Any = Segments if statement == "are_owned" else TableStorage
     original, failures = getattr(owner, statement), ["once"]
 
     async def fail_once(self: Any, *arguments: Any) -> Any:
@@ -327,14 +327,14 @@ async def test_a_server_that_does_not_know_of_the_last_batch_makes_nothing_ready
     group = await stage.group()
     await connection.execute(f"update perdure.projection_segments set {change}")
 
-    assert await stage.segments.stand(connection, group) == stands
+    assert await stage.segments.are_owned(connection, group) == stands
 
 
 async def test_rows_are_loaded_only_where_the_segments_stand(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     async def stand(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(Segments, "stand", stand)
+    monkeypatch.setattr(Segments, "are_owned", stand)
     await stage.take(0, 2, then=stage.events[2:4])
 
     assert await stage.made_ready(stage.events[2:4]) is None
@@ -362,7 +362,7 @@ async def test_closing_leaves_nothing_running(stage: Stage) -> None:
         return ()
 
     preparing = stage.batches.preparing
-    ready = Ready(Plan([], [], None), {}, {})
+    ready = Ready(BatchPlan([], [], None), {}, {})
     for _ in range(2):
         preparing.begin(await stage.group(), stage.events[:2], EVERYTHING, ready, wait_for_ever)
         await reached.wait()

@@ -270,7 +270,7 @@ async def test_a_commit_without_appends_that_is_never_answered_has_an_unknown_ou
         await commit(transaction)
         raise ConnectionResetError("cut off")
 
-    with pytest.raises(OutcomeUnknownError, match="transaction was committed: look for what it should have") as unknown:
+    with pytest.raises(OutcomeUnknownError, match="was committed: check whether its writes are there") as unknown:
         async with store.transaction() as tx:
             await tx.connection.execute("insert into outbox values ('sent')")
             monkeypatch.setattr(DriverTransaction, "commit", cut_off)

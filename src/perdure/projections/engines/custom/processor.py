@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
 from perdure.projections.engine import BatchResult, Following
-from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.custom.lent_transaction import LentTransaction
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.custom.transaction import QueueingTransaction
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure, failed
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import Checkpoint, FencedError, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
 from perdure.tasks import is_ended_from_outside
 
-_SQL: Final = Path(__file__).parents[2] / "sql" / "custom"
 _MOST_QUEUED: Final = 5000
 """Statements, before they are sent though nothing was asked yet."""
 
@@ -46,9 +44,9 @@ class HandledBatches:
     def __init__(
         self,
         database: Database,
-        definition: HandledDefinition,
+        definition: CustomDefinition,
         segments: Segments,
-        tables: SQLTables,
+        tables: CustomTables,
         *,
         lease: float,
         timeout: float,
@@ -59,7 +57,7 @@ class HandledBatches:
         self._tables = tables
         self._lease = lease
         self._timeout = timeout
-        self._sql = Statements(_SQL)
+        self._sql = statements("custom")
         self._suspect = 0
         """The position of the event that failed last: with care from the start, so that it is tried once, not twice."""
 
@@ -153,8 +151,8 @@ class HandledBatches:
             except Exception as error:
                 if tx.is_ended:
                     raise _EventEndedTransactionError(stored) from error
-                if tx.trouble is not None:
-                    raise tx.trouble from error
+                if tx.external_error is not None:
+                    raise tx.external_error from error
                 return _Ended(stored.global_position, Failure(stored, error))
         return _Ended(None, None)
 
@@ -231,6 +229,6 @@ async def _failing(tx: QueueingTransaction) -> AsyncGenerator[None]:
     try:
         yield
     except Exception as error:
-        if tx.trouble is not None:
-            raise tx.trouble from error
+        if tx.external_error is not None:
+            raise tx.external_error from error
         raise _BatchFailedError from error

@@ -66,6 +66,6 @@ class InlineBatches:
             await self._segments.advance(connection, group, checkpoint_at(events[-1]))
             behind = await self._rows.behind(connection, versions) if versions else []
             if behind:
-                held = await self._rows.hold(connection, behind)
+                held = await self._rows.lock(connection, behind)
                 missing = [stored for stored in mine if stored.stream_version > held.get(stored.stream_id, 2**63)]
                 await self._rows.take(connection, missing)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.projections.engines.table.processor import Batches
-from perdure.projections.state.failures import told
+from perdure.projections.state.failures import event_failure
 from perdure.projections.state.identity import Key
-from perdure.projections.state.parked_events import Parking, Standstill
+from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents
 from perdure.projections.state.segments import Segment
 
 
@@ -20,12 +20,12 @@ class Unparking:
         batch_size: how many at once.
     """
 
-    def __init__(self, parking: Parking, batches: Batches, batch_size: int) -> None:
+    def __init__(self, parking: ParkedEvents, batches: Batches, batch_size: int) -> None:
         self._parking = parking
         self._batches = batches
         self._batch_size = batch_size
 
-    async def retry_next(self, standstill: Standstill, segments: Sequence[Segment]) -> None:
+    async def retry_next(self, standstill: BlockedKeys, segments: Sequence[Segment]) -> None:
         """Take a batch of what is parked for the first key that is asked for, if one of these segments holds it.
 
         No more at once, so that the log goes on meanwhile, and the leases are kept.
@@ -40,7 +40,7 @@ class Unparking:
                 return
         standstill.asked.popleft()
 
-    async def _retry(self, key: Key, segment: Segment, standstill: Standstill) -> bool:
+    async def _retry(self, key: Key, segment: Segment, standstill: BlockedKeys) -> bool:
         """Take a batch of a key's parked events. Returns whether more of them may go on."""
         queue = await self._parking.queue(key, self._batch_size)
         if queue:
@@ -48,7 +48,7 @@ class Unparking:
             if taken.failure is not None:
                 attempts = queue[taken.done].attempts + 1
                 names = self._parking.names_of([key])
-                await self._parking.fail(key, told(taken.failure, attempts, names))
+                await self._parking.record_failure(key, event_failure(taken.failure, attempts, names))
                 return False
             if taken.done < len(queue) or len(queue) == self._batch_size:
                 return True

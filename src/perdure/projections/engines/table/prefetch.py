@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from perdure.events import StoredEvent
 from perdure.projections.engine import Following
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.fold import Needed, Plan, Rows, needed, plan
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.fold import BatchPlan, Needed, Rows, needed, plan
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Database
@@ -24,7 +24,7 @@ from perdure.tasks import INTERRUPTS
 class Ready(NamedTuple):
     """A batch that can be folded."""
 
-    plan: Plan
+    plan: BatchPlan
     needed: Needed
     rows: Rows
 
@@ -47,7 +47,9 @@ class Preparing:
         storage: its tables.
     """
 
-    def __init__(self, database: Database, definition: Definition, segments: Segments, storage: Storage) -> None:
+    def __init__(
+        self, database: Database, definition: TableDefinition, segments: Segments, storage: TableStorage
+    ) -> None:
         self._database = database
         self._definition = definition
         self._segments = segments
@@ -130,7 +132,7 @@ class Preparing:
         async with self._database.connection() as connection:
             # The other connection may lead to another server, as after a failover: rows are new enough where the
             # checkpoint is.
-            if not await self._segments.stand(connection, group):
+            if not await self._segments.are_owned(connection, group):
                 return None
             return await self._storage.load(connection, keys)
 

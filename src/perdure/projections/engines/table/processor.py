@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
 from perdure.projections.engine import BatchResult, Following
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import fold, needed, plan
 from perdure.projections.engines.table.prefetch import Preparing, Ready
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.failures import Failure, TooManyParkedError
 from perdure.projections.state.identity import Key
-from perdure.projections.state.parked_events import Parking, positions_of
+from perdure.projections.state.parked_events import ParkedEvents, positions_of
 from perdure.projections.state.scope import Diverted, Scope
 from perdure.projections.state.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -54,7 +54,12 @@ class Batches:
     """
 
     def __init__(
-        self, database: Database, definition: Definition, segments: Segments, storage: Storage, parking: Parking
+        self,
+        database: Database,
+        definition: TableDefinition,
+        segments: Segments,
+        storage: TableStorage,
+        parking: ParkedEvents,
     ) -> None:
         self.preparing = Preparing(database, definition, segments, storage)
         self._database = database

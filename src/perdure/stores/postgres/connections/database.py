@@ -14,9 +14,16 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreUnavailableError
+from perdure.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    StoreClosedError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
 from perdure.errors.mask import DATABASE_URL
 from perdure.observation import keys
+from perdure.store import EventStore
 from perdure.stores.postgres.connections.hosts import Hosts
 from perdure.stores.postgres.connections.pool import Pool
 from perdure.stores.postgres.connections.reachability import Reachability
@@ -260,6 +267,20 @@ class Database:
 def _is_refused(error: BaseException) -> bool:
     """Whether the server is there, and takes no writes."""
     return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+
+
+def database_of(store: EventStore) -> Database:
+    """Return the PostgreSQL database of a store, which projections need.
+
+    Raises:
+        UnsupportedOperationError: the store has none.
+    """
+    if not isinstance(store.database, Database):
+        raise UnsupportedOperationError(
+            f"{type(store).__name__} has no PostgreSQL database: use a PostgreSQLEventStore "
+            "(perdure.testing.fold shows without one what rows some events make)"
+        )
+    return store.database
 
 
 def check_url(url: object) -> None:

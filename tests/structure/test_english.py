@@ -1,0 +1,133 @@
+"""Phrases that a reader stumbles over, in the docstrings, comments and messages of the package and in the documents."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.structure.sources import ROOT, modules, parse, shown, sql_files
+
+# To do: areas whose English is still to be corrected. This list only gets shorter.
+NOT_YET = (
+    "docs",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "src/perdure/projections",
+    "src/perdure/repository",
+    "src/perdure/stores/memory.py",
+    "src/perdure/stores/postgres",
+    "src/perdure/telemetry",
+    "src/perdure/testing/conformance",
+    "src/perdure/aggregate/uncommitted.py",
+    "src/perdure/cli/session.py",
+    "src/perdure/commit.py",
+    "src/perdure/decider.py",
+    "src/perdure/head.py",
+    "src/perdure/health.py",
+    "src/perdure/log.py",
+    "src/perdure/projection.py",
+    "src/perdure/retry.py",
+    "src/perdure/snapshot.py",
+    "src/perdure/store.py",
+    "src/perdure/subscription.py",
+    "src/perdure/tasks.py",
+)
+"""Files, and folders with all that is below them."""
+
+INSTEAD = {
+    r"who(?:so|m)?ever": "name the actor: the caller, the runner, the operator",
+    r"(?:some|no|every|any)body": "name the actor, or use the passive",
+    r"(?:those|one|ones) who|one's": "name the actor",
+    r"he|him|his|she|her|hers": "name the actor",
+    r"(?:is|are|was|were|be|been|being) told": "is notified, is passed, is logged",
+    r"anew": "again",
+    r"of ours|of yours": "the store's own, your own",
+    r"mend(?:s|ed|ing)?": "repair, fix",
+    r"befalls?|befell|befallen|becomes? of": "happens to",
+    r"amid": "in the middle of",
+    r"hindmost": "last, slowest",
+    r"farewell": "the last message",
+    r"lest": "so that ... not",
+    r"stood|stands?(?!-| for| in for)": "is, is at, has the position",
+    r"troubles?": "failure, error",
+    r"deeds?": "action, audit entry",
+    r"doubts?": "unknown outcome",
+    r"bell|rings?": "notifier, notification",
+}
+PHRASES = {re.compile(rf"(?<![\w-])(?:{phrase})(?![\w-])", re.IGNORECASE): word for phrase, word in INSTEAD.items()}
+
+
+def refused(text: str) -> dict[str, str]:
+    """The phrases in `text` that are refused, each with what to write instead."""
+    line = " ".join(text.split())
+    return {match[0]: word for phrase, word in PHRASES.items() for match in phrase.finditer(line)}
+
+
+def texts(path: Path) -> Iterator[str]:
+    """What is written for readers in a file: of Python its strings and comments, of SQL its comments."""
+    content = path.read_text(encoding="utf-8")
+    match path.suffix:
+        case ".py":
+            yield from strings(parse(path))
+            yield " ".join(token.string.lstrip("# ") for token in comments(content))
+        case ".sql":
+            yield " ".join(re.findall(r"--\s*(.*)", content))
+        case _:
+            yield content
+
+
+def strings(tree: ast.Module) -> Iterator[str]:
+    return (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def comments(source: str) -> Iterator[tokenize.TokenInfo]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return (token for token in tokens if token.type == tokenize.COMMENT)
+
+
+def documents() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def is_left(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / place) for place in NOT_YET)
+
+
+READ = [path for path in [*modules(), *sql_files(), *documents()] if not is_left(path)]
+
+
+@pytest.mark.parametrize("path", READ, ids=shown)
+def test_the_english_is_plain(path: Path) -> None:
+    assert {phrase: word for text in texts(path) for phrase, word in refused(text).items()} == {}
+
+
+def test_what_is_left_to_correct_exists() -> None:
+    assert [place for place in NOT_YET if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.py", '"""Whoever reads this is right."""\n'),
+        ("a.py", 'raise ValueError(f"{name}: nobody is here")\n'),
+        ("a.py", "x = 1  # it begins\n# anew\n"),
+        ("a.py", '"""The observer is\n    told."""\n'),
+        ("a.sql", "-- Where the segment stands.\nSELECT 1\n"),
+        ("a.md", "# Heads\n\nA server of\nyours.\n"),
+    ],
+)
+def test_a_refused_phrase_is_found(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+
+    assert [phrase for text in texts(path) for phrase in refused(text)]
+
+
+@pytest.mark.parametrize("text", ["understand", "`position` stands for a place", "a stand-in", "indeed", "the string"])
+def test_other_phrases_are_left_alone(text: str) -> None:
+    assert refused(text) == {}
