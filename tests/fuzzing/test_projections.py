@@ -125,8 +125,8 @@ async def test_whatever_happens_the_rows_are_those_of_a_fresh_fold(
     databases: Databases, plan: list[tuple[Any, ...]], segments: int
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.runtime.supervisor._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+        monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.supervisor._POLL_INTERVAL", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
         async with asyncio.timeout(60), databases.one() as url:
             await World(url, segments, monkeypatch).play(plan)

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from perdure.events import StoredEvent, event, handles
 from perdure.projection import TableProjection
 from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.processor import TableProcessor
 from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.parked_events import ParkedEvents
@@ -65,12 +65,7 @@ async def start_anew(connection: asyncpg.Connection) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
-@given(
-    seed=st.integers(0, 2**32),
-    count=st.integers(1, 40),
-    cuts=st.sets(st.integers(1, 39)),
-    ahead=st.sampled_from(["never", "as_expected", "now_and_then"]),
-)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 40), cuts=st.sets(st.integers(1, 39)))
 async def test_any_cut_into_batches_gives_the_same_rows(
     store: PostgreSQLEventStore,
     connection: asyncpg.Connection,
@@ -78,7 +73,6 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     seed: int,
     count: int,
     cuts: set[int],
-    ahead: str,
 ) -> None:
     await start_anew(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
@@ -87,20 +81,14 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     definition = TableDefinition(Pages())
     storage, segments = TableStorage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
     parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
-    batches = Batches(store.database, definition, segments, storage, parking)
+    processor = TableProcessor(store.database, definition, segments, storage, parking, batch_size=10)
     await BuildSetup(store.database, definition, storage, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
-    for number, (start, end) in enumerate(pairwise(edges)):
-
-        async def then(after: int = end, wrong: int = number % 2 * (ahead == "now_and_then")) -> Sequence[StoredEvent]:
-            expected = min([edge for edge in edges if edge > after], default=count)
-            return events[after : expected - wrong]
-
-        following = None if ahead == "never" else then
-        taken = await batches.take(await segments.read(), events[start:end], EVERYTHING, following)
-        assert (taken.done, taken.failure) == (end - start, None)
+    for start, end in pairwise(edges):
+        result = await processor.process(await segments.read(), events[start:end], EVERYTHING)
+        assert (result.done, result.failure) == (end - start, None)
 
     position, tables = await tables_in(database_url, Pages())
     assert tables == fold_tables(Pages(), events)
@@ -121,7 +109,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Pages()], batch_size=8) as service:
                 await service.wait_for("pages", saved, timeout=60)

@@ -62,7 +62,7 @@ async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded("a")], batch_size=3, retry=AT_ONCE) as service:
                 await service.wait_for("guarded", saved, timeout=60)
@@ -90,7 +90,7 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
         await ProjectionOperations(store).retry("guarded")
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded()], batch_size=2) as service:
                 await until_parked(service, store)
@@ -189,7 +189,7 @@ async def test_nothing_is_written_of_a_retry_under_way_once_it_was_paused(
         await loaded.wait()
         await operations.pause("guarded")
         is_paused.set()
-        changes = runner_of(service)._changes
+        changes = runner_of(service).changes
         for _ in range(5):
             await changes.wait(changes.count, 30)
         assert await parked(store) == [(1, page("a"), FAILED), (2, page("a"), WAITING)]
@@ -211,7 +211,7 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
 
         async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
-            runner_of(service)._beat_due = asyncio.get_running_loop().time() + 3600
+            runner_of(service)._leases._due = asyncio.get_running_loop().time() + 3600
             loaded.set()
             await appended.wait()
             return rows
@@ -256,12 +256,12 @@ async def test_what_was_parked_by_one_who_died_waits_with_the_next(
 
 PROGRAM = """
 import asyncio, sys
-from perdure.projections.runtime import runner
+from perdure.projections.runtime import leases
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.parking_lot import AT_ONCE, Guarded
 
-runner._BEAT = 0.01
+leases._HEARTBEAT_INTERVAL = 0.01
 
 class Flaky(Guarded, table="guarded", key="page", on_failure="park"):
     def _check(self, page):

@@ -22,7 +22,7 @@ from perdure.errors import (
 )
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.processor import TableProcessor
 from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
@@ -317,7 +317,7 @@ async def test_a_new_version_is_built_from_the_beginning_and_then_shown(
         saved = await store.append_to_stream("x-1", ANY, visits(8, pages=1))
         await service.wait_for("pages", saved, timeout=30)
 
-    held = Held(monkeypatch, Batches, "take")
+    held = Held(monkeypatch, TableProcessor, "process")
     async with ProjectionService(store, [PagesWithMoreTwo()], batch_size=2) as service:
         await held.reached.wait()
         # Not a half-built table: the view shows the older version until the new one has caught up.

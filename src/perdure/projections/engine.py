@@ -7,7 +7,7 @@ whose rows are written by the appends.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from perdure.projection import OnFailure
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.options import Mode
+from perdure.projections.state.parked_events import BlockedKeys
 from perdure.projections.state.scope import Diverted, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.stores.postgres.connections.database import Connection
@@ -112,26 +113,34 @@ class BatchResult(NamedTuple):
     """The event after those, if it failed."""
 
 
-Following = Callable[[], Awaitable[Sequence[StoredEvent]]]
-"""Waits for the events that follow a batch, and returns them; none if they aren't being read yet."""
-
-
 class Engine(Protocol):
-    """Processes the batches of a build."""
+    """Processes the events of one build."""
 
-    async def take(
-        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, then: Following | None = None
-    ) -> BatchResult:
-        """Process events that follow a checkpoint. Write what precedes the first failure, all or nothing.
+    async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
+        """Process a batch of the log: write what comes before the first event that fails, all or nothing.
 
         Args:
-            group: segments that are at the same position.
-            events: the events that follow that position.
-            scope: the rows to write, and the events that are parked or skipped.
-            then: returns the events of the next batch, so that the engine can prefetch its rows; None if unknown.
+            group: segments at the same position.
+            events: the events that follow this position.
+            scope: which rows they concern, and what is parked.
 
         Raises:
-            FencedError: a segment was moved, or has another owner.
+            FencedError: the checkpoint has moved, or the segments belong to another runner.
+        """
+        ...
+
+    async def retry_parked(self, blocked: BlockedKeys, segments: Sequence[Segment]) -> None:
+        """Retry a batch of the parked events of the next key that was asked for, if one of the segments holds it.
+
+        One batch only, so that the runner can renew its leases and process the log meanwhile.
+
+        Args:
+            blocked: what is asked for; a key leaves it once none of its events can be retried.
+            segments: the segments of this runner.
+
+        Raises:
+            FencedError: the segment belongs to another runner, or an event was skipped meanwhile.
+            LogDivergedError: the log holds another event at the position of a parked one.
         """
         ...
 

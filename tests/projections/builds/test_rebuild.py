@@ -144,7 +144,7 @@ async def test_a_cancelled_rebuild_leaves_nothing_behind(
 
 
 async def _is_run_by(service: ProjectionService, expected: list[BuildId]) -> bool:
-    return [runner.definition.build for runner in service._builds.of("pages")] == expected
+    return [runner.definition.build for runner in service._builds.runners_of("pages")] == expected
 
 
 async def test_a_rebuild_that_is_switched_by_hand_waits_for_it(
@@ -208,7 +208,7 @@ async def _are(store: PostgreSQLEventStore, expected: list[BuildId]) -> bool:
 async def test_two_services_rebuild_together(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.05)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.05)
     await store.append_to_stream("x-1", ANY, visits(400))
     async with (
         PostgreSQLEventStore(database_url) as elsewhere,

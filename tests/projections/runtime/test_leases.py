@@ -51,7 +51,7 @@ async def covered(connection: asyncpg.Connection) -> Counter[int]:
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.02)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.02)
 
 
 @pytest.mark.parametrize("segments", [1, 3, 8, 256])
@@ -82,7 +82,7 @@ async def test_processes_that_come_and_go_get_and_give_back_their_fair_share(
                 await check_against_fold(store, database_url, Pages())
             await until_shared(connection, 4, 4)
         await until_shared(connection, 8)
-        assert list(await owned(connection)) == [first._builds.of("pages")[0].name]
+        assert list(await owned(connection)) == [first._builds.runners_of("pages")[0].name]
     assert await owned(connection) == {}
     assert await connection.fetchval("select count(*) from perdure.projection_runners") == 0
 
@@ -125,7 +125,7 @@ async def test_a_build_that_was_dropped_has_no_segments_to_share(
     segments = Segments(store.database, TableDefinition(Pages()).build, "a test", 60)
     await connection.execute("delete from perdure.projections")
 
-    assert await Leases(segments, "a test", least=1).beat(0, None) == []
+    assert await Leases(segments, "a test", least=1).renew(0, None) == []
 
 
 async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lease_ended(

@@ -89,14 +89,14 @@ async def test_what_panics_is_parked_and_stays_so_until_a_retry_succeeds(
         await service.wait_for("counts", saved, timeout=3)
         assert await counts_in(connection) == {"good": 1}
         await operations.retry("counts")
-        await service._builds.of("counts")[0].look()
+        await service._builds.runners_of("counts")[0].refresh()
         await until(service, lambda: is_tried(3))
         (parked,) = await operations.parked("counts")
         assert parked.failure is not None
         assert (parked.failure.error_type, parked.failure.attempts) == ("PanicException", 3)
         odd.is_broken = False
         await operations.retry("counts")
-        await service._builds.of("counts")[0].look()
+        await service._builds.runners_of("counts")[0].refresh()
         await until(service, is_empty)
 
     assert await counts_in(connection) == {"good": 1, "bad": 2}

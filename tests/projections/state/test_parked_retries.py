@@ -164,7 +164,7 @@ async def test_a_parked_event_that_is_no_longer_in_the_log_is_reported(
         await ProjectionOperations(store).retry("guarded")
 
         async def is_told() -> bool:
-            return isinstance(runner_of(service).trouble, LogDivergedError)
+            return isinstance(runner_of(service).error, LogDivergedError)
 
         await until(service, is_told)
     assert len(await parked(store)) == 1

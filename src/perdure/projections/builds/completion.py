@@ -1,4 +1,4 @@
-"""The end of a build: it is compared with the one that is shown, then shown instead, and what is older is dropped."""
+"""Completes a build: compares it with the shown one, lets the views show it, and drops builds that are too old."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from perdure.stores.postgres.connections.database import Database
 logger = logging.getLogger("perdure.projections")
 
 
-class Finishing:
-    """Brings a build that has caught up to its end.
+class BuildCompletion:
+    """Completes the builds of one projection that have caught up.
 
     Args:
         database: the database of the store.
-        projection: its code.
+        projection: the projection.
         schema: the schema that holds its tables and views.
     """
 
@@ -32,18 +32,23 @@ class Finishing:
         self._database = database
         self._projection = projection
         self._schema = schema
-        self._switching = BuildSwitch(database, projection.name)
+        self._switch = BuildSwitch(database, projection.name)
         self._holds = Holds(database, projection.name)
         self._records = BuildRecords(database, projection.name)
         self._audit_log = AuditLog(database)
 
-    async def finish(self, build: BuildId, shown: BuildId | None, *, is_to_be_shown: bool) -> None:
-        """Compare a build, or show it when that was done; nothing, when another process does so.
+    async def complete(self, build: BuildId, shown: BuildId | None, *, is_to_be_shown: bool) -> None:
+        """Take the next step of a build: compare it, or let the views show it. Do nothing if another process does so.
+
+        Args:
+            build: the build.
+            shown: the build that the views show; None if they show none.
+            is_to_be_shown: whether it is to be shown, because it is compared already.
 
         Raises:
-            SwitchBlockedError, ViewInUseError, BuildStateError: it can't be shown now.
+            SwitchBlockedError, ViewInUseError, BuildStateError: the views can't show it now.
         """
-        # Not of the pool: those who are waited for meanwhile need one, and so does the application.
+        # A connection of its own: the pool may have none left, and the runners that this waits for need one.
         async with self._database.session() as connection, connection.transaction():
             if not await self._records.claim(connection):
                 return
@@ -61,10 +66,10 @@ class Finishing:
                 found = await BuildComparison(self._database, one, other, self._schema).differences()
                 outcome = "different" if found else "equal"
             except NotComparableError:
-                if not await self._stands_still(shown):
-                    reason = "doesn't come to where the one that is shown is, to be compared with it"
+                if not await self._is_stopped(shown):
+                    reason = "doesn't reach the position of the shown build, so they can't be compared"
                     raise BuildStateError(*build, reason) from None
-                text = "projection %r: not compared with the build that is shown, which doesn't come along"
+                text = "projection %r: not compared with the shown build, which doesn't go on"
                 logger.info(text, build.name, extra=keys(operation="rebuild", projection=build.name))
         async with self._database.connection() as connection, connection.transaction():
             if await self._records.complete(connection, build, found):
@@ -80,15 +85,15 @@ class Finishing:
                 extra=keys(operation="rebuild", projection=build.name),
             )
 
-    async def _stands_still(self, shown: BuildId) -> bool:
-        """Whether there is nothing to wait for: it is paused, or nobody runs it."""
+    async def _is_stopped(self, shown: BuildId) -> bool:
+        """Whether a build is paused, or no process runs it."""
         async with self._database.connection() as connection:
             span = await self._holds.span(connection, [shown])
             return span.is_paused or not await self._records.has_runner(connection, shown)
 
     async def _show(self, build: BuildId) -> None:
         try:
-            is_switched = await self._switching.show(build, AuditEntry("switched"), unless_newer=True)
+            is_switched = await self._switch.show(build, AuditEntry("switched"), unless_newer=True)
         except UnknownBuildError:
             return  # it was dropped meanwhile
         if is_switched:

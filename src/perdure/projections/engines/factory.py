@@ -10,15 +10,13 @@ from perdure.errors import ProjectionDefinitionError
 from perdure.projection import AnyProjection, Projection
 from perdure.projections.engine import BuildTables, Engine, ProjectionDefinition
 from perdure.projections.engines.custom.definition import CustomDefinition
-from perdure.projections.engines.custom.processor import HandledBatches
+from perdure.projections.engines.custom.processor import CustomProcessor
 from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.inline.definition import InlineDefinition
-from perdure.projections.engines.inline.processor import InlineBatches
+from perdure.projections.engines.inline.processor import InlineProcessor
 from perdure.projections.engines.inline.rows import InlineRows
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.parked_retry import Unparking
-from perdure.projections.engines.table.prefetch import Preparing
-from perdure.projections.engines.table.processor import Batches
+from perdure.projections.engines.table.processor import TableProcessor
 from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.parked_events import ParkedEvents
@@ -30,11 +28,7 @@ class Equipment(NamedTuple):
     """The parts of an engine, for one build."""
 
     tables: BuildTables
-    batches: Engine
-    unparking: Unparking | None = None
-    """None if the engine parks nothing."""
-    preparing: Preparing | None = None
-    """None if the engine prefetches nothing."""
+    engine: Engine
 
 
 def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
@@ -92,8 +86,8 @@ def _table_engine(
     options: RunnerOptions,
 ) -> Equipment:
     storage = TableStorage(definition, options.schema)
-    batches = Batches(database, definition, segments, storage, parking)
-    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
+    processor = TableProcessor(database, definition, segments, storage, parking, batch_size=options.batch_size)
+    return Equipment(storage, processor)
 
 
 def _custom_engine(
@@ -104,10 +98,10 @@ def _custom_engine(
     options: RunnerOptions,
 ) -> Equipment:
     tables = CustomTables(definition, options.schema)
-    batches = HandledBatches(
+    processor = CustomProcessor(
         database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
-    return Equipment(tables, batches)
+    return Equipment(tables, processor)
 
 
 def _inline_engine(
@@ -118,8 +112,8 @@ def _inline_engine(
     options: RunnerOptions,
 ) -> Equipment:
     storage = TableStorage(definition, options.schema)
-    batches = InlineBatches(database, definition, segments, InlineRows(database, definition, storage))
-    return Equipment(storage, batches)
+    processor = InlineProcessor(database, definition, segments, InlineRows(database, definition, storage))
+    return Equipment(storage, processor)
 
 
 _ENGINES: Final[dict[type, Callable[..., Equipment]]] = {

@@ -61,13 +61,6 @@ class Feed:
             return self._page[:limit]
         return self._page[: min(limit, bisect_right(self._page, upto, key=_position))]
 
-    async def following(self, last: StoredEvent, limit: int) -> Sequence[StoredEvent]:
-        """Return what `after` will return after an event, once that is read ahead; none where it isn't."""
-        rest = _after(last.global_position, self._page)
-        if not rest and self._subscription is not None:
-            rest = _after(last.global_position, await self._subscription.peek())
-        return rest[:limit]
-
     def forget(self) -> asyncio.Task[None] | None:
         """Read again from the database, and verify that the log is still the same. Returns the read that ends."""
         subscription, self._subscription = self._subscription, None

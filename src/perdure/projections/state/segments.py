@@ -8,12 +8,11 @@ lease has expired finds another epoch and writes nothing. Leases are measured by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from perdure.errors import ProjectionPausedError
 from perdure.events import StoredEvent
 from perdure.projections.sql import statements
 from perdure.projections.state.failures import EventFailure
@@ -170,18 +169,6 @@ class Segments:
         found: str = moved[0][0]
         return found
 
-    async def are_owned(self, connection: Connection, segments: Sequence[Segment]) -> bool:
-        """Return whether this runner still leases the segments and none has moved back, as seen by this connection."""
-        count: int = await connection.fetchval(
-            self._sql["count_owned"],
-            *self._build,
-            self._runner,
-            [segment.first_hash for segment in segments],
-            [segment.epoch for segment in segments],
-            segments[0].global_position,
-        )
-        return count == len(segments)
-
     async def pause(self, segments: Sequence[Segment], failure: EventFailure) -> None:
         """Pause segments that are at the same position, with the reason, unless they have moved since."""
         await self._database.fetch(
@@ -219,32 +206,3 @@ async def read_segments(connection: Connection, database: Database, build: Build
 def checkpoint_at(stored: StoredEvent) -> Checkpoint:
     """Return the checkpoint at an event: it and everything before it is processed."""
     return Checkpoint(stored.global_position, stored.event_id)
-
-
-class SegmentProgress(Protocol):
-    """What a caller that waits for a segment needs to know of it."""
-
-    @property
-    def global_position(self) -> int:
-        """The position of the checkpoint."""
-        ...
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits for `resume`."""
-        ...
-
-    @property
-    def failure(self) -> EventFailure | None:
-        """The event that failed, if that is the reason for the pause."""
-        ...
-
-
-def raise_if_paused(name: str, segments: Sequence[SegmentProgress], position: int) -> None:
-    """Raise ProjectionPausedError if a segment is paused before a position."""
-    for segment in segments:
-        if segment.is_paused and segment.global_position < position:
-            failure = segment.failure
-            where = failure.global_position if failure else segment.global_position + 1
-            reason = f"{failure.error_type}: {failure.message}" if failure else "an operator paused it"
-            raise ProjectionPausedError(name, where, reason)

@@ -97,7 +97,7 @@ async def test_a_runner_that_lost_its_lease_does_not_write_to_the_sink(store: Po
     await segments.acquire(1)
     (mine,) = await segments.read()
     with pytest.raises(FencedError):
-        await equipment.batches.take([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
+        await equipment.engine.process([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
 
     assert sink.seen == []
 

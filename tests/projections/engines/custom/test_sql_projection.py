@@ -63,7 +63,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for start, end in pairwise(edges):
-        taken = await equipment.batches.take(await segments.read(), events[start:end], EVERYTHING)
+        taken = await equipment.engine.process(await segments.read(), events[start:end], EVERYTHING)
         assert (taken.done, taken.failure) == (end - start, None)
 
     assert await counts_in(connection) == counted(events)
@@ -83,7 +83,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         saboteur = Saboteur(at, after=after)
         running = projection()
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [running], batch_size=8) as service:
                 await service.wait_for(running.name, saved, timeout=60)
