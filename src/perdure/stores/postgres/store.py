@@ -29,12 +29,12 @@ from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.connections.server import check_server
-from perdure.stores.postgres.notifier import Bell
+from perdure.stores.postgres.notifier import Notifier
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.schema.migrator import Migrator
 from perdure.stores.postgres.snapshots import SnapshotTable
 from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.standby_publisher import Publisher
+from perdure.stores.postgres.standby_publisher import StandbyPublisher
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.own_transaction import OwnTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
@@ -163,23 +163,23 @@ class PostgreSQLEventStore(EventStore):
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._migrator.check_number(connection)
             await self._check_sequence(connection)
-            self._publisher = Publisher(self.database, self.changes, self.tasks)
+            self._publisher = StandbyPublisher(self.database, self.changes, self.tasks)
             if not self.is_read_only:
                 await self._publisher.start(connection)
         await self.database.open()
-        self._bell = Bell(self.database, self.changes, self.tasks)
+        self._notifier = Notifier(self.database, self.changes, self.tasks)
         self._group = GroupAppender(
             self.database,
             AppendQueue(**self._queue_limits, timeout=self.append_timeout),
             lanes=self._lanes,
-            bell=self._bell,
+            notifier=self._notifier,
             timeout=self.append_timeout,
             tasks=self.tasks,
         )
         if not self.is_read_only:
-            self._bell.start()
+            self._notifier.start()
             self._group.start()
-        self._groups = MultiStreamAppender(self.database, announce=self._bell.ring, timeout=self.append_timeout)
+        self._groups = MultiStreamAppender(self.database, announce=self._notifier.notify, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -191,7 +191,7 @@ class PostgreSQLEventStore(EventStore):
         self._loop = None
         self.changes.announce()  # those who follow find the store closed
         async with AsyncExitStack() as stack:
-            for part in (self.database, self._bell, self._publisher):
+            for part in (self.database, self._notifier, self._publisher):
                 stack.push_async_callback(part.close)
             await self._group.close(self._close_timeout)
 
@@ -199,7 +199,7 @@ class PostgreSQLEventStore(EventStore):
     def is_listening(self) -> bool | None:
         """Whether other processes can wake those who follow the log here; None when nobody has begun to."""
         self.check_usable()
-        return self._bell.is_listening
+        return self._notifier.is_listening
 
     def check_usable(self) -> None:
         """Raise unless the store is open, in this process and this event loop.
@@ -251,12 +251,12 @@ class PostgreSQLEventStore(EventStore):
 
     def wake(self) -> None:
         """Let all that follow the log look at once, here and in other processes, as after an append."""
-        self._bell.ring()
+        self._notifier.notify()
 
     def on_follow(self) -> None:
         """Listen to other processes from now on: they wake followers here by NOTIFY."""
         self.check_usable()
-        self._bell.listen()
+        self._notifier.listen()
 
     @overload
     def transaction(
@@ -289,10 +289,10 @@ class PostgreSQLEventStore(EventStore):
             raise InvalidArgumentError("commit", f'of a transaction must be "store" or "caller", not {shown(commit)}')
         self._check_may_write()
         if commit == "store":
-            return OwnTransaction(self.database, self._bell.ring, connection)
+            return OwnTransaction(self.database, self._notifier.notify, connection)
         if connection is None:
             raise InvalidArgumentError("connection", 'must be given with commit="caller": the one in the transaction')
-        return JoinedTransaction(self.database, self._bell.ring, connection)
+        return JoinedTransaction(self.database, self._notifier.notify, connection)
 
     async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
         schema = self.database.quoted_schema

@@ -45,7 +45,7 @@ from perdure.stores.postgres.appends.queue import AppendQueue, QueuedAppend
 from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.driver_errors import is_connection_lost, translated
-from perdure.stores.postgres.notifier import Bell
+from perdure.stores.postgres.notifier import Notifier
 from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.append")
@@ -87,16 +87,16 @@ class GroupAppender:
         database: where to.
         queue: the commits that wait.
         lanes: how many batches may be under way at once.
-        bell: rung after each batch that appended something.
+        notifier: notified after each batch that appended something.
         timeout: seconds after which a commit that could not be written is given up.
         tasks: owns the lanes.
     """
 
     def __init__(
-        self, database: Database, queue: AppendQueue, *, lanes: int, bell: Bell, timeout: float, tasks: Tasks
+        self, database: Database, queue: AppendQueue, *, lanes: int, notifier: Notifier, timeout: float, tasks: Tasks
     ) -> None:
         self._database = database
-        self._writer = BatchWriter(Appends(database.quoted_schema), announce=bell.ring, timeout=timeout)
+        self._writer = BatchWriter(Appends(database.quoted_schema), announce=notifier.notify, timeout=timeout)
         self._queue = queue
         self._queue.on_ready = self._wake_one
         self._tasks = tasks
