@@ -19,7 +19,6 @@ NAMES_IN_ING = {"testing"}  # `perdure.testing`: what Python libraries call it
 # To do: classes that still share a name. This list only gets shorter.
 STILL_TWICE = {
     "Append",
-    "Place",
     "Changes",
     "Groups",
     "Pending",
@@ -33,7 +32,6 @@ STILL_TWICE = {
 # To do: modules whose name is still to be found. This list only gets shorter.
 STILL_MISNAMED = {
     "projections/runtime/reporting.py",
-    "stores/postgres/embedded/errand.py",
 }
 
 INSTEAD = {

@@ -156,7 +156,7 @@ async def test_data_of_another_major_version_is_refused(directory: Path, made_by
     version = data_of(directory) / "PG_VERSION"
     version.write_text(f"{made_by}\n")
 
-    with pytest.raises(EmbeddedServerError, match=f"made by PostgreSQL {made_by}.*major={made_by}"):
+    with pytest.raises(EmbeddedServerError, match=f"created by PostgreSQL {made_by}.*major={made_by}"):
         await EmbeddedPostgreSQL(directory, major=asked_for).start()
 
     version.write_text("18\n")

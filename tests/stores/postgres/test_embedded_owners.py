@@ -23,7 +23,7 @@ from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import staged_cluster
-from perdure.stores.postgres.embedded.ground import survey
+from perdure.stores.postgres.embedded.path_survey import survey
 from perdure.stores.postgres.embedded.postmaster import processes_of
 from tests.stores.postgres.embedded import FAST, Neighbour, ask, location_of, postmaster_of, project, runs
 
@@ -224,13 +224,13 @@ async def test_a_record_that_is_a_link_is_not_followed(folder: Path, directory: 
     assert list((folder / "elsewhere").iterdir()) == []
 
 
-@pytest.mark.parametrize("keeper", [0, UNLISTED.uid])
+@pytest.mark.parametrize("controller", [0, UNLISTED.uid])
 async def test_a_record_that_names_a_folder_of_somebody_else_is_refused(
-    folder: Path, directory: Path, user: Account, keeper: int
+    folder: Path, directory: Path, user: Account, controller: int
 ) -> None:
     own(directory, user)
     (folder / "elsewhere").mkdir()
-    os.chown(folder / "elsewhere", keeper, keeper)
+    os.chown(folder / "elsewhere", controller, controller)
     (directory / "location.txt").write_text(f"{folder / 'elsewhere'}\n")
     os.chown(directory / "location.txt", user.uid, user.gid)
 
@@ -373,9 +373,9 @@ async def test_a_place_that_many_can_change_is_refused(folder: Path, user: Accou
     (folder / "open").chmod(0o777)
     theirs = own(own(folder / "one", user) / "two", UNLISTED)
 
-    with pytest.raises(EmbeddedServerError, match=rf"other users can change what is in {folder}/open"):
+    with pytest.raises(EmbeddedServerError, match=rf"other users can write to {folder}/open"):
         await once(folder / "open" / ".perdure")
-    with pytest.raises(EmbeddedServerError, match=r"lies in folders of several users \(61999, '\w+'\)"):
+    with pytest.raises(EmbeddedServerError, match=r"is below folders of several users \(61999, '\w+'\)"):
         await once(theirs / ".perdure")
 
     assert not any((folder / "open").iterdir())
@@ -388,11 +388,11 @@ def test_a_path_is_kept_by_those_who_own_its_folders_and_links(folder: Path, use
     own_link(home / "link", folder / "roots", user)
     (folder / "loop").symlink_to("loop")
 
-    assert survey(folder / "link" / "a" / "b").keeper == 0
+    assert survey(folder / "link" / "a" / "b").controller == 0
     assert survey(folder / "link" / "a" / "b").path == folder / "roots" / "a" / "b"
     assert survey(folder / "link" / "a" / "b").missing == ("a", "b")
-    assert survey(home / "a").keeper == user.uid
-    assert (survey(home / "link").keeper, survey(home / "link").path) == (user.uid, folder / "roots")
+    assert survey(home / "a").controller == user.uid
+    assert (survey(home / "link").controller, survey(home / "link").path) == (user.uid, folder / "roots")
     with pytest.raises(OSError, match="loop"):
         survey(folder / "loop")
 
