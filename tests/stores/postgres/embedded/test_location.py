@@ -16,7 +16,7 @@ from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.files import Folder
 from perdure.stores.postgres.embedded.location import create_folder, shared_folder
-from tests.stores.postgres.embedded import FAST, ask, project
+from tests.stores.postgres.embedded.projects import FAST, ask, project
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can become other users")
 only_users = pytest.mark.skipif(os.geteuid() == 0, reason="NOT RUN: root can't be kept out of a folder")

@@ -13,7 +13,7 @@ import pytest
 from perdure.errors import EmbeddedServerError, InvalidArgumentError, MissingExtraError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.locks import FileLock, exclusively
-from tests.stores.postgres.embedded import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
+from tests.stores.postgres.embedded.projects import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
 
 
 @pytest.fixture(scope="module")
