@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from perdure.commit import ANY
+from perdure.errors import PerdureError
 from perdure.observation import Observer, observe
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
@@ -98,7 +99,19 @@ async def _rebuild(world: World) -> None:
         await operations.rebuild("pages")
 
 
+async def _append(world: World) -> None:
+    world.in_background(_refused(world.store))
+
+
+async def _refused(store: PostgreSQLEventStore) -> None:
+    with suppress(PerdureError):
+        await store.append_to_stream("site-3", ANY, [Visited(page="c", visitor="z")])
+
+
 TASKS = {
+    "stores/postgres/appends/group_commit.py GroupAppender.start": Faulty(
+        "perdure append lane 0", _append, survives_exceptions=True
+    ),
     "stores/postgres/notifier.py Notifier.start": Faulty("perdure notifier", _notify),
     "stores/postgres/notifier.py Notifier.listen": Faulty("perdure listener", _listen),
     "stores/postgres/standby_publisher.py StandbyPublisher.start": Faulty("perdure standby publisher", _nothing),
@@ -113,11 +126,11 @@ TASKS = {
     "projections/runtime/supervisor.py BuildSupervisor.start": Faulty(
         "perdure projection builds", _nothing, is_of_service=True
     ),
-    "projections/runtime/supervisor.py BuildSupervisor._finish_when_due": Faulty(
-        "perdure projection pages finishing", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
+    "projections/runtime/supervisor.py BuildSupervisor._begin_completion": Faulty(
+        "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
     "projections/service.py ProjectionService.start": Faulty(
-        "perdure standing of projections", _nothing, is_of_service=True
+        "perdure status of projections", _nothing, is_of_service=True
     ),
 }
 """By the module and the function that start the task; `tests/structure` sees that none is missing."""

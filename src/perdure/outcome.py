@@ -1,6 +1,6 @@
 """`AppendOutcome`: what is known of an append whose answer may get lost, and which is then sent again.
 
-An append has one of three results: it is written, it isn't, or nobody knows. The third needs care, because an append
+An append has one of three results: it is written, it isn't, or its outcome is unknown. The third needs care, because an append
 may be sent several times. A later attempt that wrote nothing says nothing about an earlier one that was never answered.
 So an unknown outcome persists until an attempt settles it. Every store looks event ids up before it refuses an append
 that it may have seen before, which gives a repeat one of two definite answers:
