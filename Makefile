@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test fuzz faults pooler coverage check lint types layers format clean
+.PHONY: help install demo bench test quick fuzz faults pooler coverage check lint types layers format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,9 +18,9 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-install: $(INSTALLED) ## Create .venv and install Perdure with all that it takes to develop it
+install: $(INSTALLED) ## Create .venv and install Perdure with everything for its development
 
-demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write, KEEP=1 to look into it)
+demo: $(INSTALLED) ## Run the reference application (DATA=folder of MovieLens files, JSON=file to write, KEEP=1 to inspect it)
 	$(BIN)/python -m examples.streaming $(if $(DATA),--data '$(DATA)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
 bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1, SCALE=1, OUT=folder, ARGS="--quick")
@@ -29,6 +29,9 @@ bench: $(INSTALLED) ## Measure it, about ten minutes (PEERS=1, GROWTH=1, DEMO=1,
 
 test: $(INSTALLED) ## Run the tests (ARGS="-k name -x")
 	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+
+quick: $(INSTALLED) ## Run the tests that need no server, in less than a minute (ARGS="-k name -x")
+	PERDURE_TEST_QUICK=1 $(BIN)/python -m pytest --numprocesses=auto -m 'not server' $(ARGS)
 
 faults: $(INSTALLED) ## Kill, freeze, cut and fill up servers and processes under load (ARGS="--seconds 30 name")
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -39,10 +42,10 @@ pooler: $(INSTALLED) ## Run the tests through pgbouncer, a system package (ARGS=
 fuzz: $(INSTALLED) ## Look for what the tests miss, with 2,000 examples for each property (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses=auto --hypothesis-profile=fuzz --timeout=7200 -k 'fuzzing or model_says' tests/fuzzing tests/conformance/test_stores.py $(ARGS)
 
-coverage: $(INSTALLED) ## Run the tests and report lines and branches that none of them reaches
+coverage: $(INSTALLED) ## Run the tests and report lines and branches that no test reaches
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-check: lint types layers ## Check format, lint, types and layers (each is a target of its own)
+check: lint types layers ## Check format, lint, types and layers (each is also a separate target)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -55,7 +58,7 @@ types: $(INSTALLED)
 layers: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 
-format: $(INSTALLED) ## Format, and mend what the linter can mend
+format: $(INSTALLED) ## Format, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

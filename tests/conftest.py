@@ -1,14 +1,11 @@
 """One PostgreSQL server for the run, one database for each test, copied from a migrated template."""
 
 import asyncio
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
@@ -17,9 +14,14 @@ from hypothesis import HealthCheck, Phase, settings
 
 from perdure.events import registry
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.cluster import in_memory
+from tests.databases import Databases, url_for
+from tests.patience import patience
 from tests.pooler import BEHIND, MISSING, PROGRAM, around, direct, in_front_of
+
+QUICK = "PERDURE_TEST_QUICK"
 
 # How long properties are looked at, where they don't say so themselves.
 settings.register_profile("tests", max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -52,9 +54,34 @@ def pytest_configure() -> None:
         pytest.exit(f"NOT RUN: {MISSING}", returncode=3)
 
 
-def url_for(url: str, database: str) -> str:
-    """The URL of another database of the server."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take the server of the run. Those that start servers of their own say so themselves."""
+    for item in items:
+        if "server_itself" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.server)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Stop a test that hangs, with patience for a busy machine: unless it says itself how long it may take."""
+    if item.get_closest_marker("timeout") is None and item.config.getoption("timeout") is None:
+        item.add_marker(pytest.mark.timeout(patience(float(item.config.getini("timeout")))))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server() -> Iterator[None]:
+    """With `make quick`, refuse to start a server: a test that needs one carries the marker, or fails here."""
+    if QUICK not in os.environ:
+        yield
+        return
+
+    def refuse(major: int) -> Binaries:
+        raise AssertionError(f"this test starts PostgreSQL {major}: mark it with pytest.mark.server")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Binaries, "find", refuse)
+        yield
 
 
 async def _execute(url: str, *statements: str) -> None:
@@ -111,24 +138,17 @@ def template(server_url: str) -> Iterator[str]:
     asyncio.run(_execute(server_url, f"drop database {name} with (force)"))
 
 
-_numbers = itertools.count(1)
-# Of files, which is quicker than by the write-ahead log, but waits for the disk, where somebody's own server has one.
-_STRATEGY = "" if os.environ.get("PERDURE_TEST_DATABASE_URL") else "strategy file_copy"
-
-
-@asynccontextmanager
-async def database(server_url: str, template: str) -> AsyncIterator[str]:
-    """The URL of a database with an empty store in the schema `perdure`."""
-    name = f"{template}_{next(_numbers)}"
-    await _execute(server_url, f"create database {name} template {template} {_STRATEGY}")
-    yield url_for(server_url, name)
-    await _execute(server_url, f"drop database {name} with (force)")
+@pytest.fixture(scope="session")
+def databases(server_url: str, template: str) -> Iterator[Databases]:
+    """Databases for tests, each with an empty store in the schema `perdure`."""
+    with Databases(server_url, template) as databases:
+        yield databases
 
 
 @pytest.fixture
-async def database_url(request: pytest.FixtureRequest, server_url: str, template: str) -> AsyncIterator[str]:
+async def database_url(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[str]:
     """A database of this test's own, with an empty store in the schema `perdure`."""
-    async with database(server_url, template) as url:
+    async with databases.one() as url:
         yield direct(url) if request.node.get_closest_marker("one_session") else url
 
 

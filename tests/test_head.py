@@ -9,7 +9,7 @@ from perdure.commit import ANY
 from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableError
 from perdure.events import StoredEvent, event
 from perdure.head import Head
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.stores.memory import InMemoryEventStore
 from perdure.subscription import Subscription
 
@@ -32,7 +32,7 @@ class WatchedStore(InMemoryEventStore):
         """No event from this position on can be read."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         self.looks.append(limit)
         await self.may_look.wait()
@@ -56,7 +56,7 @@ class WatchedStore(InMemoryEventStore):
 @pytest.fixture(autouse=True)
 def asked_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """No look but those that are asked for."""
-    for name, seconds in (("SHORTEST", 3600), ("LONGEST", 3600), ("_BUSY", 0)):
+    for name, seconds in (("FIRST_INTERVAL", 3600), ("LONGEST_INTERVAL", 3600), ("_BUSY_INTERVAL", 0)):
         monkeypatch.setattr(Head, name, seconds)
     monkeypatch.setattr(Subscription, "_PAUSE_AT_HEAD", 0)
 
@@ -232,7 +232,7 @@ async def test_a_look_that_is_cut_off_is_told_and_repeated(caplog: pytest.LogCap
     store.may_look.clear()
     store.changes.announce(is_certain=False)
     await until(lambda: store.looks == [1])
-    [cut] = [one for one in asyncio.all_tasks() if "look at the head" in one.get_name()]
+    [cut] = [one for one in asyncio.all_tasks() if "poll of the head" in one.get_name()]
     cut.cancel()
     await settled()
     assert "cut off" in caplog.text
@@ -285,7 +285,9 @@ async def test_what_cannot_pass_reaches_all(error: Exception, caplog: pytest.Log
     await look(store)
 
     assert await asyncio.gather(*tasks, return_exceptions=True) == [error] * 5
-    assert ("unforeseen" in caplog.text) == isinstance(error, ZeroDivisionError)
+    assert ("'perdure poll of the head of the log' ended by an error" in caplog.text) == isinstance(
+        error, ZeroDivisionError
+    )
 
 
 async def test_a_store_that_is_closed_ends_all_that_wait() -> None:

@@ -17,6 +17,7 @@ from perdure.projections.state.status import ProjectionStatus
 from perdure.repository import RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.tasks import Tasks
 from tests.projections.counting import Broken, Pages, Visited
 from tests.stores.postgres.races import end_sessions, until
 
@@ -45,6 +46,9 @@ class Told:
 
     def check_alive(self) -> None:
         """It is."""
+
+    def check_running(self) -> None:
+        """It does."""
 
     async def status(self) -> Sequence[ProjectionStatus]:
         for answer in self._answers:
@@ -79,6 +83,7 @@ async def test_a_process_that_works_is_ready(store: PostgreSQLEventStore) -> Non
     assert json.loads(health.to_json()) == {
         "state": "ok",
         "checks": [
+            {"name": "tasks", "state": "ok"},
             {"name": "database", "state": "ok"},
             {"name": "schema", "state": "ok"},
             {"name": "listener", "state": "ok"},
@@ -215,7 +220,7 @@ async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
         (status(state="paused", failure=FAILURE), "failed", "paused before position 6: ValueError"),
         (status(state="stopped"), "failed", "stopped"),
         (status(failed=1, waiting=2), "degraded", "3 events are parked"),
-        (status(trouble="the database is down"), "degraded", "the database is down"),
+        (status(error="the database is down"), "degraded", "the database is down"),
     ],
 )
 async def test_a_projection_is_judged_by_how_it_stands(one: ProjectionStatus, state: str, reason: str | None) -> None:
@@ -251,7 +256,7 @@ async def test_a_service_runs_its_projections_until_one_is_paused(store: Postgre
 async def test_whatever_a_look_raises_is_told_without_its_text() -> None:
     health = await ready(InMemoryEventStore(), Told(RuntimeError("hunter2")))
 
-    assert health.checks == (Check("store", "ok"), Check("projections", "failed", "RuntimeError"))
+    assert health.checks == (Check("tasks", "ok"), Check("store", "ok"), Check("projections", "failed", "RuntimeError"))
 
 
 async def test_a_closed_store_is_neither_alive_nor_ready(database_url: str) -> None:
@@ -270,7 +275,8 @@ async def test_a_process_that_works_is_alive_even_without_its_database(store: Po
 
 
 async def test_a_store_that_writes_no_more_is_not_alive(store: PostgreSQLEventStore) -> None:
-    lane = store._group._tasks[0]
+    lane = store._group._lanes[0].task
+    assert lane is not None
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
 
@@ -278,6 +284,45 @@ async def test_a_store_that_writes_no_more_is_not_alive(store: PostgreSQLEventSt
 
     assert health.state == "failed"
     assert "lane 0" in (health.checks[0].reason or "")
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_background_task_that_fails_ends_readiness_at_once_and_life_when_it_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("perdure.tasks._FIRST_PAUSE", 0.0)
+    store, clock, failed = InMemoryEventStore(), Clock(), asyncio.Event()
+    store.tasks = Tasks("the event store", "test", clock=clock)
+
+    async def fail_once() -> None:
+        if store.tasks.failures():
+            failed.set()
+            await asyncio.Event().wait()
+        raise KeyError("hunter2")
+
+    task = store.tasks.keep(fail_once, "perdure something")
+    await failed.wait()
+    assert check(await ready(store), "tasks").state == "failed"
+    assert (await live(store)).state == "ok"
+
+    clock.now += 11
+    assert (await ready(store)).state == "ok"
+
+    task.cancel()
+    await asyncio.wait((task,))
+    for health in (await ready(store), await live(store)):
+        assert health.state == "failed"
+        assert "won't be started again: restart the process" in health.to_json()
+        assert "hunter2" not in health.to_json()
 
 
 async def test_a_store_of_another_event_loop_is_not_alive(store: PostgreSQLEventStore) -> None:

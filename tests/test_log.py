@@ -9,7 +9,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError, WrongContextError
 from perdure.events import StoredEvent, event
-from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, Seen
+from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, SeenEvent
 from perdure.stores.memory import InMemoryEventStore
 from perdure.subscription import Subscription
 
@@ -56,7 +56,7 @@ async def test_a_busy_log_in_which_nothing_matches_is_not_looked_at_all_the_time
     store = InMemoryEventStore()
     look, looks = store.log_page, list[int]()
 
-    async def counting(from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def counting(from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None) -> Page:
         looks.append(from_position)
         return await look(from_position, limit, where, seen)
 
@@ -90,7 +90,7 @@ class Looks:
         self.held_from = None
         self._gone_on.set()
 
-    async def __call__(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
+    async def __call__(self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None) -> Page:
         self.positions.append(from_position)
         if self.held_from is not None and from_position >= self.held_from:
             await self._gone_on.wait()

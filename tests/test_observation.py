@@ -23,7 +23,7 @@ from perdure.observation import (
     observer,
     report_fact,
 )
-from perdure.projections.runtime.reporting import tell_standing
+from perdure.projections.runtime.reporter import report_status
 from perdure.projections.state.status import ProjectionStatus
 from perdure.repository import Repository, RetryConfig, execute_all
 from perdure.stores.memory import InMemoryEventStore
@@ -250,7 +250,7 @@ async def test_the_standing_of_projections_is_told_again_and_again(recorder: Rec
         return [STATUS]
 
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(tell_standing(look, every=0))
+        task = tasks.create_task(report_status(look, interval=0))
         await seen.wait()
         task.cancel()
 
@@ -268,7 +268,7 @@ async def test_the_standing_of_projections_is_not_asked_for_when_nobody_observes
         raise AssertionError
 
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(tell_standing(look, every=0))
+        task = tasks.create_task(report_status(look, interval=0))
         while turns < 10:
             turns += 1
             await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from benchmarks.workloads.workload import Workload
 
 _COLOURS = {
     "perdure": "#c2410c",
-    "perdure, no turns": "#fdba74",
+    "perdure, no queue": "#fdba74",
     "raw": "#334155",
     "raw unnest": "#64748b",
     "raw notify": "#334155",

@@ -66,14 +66,17 @@ class Perdure(System):
     title = "Perdure"
     workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
     table = "perdure.events"
-    turns: ClassVar[bool] = True
-    """Whether commands on one aggregate take turns."""
+    queues_commands: ClassVar[bool] = True
+    """Whether commands on one aggregate are queued."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = PostgreSQLEventStore(place.url)
         self._titles = Repository(
-            Title, self.store, retry=RetryConfig(max_attempts=1000, base_delay=0.002), turns=self.turns
+            Title,
+            self.store,
+            retry=RetryConfig(max_attempts=1000, base_delay=0.002),
+            queue_commands=self.queues_commands,
         )
         self._with_snapshots = Repository(Title, self.store, snapshot_every=50)
 
@@ -159,7 +162,7 @@ class Perdure(System):
 class PerdureWithoutTurns(Perdure):
     """Commands of one aggregate meet in conflicts, as they do unless told otherwise."""
 
-    name = "perdure, no turns"
-    title = "Perdure, commands without turns"
+    name = "perdure, no queue"
+    title = "Perdure, commands without a queue"
     workloads = frozenset({"W7"})
-    turns = False
+    queues_commands = False

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
+    from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import ConfigurationError as ConfigurationError
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from perdure.evolution import CheckedType as CheckedType
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
+    from perdure.page_reader import StoredType as StoredType
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
     from perdure.projection import Projection as Projection
@@ -124,7 +126,6 @@ if TYPE_CHECKING:
     from perdure.repository import execute_all as execute_all
     from perdure.repository import save_all as save_all
     from perdure.store import EventStore as EventStore
-    from perdure.store import StoredType as StoredType
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
     from perdure.stores.postgres.store import PostgreSQLEventStore as PostgreSQLEventStore
@@ -142,6 +143,7 @@ _MODULES = {
     "AppendResult": "commit",
     "Application": "application",
     "AuthenticationError": "errors",
+    "BackgroundTaskError": "errors",
     "BuildStateError": "errors",
     "CausedEvent": "causation",
     "CheckedType": "evolution",
@@ -217,7 +219,7 @@ _MODULES = {
     "StoreOverloadedError": "errors",
     "StoreUnavailableError": "errors",
     "StoredEvent": "events",
-    "StoredType": "store",
+    "StoredType": "page_reader",
     "StreamAppend": "commit",
     "Subscription": "subscription",
     "SwitchBlockedError": "errors",
@@ -264,6 +266,7 @@ __all__ = [
     "AppendResult",
     "Application",
     "AuthenticationError",
+    "BackgroundTaskError",
     "BuildStateError",
     "CausedEvent",
     "CheckedType",

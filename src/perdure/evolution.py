@@ -10,7 +10,8 @@ from perdure.checks import check_count, check_instance, check_text
 from perdure.errors import InvalidArgumentError, UnreadableEventsError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_evolution
-from perdure.store import EventStore, StoredType
+from perdure.page_reader import StoredType
+from perdure.store import EventStore
 
 
 class CheckedType(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,216 +1,262 @@
-"""The head of the log, watched for all followers of a store: one look at a time, however many wait there."""
+"""The head of the log, watched for all followers of a store: one poll at a time, however many wait there."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from contextvars import Context
+from enum import Enum
 from typing import Final, NamedTuple
 
 from perdure.errors import PerdureError
-from perdure.log import Changes, Log, LogFilter, Seen
+from perdure.log import ChangeSignal, Log, LogFilter, LogPosition, Page
 from perdure.observation import keys
 from perdure.outage import Outage
+from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.log")
 
 
-class Place(NamedTuple):
-    """Where a follower waits: nothing that it wants came after `position`."""
+class _State(Enum):
+    """What happens next."""
 
-    position: int
-    seen: Seen | None
-    """The event that it read last, by which it knows the log."""
+    RESTING = "no follower waits, so no poll is due"
+    DUE = "a timer begins the next poll"
+    POLLING = "a poll is under way"
+    POLLING_AGAIN = "a poll is under way that may miss what was announced since it began, so another one follows"
+
+
+class _Follower(NamedTuple):
+    """A follower that waits."""
+
+    place: LogPosition
+    """The follower has read up to here, and found nothing more that it wants."""
+    is_impatient: bool
+    """Whether it waits for a limited time. It is woken when polls fail, for an outage is an error for it."""
+
+
+_Followers = Mapping["asyncio.Future[None]", _Follower]
 
 
 class Head:
     """Wakes followers that wait at the head of the log when there may be something to read.
 
-    An announcement wakes them at once, and each reads for itself. The log is also looked at from time to time, by one
-    look for all: an announcement may get lost, and nobody announces that an append was rolled back. While events stand
-    behind a gap, an announcement causes such a look, too, and followers are woken when the gap is gone.
+    An announcement wakes all of them at once, and each reads for itself. One poll for all is made from time to time as
+    well: an announcement may get lost, and a rolled back append isn't announced. While a gap holds events back, an
+    announcement causes a poll instead, and followers are woken when the gap is gone.
 
-    A look asks for what follows the event that is known to stand furthest on, and verifies that event. A follower for
-    which that proves nothing, as one that knows another event, is woken after each look, and verifies its own.
+    A poll reads what follows the furthest event that a follower has read, and verifies that event. A follower for which
+    that proves nothing, as one that has read another event there, is woken after each poll, and reads for itself.
 
     Args:
-        log: what is looked at.
+        log: the log that is polled.
         changes: announces appends.
+        tasks: the background tasks of the store.
 
     Attributes:
-        outage: Told when the log can't be read, by looks and by followers.
+        outage: Notified of each poll or read of a follower that fails.
     """
 
-    SHORTEST: Final = 0.001
-    """Seconds until the first look. It isn't longer, though all that is appended is announced: code and a server that
-    have just looked are quicker at it, by some 0.3 ms where an event comes every 20 ms."""
-    LONGEST: Final = 0.25
+    FIRST_INTERVAL: Final = 0.001
+    """Seconds until the first poll. It isn't longer, though all that is appended is announced: code and a server that
+    have just polled answer sooner, by some 0.3 ms where an event comes every 20 ms."""
+    LONGEST_INTERVAL: Final = 0.25
     _GROWTH: Final = 2.0
-    """What each pause between looks is to the one before."""
+    """The ratio of each interval to the one before."""
     _GROWTH_AT_GAP: Final = 1.1
-    """The same at a gap: a tenth of the time that the gap has been there may pass until it is seen to be gone."""
-    _BUSY: Final = 0.01
-    """Seconds between two looks that announcements cause, at most: each look costs those who append."""
+    """The same at a gap: it is seen to be gone after at most another tenth of the time that it was there."""
+    _BUSY_INTERVAL: Final = 0.01
+    """Seconds between two polls that announcements cause, at least: each poll costs those who append."""
     _FIRST_PAUSE: Final = 0.05
     _LONGEST_PAUSE: Final = 5.0
-    """Seconds between looks that fail."""
+    """Seconds between polls that fail."""
 
-    def __init__(self, log: Log, changes: Changes) -> None:
+    def __init__(self, log: Log, changes: ChangeSignal, tasks: Tasks) -> None:
         self.outage = Outage(logger, "following the log")
         self._log = log
         self._changes = changes
         self._changes.listeners.append(self._announced)
-        self._waiting: dict[asyncio.Future[None], Place] = {}
-        self._impatient: set[asyncio.Future[None]] = set()
-        """Those of them that wait for a limited time: an outage is an error for them, so they are woken."""
-        self._pause = self.SHORTEST
-        self._is_held_back = False
-        self._is_asked_again = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks = tasks
+        self._followers: dict[asyncio.Future[None], _Follower] = {}
+        self._state = _State.RESTING
         self._timer: asyncio.TimerHandle | None = None
-        self._looking: asyncio.Task[None] | None = None
+        """The next poll, while that is due."""
+        self._interval = self.FIRST_INTERVAL
+        """Seconds between the end of a poll and the next one."""
+        self._is_held_back = False
+        """Whether the last poll found events behind a gap."""
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def waiting(self) -> int:
         """How many followers wait."""
-        return len(self._waiting)
+        return len(self._followers)
 
-    async def wait(self, place: Place, *, held_back: bool, mark: int, timeout: float) -> None:
+    async def wait(self, place: LogPosition, *, held_back: bool, mark: int, timeout: float) -> None:
         """Return when there may be something to read, after `timeout` seconds at the latest.
 
         Args:
-            place: where the follower stands that has just looked.
-            held_back: whether it has found that an append in flight holds back what follows.
-            mark: what `Changes.count` was before it looked.
+            place: up to where the follower has just read.
+            held_back: whether an append in flight held back what follows.
+            mark: `ChangeSignal.count` before it read.
             timeout: seconds; `math.inf` for no limit.
         """
         has_changed = self._changes.count != mark
         if has_changed and not (held_back or self._is_held_back):
             return
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = None
-        if timeout != math.inf:
-            timer = loop.call_later(timeout, _wake, waiter)
-            self._impatient.add(waiter)
         self._move_to(loop)
-        self._waiting[waiter] = place
+        waiter: asyncio.Future[None] = loop.create_future()
+        timer = None if timeout == math.inf else loop.call_later(timeout, _wake, waiter)
+        self._followers[waiter] = _Follower(place, is_impatient=timer is not None)
         if has_changed:
-            self._ask_again()
-        elif self._timer is None:
-            self._arm(self._pause)
+            self._poll_soon()
+        elif self._state is _State.RESTING:
+            self._poll_within(self._interval)
         try:
             await waiter
         finally:
             if timer is not None:
                 timer.cancel()
-            self._waiting.pop(waiter, None)
-            self._impatient.discard(waiter)
-            if not self._waiting:
+            self._followers.pop(waiter, None)
+            if not self._followers:
                 self._rest()
 
     def _announced(self, *, is_certain: bool) -> None:
-        if not self._waiting:
+        if not self._followers:
             return
         if is_certain and not self._is_held_back and self.outage.since is None:
-            self._pause = self.SHORTEST
+            self._interval = self.FIRST_INTERVAL
             self._wake_all()
         else:
-            self._ask_again()
+            self._poll_soon()
 
     def _wake_all(self) -> None:
-        for waiter in self._waiting:
+        for waiter in self._followers:
             _wake(waiter)
-        self._waiting.clear()
+        self._followers.clear()
         self._rest()
 
-    def _ask_again(self) -> None:
-        """Look soon, and after a look that is under way once more: it may not see what was just announced."""
-        if self._looking is not None:
-            self._is_asked_again = True
+    def _poll_soon(self) -> None:
+        """Poll within a moment. A poll under way may miss what was just announced, so it is repeated."""
+        if self._state in (_State.POLLING, _State.POLLING_AGAIN):
+            self._state = _State.POLLING_AGAIN
         else:
-            self._arm(min(self._pause, self._BUSY))
+            self._poll_within(min(self._interval, self._BUSY_INTERVAL))
 
-    def _arm(self, pause: float) -> None:
-        """Look after a pause, unless a look is under way, or due before that."""
-        if self._looking is not None:
-            return
+    def _poll_within(self, seconds: float) -> None:
+        """Let a timer begin the next poll, after so many seconds at most. None may be under way."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + pause
+        due = loop.time() + seconds
         if self._timer is not None:
             if self._timer.when() <= due:
                 return
             self._timer.cancel()
-        # In a context of its own: what a follower has set there isn't about this.
+        # In a context of its own: a poll is for all followers, so it takes no context variable of one of them.
         self._timer = loop.call_at(due, self._begin, context=Context())
+        self._state = _State.DUE
 
     def _rest(self) -> None:
-        """Nobody waits: forget what was for those who did. A look that is under way may end."""
-        self._is_held_back = self._is_asked_again = False
+        """Forget what concerned the followers that have waited. A poll under way may end."""
+        self._is_held_back = False
         self.outage.left(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._state = _State.RESTING
+        elif self._state is _State.POLLING_AGAIN:
+            self._state = _State.POLLING
 
     def _begin(self) -> None:
         self._timer = None
-        self._looking = asyncio.create_task(self._look(), name="perdure look at the head of the log")
-        self._looking.add_done_callback(self._ended)
+        self._state = _State.POLLING
+        task = self._tasks.start(self._poll_or_slow_down, "perdure poll of the head of the log")
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._looking = None
-        error = None if task.cancelled() else task.exception()
-        if self._waiting:
-            if task.cancelled() or error is not None:
-                told = keys(error, operation="follow")
-                logger.error(
-                    "a look at the head of the log was cut off; the next one follows", exc_info=error, extra=told
-                )
-            self._arm(min(self._pause, self._BUSY) if self._is_asked_again else self._pause)
-        self._is_asked_again = False
-
-    async def _look(self) -> None:
-        places = dict(self._waiting)
-        if not places:
+        is_repeated = self._state is _State.POLLING_AGAIN
+        self._state = _State.RESTING
+        if not self._followers:
             return
-        top = max((place.seen for place in places.values() if place.seen is not None), default=None)
-        known = [place.position for place in places.values() if place.seen == top]
-        position = min(known) if top is None else max(known)
+        if task.cancelled():
+            text = "a poll of the head of the log was cut off; the next one follows"
+            logger.error(text, extra=keys(operation="follow"))
+        self._poll_within(min(self._interval, self._BUSY_INTERVAL) if is_repeated else self._interval)
+
+    async def _poll_or_slow_down(self) -> None:
         try:
-            page = await self._log.log_page(position, 1, LogFilter(), top)
-        except Exception as error:  # noqa: BLE001 - what it is, those who wait find out for themselves
+            await self._poll()
+        except BaseException:
+            self._slow_down()
+            raise
+
+    async def _poll(self) -> None:
+        followers = dict(self._followers)
+        if not followers:
+            return
+        start = _furthest([follower.place for follower in followers.values()])
+        try:
+            page = await self._log.log_page(start.position, 1, LogFilter(), start.seen)
+        except PerdureError as error:
             self._failed(error)
             return
-        self.outage.succeeded(self, operation="follow", global_position=position)
-        self._is_held_back = page.held_back and bool(self._waiting)
-        has_moved = False
-        for waiter, place in places.items():
-            is_behind = place.position < page.position and page.position > position
-            has_moved = has_moved or is_behind
-            if is_behind or place.position < position or place.seen not in (top, None):
-                _wake(waiter)
-        growth = self._GROWTH_AT_GAP if page.held_back else self._GROWTH
-        self._pause = self.SHORTEST if has_moved else min(self._pause * growth, self.LONGEST)
-
-    def _failed(self, error: Exception) -> None:
-        self._pause = min(max(self._pause * 2, self._FIRST_PAUSE), self._LONGEST_PAUSE)
-        if not self._waiting:
-            return
-        if not isinstance(error, PerdureError):
-            told = keys(error, operation="follow")
-            logger.error("a look at the head of the log failed in an unforeseen way", exc_info=error, extra=told)
-        if isinstance(error, PerdureError) and error.is_transient:
-            self.outage.failed(self, error, operation="follow", pause=self._pause)
-            for waiter in self._impatient:
-                _wake(waiter)
+        except Exception:
+            self._wake_all()  # each reads for itself, and raises the error where it can be handled
+            raise
+        self.outage.succeeded(self, operation="follow", global_position=start.position)
+        self._is_held_back = page.held_back and bool(self._followers)
+        if _wake_those_concerned(followers, start, page):
+            self._interval = self.FIRST_INTERVAL
         else:
+            growth = self._GROWTH_AT_GAP if page.held_back else self._GROWTH
+            self._interval = min(self._interval * growth, self.LONGEST_INTERVAL)
+
+    def _failed(self, error: PerdureError) -> None:
+        self._slow_down()
+        if not self._followers:
+            return
+        if not error.is_transient:
             self._wake_all()
+            return
+        self.outage.failed(self, error, operation="follow", pause=self._interval)
+        for waiter, follower in self._followers.items():
+            if follower.is_impatient:
+                _wake(waiter)
+
+    def _slow_down(self) -> None:
+        self._interval = min(max(self._interval * 2, self._FIRST_PAUSE), self._LONGEST_PAUSE)
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget what was due in an event loop that is closed: a store in memory may outlive it."""
         if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
-            self._loop, self._timer, self._looking = loop, None, None
+            self._loop, self._timer, self._state = loop, None, _State.RESTING
+
+
+def _furthest(places: Sequence[LogPosition]) -> LogPosition:
+    """Return where a poll begins: after the last event that a follower has read.
+
+    A follower that knows the event at its position has reached that by reading. The position of one that knows none
+    was given to it and proves nothing, so where none knows an event, the poll begins at the least position.
+    """
+    seen = max((place.seen for place in places if place.seen is not None), default=None)
+    positions = [place.position for place in places if place.seen == seen]
+    return LogPosition(min(positions) if seen is None else max(positions), seen)
+
+
+def _wake_those_concerned(followers: _Followers, start: LogPosition, page: Page) -> bool:
+    """Wake the followers that have something to read, or that the poll proves nothing for.
+
+    Returns whether the log has grown behind a follower.
+    """
+    has_grown = False
+    for waiter, (place, _) in followers.items():
+        is_behind = place.position < page.position and page.position > start.position
+        has_grown = has_grown or is_behind
+        if is_behind or place.position < start.position or place.seen not in (start.seen, None):
+            _wake(waiter)
+    return has_grown
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -11,7 +11,6 @@ import msgspec
 from perdure.errors import PerdureError
 from perdure.projections.state.status import ProjectionStatus
 from perdure.store import EventStore
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 State = Literal["ok", "degraded", "failed"]
 """Degraded: it works, but somebody should look."""
@@ -23,8 +22,8 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was looked at, and how it is.
 
     Attributes:
-        name: ``store``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
-            ``projections``, when they can't be seen.
+        name: ``store``, ``tasks``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
+            ``projections``, when they can't be seen. ``tasks`` are those that the store runs in the background.
         state: How it is.
         reason: Why it isn't ok.
         lag: How many positions a projection is behind.
@@ -66,7 +65,11 @@ class Projections(Protocol):
     """What tells how projections are: a `ProjectionService`."""
 
     def check_alive(self) -> None:
-        """Raise unless it can work."""
+        """Raise if only a restart of the process can help."""
+        ...
+
+    def check_running(self) -> None:
+        """Raise unless all of its tasks do their work."""
         ...
 
     async def status(self) -> Sequence[ProjectionStatus]:
@@ -77,13 +80,14 @@ class Projections(Protocol):
 async def live(store: EventStore, service: Projections | None = None) -> Health:
     """Whether the process works. If not, it should be restarted; a database that is down is no reason for that.
 
-    It never raises, and doesn't ask the database.
+    It fails when a background task has failed for a minute, or can't be started again. It never raises, and doesn't ask
+    the database.
 
     Args:
         store: an open store.
         service: the `ProjectionService` of this process, if it runs one.
     """
-    checks = [_alive("store", store.check_alive if isinstance(store, PostgreSQLEventStore) else None)]
+    checks = [_alive("store", store.check_alive)]
     if service is not None:
         checks.append(_alive("projections", service.check_alive))
     return _health(checks)
@@ -94,7 +98,8 @@ async def ready(
 ) -> Health:
     """Whether the process can take requests. If not, they should go elsewhere until it can.
 
-    It never raises, and returns within `timeout`, whatever the database does.
+    It fails as soon as a background task has failed, until that works again. It never raises, and returns within
+    `timeout`, whatever the database does.
 
     Args:
         store: an open store.
@@ -107,13 +112,13 @@ async def ready(
         health = await ready(store, service, max_lag=1000)
         answer = Response(health.to_json(), status=health.http_status)
     """
-    looks: dict[str, Coroutine[object, object, list[Check]]] = {}
-    if isinstance(store, PostgreSQLEventStore):
+    looks: dict[str, Coroutine[object, object, list[Check]]] = {"tasks": _tasks(store)}
+    if store.database is not None:
         looks["database"] = _passed("database", store.check_writable)
         looks["schema"] = _passed("schema", store.check_schema)
         looks["listener"] = _listener(store)
     else:
-        looks["store"] = _passed("store", lambda: store.stream_version("perdure-health"))
+        looks["store"] = _passed("store", store.check_writable)
     if service is not None:
         looks["projections"] = _projections(service, max_lag)
     return _health(await _all(looks, timeout))
@@ -141,28 +146,32 @@ def _checks(name: str, task: asyncio.Task[list[Check]], timeout: float) -> list[
     return task.result() if error is None else [_failed(name, error)]
 
 
+async def _tasks(store: EventStore) -> list[Check]:
+    store.check_running()
+    return [Check("tasks", "ok")]
+
+
 async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Check]:
     await look()
     return [Check(name, "ok")]
 
 
-async def _listener(store: PostgreSQLEventStore) -> list[Check]:
+async def _listener(store: EventStore) -> list[Check]:
     if store.is_listening is False:
         return [Check("listener", "degraded", "not connected: what others append is seen a moment later")]
     return [Check("listener", "ok")]
 
 
-def _alive(name: str, check: Callable[[], None] | None) -> Check:
+def _alive(name: str, check: Callable[[], None]) -> Check:
     try:
-        if check is not None:
-            check()
+        check()
     except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
         return _failed(name, error)
     return Check(name, "ok")
 
 
 async def _projections(service: Projections, max_lag: int | None) -> list[Check]:
-    service.check_alive()
+    service.check_running()
     return [_projection(status, max_lag) for status in await service.status()]
 
 
@@ -178,8 +187,8 @@ def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str |
         return "failed", f"{status.state}{why}"
     if max_lag is not None and status.lag > max_lag:
         return "failed", f"{status.lag} positions behind, {max_lag} are allowed"
-    if status.trouble is not None:
-        return "degraded", status.trouble
+    if status.error is not None:
+        return "degraded", status.error
     if parked := status.failed + status.waiting:
         return "degraded", f"{parked} events are parked"
     return "ok", None

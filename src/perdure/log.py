@@ -27,7 +27,7 @@ class LogFilter(NamedTuple):
     recorded_before: datetime | None = None
 
     def matches(self, stored: StoredEvent) -> bool:
-        """Whether it is one of these events."""
+        """Return whether an event is one of these."""
         return (
             (self.category is None or stored.stream_id.partition("-")[0] == self.category)
             and (self.event_types is None or stored.event_type in self.event_types)
@@ -38,7 +38,7 @@ class LogFilter(NamedTuple):
 
 
 class Selection(TypedDict, total=False):
-    """Which events of the log to read, as callers say it. See `EventStore.read_all_events`."""
+    """Which events of the log to read, as arguments of a call. See `EventStore.read_all_events`."""
 
     category: str | None
     event_types: Sequence[str | type] | None
@@ -47,38 +47,51 @@ class Selection(TypedDict, total=False):
     recorded_before: datetime | None
 
 
-class Seen(NamedTuple):
-    """An event that a reader has read, by which it knows the log again."""
+class SeenEvent(NamedTuple):
+    """An event that a reader has read. It verifies that the log is still the same."""
 
     global_position: int
     event_id: UUID
 
 
+class LogPosition(NamedTuple):
+    """Up to where a reader has read the log."""
+
+    position: int
+    seen: SeenEvent | None
+    """The last event that it has read, which may be before `position`; None where it has read none."""
+
+    @property
+    def event_id(self) -> UUID | None:
+        """The id of the event at `position`; None where no event was read there."""
+        return self.seen.event_id if self.seen is not None and self.seen.global_position == self.position else None
+
+
 class Page(NamedTuple):
-    """A piece of the log, in order and without gap."""
+    """Consecutive events of the log that a filter matches."""
 
     events: list[StoredEvent]
     position: int
-    """Continue after this: the last event's position, or further on where nothing more can come before it."""
+    """Continue after this: the position of the last event, or a later one if no event can be added before that."""
     held_back: bool = False
-    """Whether events stand behind a gap that an append in flight may still fill."""
-    seen: Seen | None = None
+    """Whether there are events behind a gap that an append in flight may still fill."""
+    seen: SeenEvent | None = None
     """The event at `position`, where that isn't the last of `events`."""
 
 
 class Listener(Protocol):
-    """Told of each announcement."""
+    """Is called with each announcement."""
 
     def __call__(self, *, is_certain: bool) -> None:
-        """Something was appended, or it isn't certain that nothing was."""
+        """Something was appended; or may have been, if that isn't certain."""
         ...
 
 
-class Changes:
-    """Tells those who follow the log in this process that something was appended.
+class ChangeSignal:
+    """Wakes what follows the log in this process when something was appended.
 
     Attributes:
-        count: How often something was announced.
+        count: How many announcements there were.
         listeners: Called with each announcement.
     """
 
@@ -88,7 +101,7 @@ class Changes:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def announce(self, *, is_certain: bool = True) -> None:
-        """Something was appended, or it isn't certain that nothing was."""
+        """Announce that something was appended; or that it may have been, if that isn't certain."""
         self.count += 1
         for waiter in self._waiters:
             _wake(waiter)
@@ -119,10 +132,13 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 class PageSize:
     """How many events to read at once: few at first, more as long as they are small.
 
-    A store that reads from elsewhere also ends a page that would take more than `PAGE_BYTES`.
+    A store that reads from a database also ends a page that would hold more than `PAGE_BYTES`.
 
     Args:
         most: how many at most.
+
+    Attributes:
+        limit: How many to read next.
     """
 
     def __init__(self, most: int = PAGE_SIZE) -> None:
@@ -130,17 +146,17 @@ class PageSize:
         self.limit = min(128, most)
 
     def learn(self, events: Sequence[StoredEvent]) -> None:
-        """Fit the limit to the size of the events that were read."""
+        """Adapt the limit to the size of the events that were read."""
         if events:
             size = sum([len(stored.event_data) + len(stored.stored_metadata) for stored in events]) / len(events)
             self.limit = max(1, min(self._most, self.limit * 4, int(PAGE_BYTES / (size + 1))))
 
 
 class Log(Protocol):
-    """What can be read page by page."""
+    """A log that is read page by page."""
 
-    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None) -> Page:
+        """Return a page of the log strictly after `from_position`: never beyond a gap that may still be filled.
 
         Raises:
             LogDivergedError: the event `seen` isn't at its position.
@@ -149,9 +165,9 @@ class Log(Protocol):
 
 
 async def verify_position(log: Log, name: str, position: int, event_id: UUID) -> None:
-    """Raise LogDivergedError unless that event stands at that position. `name` says who had read up to it."""
+    """Raise LogDivergedError unless that event is at that position. `name` is the reader, for the message."""
     try:
-        await log.log_page(position, 1, LogFilter(), Seen(position, event_id))
+        await log.log_page(position, 1, LogFilter(), SeenEvent(position, event_id))
     except LogDivergedError as error:
         raise LogDivergedError(name, position, event_id, error.found) from None
 
@@ -163,7 +179,7 @@ def make_filter(
     recorded_from: datetime | None = None,
     recorded_before: datetime | None = None,
 ) -> LogFilter:
-    """The filter that the public arguments describe."""
+    """Return the filter that the public arguments describe."""
     if category is not None:
         check_category(category)
     return LogFilter(

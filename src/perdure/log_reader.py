@@ -15,7 +15,7 @@ from perdure.commit import AppendResult
 from perdure.errors import FenceHolder, InvalidArgumentError, LogHeldBackError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, Changes, LogFilter, Page, PageSize, Seen, Selection, make_filter
+from perdure.log import PAGE_SIZE, ChangeSignal, LogFilter, Page, PageSize, SeenEvent, Selection, make_filter
 
 UP_TO_TIMEOUT: Final = 10.0
 """For how many seconds a read waits until the log can be read up to the position that it must include."""
@@ -33,7 +33,7 @@ class LogReader(ABC):
         changes: announced after each append.
     """
 
-    changes: Changes
+    changes: ChangeSignal
 
     async def read_all_events(
         self,
@@ -178,7 +178,7 @@ class LogReader(ABC):
 
     @abstractmethod
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
 

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final, Unpack
 
-from perdure.errors import PerdureError, StoreUnavailableError
+from perdure.errors import PerdureError, StoreUnavailableError, UserCodeError
 from perdure.observation import Keys, keys
 
 REMINDER: Final = 60.0
@@ -96,7 +96,8 @@ class Outage:
         level = logging.WARNING if not is_told and self._is_due(now) else logging.DEBUG
         more = [f"{self.tries} tries"] if self.tries > 1 else []
         since = ", ".join([f"{self.since:%H:%M:%S} UTC", *more, *([detail] if detail else [])])
-        traceback = None if isinstance(error, PerdureError) else error
+        is_foreseen = isinstance(error, PerdureError) and not isinstance(error, UserCodeError)
+        traceback = None if is_foreseen else error
         text = "%s %s since %s: %s"
         self._logger.log(
             level, text, self._what, self._away, since, error, exc_info=traceback, extra=keys(error, **told)

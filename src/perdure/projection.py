@@ -1,7 +1,7 @@
-"""What a user writes to keep a read model: a `TableProjection`, whose handlers fold events into the rows of a table.
+"""The base classes of read models: `TableProjection`, whose handlers fold events into the rows of a table.
 
-Its handlers do no I/O. Where they must, a `SQLProjection` issues SQL of its own, and a `Projection` writes anywhere.
-What runs a projection is in `perdure.projections`; `perdure.testing.fold` runs a `TableProjection` in memory.
+Its handlers do no I/O. If they must, a `SQLProjection` runs its own SQL, and a `Projection` writes to any system.
+`perdure.projections` runs projections; `perdure.testing.fold` runs a `TableProjection` in memory.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ LONGEST_NAME = 200
 
 
 class TableProjection(Generic[Row]):
-    """Keeps one row per key in a table that is made from the row class. People query it under the name `table`.
+    """Keeps one row per key in a table that is created from the row class. Users query it under the name `table`.
 
-    A handler takes the event and the row of its key, or None where there is none, and returns the row as it is now, or
-    None to delete it together with its child rows. It may change the row it was given. It may also take ``at``, the
-    `StoredEvent` with position and timestamp, and the class's child tables, each by its name. Events that no handler
-    takes pass by.
+    A handler takes the event and the row of its key, or None if there is no row. It returns the new row, or None to
+    delete the row together with its child rows. It may change the row that it gets. It may also take ``at``, the
+    `StoredEvent` with position and timestamp, and the class's child tables, each by its name. Events without a handler
+    are ignored.
 
-    What handlers do is invisible to the check for changed shapes: give the class a new `version` whenever they would
-    make other rows of the same events. A new version is built anew, beside the old table.
+    The check for changed shapes can't see what handlers do. Give the class a new `version` whenever its handlers would
+    make other rows of the same events. A new version is built from the beginning of the log, beside the old table.
 
     Args:
-        table: the name under which people query the rows, and the projection's name. The rows themselves are in
+        table: the name under which users query the rows, and the projection's name. The rows themselves are in
             ``<table>__v<version>``.
-        key: the field, or the fields, that tell the rows apart.
-        version: counted up with each change of the row class or of what handlers do.
-        on_failure: what becomes of an event that can't be taken, after all attempts. ``"pause"``: everything that comes
-            after it waits, until somebody resumes the projection. ``"park"``: it is put aside for the row that it can't
-            reach, and later events of that row wait behind it; all other rows go on. An event whose rows can't be told,
-            as when it can't be decoded, always pauses.
-        by_stream: the category of streams, as ``"user"``, where there is a row for each: its key is the stream's id,
-            ``123`` of ``user-123``. Events of other categories pass by.
+        key: the field, or the fields, that identify a row.
+        version: incremented with each change of the row class or of what handlers do.
+        on_failure: what happens to an event that still fails after all attempts. ``"pause"``: everything after it
+            waits until `resume`. ``"park"``: it is parked for the row that it failed for, and later events of that row
+            wait behind it; all other rows are kept up to date. An event whose rows aren't known, for example because it
+            can't be decoded, always pauses.
+        by_stream: a category of streams, such as ``"user"``, each of which has one row. The key is the stream's id:
+            ``123`` of ``user-123``. Events of other categories are ignored.
 
     Raises:
-        ProjectionDefinitionError: the class can't work as it is written; told here, or when a service is made.
+        ProjectionDefinitionError: the class can't work as it is written; raised here, or when a service is created.
 
     Example:
         >>> from dataclasses import dataclass
@@ -69,15 +69,15 @@ class TableProjection(Generic[Row]):
     """
 
     name: ClassVar[str] = ""
-    """The name of the projection, and of the view that shows its rows."""
+    """The name of the projection, and of the view of its rows."""
     key: ClassVar[tuple[str, ...]] = ()
-    """The fields that tell the rows apart."""
+    """The fields that identify a row."""
     version: ClassVar[int] = 0
     """The version of the row class and of what handlers do."""
     on_failure: ClassVar[OnFailure] = "pause"
-    """What becomes of an event that can't be taken."""
+    """What happens to an event that can't be processed."""
     by_stream: ClassVar[str | None] = None
-    """The category of streams for each of which there is a row."""
+    """The category of streams, each of which has one row."""
 
     def __init_subclass__(
         cls,
@@ -91,7 +91,7 @@ class TableProjection(Generic[Row]):
     ) -> None:
         super().__init_subclass__(**rest)
         if table is None:
-            return  # a class that others inherit handlers from
+            return  # a base class of projections
         _check_table(cls.__qualname__, table)
         cls.name = table
         cls.key = _checked_key(table, key)
@@ -105,13 +105,13 @@ class TableProjection(Generic[Row]):
             try:
                 check_category(by_stream)
             except InvalidArgumentError as error:
-                raise ProjectionDefinitionError(table, f"by_stream names no category of streams: {error}") from error
+                raise ProjectionDefinitionError(table, f"by_stream isn't a category of streams: {error}") from error
 
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
-        """The keys of the rows that an event changes: one, unless overridden; none lets the event pass by.
+        """Return the keys of the rows that an event changes. If there are none, the event is ignored.
 
-        Without override, it is the event's attributes of the names of the key, or with `by_stream`, the id of its
-        stream. A key of several fields is a tuple.
+        By default there is one key: the event's attributes with the names of the key fields, or with `by_stream` the id
+        of the event's stream. A key of several fields is a tuple.
         """
         if self.by_stream is not None:
             category, _, stream_key = at.stream_id.partition("-")
@@ -122,7 +122,7 @@ class TableProjection(Generic[Row]):
 
 
 class ChildTable(Generic[Child]):
-    """What `child_table` declares. A handler names it as a parameter, and gets `ChildRows` of it."""
+    """The declaration that `child_table` returns. A handler with a parameter of its name gets `ChildRows`."""
 
     def __init__(
         self, row: type[Child], table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None
@@ -136,17 +136,20 @@ class ChildTable(Generic[Child]):
 def child_table(
     row: type[Child], *, table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None = None
 ) -> ChildTable[Child]:
-    """Give a projection a second table, with many rows for one row of its own: exact membership at constant cost.
+    """Declare a child table, with many rows for each row of the projection: exact membership at constant cost.
 
-    Before a handler runs, the rows are loaded that it may look at: one for each of `keys`. They are deleted together
-    with the parent's row.
+    Before a handler runs, the child rows for `keys` are loaded, and the handler can use only these. Child rows are
+    deleted together with the parent's row.
 
     Args:
         row: the class of the rows, a dataclass or a msgspec Struct.
-        table: the name under which people query them.
-        key: the fields that tell them apart: first those of the parent's key, then at least one more.
-        keys: from an event to the keys it concerns, without the part that is the parent's; several fields make a tuple.
-            Unless given, it is the event's attributes of the names of the key.
+        table: the name under which users query the rows.
+        key: the fields that identify a row: first the fields of the parent's key, then at least one more.
+        keys: returns the keys for an event, without the part of the parent's key; several fields make a tuple. By
+            default, the event's attributes with the names of the key fields.
+
+    Raises:
+        ProjectionDefinitionError: an argument can't be used.
 
     Example:
         class Popularity(TableProjection[Title], table="popularity", key="title_id", version=1):
@@ -162,21 +165,21 @@ def child_table(
     """
     _check_table("child_table", table)
     if keys is not None and not callable(keys):
-        raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function of the event")
+        raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function that takes the event")
     return ChildTable(row, table, _checked_key(table, key), keys)
 
 
 class ChildRows(Generic[Child]):
-    """Rows of a child table, as a handler sees them: those loaded for its event, of its row's key.
+    """The rows of a child table that were loaded for an event and one parent row.
 
-    Rows are asked for by the part of their key that follows the parent's: a value, or a tuple where it has several
-    fields. See `child_table`.
+    A row is identified by the part of its key after the parent's key: a value, or a tuple of several fields. See
+    `child_table`.
 
     Args:
         name: the name of the child table in its projection.
-        loaded: the stored rows by that part of their key; None where there is none.
-        decode: makes a row of what is stored.
-        part_of: that part of a row's key.
+        loaded: the stored rows by that part of their key; None if there is no row.
+        decode: decodes a stored row.
+        part_of: returns that part of a row's key.
     """
 
     def __init__(
@@ -191,18 +194,18 @@ class ChildRows(Generic[Child]):
         self._decode = decode
         self._part_of = part_of
         self.changes: dict[Any, Child | None] = {}
-        """What the handler put, and None for what it deleted."""
+        """The rows that the handler put, and None for each row that it deleted."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is a row of this key. Raises ChildNotLoadedError as `get` does."""
+        """Return whether there is a row of this key. Raise ChildNotLoadedError as `get` does."""
         stored = self._stored(key)
         return self.changes[key] is not None if key in self.changes else stored is not None
 
     def get(self, key: object) -> Child | None:
-        """The row of this key, or None. If you change it, `put` it.
+        """Return the row of this key, or None. If you change it, `put` it.
 
         Raises:
-            ChildNotLoadedError: the row wasn't loaded; see the `keys` of `child_table`.
+            ChildNotLoadedError: the key wasn't loaded; see the `keys` of `child_table`.
         """
         stored = self._stored(key)
         if key in self.changes:
@@ -210,11 +213,11 @@ class ChildRows(Generic[Child]):
         return None if stored is None else self._decode(stored)
 
     def put(self, row: Child) -> None:
-        """Add a row, or replace the one of the same key.
+        """Insert a row, or replace the row of the same key.
 
         Raises:
             ChildNotLoadedError: as `get` does.
-            ProjectionRowError: it is no row of this table.
+            ProjectionRowError: it isn't a row of this table.
         """
         try:
             key = self._part_of(row)
@@ -224,7 +227,7 @@ class ChildRows(Generic[Child]):
         self.changes[key] = row
 
     def delete(self, key: object) -> None:
-        """Delete the row of this key, if there is one. Raises ChildNotLoadedError as `get` does."""
+        """Delete the row of this key, if there is one. Raise ChildNotLoadedError as `get` does."""
         self._stored(key)
         self.changes[key] = None
 
@@ -236,47 +239,46 @@ class ChildRows(Generic[Child]):
 
 
 class ProjectionTransaction(Protocol):
-    """The transaction in which a `Projection` takes events: its checkpoint moves with what is written here.
+    """The transaction in which a `Projection` handles events. It also moves the checkpoint.
 
-    SQL names the projection's tables as ``{views_per_day}``, and its values as ``$1``, ``$2`` and so on.
+    In SQL, write the projection's tables as ``{views_per_day}``, and values as ``$1``, ``$2`` and so on.
     """
 
     def execute(self, sql: str, *arguments: object) -> None:
-        """Have a statement run: later, together with others, but before anything is read and before the commit."""
+        """Queue a statement. It is sent together with others, before the next query and before the commit."""
         ...
 
     async def fetch(self, sql: str, *arguments: object) -> list[Any]:
-        """The rows of a query, which sees everything that was executed before it."""
+        """Return the rows of a query. It sees every statement that was executed before."""
         ...
 
     async def fetchrow(self, sql: str, *arguments: object) -> Any:
-        """The first row of a query, or None. Otherwise as `fetch`."""
+        """Return the first row of a query, or None. Otherwise as `fetch`."""
         ...
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
-        """The first column of the first row of a query, or None. Otherwise as `fetch`."""
+        """Return the first column of the first row of a query, or None. Otherwise as `fetch`."""
         ...
 
 
 class Projection:
-    """Takes events to wherever you like: a search index, a file, another service.
+    """Delivers events to any system: a search index, a file, another service.
 
-    `handle` gets them one by one, in the order of the log. The checkpoint moves in the transaction `tx`, and with it
-    what is written there: each event counts exactly once. What is written elsewhere isn't part of it: after a crash,
-    and after an error, events come again, so **elsewhere it is at least once**. Write so that a repeat does nothing:
-    under the event's id, or with its ``global_position`` beside it, ignoring what isn't above the one that is there.
+    `handle` gets events one by one, in the order of the log. The transaction `tx` moves the checkpoint, so each event
+    counts **exactly once** in what `tx` writes. Writes to other systems aren't part of it. After a crash or
+    an error, events are delivered again, so such writes happen **at least once**. Make them idempotent: write under the
+    event's id, or store its ``global_position`` and ignore an event whose position isn't higher.
 
     One process at a time runs it; others stand by. An event that fails is tried again, then the projection is paused.
 
     Args:
         name: the projection's name.
-        version: counted up when it is to be built anew, from the beginning of the log.
-        on_failure: ``"pause"``: no rows are known that could go on without the event.
+        version: incremented to build the projection again, from the beginning of the log.
+        on_failure: ``"pause"`` only: there are no keys by which events could be parked.
 
     Attributes:
-        tables: the SQL that makes tables of its own, if it has any, by the name under which people query them; in it,
-            ``{name}`` stands for the table, here as in all its statements. It may hold several statements, as for an
-            index.
+        tables: the SQL that creates each table, by the name under which users query it. ``{name}`` stands for the
+            table, here and in all statements. The SQL may consist of several statements, for example for an index.
         event_types: only these types of events, by class or stored name; None means all.
 
     Example:
@@ -292,61 +294,61 @@ class Projection:
     version: ClassVar[int] = 0
     """The version of its tables and of what it does."""
     on_failure: ClassVar[OnFailure] = "pause"
-    """What becomes of an event that can't be taken."""
+    """What happens to an event that can't be processed."""
     tables: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """The SQL that makes each table, by name."""
+    """The SQL that creates each table, by name."""
     event_types: ClassVar[Sequence[str | type] | None] = None
-    """Which events it takes."""
+    """The types of events that it handles."""
 
     def __init_subclass__(
         cls, *, name: str | None = None, version: int = 1, on_failure: Literal["pause"] = "pause", **rest: Any
     ) -> None:
         super().__init_subclass__(**rest)
         if name is None:
-            return  # a class that others inherit from
+            return  # a base class of projections
         _check_name(cls.__qualname__, name)
         _check_version(name, version)
         if on_failure != "pause":
             raise ProjectionDefinitionError(
                 name,
-                f"on_failure is {shown(on_failure)}, but no key of its rows is known, to park an event for: "
+                f"on_failure is {shown(on_failure)}, but it has no keys for which an event could be parked: "
                 'say "pause"',
             )
         cls.name = name
         cls.version = version
 
     async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
-        """Take an event. `event.event` is its payload."""
+        """Handle an event. `event.event` is its payload."""
         raise NotImplementedError
 
     async def handle_batch(self, events: Sequence[StoredEvent], tx: ProjectionTransaction) -> None:
-        """Take several events at once, in order; override it where that is cheaper. Unless overridden, one by one.
+        """Handle several events at once, in order. By default it calls `handle` for each; override it to save time.
 
-        When it fails, the events are handed over again, each for itself, to find the one that can't be taken.
+        If it fails, the events are delivered again one by one, to find the event that fails.
         """
         for event in events:
             await self.handle(event, tx)
 
 
 class SQLProjection(Projection):
-    """Keeps tables by SQL of its own, for what one row per key can't express.
+    """Keeps tables with its own SQL, for what one row per key can't express.
 
-    Handlers bear ``@handles``, take the event and the `ProjectionTransaction`, and if wanted ``at``, the `StoredEvent`;
-    they may be ``async``. What they execute is sent in batches, and committed together with the checkpoint, so that
-    each event counts exactly once. A query sees what was executed before it.
+    Handlers are marked with ``@handles``. They take the event and the `ProjectionTransaction`, and optionally ``at``,
+    the `StoredEvent`; they may be ``async``. Their statements are sent in batches and committed together with the
+    checkpoint, so each event counts exactly once. A query sees every statement that was executed before.
 
-    One process at a time runs it; others stand by. An event that fails is tried again, then the projection is paused.
-    Handlers get nothing but the event and these tables: what they read elsewhere may be another when a version is
-    built anew.
+    One process at a time runs the projection; other processes stand by. An event that fails is tried again, then the
+    projection is paused. Handlers should read only the event and these tables: anything else may have changed when a
+    new version is built from the same events.
 
     Args:
         name: the projection's name.
-        version: counted up with each change of the tables or of what handlers do. A new version is built anew, beside
-            the old tables.
-        on_failure: ``"pause"``: no rows are known that could go on without the event.
+        version: incremented with each change of the tables or of what handlers do. A new version is built from the
+            beginning of the log, beside the old tables.
+        on_failure: ``"pause"`` only: there are no keys by which events could be parked.
 
     Attributes:
-        tables: the SQL that makes each table, by the name under which people query it; see `Projection`.
+        tables: the SQL that creates each table, by the name under which users query it; see `Projection`.
 
     Example:
         COUNT = (
@@ -378,18 +380,18 @@ def _check_name(cls: str, name: object) -> None:
 
 def _check_version(name: str, version: object) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-        raise ProjectionDefinitionError(name, f"{shown(version)} is no version: count 1, 2, 3 ...")
+        raise ProjectionDefinitionError(name, f"{shown(version)} is no version: use 1, 2, 3 ...")
 
 
 def _check_table(name: str, table: object) -> None:
     if not isinstance(table, str) or not table:
-        raise ProjectionDefinitionError(name, f"its table is called {shown(table)}, which is no name")
+        raise ProjectionDefinitionError(name, f"its table name is {shown(table)}: use a non-empty str")
 
 
 def _checked_key(table: str, key: object) -> tuple[str, ...]:
     fields: tuple[object, ...] = (key,) if isinstance(key, str) else cast("tuple[object, ...]", key)
     if not isinstance(fields, tuple) or not fields or not all(isinstance(field, str) and field for field in fields):
-        fix = 'name the field that tells rows apart, key="user_id", or several as a tuple'
+        fix = 'name the field that identifies a row, key="user_id", or several as a tuple'
         raise ProjectionDefinitionError(table, f"its key is {shown(key)}: {fix}")
     if len(set(fields)) < len(fields):
         raise ProjectionDefinitionError(table, f"its key names a field twice: {shown(key)}")

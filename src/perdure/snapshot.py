@@ -1,7 +1,8 @@
-"""`Snapshot`: the state that the first events of a stream make, kept so that they needn't be replayed."""
+"""`Snapshot`: the state that the first events of a stream make, stored so that they needn't be replayed."""
 
 from __future__ import annotations
 
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -29,6 +30,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     state_version: int
     state_shape: str
     state: str
+
+
+class SnapshotStorage(Protocol):
+    """Where a store has its snapshots. `EventStore` calls it with checked arguments, while the store is open."""
+
+    async def read(self, stream_id: str) -> Snapshot | None:
+        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        ...
+
+    async def write(self, snapshot: Snapshot) -> None:
+        """Store a snapshot, unless there is a later one of a version that the stream has reached."""
+        ...
 
 
 def check_snapshot(snapshot: object) -> None:

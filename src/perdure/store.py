@@ -5,10 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self
 from uuid import UUID
-
-import msgspec
 
 from perdure.checks import check_count, check_instance
 from perdure.commit import (
@@ -21,50 +19,72 @@ from perdure.commit import (
     encode_commit,
     encode_group,
 )
-from perdure.errors import UnsupportedOperationError
+from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import Changes, PageSize, make_filter
+from perdure.log import ChangeSignal, LogFilter, Page, PageSize, SeenEvent, make_filter
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
-from perdure.snapshot import Snapshot
+from perdure.page_reader import PageReader, StoredType
+from perdure.snapshot import Snapshot, SnapshotStorage, check_snapshot
 from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
+Capability = Literal["database", "notifications", "snapshots", "transactions"]
+"""What a store may offer beyond the promises that every store keeps. See `EventStore.capabilities`."""
 
-class StoredType(msgspec.Struct, frozen=True):
-    """A type of events in one version of its schema, as the store holds it.
+
+class StoreDatabase(Protocol):
+    """The PostgreSQL database in which a store keeps its events, as far as the port knows it.
+
+    `perdure.stores.postgres.connections.database.database_of` returns it in full.
 
     Attributes:
-        event_type: The stored name.
-        event_version: The version of the schema.
-        count: How many such events there are.
-        first_position: The place of the oldest in the whole log.
-        last_position: The place of the newest.
+        schema: The name of the schema that holds the store.
     """
 
-    event_type: str
-    event_version: int
-    count: int
-    first_position: int
-    last_position: int
+    schema: str
+
+    @property
+    def name(self) -> str:
+        """The name of the database; empty where its URL has none."""
+        ...
 
 
 class EventStore(LogReader):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
-    Use it as an async context manager. Implementations provide what is abstract, and prove themselves with the
-    conformance suite in `perdure.testing`.
+    Use it as an async context manager.
+
+    A store of your own subclasses this class. It gives `__init__` a `PageReader`, which reads what is stored, and
+    implements `append`, `append_group`, `is_open`, `open` and `close`. It calls ``self.changes.announce()`` after each
+    append, and names its `capabilities`. The conformance suite in `perdure.testing` checks the result. A store around
+    another store passes on the `reader` and `snapshots` of that one.
 
     Args:
+        reader: reads what is stored.
+        snapshots: stores snapshots; None: the store has none, and repositories replay each stream from its first event.
         payload_limit: how many bytes the payload of an event may take.
+
+    Attributes:
+        reader: Reads what is stored, for stores around this one.
+        snapshots: Stores snapshots, for stores around this one.
+        payload_limit: How many bytes the payload of an event may take.
+        changes: Announced after each append.
+        head: Watches the end of the log for all followers.
     """
 
-    def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
+    def __init__(
+        self, reader: PageReader, snapshots: SnapshotStorage | None = None, *, payload_limit: int = PAYLOAD_LIMIT
+    ) -> None:
         check_count("payload_limit", payload_limit, 1)
+        self.reader = reader
+        self.snapshots = snapshots
         self.payload_limit = payload_limit
-        self.changes = Changes()
-        self.head = Head(self, self.changes)
+        self.tasks = Tasks("the event store", "follow")
+        self.changes = ChangeSignal()
+        self.head = Head(self, self.changes, self.tasks)
 
     async def append_to_stream(
         self,
@@ -144,7 +164,8 @@ class EventStore(LogReader):
         check_count("from_version", from_version)
         if max_count is not None:
             check_count("max_count", max_count)
-        return await self.stream_page(stream_id, from_version, max_count)
+        self.check_usable()
+        return await self.reader.stream_page(stream_id, from_version, max_count)
 
     async def read_stream_backwards(
         self, stream_id: str, before_version: int | None = None, max_count: int | None = None
@@ -154,7 +175,8 @@ class EventStore(LogReader):
         before_version = checked_end("before_version", before_version)
         if max_count is not None:
             check_count("max_count", max_count)
-        return await self.stream_page_backwards(stream_id, before_version, max_count)
+        self.check_usable()
+        return await self.reader.stream_page_backwards(stream_id, before_version, max_count)
 
     async def last_event(self, stream_id: str) -> StoredEvent | None:
         """The last event of a stream; None if there is none."""
@@ -192,63 +214,167 @@ class EventStore(LogReader):
         check_count("from_position", from_position)
         if from_event_id is not None:
             check_instance("from_event_id", from_event_id, UUID)
-        return Subscription(self, from_position, from_event_id, make_filter(category, event_types))
+        subscription = Subscription(self, from_position, from_event_id, make_filter(category, event_types))
+        self.on_follow()
+        return subscription
 
     def transaction(self, connection: Any = None, *, commit: Any = "store") -> Transaction:  # noqa: ARG002 - for stores that have one
-        """A transaction in which appends take part. Only stores on a database have one."""
+        """Return a transaction in which appends take part. Only stores with the capability ``transactions`` have one.
+
+        Raises:
+            UnsupportedOperationError: the store has no transactions.
+        """
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
 
+    async def stream_version(self, stream_id: str) -> int:
+        """Return the version of a stream: that of its last event, 0 if it has none."""
+        check_stream_id(stream_id)
+        self.check_usable()
+        return await self.reader.stream_version(stream_id)
+
+    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+        """Return the event with that id, or None."""
+        check_instance("event_id", event_id, UUID)
+        self.check_usable()
+        return await self.reader.read_event(event_id)
+
+    async def stored_types(self) -> list[StoredType]:
+        """Return each type in each version that is stored, sorted. It may read the whole log."""
+        self.check_usable()
+        return await self.reader.stored_types()
+
+    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
+        """Return events of a type and version in log order: at most `limit` of the oldest, and `limit` of the newest.
+
+        The first and the last are among them. A store returns fewer of the others where finding them would take long.
+        """
+        check_instance("stored_type", stored_type, StoredType)
+        check_count("limit", limit)
+        self.check_usable()
+        return await self.reader.sample_events(stored_type, limit)
+
+    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        check_stream_id(stream_id)
+        self.check_usable()
+        return None if self.snapshots is None else await self.snapshots.read(stream_id)
+
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Store a snapshot of its stream, unless there is a later one of a version that the stream has reached.
+
+        A store without snapshots does nothing: a snapshot is a cache.
+        """
+        check_snapshot(snapshot)
+        self._check_may_write()
+        if self.snapshots is not None:
+            await self.snapshots.write(snapshot)
+
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
+    ) -> Page:
+        """Return a page of the log strictly after `from_position`. See `PageReader.log_page`."""
+        self.check_usable()
+        return await self.reader.log_page(from_position, limit, where, seen, up_to=up_to)
+
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        """Return events of the log, newest first. See `PageReader.log_page_backwards`."""
+        self.check_usable()
+        return await self.reader.log_page_backwards(before_position, limit, where, up_to=up_to)
+
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """Return the sessions whose open appends may still be given a position up to this one, as far as known."""
+        self.check_usable()
+        return await self.reader.fence_holders(before_position)
+
     def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
-        """Check and encode what is to be appended, in the caller's task, before it meets anybody else's."""
+        """Check and encode what `append` writes, in the caller's task."""
         return encode_commit(stream_id, expected_version, events, self.payload_limit)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the store offers beyond the promises that every store keeps; the conformance suite tests each.
+
+        ``database``: `database` isn't None. ``notifications``: other processes' followers read an append at once.
+        ``snapshots``: what `write_snapshot` stores comes back. ``transactions``: `transaction` returns one.
+        """
+        return frozenset() if self.snapshots is None else frozenset({"snapshots"})
+
+    @property
+    def database(self) -> StoreDatabase | None:
+        """The PostgreSQL database of the store. None: it has none, so projections can't keep tables beside it."""
+        return None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the store refuses appends."""
+        return False
+
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether appends of other processes wake followers in this one; None while nothing listens for them."""
+        return None
+
+    def check_usable(self) -> None:
+        """Raise unless the store is open, and may be used in this process and event loop.
+
+        Raises:
+            StoreClosedError: it isn't open.
+        """
+        if not self.is_open:
+            raise StoreClosedError
+
+    def check_alive(self) -> None:
+        """Raise unless the store is usable and its background tasks run. It doesn't ask the database.
+
+        Raises:
+            StoreClosedError, WrongContextError: the store is closed, or was opened elsewhere.
+            BackgroundTaskError: a background task has failed for a minute, or won't be started again.
+        """
+        self.check_usable()
+        self.tasks.check_alive()
+
+    def check_running(self) -> None:
+        """Raise unless all background tasks of the store do their work. Raises as `check_alive`, at the first error."""
+        self.check_alive()
+        self.tasks.check_running()
+
+    async def check_writable(self) -> None:
+        """Raise unless the store answers, and takes appends if it isn't read only."""
+        await self.stream_version("perdure-health")
+
+    async def check_schema(self) -> None:
+        """Raise SchemaOutdatedError or SchemaTooNewError unless the stored data fits this version of Perdure."""
+        self.check_usable()
+
+    def wake(self) -> None:
+        """Make all followers of the log read at once, here and in other processes, as after an append."""
+        self.changes.announce()
+
+    def on_follow(self) -> None:
+        """Prepare for a follower. Called by `subscribe`: a store that can listen to other processes begins to."""
 
     @abstractmethod
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        """Write a commit. Raises as `append_to_stream` does."""
+        """Write a commit: all of its events in one step, or none. Raises as `append_to_stream` does.
 
-    @abstractmethod
-    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
-        """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
-
-    @abstractmethod
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first."""
-
-    @abstractmethod
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version`, newest first."""
-
-    @abstractmethod
-    async def stream_version(self, stream_id: str) -> int:
-        """The version of a stream: that of its last event, 0 if there is none."""
-
-    @abstractmethod
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """The event with that id, or None."""
-
-    @abstractmethod
-    async def stored_types(self) -> list[StoredType]:
-        """Each type in each version that there is, sorted. It reads the whole log, where that can't be avoided."""
-
-    @abstractmethod
-    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
-        """Some events of a type and version, in log order: at most `limit` of the oldest, and as many of the newest.
-
-        The first and the last are among them. A store gives fewer of the others where finding them would take long.
+        Where all event ids are stored as this very commit, nothing is written, and the first result is returned.
+        Otherwise, a stored event id is an EventIdReuseError, and a stream that hasn't the expected version an
+        OptimisticConcurrencyError, in this order.
         """
 
     @abstractmethod
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        """Write commits to several streams in one step, in the order given, or none. Raises as `append` does.
 
-    @abstractmethod
-    async def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
+        The `conditions` of the group are checked in the same step: no append may come between check and write.
+        """
 
     @property
     @abstractmethod
     def is_open(self) -> bool:
-        """Whether it takes work: it was opened, and isn't closed."""
+        """Whether the store takes work: it was opened, and isn't closed."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -256,7 +382,12 @@ class EventStore(LogReader):
 
     @abstractmethod
     async def close(self) -> None:
-        """Write what is queued, and let go of everything. Called by ``async with``."""
+        """Write what is queued, release all resources, and announce `changes` so that followers find it closed."""
+
+    def _check_may_write(self) -> None:
+        self.check_usable()
+        if self.is_read_only:
+            raise ReadOnlyStoreError
 
     async def __aenter__(self) -> Self:
         check_evolution()

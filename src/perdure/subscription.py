@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol, Self
 from uuid import UUID
 
 from perdure.checks import check_count, check_seconds
 from perdure.errors import PerdureError, WrongContextError
 from perdure.events import StoredEvent
-from perdure.head import Head, Place
-from perdure.log import PAGE_SIZE, Changes, Log, LogFilter, Page, PageSize, Seen
+from perdure.head import Head
+from perdure.log import PAGE_SIZE, ChangeSignal, Log, LogFilter, LogPosition, Page, PageSize, SeenEvent
+from perdure.tasks import Tasks
 
 
-class Followed(Log, Protocol):
+class FollowedLog(Log, Protocol):
     """What a subscription needs of a store."""
 
     @property
-    def changes(self) -> Changes:
+    def changes(self) -> ChangeSignal:
         """Announces appends."""
         ...
 
@@ -28,6 +30,32 @@ class Followed(Log, Protocol):
     def head(self) -> Head:
         """Where followers wait that have read everything."""
         ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """The background tasks of the store."""
+        ...
+
+
+class _Prefetch:
+    """A page that is read before it is asked for. Whatever goes wrong, the page is then read again."""
+
+    def __init__(self, log: FollowedLog, place: LogPosition, limit: int, where: LogFilter) -> None:
+        self.page: Page | None = None
+        """None until it is read."""
+        self._log = log
+        self._arguments = (place.position, limit, where, place.seen)
+        self.task = log.tasks.start(self._read, "perdure subscription, reading ahead")
+
+    async def _read(self) -> None:
+        with suppress(PerdureError):  # it will be raised when the page is asked for
+            self.page = await self._log.log_page(*self._arguments)
+
+    async def done(self) -> Page | None:
+        """Wait for the end of the read. Returns None if it has failed."""
+        if not self.task.done():
+            await asyncio.wait((self.task,))
+        return self.page
 
 
 class Subscription:
@@ -44,25 +72,28 @@ class Subscription:
             checkpoint = subscription.position  # with its `event_id`, a follower notices that the log is another one
     """
 
+    _FIRST_PAUSE = 0.05
     _LONGEST_PAUSE = 5.0
     """Seconds between tries that fail."""
     _PAUSE_AT_HEAD = 0.01
-    """After a look at the head that found nothing that matches. A busy log changes all the time, and each look costs
-    those who append to it."""
+    """Seconds after a read at the head that found nothing that matches. A busy log changes all the time, and each read
+    costs those who append to it."""
 
-    def __init__(self, log: Followed, position: int, event_id: UUID | None, where: LogFilter) -> None:
+    def __init__(self, log: FollowedLog, position: int, event_id: UUID | None, where: LogFilter) -> None:
         self.page_size = PageSize()
         self._log = log
-        self._delivered = self._reached = position
-        """The last event that was delivered; and up to where pages were read."""
-        self._delivered_id = event_id
         self._where = where
-        self._seen = None if event_id is None else Seen(position, event_id)
+        seen = None if event_id is None else SeenEvent(position, event_id)
+        self._delivered = LogPosition(position, seen)
+        """Where the last event is that was delivered."""
+        self._read_up_to = LogPosition(position, seen)
+        """Up to where pages were read, without the one that is read ahead."""
         self._ready: deque[StoredEvent] = deque()
+        """Events that were read, and not delivered."""
+        self._prefetch: _Prefetch | None = None
+        self._has_matched = True
+        """Whether the last page held any event."""
         self._is_waiting = False
-        self._nothing_matched = False
-        self._ahead: asyncio.Task[Page | None] | None = None
-        """Reads the page after those that were read."""
 
     @property
     def position(self) -> int:
@@ -71,15 +102,16 @@ class Subscription:
         It is the position of that event. When all events that were read are delivered, it moves on over events that the
         filter left out. Store it after an event is handled, never before.
         """
-        return self._delivered if self._ready else self._reached
+        return self._reached.position
 
     @property
     def event_id(self) -> UUID | None:
         """The id of the event at `position`, for `from_event_id`. None where no event was read yet."""
-        if self._ready:
-            return self._delivered_id
-        seen = self._seen
-        return None if seen is None or seen.global_position != self._reached else seen.event_id
+        return self._reached.event_id
+
+    @property
+    def _reached(self) -> LogPosition:
+        return self._delivered if self._ready else self._read_up_to
 
     def __aiter__(self) -> Self:
         return self
@@ -91,10 +123,10 @@ class Subscription:
             self._ready.extend(page.events)
             if len(page.events) == limit:
                 # While these are handled, the server finds the next ones.
-                self._ahead = asyncio.create_task(self._look_ahead(), name="perdure subscription, reading ahead")
-                await asyncio.sleep(0)  # lets the task send its request: who handles events may not wait for anything
+                self.prefetch(self.page_size.limit)
+                await asyncio.sleep(0)  # lets the task send its request: a handler may take long before it waits
         stored = self._ready.popleft()
-        self._delivered, self._delivered_id = stored.global_position, stored.event_id
+        self._delivered = _place_of(stored)
         return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
@@ -113,76 +145,107 @@ class Subscription:
             StoreClosedError, ConfigurationError, SchemaError: the log can't be read any more.
             WrongContextError: another task waits for the next event, too.
         """
+        with self._alone():
+            check_count("limit", limit, 1)
+            if patience is not None:
+                check_seconds("patience", patience)
+            if self._ready:
+                return self._rest(limit)
+            return await self._follow(limit, patience)
+
+    def prefetch(self, limit: int = PAGE_SIZE) -> None:
+        """Begin to read the page that `next_page` will be asked for, unless one is read ahead already.
+
+        An error is raised by `next_page`, which then reads the page again.
+
+        Args:
+            limit: how many events at most. The page is used if `next_page` is asked for as many or more.
+        """
+        check_count("limit", limit, 1)
+        if self._prefetch is None:
+            self._prefetch = _Prefetch(self._log, self._read_up_to, limit, self._where)
+
+    async def peek(self) -> Sequence[StoredEvent]:
+        """Return the events of the page that is read ahead, once they are there; none if no page is.
+
+        They aren't delivered by that.
+        """
+        page = await self._prefetch.done() if self._prefetch is not None else None
+        return page.events if page is not None else ()
+
+    def drop_prefetch(self) -> asyncio.Task[None] | None:
+        """Stop reading ahead. Returns the task that ends then, if there is one."""
+        prefetch, self._prefetch = self._prefetch, None
+        if prefetch is None:
+            return None
+        self._log.tasks.cancel(prefetch.task)
+        return prefetch.task
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
         if self._is_waiting:
             raise WrongContextError("a subscription is followed by one task: make another for each")
-        check_count("limit", limit, 1)
-        if patience is not None:
-            check_seconds("patience", patience)
-        if self._ready:
-            return self._rest(limit)
         self._is_waiting = True
         try:
-            return await self._next_page(limit, patience)
+            yield
         finally:
             self._is_waiting = False
             self._log.head.outage.left(self)
 
     def _rest(self, limit: int) -> Page:
-        """What was read already and waits."""
+        """Deliver what was read already."""
         events = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        self._delivered, self._delivered_id = events[-1].global_position, events[-1].event_id
+        self._delivered = _place_of(events[-1])
         return Page(events, self.position)
 
-    async def _next_page(self, limit: int, patience: float | None) -> Page:
+    async def _follow(self, limit: int, patience: float | None) -> Page:
+        """Read, and wait at the head of the log, until there is something or the time is up."""
         now = asyncio.get_running_loop().time
         end = math.inf if patience is None else now() + patience
-        pause = 0.0
-        if self._nothing_matched:
+        if not self._has_matched:
             await asyncio.sleep(min(self._PAUSE_AT_HEAD, max(0.0, end - now())))
         while True:
             mark = self._log.changes.count
-            try:
-                page = await self._look(limit)
-            except PerdureError as error:
-                if patience is not None or not error.is_transient:
-                    raise
-                pause = min(max(pause * 2, 0.05), self._LONGEST_PAUSE)
-                self._log.head.outage.failed(
-                    self, error, operation="follow", pause=pause, global_position=self._reached
-                )
-                await asyncio.sleep(pause)
-                continue
-            self._log.head.outage.succeeded(self, operation="follow", global_position=self._reached)
-            pause = 0.0
-            if page.position > self._reached:
+            page = await (self._read(limit) if patience is not None else self._read_at_last(limit))
+            self._log.head.outage.succeeded(self, operation="follow", global_position=self._read_up_to.position)
+            if page.position > self._read_up_to.position:
                 self._move_to(page)
                 return page
             if (remaining := end - now()) <= 0:
                 return page
-            place = Place(self._reached, self._seen)
-            await self._log.head.wait(place, held_back=page.held_back, mark=mark, timeout=remaining)
+            await self._log.head.wait(self._read_up_to, held_back=page.held_back, mark=mark, timeout=remaining)
 
-    async def _look(self, limit: int) -> Page:
-        """What follows now; what was read ahead, if that is there."""
-        ahead, self._ahead = self._ahead, None
-        page = None if ahead is None else await ahead
-        if page is not None and self._reached < page.position and len(page.events) <= limit:
-            return page
-        return await self._read(limit)
-
-    async def _look_ahead(self) -> Page | None:
-        with suppress(PerdureError):  # whatever is wrong will be so when the page is asked for
-            return await self._read(self.page_size.limit)
-        return None
+    async def _read_at_last(self, limit: int) -> Page:
+        """Read as often as it takes, while it fails by what may pass."""
+        pause = self._FIRST_PAUSE
+        while True:
+            try:
+                return await self._read(limit)
+            except PerdureError as error:
+                if not error.is_transient:
+                    raise
+                position = self._read_up_to.position
+                self._log.head.outage.failed(self, error, operation="follow", pause=pause, global_position=position)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._LONGEST_PAUSE)
 
     async def _read(self, limit: int) -> Page:
-        # Each page sees that the log is known: the server may be another one than before, which holds less.
-        return await self._log.log_page(self._reached, limit, self._where, self._seen)
+        """Read what follows now; return what was read ahead if that fits."""
+        place = self._read_up_to
+        if self._prefetch is not None:
+            page = await self._prefetch.done()
+            self._prefetch = None
+            if page is not None and place.position < page.position and len(page.events) <= limit:
+                return page
+        # Each read verifies the event read last: another server than before may have answered, which holds less.
+        return await self._log.log_page(place.position, limit, self._where, place.seen)
 
     def _move_to(self, page: Page) -> None:
-        self._reached = page.position
+        seen = page.seen or (_place_of(page.events[-1]) if page.events else self._read_up_to).seen
+        self._read_up_to = LogPosition(page.position, seen)
         self.page_size.learn(page.events)
-        self._nothing_matched = not page.events
-        if page.events:
-            self._seen = Seen(page.events[-1].global_position, page.events[-1].event_id)
-        self._seen = page.seen or self._seen
+        self._has_matched = bool(page.events)
+
+
+def _place_of(stored: StoredEvent) -> LogPosition:
+    return LogPosition(stored.global_position, SeenEvent(stored.global_position, stored.event_id))

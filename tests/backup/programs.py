@@ -10,7 +10,7 @@ import asyncpg
 
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
-from tests.conftest import url_for
+from tests.databases import url_for
 from tests.pooler import direct
 
 

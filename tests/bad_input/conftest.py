@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from perdure import PostgreSQLEventStore
-from tests.conftest import database
+from tests.databases import Databases
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared_store(server_url: str, template: str) -> AsyncIterator[PostgreSQLEventStore]:
+async def shared_store(databases: Databases) -> AsyncIterator[PostgreSQLEventStore]:
     """One for all calls: nothing is written into it but what each call takes."""
-    async with database(server_url, template) as url, PostgreSQLEventStore(url) as store:
+    async with databases.one() as url, PostgreSQLEventStore(url) as store:
         yield store

@@ -20,8 +20,8 @@ from perdure import (
     check_projection,
     child_table,
 )
-from perdure.projections.engines.custom.definition import HandledDefinition
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.custom.definition import CustomDefinition
+from perdure.projections.engines.table.definition import TableDefinition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
@@ -53,28 +53,28 @@ class NotePages(Pages, table="bad_input_note_pages", key="page", by_stream="note
 INLINE: Final = NotePages()
 
 
-def define(**settings: Any) -> Definition:
+def define(**settings: Any) -> TableDefinition:
     """Define a class of projections with these settings, and look at it as a service does."""
     cls: Any = types.new_class("Defined", (Pages,), settings)
-    return Definition(cls())
+    return TableDefinition(cls())
 
 
-def define_child(**settings: Any) -> Definition:
+def define_child(**settings: Any) -> TableDefinition:
     """The same for a class with this child table."""
     child = child_table(**settings)
     cls: Any = types.new_class(
         "Defined", (Pages,), {"table": "d", "key": "page"}, lambda body: body.update(visitors=child)
     )
-    return Definition(cls())
+    return TableDefinition(cls())
 
 
-def define_sink(**settings: Any) -> HandledDefinition:
+def define_sink(**settings: Any) -> CustomDefinition:
     """Define a class of projections that write by themselves."""
 
     async def handle(self: object, event: object, tx: object) -> None: ...
 
     cls: Any = types.new_class("Defined", (Projection,), settings, lambda body: body.update(handle=handle))
-    return HandledDefinition(cls())
+    return CustomDefinition(cls())
 
 
 def rows() -> ChildRows[Visitor]:

@@ -31,7 +31,7 @@ STORE: Final = [refused(NOT_A_STORE)]
 RETRY: Final = [refused([0, 5, True, "3", {}, Nameless(), RetryConfig])]
 SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
-TURNS: Final = [refused(NOT_A_FLAG)]
+QUEUE_COMMANDS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
 
 
@@ -83,7 +83,7 @@ REPOSITORIES: Final[Table] = {
             "store": STORE,
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
-            "turns": TURNS,
+            "queue_commands": QUEUE_COMMANDS,
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
@@ -107,7 +107,7 @@ REPOSITORIES: Final[Table] = {
             "store": STORE,
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
-            "turns": TURNS,
+            "queue_commands": QUEUE_COMMANDS,
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),

@@ -14,8 +14,8 @@ from perdure import (
 )
 from perdure.commit import CommitGroup
 from perdure.log import LogFilter
+from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
-from perdure.store import StoredType
 from tests.bad_input.table import CHECKED, NO_ARGUMENTS, Call, Table, refused
 from tests.bad_input.values import (
     HUGE_NUMBER,
@@ -155,6 +155,7 @@ STORE: Final[Table] = {
     "Subscription.next_page": Call(
         lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])], "patience": [refused(but(NOT_SECONDS, None))]}
     ),
+    "Subscription.prefetch": Call(lambda _: {"limit": 1}, {"limit": [refused([*NOT_A_COUNT, 0])]}),
     "EventStore.transaction": Call(
         lambda _: {},
         {
@@ -225,14 +226,6 @@ STORE: Final[Table] = {
     "EventStore.append_group": Call(
         lambda world: {"group": CommitGroup((world.store.encode("note-7", ANY, [Noted()]),), {})},
         {"group": CHECKED, "tx": TX},
-    ),
-    "EventStore.stream_page": Call(
-        lambda _: {"stream_id": "note-1", "from_version": 0, "limit": 1},
-        {"stream_id": CHECKED, "from_version": CHECKED, "limit": CHECKED},
-    ),
-    "EventStore.stream_page_backwards": Call(
-        lambda _: {"stream_id": "note-1", "before_version": 2, "limit": 1},
-        {"stream_id": CHECKED, "before_version": CHECKED, "limit": CHECKED},
     ),
     "LogReader.log_page": Call(
         lambda _: {"from_position": 0, "limit": 1, "where": LogFilter()},

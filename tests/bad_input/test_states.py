@@ -27,6 +27,7 @@ MADE_WITHOUT_IT = {
     "DeciderRepository",
     "EventStore.encode",
     "Repository",
+    "Subscription.prefetch",
     "Transaction.after_commit",
     "Transaction.when_settled",
 }

@@ -146,7 +146,7 @@ async def test_looking_makes_no_database(perdure: Call, place: Path, monkeypatch
     assert os.listdir(place) == []  # noqa: PTH208 - nothing waits for it
 
 
-async def test_a_store_that_no_other_process_can_see_is_told(perdure: Call, place: Path) -> None:
+async def test_a_store_without_a_database_is_refused(perdure: Call, place: Path) -> None:
     (place / "in_memory.py").write_text(
         "from perdure import Application, InMemoryEventStore\napp = Application(InMemoryEventStore())\n"
     )
@@ -154,7 +154,18 @@ async def test_a_store_that_no_other_process_can_see_is_told(perdure: Call, plac
     answer = await perdure("--app", "in_memory", "streams", "list")
 
     assert answer.status == 1
-    assert answer.err.startswith("Error: InMemoryEventStore keeps nothing that another process could see\n")
+    assert answer.err.startswith("Error: InMemoryEventStore has no PostgreSQL database: use a PostgreSQLEventStore ")
+
+
+async def test_a_store_with_inline_projections_is_taken(perdure: Call, place: Path, database_url: str) -> None:
+    (place / "with_inline.py").write_text(
+        "from perdure import Application, InlineProjections, PostgreSQLEventStore\n"
+        f"app = Application(InlineProjections(PostgreSQLEventStore({database_url!r}), []))\n"
+    )
+
+    for command in (["streams", "list"], ["events", "read"], ["projections", "list"], ["doctor"]):
+        answer = await perdure("--app", "with_inline", *command)
+        assert answer.status == 0, answer
 
 
 async def test_a_handler_that_fails_is_told_in_full(perdure: Call, place: Path) -> None:

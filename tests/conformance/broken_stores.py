@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
-from perdure.head import Place
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, LogPosition, Page, SeenEvent
+from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
-from perdure.store import StoredType
-from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
+from tests.patience import patience
 
 
 class SoundStore(InMemoryEventStore):
@@ -77,9 +77,9 @@ class CommitsLate(InMemoryEventStore):
         return result
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
-        self._check_open()
+        self.check_usable()
         late = {stored.event_id for stored in self._log} - {stored.event_id for stored in self._visible}
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.event_id not in late]
@@ -90,7 +90,7 @@ class ReadsFromOnwards(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(max(0, from_position - 1), limit, where, seen, up_to=up_to)
         return page if page.position > from_position else Page(page.events, from_position)
@@ -108,7 +108,7 @@ class RunsAhead(InMemoryEventStore):
 class _AheadOfItself(Subscription):
     @property
     def position(self) -> int:
-        return self._reached
+        return self._read_up_to.position
 
 
 class NeverTells(InMemoryEventStore):
@@ -120,13 +120,13 @@ class NeverTells(InMemoryEventStore):
         return subscription
 
 
-async def _sleep_forever(place: Place, *, held_back: bool, mark: int, timeout: float) -> None:
+async def _sleep_forever(place: LogPosition, *, held_back: bool, mark: int, timeout: float) -> None:
     await asyncio.Event().wait()
 
 
 class IgnoresFilters(InMemoryEventStore):
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         return await super().log_page(from_position, limit, LogFilter(), seen, up_to=up_to)
 
@@ -134,6 +134,12 @@ class IgnoresFilters(InMemoryEventStore):
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
     """Off by one: reads backwards from what it should stop before."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = _BackwardsFromOnwards(self._log, self._streams, self._by_id)
+
+
+class _BackwardsFromOnwards(ListReader):
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         return await super().stream_page_backwards(stream_id, before_version + 1, limit)
 
@@ -152,7 +158,7 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
 
 class TakesTheEndOfARange(InMemoryEventStore):
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
         where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
@@ -163,7 +169,7 @@ class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
     """As an index may that holds the beginning only."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen, up_to=up_to)
         start = (where.correlation_id or "")[:64]
@@ -280,7 +286,7 @@ class ForgetsUpTo(InMemoryEventStore):
         self._shown = 0
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where, seen)
         shown, self._shown = self._shown, len(self._log)
@@ -299,7 +305,7 @@ class _Suite(EventStoreConformance):
     @pytest.fixture
     async def store(self, monkeypatch: pytest.MonkeyPatch) -> InMemoryEventStore:
         for part in ("subscriptions", "concurrency"):
-            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", 0.5)
+            monkeypatch.setattr(f"perdure.testing.conformance.{part}.PATIENCE", patience(0.5))
         return self.store_class()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patience
+
 BROKEN = {
     "NoVersionCheck": {"does_not_hold", "exactly_one_wins", "no_update_is_lost"},
     "ChecksThenWrites": {"exactly_one_wins", "no_update_is_lost"},
@@ -53,6 +55,9 @@ BROKEN = {
 }
 
 
+pytestmark = pytest.mark.timeout(patience(600))  # the first test runs hundreds
+
+
 @pytest.fixture(scope="module")
 def failures() -> dict[str, set[str]]:
     """Which tests of the suite fail: of all for the sound store, of those that must for each of the broken ones."""
@@ -64,7 +69,7 @@ def failures() -> dict[str, set[str]]:
         "no:randomly",
         "-p",
         "no:cacheprovider",
-        "--timeout=5",
+        f"--timeout={patience(5)}",
         "--tb=no",
         "-rfE",
         "-q",

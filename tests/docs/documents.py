@@ -1,6 +1,6 @@
-"""The documents, and what of them can be tried.
+"""The documents and their code blocks.
 
-A Python block that a text block follows is a whole program, and the text is what it prints. Others are pieces.
+A Python block before a text block is a whole program, and the text is its output. Other Python blocks are fragments.
 """
 
 import re
@@ -22,7 +22,7 @@ class Block(NamedTuple):
     language: str
     text: str
     output: str | None
-    """What the program prints; None when it is a piece of one."""
+    """The output of a program; None for a fragment."""
 
 
 def blocks(document: str, language: str) -> list[Block]:

@@ -1,4 +1,4 @@
-"""What the document on the command line shows is what the commands print."""
+"""The commands print the output that the page on the command line shows."""
 
 import asyncio
 import re
@@ -33,14 +33,14 @@ SHOWN = re.compile(r"^\$ perdure (?P<arguments>.*)\n(?P<output>(?:(?!\$ ).*\n)*)
 
 
 def settled(text: str) -> str:
-    """The text with what differs from run to run brought to one form."""
+    """The text with values that differ from run to run in one form."""
     for pattern, instead in VARYING:
         text = pattern.sub(instead, text)
     return text
 
 
 async def streaming(database_url: str) -> None:
-    """The reference application, after a few events, with its read models up to date and nobody running them."""
+    """The reference application after a few events, with up-to-date read models and no running service."""
     await fill(database_url)
     async with app.connect(database_url), app.projection_service() as service:
         for projection in app.projections:
@@ -54,8 +54,8 @@ def printed(arguments: str, capfd: pytest.CaptureFixture[str]) -> str:
     return out + err
 
 
-@pytest.mark.one_session  # what doctor says of the listener
-def test_the_commands_print_what_the_document_says(
+@pytest.mark.one_session  # doctor's check of the listener
+def test_the_commands_print_the_output_in_the_document(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(streaming(database_url))

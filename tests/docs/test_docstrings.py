@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they say."""
+"""The examples in docstrings work."""
 
 import ast
 import doctest
@@ -20,7 +20,7 @@ def with_prompts() -> list[Path]:
 
 
 def examples_without_prompts(path: Path) -> list[str]:
-    """Examples that need a database or an event loop, and so can't be run as they stand."""
+    """Examples that need a database or an event loop, so that they can only be compiled."""
     nodes = [node for node in ast.walk(parse(path)) if isinstance(node, DOCUMENTED)]
     texts = [f"{ast.get_docstring(node) or ''}\n" for node in nodes]
     found = [match["text"] for text in texts for match in EXAMPLE.finditer(text)]
@@ -29,7 +29,7 @@ def examples_without_prompts(path: Path) -> list[str]:
 
 @pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("path", with_prompts(), ids=shown)
-def test_the_examples_of_a_module_do_what_they_say(path: Path) -> None:
+def test_the_examples_of_a_module_print_their_output(path: Path) -> None:
     name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
     outcome = doctest.testmod(importlib.import_module(name))
@@ -44,6 +44,6 @@ def test_the_other_examples_of_a_module_are_python(path: Path) -> None:
         compile(text, shown(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-def test_there_are_examples_to_look_at() -> None:
+def test_examples_exist() -> None:
     assert len(with_prompts()) > 5
     assert sum(len(examples_without_prompts(path)) for path in modules()) > 3

@@ -1,4 +1,4 @@
-"""Programs in the documents run, pieces of programs name what is there, and links lead somewhere."""
+"""Programs in the documents run, fragments use existing names, and links have targets."""
 
 import ast
 import importlib
@@ -15,17 +15,17 @@ import pytest
 import perdure
 from tests.docs.documents import DOCUMENTS, ROOT, Block, blocks, programs, prose, run, shown
 
-OURS = ("perdure", "examples")
+PROJECT = ("perdure", "examples")
 LINK = re.compile(r"\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"@?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 
 def missing_names(source: str) -> list[str]:
-    """What of ours the source imports or looks up, and isn't there."""
+    """The project's names that the source imports or looks up, and that don't exist."""
     missing = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PROJECT:
             module = importlib.import_module(node.module or "")
             missing += [
                 alias.name for alias in node.names if not has(module, alias.name) and not within(module, alias.name)
@@ -56,12 +56,12 @@ def anchor(heading: str) -> str:
 
 
 def dead_links(path: Path) -> list[str]:
-    """The relative links that lead nowhere."""
+    """The relative links without a target."""
     targets = [match["target"] for match in LINK.finditer(prose(path.read_text(encoding="utf-8")))]
-    return [target for target in targets if "://" not in target and not leads_somewhere(path, target)]
+    return [target for target in targets if "://" not in target and not has_target(path, target)]
 
 
-def leads_somewhere(path: Path, target: str) -> bool:
+def has_target(path: Path, target: str) -> bool:
     name, _, fragment = target.partition("#")
     aim = path.parent / name if name else path
     if not fragment or not aim.exists():
@@ -70,8 +70,8 @@ def leads_somewhere(path: Path, target: str) -> bool:
     return fragment in map(anchor, headings)
 
 
-def names_of_ours(document: str) -> set[str]:
-    """The names in the second column of the tables of three columns: there, old names stand before ours."""
+def replacing_names(document: str) -> set[str]:
+    """The names in the second column of tables with three columns, which list the tutorial's name before Perdure's."""
     rows = [row.strip("|").split(" | ") for row in document.splitlines() if row.startswith("| `")]
     return {match[1] for row in rows if len(row) == 3 for code in CODE.findall(row[1]) if (match := NAME.match(code))}
 
@@ -81,10 +81,8 @@ def names_of_ours(document: str) -> set[str]:
     [(path, number) for path in DOCUMENTS if path.parent != ROOT for number in range(len(programs(path)))],
     ids=lambda value: shown(value) if isinstance(value, Path) else str(value + 1),
 )
-def test_a_program_of_a_document_prints_what_it_says(
-    path: Path, number: int, tmp_path: Path, database_url: str
-) -> None:
-    """Each begins with an empty store."""
+def test_a_program_of_a_document_prints_its_output(path: Path, number: int, tmp_path: Path, database_url: str) -> None:
+    """Each program begins with an empty store."""
     program = programs(path)[number]
     file = tmp_path / "program.py"
     file.write_text(program.text, encoding="utf-8")
@@ -111,14 +109,14 @@ def test_the_programs_pass_the_strict_type_checker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
-def test_the_python_of_a_document_names_what_is_there(path: Path) -> None:
+def test_the_python_of_a_document_uses_existing_names(path: Path) -> None:
     for block in blocks(path.read_text(encoding="utf-8"), "python"):
         compile(block.text, shown(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         assert missing_names(block.text) == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
-def test_the_links_of_a_document_lead_somewhere(path: Path) -> None:
+def test_the_links_of_a_document_have_targets(path: Path) -> None:
     assert dead_links(path) == []
 
 
@@ -129,26 +127,26 @@ def test_every_document_is_listed() -> None:
     assert {str(path.relative_to(index.parent)) for path in index.parent.glob("*.md") if path != index} <= listed
 
 
-def test_the_names_that_replace_the_tutorials_are_there() -> None:
-    names = names_of_ours((ROOT / "docs" / "from-the-tutorial.md").read_text(encoding="utf-8"))
+def test_the_names_that_replace_those_of_the_tutorial_exist() -> None:
+    names = replacing_names((ROOT / "docs" / "from-the-tutorial.md").read_text(encoding="utf-8"))
 
     assert len(names) > 15
     assert [name for name in sorted(names) if not has(perdure, name.removeprefix("perdure."))] == []
 
 
-def test_a_program_is_told_from_a_piece() -> None:
+def test_programs_and_fragments_are_distinguished() -> None:
     document = "```python\na\n```\n\n```text\n1\n```\n\n```python\nb\n```\n\nprints\n\n```text\n2\n```\n"
 
     assert blocks(document, "python") == [Block("python", "a\n", "1\n"), Block("python", "b\n", None)]
 
 
 @pytest.mark.parametrize("source", ["from perdure import nothing", "import perdure\nperdure.nothing()"])
-def test_a_name_that_is_missing_is_found(source: str) -> None:
+def test_a_missing_name_is_found(source: str) -> None:
     assert missing_names(source) == ["nothing"]
 
 
 @pytest.mark.parametrize("target", ["gone.md", "README.md#gone", "#gone"])
-def test_a_link_that_leads_nowhere_is_found(target: str, tmp_path: Path) -> None:
+def test_a_link_without_a_target_is_found(target: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(f"# Here\n\n[x]({target}) [y](#here) [z](README.md) [w](https://example.com)")
 
     assert dead_links(tmp_path / "README.md") == [target]

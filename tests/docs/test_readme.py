@@ -1,4 +1,4 @@
-"""The README does what it says, in an empty folder with nothing set up."""
+"""The example of the README works in an empty folder without any setup."""
 
 import os
 import re
@@ -16,10 +16,10 @@ MAKE = re.compile(r"\bmake ([a-z]+)")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder in which an embedded server may be started."""
+    """An empty folder for an embedded server."""
     yield tmp_path
     record = tmp_path / ".perdure" / "location.txt"
-    if record.exists():  # root's server can't live in the private folder that pytest clears up
+    if record.exists():  # root's server isn't in the private folder that pytest removes
         shutil.rmtree(record.read_text(encoding="utf-8").splitlines()[0])
 
 
@@ -29,7 +29,7 @@ def without_database() -> dict[str, str]:
     }
 
 
-def test_the_example_prints_what_the_readme_says(folder: Path) -> None:
+def test_the_example_prints_the_output_in_the_readme(folder: Path) -> None:
     [example] = programs(README)
     (folder / "streaming.py").write_text(example.text, encoding="utf-8")
 
@@ -46,7 +46,7 @@ def test_the_readme_begins_with_two_commands() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
-def test_the_commands_that_a_document_names_are_there(path: Path) -> None:
+def test_the_make_targets_that_a_document_names_exist(path: Path) -> None:
     document = path.read_text(encoding="utf-8")
     code = [*re.findall(r"`([^`\n]+)`", document), *(block.text for block in blocks(document, "sh"))]
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -54,7 +54,7 @@ def test_the_commands_that_a_document_names_are_there(path: Path) -> None:
     assert {name for text in code for name in MAKE.findall(text)} <= targets
 
 
-def test_make_help_lists_what_the_readme_names() -> None:
+def test_make_help_lists_the_targets_of_the_readme() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert set(MAKE.findall(README.read_text(encoding="utf-8"))) <= set(

@@ -1,4 +1,4 @@
-"""The tests that the document on reliability names are there, and every test of a regression is named."""
+"""The tests that the page on reliability names exist, and it names every regression test."""
 
 import re
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ LINK = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>(?:tests|src)/[\w/]+\.py
 ROW = re.compile(r"^\| (?P<number>\d+) \| (?P<rest>.+) \|$", re.MULTILINE)
 REGRESSION = re.compile(r"test_regression_(?P<numbers>\d\d(?:_and_\d\d)?)_(?P<text>\w+)")
 ENTRIES = 33
-CONCERN_NOTHING_THAT_IS_THERE = {8, 28, 33}
-"""Entries on tags, reactions and message brokers."""
+WITHOUT_A_SUBJECT = {8, 28, 33}
+"""Entries on tags, reactions and message brokers, which Perdure doesn't have."""
 
 
 class Regression(NamedTuple):
     numbers: list[int]
-    """The entries of the list that it is for."""
+    """The entries of the list that the test covers."""
     text: str
     path: str
 
 
 def regressions() -> Iterator[Regression]:
-    """The tests whose names tell an entry of the list."""
+    """The tests with an entry of the list in their name."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for function in functions(parse(path)):
             if (match := REGRESSION.fullmatch(function.name)) is not None:
@@ -42,14 +42,14 @@ def sentence(name: str) -> str:
 
 @cache
 def sentences(path: Path) -> set[str]:
-    """What the tests of a module say, with and without the entry that they are for."""
+    """The names of a module's tests as sentences, with and without the entry of the list."""
     names = {one.name for one in functions(parse(path)) if one.name.startswith("test_")}
     plain = {match["text"] for name in names if (match := REGRESSION.fullmatch(name)) is not None}
     return {sentence(name) for name in plain | {name.removeprefix("test_") for name in names}}
 
 
 def unknown_tests(document: str) -> list[str]:
-    """The links to tests that aren't there."""
+    """The links to tests that don't exist."""
     return [
         f"{match['path']}: {match['text']}"
         for match in LINK.finditer(document)
@@ -70,7 +70,7 @@ def document() -> str:
     return DOCUMENT.read_text(encoding="utf-8")
 
 
-def test_every_test_that_the_document_names_is_there(document: str) -> None:
+def test_every_test_that_the_document_names_exists(document: str) -> None:
     assert len(LINK.findall(document)) > 30
     assert unknown_tests(document) == []
 
@@ -82,14 +82,14 @@ def test_every_promise_has_a_proof(document: str) -> None:
     assert [number for number, row in promises.items() if not LINK.search(row)] == []
 
 
-def test_every_entry_of_the_list_stands_in_the_table(document: str) -> None:
+def test_every_entry_of_the_list_is_in_the_table(document: str) -> None:
     table = rows(section(document, "What went wrong elsewhere"))
 
     assert list(table) == list(range(1, ENTRIES + 1))
-    assert {number for number, row in table.items() if not LINK.search(row)} == CONCERN_NOTHING_THAT_IS_THERE
+    assert {number for number, row in table.items() if not LINK.search(row)} == WITHOUT_A_SUBJECT
 
 
-def test_every_test_of_a_regression_stands_in_its_rows(document: str) -> None:
+def test_every_regression_test_is_in_its_rows(document: str) -> None:
     table = rows(section(document, "What went wrong elsewhere"))
     found = list(regressions())
 
@@ -99,8 +99,8 @@ def test_every_test_of_a_regression_stands_in_its_rows(document: str) -> None:
             assert f"[{text}](../{path})" in table[number], (number, text, path)
 
 
-def test_a_test_that_is_not_there_is_found() -> None:
+def test_a_missing_test_is_found() -> None:
     here = "../tests/docs/test_reliability.py"
 
-    assert unknown_tests(f"[a test that is not there is found]({here})") == []
+    assert unknown_tests(f"[a missing test is found]({here})") == []
     assert unknown_tests(f"[a test that went]({here})") == ["tests/docs/test_reliability.py: a test that went"]

@@ -13,7 +13,7 @@ from perdure import ANY, PostgreSQLEventStore, ProjectionService, RetryConfig
 from perdure.errors import BuildStateError, UnknownProjectionError
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.status import ProjectionStatus
-from tests.conftest import database
+from tests.databases import Databases
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
 from tests.projections.rebuilding import until
@@ -122,11 +122,11 @@ class World:
 @settings(max_examples=settings().max_examples // 5)  # each takes a second or more
 @given(plan=st.lists(steps, min_size=3, max_size=12), segments=st.sampled_from([1, 2, 7]))
 async def test_whatever_happens_the_rows_are_those_of_a_fresh_fold(
-    server_url: str, template: str, plan: list[tuple[Any, ...]], segments: int
+    databases: Databases, plan: list[tuple[Any, ...]], segments: int
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.runtime.supervisor._BEAT", 0.02)
-        monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
-        async with asyncio.timeout(60), database(server_url, template) as url:
+        monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.supervisor._POLL_INTERVAL", 0.02)
+        monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
+        async with asyncio.timeout(60), databases.one() as url:
             await World(url, segments, monkeypatch).play(plan)

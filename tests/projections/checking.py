@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import LAST_HASH
@@ -31,7 +31,7 @@ async def stored_in(url: str, projection: TableProjection[Any], build: int = 1) 
             segments = await connection.fetch(f"select * from perdure.projection_segments {which}", *identity)
             parked = await connection.fetch(f"select * from perdure.parked_events {which}", *identity)
             tables = {}
-            for table in Definition(projection, build).tables:
+            for table in TableDefinition(projection, build).tables:
                 rows = await connection.fetch(f'select * from "{table.name}"')
                 keys = [tuple(row[name] for name in table.key) for row in rows]
                 tables[table.view] = {
@@ -58,7 +58,7 @@ async def check_against_fold(
     """
     stored = await stored_in(url, projection, build)
     events = await store.read_all_events()
-    definition = Definition(projection, build)
+    definition = TableDefinition(projection, build)
     table = definition.table
     assert sum(one["last_hash"] - one["first_hash"] + 1 for one in stored.segments) == LAST_HASH + 1
     for segment in stored.segments:

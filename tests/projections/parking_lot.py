@@ -68,7 +68,7 @@ def runner_of(service: ProjectionService) -> Runner:
 
 async def until(service: ProjectionService, condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for something that a service does by itself: looked at whenever it did anything."""
-    changes = runner_of(service)._changes
+    changes = runner_of(service).changes
     async with asyncio.timeout(60):
         while True:
             seen = changes.count

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +21,12 @@ from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError
 from perdure.events import StoredEvent, event, handles
 from perdure.projection import TableProjection
-from perdure.projections.builds.setup import Builds
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.processor import Batches
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.builds.setup import BuildSetup
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.processor import TableProcessor
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.scope import EVERYTHING
 from perdure.projections.state.segments import Segments
 from perdure.repository import RetryConfig
@@ -65,12 +65,7 @@ async def start_anew(connection: asyncpg.Connection) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
-@given(
-    seed=st.integers(0, 2**32),
-    count=st.integers(1, 40),
-    cuts=st.sets(st.integers(1, 39)),
-    ahead=st.sampled_from(["never", "as_expected", "now_and_then"]),
-)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 40), cuts=st.sets(st.integers(1, 39)))
 async def test_any_cut_into_batches_gives_the_same_rows(
     store: PostgreSQLEventStore,
     connection: asyncpg.Connection,
@@ -78,29 +73,22 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     seed: int,
     count: int,
     cuts: set[int],
-    ahead: str,
 ) -> None:
     await start_anew(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
     await store.append_to_stream("x-1", ANY, drawn_events(count, seed))
     events = await store.read_all_events(since)
-    definition = Definition(Pages())
-    storage, segments = Storage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
-    batches = Batches(store.database, definition, segments, storage, parking)
-    await Builds(store.database, definition, storage, "public").set_up(segments=1)
+    definition = TableDefinition(Pages())
+    storage, segments = TableStorage(definition, "public"), Segments(store.database, definition.build, "a test", 60)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
+    processor = TableProcessor(store.database, definition, segments, storage, parking, batch_size=10)
+    await BuildSetup(store.database, definition, storage, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
-    for number, (start, end) in enumerate(pairwise(edges)):
-
-        async def then(after: int = end, wrong: int = number % 2 * (ahead == "now_and_then")) -> Sequence[StoredEvent]:
-            expected = min([edge for edge in edges if edge > after], default=count)
-            return events[after : expected - wrong]
-
-        following = None if ahead == "never" else then
-        taken = await batches.take(await segments.read(), events[start:end], EVERYTHING, following)
-        assert (taken.done, taken.failure) == (end - start, None)
+    for start, end in pairwise(edges):
+        result = await processor.process(await segments.read(), events[start:end], EVERYTHING)
+        assert (result.done, result.failure) == (end - start, None)
 
     position, tables = await tables_in(database_url, Pages())
     assert tables == fold_tables(Pages(), events)
@@ -121,7 +109,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Pages()], batch_size=8) as service:
                 await service.wait_for("pages", saved, timeout=60)
@@ -138,17 +126,17 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
 async def test_regression_22_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Storage.load
+    load = TableStorage.load
     loaded, may_write = asyncio.Event(), asyncio.Event()
 
-    async def load_and_stand_still(self: Storage, *arguments: Any) -> Any:
+    async def load_and_stand_still(self: TableStorage, *arguments: Any) -> Any:
         rows = await load(self, *arguments)
         if not loaded.is_set():
             loaded.set()
             await may_write.wait()
         return rows
 
-    monkeypatch.setattr(Storage, "load", load_and_stand_still)
+    monkeypatch.setattr(TableStorage, "load", load_and_stand_still)
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=1))
     async with (
         ProjectionService(store, [Pages()], batch_size=5, lease=0.2) as slow,
@@ -190,16 +178,16 @@ async def test_a_service_that_stands_still_in_its_transaction_writes_nothing_lat
     store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection is cut while it stands still, as a fail-over would; the other takes over; then it wakes."""
-    write = Storage.write
+    write = TableStorage.write
     standing, wake = asyncio.Event(), asyncio.Event()
 
-    async def stand_still(self: Storage, at: Any, changes: Any) -> None:
+    async def stand_still(self: TableStorage, at: Any, changes: Any) -> None:
         if not standing.is_set():
             standing.set()
             await wake.wait()
         await write(self, at, changes)
 
-    monkeypatch.setattr(Storage, "write", stand_still)
+    monkeypatch.setattr(TableStorage, "write", stand_still)
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=2))
     async with (
         ProjectionService(store, [Pages()], lease=0.2) as frozen,

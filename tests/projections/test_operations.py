@@ -232,13 +232,13 @@ async def test_a_skipped_event_is_not_tried_once_more_however_fast_the_projectio
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: whoever waits sees that it goes on before it is known why."""
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 3600)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 3600)
     projection = Pausing("a")
     async with guarded(store, projection) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("b")])
         await paused(service, saved.global_position)
         await ProjectionOperations(elsewhere).skip("pausing", 1, "no")
-        await runner_of(service)._look_around()
+        await runner_of(service)._leases.read()
         await service.wait_for("pausing", saved, timeout=30)
     assert projection.tried == ["a", "a"]
 
@@ -288,8 +288,9 @@ async def test_what_was_skipped_long_ago_is_not_loaded_again(store: PostgreSQLEv
             await paused(service, saved.global_position)
             await ProjectionOperations(store).skip("pausing", saved.global_position, "no")
             await service.wait_for("pausing", saved, timeout=30)
-        standstill = await runner_of(service)._parking.standstill()
-    assert (standstill.skipped, len(await parked(store))) == (frozenset(), 3)
+        failures = runner_of(service)._failures
+        await failures.read()
+    assert (failures.blocked.skipped, len(await parked(store))) == (frozenset(), 3)
 
 
 # --- Pausing, resuming, waiting ---------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ async def test_an_operator_pauses_and_resumes_from_anywhere(
         await operations.wait_for("guarded", saved, timeout=30)
         await operations.pause("guarded", "a migration")
         saved = await store.append_to_stream("x-1", ANY, [visit("a")])
-        with pytest.raises(ProjectionPausedError, match="somebody paused it"):
+        with pytest.raises(ProjectionPausedError, match="an operator paused it"):
             await operations.wait_for("guarded", saved, timeout=30)
         (status,) = await operations.status("guarded")
         assert (status.state, status.failure, status.lag) == ("paused", None, 1)
@@ -324,7 +325,7 @@ async def test_nothing_is_retried_while_it_is_paused(store: PostgreSQLEventStore
         await operations.pause("guarded")
         tried = len(projection.tried)
         await operations.retry("guarded")
-        changes = runner_of(service)._changes
+        changes = runner_of(service).changes
         for _ in range(5):
             await changes.wait(changes.count, 30)
         assert len(projection.tried) == tried

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perdure.commit import ANY
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
@@ -62,7 +62,7 @@ async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats
         await start_anew(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded("a")], batch_size=3, retry=AT_ONCE) as service:
                 await service.wait_for("guarded", saved, timeout=60)
@@ -90,7 +90,7 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
         await ProjectionOperations(store).retry("guarded")
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded()], batch_size=2) as service:
                 await until_parked(service, store)
@@ -111,21 +111,21 @@ async def test_one_who_stands_still_while_retrying_writes_nothing_once_another_t
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    load = Storage.load
+    load = TableStorage.load
     standing, wake = asyncio.Event(), asyncio.Event()
     async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
         await service.wait_for("guarded", saved, timeout=30)
     await ProjectionOperations(store).retry("guarded")
 
-    async def load_and_stand_still(self: Storage, *arguments: Any) -> Any:
+    async def load_and_stand_still(self: TableStorage, *arguments: Any) -> Any:
         rows = await load(self, *arguments)
         if not standing.is_set():
             standing.set()
             await wake.wait()
         return rows
 
-    monkeypatch.setattr(Storage, "load", load_and_stand_still)
+    monkeypatch.setattr(TableStorage, "load", load_and_stand_still)
     async with ProjectionService(store, [Guarded()], lease=0.2) as frozen:
         await standing.wait()
         async with ProjectionService(elsewhere, [Guarded()], lease=0.2) as other:
@@ -143,20 +143,20 @@ async def test_one_who_stands_still_while_retrying_writes_nothing_once_another_t
 async def test_an_event_that_is_skipped_while_it_is_retried_counts_as_one_of_both(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Storage.load
+    load = TableStorage.load
     loaded, skipped = asyncio.Event(), asyncio.Event()
     projection = Guarded("a")
     async with ProjectionService(store, [projection], retry=AT_ONCE) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
         await service.wait_for("guarded", saved, timeout=30)
 
-        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+        async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
             loaded.set()
             await skipped.wait()
             return rows
 
-        monkeypatch.setattr(Storage, "load", load_and_wait)
+        monkeypatch.setattr(TableStorage, "load", load_and_wait)
         projection.bad.clear()
         await ProjectionOperations(elsewhere).retry("guarded")
         await loaded.wait()
@@ -169,7 +169,7 @@ async def test_an_event_that_is_skipped_while_it_is_retried_counts_as_one_of_bot
 async def test_nothing_is_written_of_a_retry_under_way_once_it_was_paused(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Storage.load
+    load = TableStorage.load
     loaded, is_paused = asyncio.Event(), asyncio.Event()
     projection = Guarded("a")
     operations = ProjectionOperations(elsewhere)
@@ -177,19 +177,19 @@ async def test_nothing_is_written_of_a_retry_under_way_once_it_was_paused(
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
         await service.wait_for("guarded", saved, timeout=30)
 
-        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+        async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
             loaded.set()
             await is_paused.wait()
             return rows
 
-        monkeypatch.setattr(Storage, "load", load_and_wait)
+        monkeypatch.setattr(TableStorage, "load", load_and_wait)
         projection.bad.clear()
         await operations.retry("guarded")
         await loaded.wait()
         await operations.pause("guarded")
         is_paused.set()
-        changes = runner_of(service)._changes
+        changes = runner_of(service).changes
         for _ in range(5):
             await changes.wait(changes.count, 30)
         assert await parked(store) == [(1, page("a"), FAILED), (2, page("a"), WAITING)]
@@ -201,7 +201,7 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes between two batches of those that wait, and nothing else tells of them."""
-    load = Storage.load
+    load = TableStorage.load
     loaded, appended = asyncio.Event(), asyncio.Event()
     projection = Guarded("a")
     async with ProjectionService(store, [projection], retry=AT_ONCE, batch_size=2) as service:
@@ -209,14 +209,14 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), *moves])
         await service.wait_for("guarded", saved, timeout=30)
 
-        async def load_and_wait(self: Storage, *arguments: Any) -> Any:
+        async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
-            runner_of(service)._beat_due = asyncio.get_running_loop().time() + 3600
+            runner_of(service)._leases._due = asyncio.get_running_loop().time() + 3600
             loaded.set()
             await appended.wait()
             return rows
 
-        monkeypatch.setattr(Storage, "load", load_and_wait)
+        monkeypatch.setattr(TableStorage, "load", load_and_wait)
         projection.bad.clear()
         await ProjectionOperations(store).retry("guarded")
         await loaded.wait()
@@ -256,12 +256,12 @@ async def test_what_was_parked_by_one_who_died_waits_with_the_next(
 
 PROGRAM = """
 import asyncio, sys
-from perdure.projections.runtime import runner
+from perdure.projections.runtime import leases
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.parking_lot import AT_ONCE, Guarded
 
-runner._BEAT = 0.01
+leases._HEARTBEAT_INTERVAL = 0.01
 
 class Flaky(Guarded, table="guarded", key="page", on_failure="park"):
     def _check(self, page):

@@ -22,8 +22,8 @@ from perdure.errors import (
 )
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.processor import Batches
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.processor import TableProcessor
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
 from perdure.stores.memory import InMemoryEventStore
@@ -134,7 +134,7 @@ async def test_waiting_in_vain_ends_with_the_lag(store: PostgreSQLEventStore) ->
 
 async def test_a_projection_that_is_not_run_here_is_unknown(store: PostgreSQLEventStore) -> None:
     async with ProjectionService(store, [Pages()]) as service:
-        with pytest.raises(UnknownProjectionError, match="there are: pages"):
+        with pytest.raises(UnknownProjectionError, match="the projections are: pages"):
             await service.wait_for("page", 1)
         with pytest.raises(UnknownProjectionError):
             await service.resume("page")
@@ -161,7 +161,7 @@ class NameOfChild(Pages, table="pages_visitors", key="page"):
 
 @pytest.mark.parametrize("other", [Pages, VersionedName, NameOfChild])
 async def test_two_tables_of_one_name_are_refused(store: PostgreSQLEventStore, other: type[Pages]) -> None:
-    with pytest.raises(ProjectionDefinitionError, match="more than one table would be called"):
+    with pytest.raises(ProjectionDefinitionError, match="more than one table would have the name"):
         ProjectionService(store, [Pages(), other()])
 
 
@@ -224,7 +224,7 @@ class Held:
 async def test_stopping_finishes_the_batch_under_way(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, Storage, "write")
+    held = Held(monkeypatch, TableStorage, "write")
     service = ProjectionService(store, [Pages()])
     await service.start()
     await store.append_to_stream("x-1", ANY, visits(3))
@@ -240,7 +240,7 @@ async def test_stopping_finishes_the_batch_under_way(
 async def test_who_is_told_not_to_wait_for_the_end_leaves_no_batch_behind(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, Storage, "write")
+    held = Held(monkeypatch, TableStorage, "write")
     service = ProjectionService(store, [Pages()], stop_timeout=60)
     await service.start()
     [running] = [task for task in asyncio.all_tasks() if task.get_name() == "perdure projection pages"]
@@ -259,7 +259,7 @@ async def test_who_is_told_not_to_wait_for_the_end_leaves_no_batch_behind(
 async def test_a_batch_that_outlasts_the_time_for_stopping_is_rolled_back(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, Storage, "write")
+    held = Held(monkeypatch, TableStorage, "write")
     service = ProjectionService(store, [Pages()], stop_timeout=0.01)
     await service.start()
     await store.append_to_stream("x-1", ANY, visits(3))
@@ -317,7 +317,7 @@ async def test_a_new_version_is_built_from_the_beginning_and_then_shown(
         saved = await store.append_to_stream("x-1", ANY, visits(8, pages=1))
         await service.wait_for("pages", saved, timeout=30)
 
-    held = Held(monkeypatch, Batches, "take")
+    held = Held(monkeypatch, TableProcessor, "process")
     async with ProjectionService(store, [PagesWithMoreTwo()], batch_size=2) as service:
         await held.reached.wait()
         # Not a half-built table: the view shows the older version until the new one has caught up.
@@ -391,8 +391,8 @@ async def test_a_log_that_changes_while_the_database_is_away_is_told(
             await service.wait_for("pages", behind, timeout=30)
         (status,) = await service.status()
 
-    assert status.trouble is not None
-    assert "this isn't the log that was read" in status.trouble
+    assert status.error is not None
+    assert "this isn't the log that was read" in status.error
 
 
 # --- What went wrong elsewhere (regressions 19, 20, 23, 24, 27) -------------------------------------------------------

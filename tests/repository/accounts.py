@@ -9,6 +9,7 @@ from uuid import UUID
 from perdure import (
     AggregateRoot,
     AppendResult,
+    DatabaseError,
     DomainError,
     InMemoryEventStore,
     OutcomeUnknownError,
@@ -27,6 +28,7 @@ from perdure.commit import Commit
 from perdure.transaction import Transaction
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
+ONCE = RetryConfig(max_attempts=1)
 
 
 @event("account.opened")
@@ -143,6 +145,10 @@ async def closed(commit: Commit) -> None:
     raise StoreClosedError
 
 
+async def refused(commit: Commit) -> None:
+    raise DatabaseError("refused", "23514")
+
+
 class Gate:
     """A fault that waits until it is opened."""
 
@@ -181,3 +187,8 @@ def sizes(store: FaultyStore) -> list[int]:
 
 async def amounts(store: FaultyStore) -> list[int]:
     return [read.event.amount for read in await store.read_all_events(event_types=[Deposited])]
+
+
+async def outcomes(*calls: Coroutine[Any, Any, AppendResult | None]) -> list[Any]:
+    """What comes of calls that are made at once."""
+    return list(await asyncio.gather(*calls, return_exceptions=True))

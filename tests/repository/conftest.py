@@ -19,9 +19,9 @@ def accounts(store: FaultyStore) -> Repository[Account]:
 
 
 @pytest.fixture
-def in_turns(store: FaultyStore) -> Repository[Account]:
+def queueing(store: FaultyStore) -> Repository[Account]:
     """The same, but commands on one account take turns."""
-    return Repository(Account, store, retry=AT_ONCE, turns=True)
+    return Repository(Account, store, retry=AT_ONCE, queue_commands=True)
 
 
 @pytest.fixture

@@ -1,33 +1,23 @@
-"""Commands on one aggregate that take turns: what they share, and what is each one's own."""
+"""Queued commands on one aggregate: what they share, and how long they wait."""
 
 import asyncio
 import gc
 import weakref
-from contextvars import ContextVar
-from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
 
 from perdure import (
-    AggregateRoot,
     AppendResult,
     DeciderRepository,
     DomainError,
-    OptimisticConcurrencyError,
-    PayloadTooLargeError,
     Repository,
     StoreOverloadedError,
-    context,
-    event,
-    handles,
 )
-from perdure.repository import command_queue as turns_module
-from perdure.repository import queued_command as turn_module
+from perdure.repository import command_queue as queue_module
+from perdure.repository import queued_command as command_module
 from tests.repository.accounts import (
     Account,
-    Audited,
-    Deposited,
     FaultyStore,
     Gate,
     Opened,
@@ -42,8 +32,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(in_turns: Accounts) -> Accounts:
-    return in_turns
+def accounts(queueing: Accounts) -> Accounts:
+    return queueing
 
 
 async def under_way(store: FaultyStore, accounts: Accounts) -> tuple[Gate, asyncio.Task[Any]]:
@@ -93,13 +83,13 @@ async def test_who_was_answered_may_come_again_at_once_and_nothing_is_loaded_ane
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages: list[str] = []
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def counted(stream_id: str, *where: Any) -> Any:
         pages.append(stream_id)
         return await stream_page(stream_id, *where)
 
-    monkeypatch.setattr(store, "stream_page", counted)
+    monkeypatch.setattr(store.reader, "stream_page", counted)
 
     async def task() -> None:
         for _ in range(5):
@@ -149,7 +139,7 @@ async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
     gate, first = await under_way(store, accounts)
 
     await accounts.execute("2", deposit(2))
-    await Repository(Account, store, turns=True).execute("3", deposit(3))
+    await Repository(Account, store, queue_commands=True).execute("3", deposit(3))
     gate.opened.set()
     await first
 
@@ -159,15 +149,15 @@ async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
 async def test_a_commit_takes_as_many_turns_and_bytes_as_it_may(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns_module, "BATCH_TURNS", 3)
+    monkeypatch.setattr(queue_module, "BATCH_COMMANDS", 3)
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(7)])
     assert sizes(store) == [3, 3, 1]
 
-    monkeypatch.setattr(turns_module, "BATCH_BYTES", 2 * store.attempts[-1].size)
+    monkeypatch.setattr(queue_module, "BATCH_BYTES", 2 * store.attempts[-1].size)
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(3)])
     assert sizes(store) == [3, 3, 1, 2, 1]
 
-    monkeypatch.setattr(turns_module, "BATCH_BYTES", 1)
+    monkeypatch.setattr(queue_module, "BATCH_BYTES", 1)
     results = await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(2)])
     assert sizes(store)[5:] == [1, 1]
     assert [result.stream_version for result in results if result] == [11, 12]
@@ -181,7 +171,7 @@ async def test_conflicts_between_turns_are_none(store: FaultyStore, accounts: Ac
 
 
 async def test_deciders_take_turns_too(store: FaultyStore) -> None:
-    carts = DeciderRepository(cart_decider, store, turns=True)
+    carts = DeciderRepository(cart_decider, store, queue_commands=True)
 
     await asyncio.gather(*[carts.execute("1", AddItem(sku)) for sku in ("a", "b", "a")])
 
@@ -190,7 +180,7 @@ async def test_deciders_take_turns_too(store: FaultyStore) -> None:
 
 
 async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(store: FaultyStore) -> None:
-    accounts = Repository(Account, store, snapshot_every=3, turns=True)
+    accounts = Repository(Account, store, snapshot_every=3, queue_commands=True)
 
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(2)])
     assert await store.read_snapshot("account-1") is None
@@ -201,189 +191,6 @@ async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(s
     assert snapshot.stream_version == 4
 
 
-# --- What is each one's own -------------------------------------------------------------------------------------------
-
-
-async def test_each_decides_and_encodes_in_the_context_of_its_caller(store: FaultyStore, accounts: Accounts) -> None:
-    variable: ContextVar[str] = ContextVar("variable", default="nobody")
-    seen: list[str] = []
-
-    def action(account: Account) -> None:
-        seen.append(variable.get())
-        account.deposit(1)
-
-    async def caller(name: str) -> None:
-        variable.set(name)
-        with context(correlation_id=f"request {name}", causation_id=f"cause {name}", user_id=name):
-            await accounts.execute("1", action)
-
-    await asyncio.gather(caller("ann"), caller("bob"), accounts.execute("1", action))
-
-    assert sizes(store) == [3]
-    assert seen == ["ann", "bob", "nobody"]
-    metadata = [stored.metadata for stored in await store.read_stream("account-1")]
-    assert [(one.correlation_id, one.causation_id, one.user_id) for one in metadata] == [
-        ("request ann", "cause ann", "ann"),
-        ("request bob", "cause bob", "bob"),
-        (None, None, None),
-    ]
-
-
-@event("share.split")
-class Split:
-    parts: int
-
-
-class Share(AggregateRoot, category="share"):
-    size: Decimal = Decimal(1)
-
-    @handles
-    def _split(self, event: Split) -> None:
-        self.size /= event.parts
-
-
-async def test_handlers_run_in_the_context_of_a_caller(store: FaultyStore) -> None:
-    shares = Repository(Share, store, turns=True)
-    seen: list[Decimal] = []
-
-    def split(share: Share) -> None:
-        share.raise_event(Split(parts=3))
-        seen.append(share.size)
-
-    with localcontext(prec=3):
-        await asyncio.gather(*[shares.execute("1", split) for _ in range(2)])
-
-        assert seen == [Decimal("0.333"), Decimal("0.111")]
-        assert (await shares.get("1")).size == Decimal("0.111")
-
-
-async def test_an_error_reaches_its_own_caller_alone(store: FaultyStore, accounts: Accounts) -> None:
-    def fail(account: Account) -> None:
-        account.deposit(5)
-        raise ZeroDivisionError("mine")
-
-    results = await asyncio.gather(
-        accounts.execute("1", deposit(1)),
-        accounts.execute("1", fail),
-        accounts.execute("1", deposit(2)),
-        return_exceptions=True,
-    )
-
-    assert [type(result) for result in results] == [AppendResult, ZeroDivisionError, AppendResult]
-    assert await amounts(store) == [1, 2]
-
-
-async def test_an_action_that_raises_leaves_no_trace_whatever_it_did(store: FaultyStore, accounts: Accounts) -> None:
-    await accounts.execute("1", lambda account: account.deposit(1, note="first"))
-    seen: list[tuple[int, list[str], int]] = []
-
-    def spoil(account: Account) -> None:
-        account.deposit(5, note="spoilt")
-        account.balance = 1000
-        account.notes.append("mine")
-        account.notes.clear()
-        account.stream_version = 7
-        account.raise_event(Audited())
-        raise ZeroDivisionError
-
-    def look(account: Account) -> None:
-        seen.append((account.balance, list(account.notes), account.stream_version))
-        account.deposit(2)
-
-    gate, first = await under_way(store, accounts)
-    spoilt = [asyncio.create_task(accounts.execute("1", spoil)) for _ in range(2)]
-    looking = asyncio.create_task(accounts.execute("1", look))
-    gate.opened.set()
-    await first
-    await looking
-    assert {type(error) for error in await asyncio.gather(*spoilt, return_exceptions=True)} == {ZeroDivisionError}
-
-    assert seen == [(2, ["first"], 2)]
-    assert await amounts(store) == [1, 1, 2]
-
-
-async def test_an_action_that_catches_an_error_half_way_spoils_its_own_copy_only(
-    store: FaultyStore, accounts: Accounts
-) -> None:
-    def half_way(account: Account) -> None:
-        account.balance += 50  # outside of any command and handler
-        with pytest.raises(DomainError):
-            account.deposit(1000)
-        account.deposit(1)
-
-    results = await asyncio.gather(accounts.execute("1", half_way), accounts.execute("1", deposit(99)))
-
-    assert [result.stream_version for result in results if result] == [1, 2]
-    assert (await accounts.get("1")).balance == 100
-
-
-async def test_an_action_that_keeps_its_aggregate_has_a_saved_one_of_its_own(
-    store: FaultyStore, accounts: Accounts
-) -> None:
-    kept: list[Account] = []
-
-    def keep(account: Account) -> None:
-        account.deposit(1, note="kept")
-        kept.append(account)
-
-    store.before.append(gate := Gate())
-    tasks = [asyncio.create_task(accounts.execute("1", keep)) for _ in range(2)]
-    await gate.reached.wait()
-    for account in kept:  # while they are being committed
-        account.balance = 1000
-        account.notes.clear()
-        account.raise_event(Deposited(amount=77))
-    looking = asyncio.create_task(accounts.execute("1", deposit(98)))
-    gate.opened.set()
-    await asyncio.gather(*tasks, looking)
-
-    assert await amounts(store) == [1, 1, 98]
-    assert (await accounts.get("1")).notes == ["kept", "kept"]
-    assert [(one.committed_version, len(one.uncommitted_events)) for one in kept] == [(1, 1), (2, 1)]
-    for account in kept:
-        with pytest.raises(OptimisticConcurrencyError):
-            await accounts.save(account)
-
-
-async def test_an_event_that_cant_be_stored_fails_its_own_command(store: FaultyStore) -> None:
-    store.payload_limit = 100
-    accounts = Repository(Account, store, turns=True)
-
-    results = await asyncio.gather(
-        accounts.execute("1", deposit(1)),
-        accounts.execute("1", lambda account: account.deposit(1, note="x" * 1000)),
-        accounts.execute("1", deposit(2)),
-        return_exceptions=True,
-    )
-
-    assert [type(result) for result in results] == [AppendResult, PayloadTooLargeError, AppendResult]
-    assert sizes(store) == [2]
-
-
-@pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration, GeneratorExit, asyncio.CancelledError])
-async def test_whatever_an_action_raises_leaves_the_call_as_without_turns(
-    store: FaultyStore, accounts: Accounts, error: type[BaseException]
-) -> None:
-    def action(account: Account) -> None:
-        raise error
-
-    async def outcome(accounts: Accounts) -> type[BaseException] | None:
-        try:
-            await accounts.execute("1", action)
-        except BaseException as raised:  # noqa: BLE001 - it is what the test is about
-            return type(raised)
-        return None
-
-    gate, first = await under_way(store, accounts)
-    task = asyncio.create_task(outcome(accounts))
-    other = asyncio.create_task(accounts.execute("1", deposit(2)))
-    gate.opened.set()
-    await first
-
-    assert await task == await outcome(Repository(Account, store))
-    assert await other == AppendResult("account-1", 2, (2,))
-
-
 # --- Time and place ---------------------------------------------------------------------------------------------------
 
 
@@ -391,16 +198,16 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[weakref.ref[Account]] = []
-    turns = accounts._turns
-    assert turns is not None
-    load = turns.loader.load
+    queues = accounts._queues
+    assert queues is not None
+    load = queues.loader.load
 
     async def watched(aggregate_id: str) -> Account:
         state = await load(aggregate_id)
         states.append(weakref.ref(state))
         return state
 
-    monkeypatch.setattr(turns.loader, "load", watched)
+    monkeypatch.setattr(queues.loader, "load", watched)
     await asyncio.gather(*[accounts.execute(str(number), deposit(1)) for number in range(10)])
     with pytest.raises(DomainError) as kept:
         await accounts.execute("1", deposit(1000))
@@ -408,7 +215,7 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
     gc.collect()
     assert kept.value.__traceback__ is not None
 
-    assert turns._lines == {}
+    assert queues._queues == {}
     assert [state() for state in states] == [None] * 11
 
 
@@ -416,9 +223,9 @@ async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_was_written(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, first = await under_way(store, accounts)
-    monkeypatch.setattr(turn_module, "PATIENCE", 0)
+    monkeypatch.setattr(command_module, "PATIENCE", 0)
 
-    with pytest.raises(StoreOverloadedError, match="waited for its turn at 'account-1' for 0 s and nothing was"):
+    with pytest.raises(StoreOverloadedError, match="waited in the queue of 'account-1' for 0 s and nothing was"):
         await accounts.execute("1", deposit(5))
     gate.opened.set()
     await first

@@ -47,8 +47,8 @@ class Bystander:
 
 
 @pytest.fixture
-def accounts(in_turns: Accounts) -> Accounts:
-    return in_turns
+def accounts(queueing: Accounts) -> Accounts:
+    return queueing
 
 
 @pytest.fixture

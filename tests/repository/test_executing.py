@@ -18,7 +18,7 @@ from tests.repository.accounts import AT_ONCE, Account, Audited, Deposited, Faul
 
 @pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
 def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
-    return Repository(Account, store, retry=AT_ONCE, turns=request.param)
+    return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
 
 
 async def test_execute_loads_runs_and_saves(accounts: Repository[Account], account: Account) -> None:

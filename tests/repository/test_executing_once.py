@@ -63,7 +63,7 @@ async def test_a_repeat_gives_the_first_result_whatever_came_since(
 
 @pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
 def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
-    return Repository(Account, store, retry=AT_ONCE, turns=request.param)
+    return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
 
 
 @pytest.fixture
@@ -261,16 +261,16 @@ async def two_of(kind: str, url: str) -> AsyncIterator[list[EventStore]]:
             yield [one, two]
 
 
-@pytest.mark.parametrize("turns", [(False, False), (True, True), (True, False)], ids=str)
+@pytest.mark.parametrize("queues", [(False, False), (True, True), (True, False)], ids=str)
 @pytest.mark.parametrize("kind", ["memory", "postgresql"])
 async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
-    kind: str, turns: tuple[bool, bool], database_url: str
+    kind: str, queues: tuple[bool, bool], database_url: str
 ) -> None:
     async with two_of(kind, database_url) as stores:
         retry = RetryConfig(max_attempts=50, base_delay=0.001)
         both = [
-            Repository(Account, store, retry=retry, snapshot_every=3, turns=in_turns)
-            for store, in_turns in zip(stores, turns, strict=True)
+            Repository(Account, store, retry=retry, snapshot_every=3, queue_commands=is_queued)
+            for store, is_queued in zip(stores, queues, strict=True)
         ]
         barrier = asyncio.Barrier(20)
 

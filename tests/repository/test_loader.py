@@ -82,14 +82,14 @@ async def test_a_long_history_is_read_a_page_at_a_time(
 ) -> None:
     await store.intrude(*[Audited()] * (2 * PAGE_SIZE + 1))
     pages: list[int] = []
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def counting(stream_id: str, from_version: int, limit: int | None) -> Any:
         page = await stream_page(stream_id, from_version, limit)
         pages.append(len(page))
         return page
 
-    monkeypatch.setattr(store, "stream_page", counting)
+    monkeypatch.setattr(store.reader, "stream_page", counting)
 
     assert (await accounts.get("1")).stream_version == 2 * PAGE_SIZE + 1
     assert sum(pages) == 2 * PAGE_SIZE + 1
@@ -100,14 +100,14 @@ async def test_regression_02_an_append_between_two_pages_is_no_surprise(
     store: FaultyStore, accounts: Repository[Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.intrude(*[Audited()] * PAGE_SIZE)
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def intruding(stream_id: str, from_version: int, limit: int | None) -> Any:
         page = await stream_page(stream_id, from_version, limit)
         await store.intrude(Audited())
         return page
 
-    monkeypatch.setattr(store, "stream_page", intruding)
+    monkeypatch.setattr(store.reader, "stream_page", intruding)
     account = await accounts.get("1")
     monkeypatch.undo()
 

@@ -80,13 +80,13 @@ async def test_no_more_is_read_than_it_takes(
 ) -> None:
     await store.intrude(*[Audited()] * (3 * PAGE_SIZE))
     pages: list[int] = []
-    stream_page = store.stream_page
+    stream_page = store.reader.stream_page
 
     async def counting(stream_id: str, from_version: int, limit: int | None) -> Any:
         pages.append(from_version)
         return await stream_page(stream_id, from_version, limit)
 
-    monkeypatch.setattr(store, "stream_page", counting)
+    monkeypatch.setattr(store.reader, "stream_page", counting)
     await accounts.load("1", at_version=PAGE_SIZE)
 
     assert pages[0] == 0

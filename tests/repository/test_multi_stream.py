@@ -7,115 +7,32 @@ from typing import Any
 import pytest
 
 from perdure import (
-    AggregateRoot,
     AppendResult,
     DomainError,
     EventEncodingError,
     EventStore,
-    InMemoryEventStore,
     InvalidArgumentError,
     OptimisticConcurrencyError,
-    OutcomeUnknownError,
     PostgreSQLEventStore,
     Repository,
     RetryConfig,
     StoreUnavailableError,
-    command,
-    event,
     execute_all,
-    handles,
     save_all,
 )
-from perdure.commit import CommitGroup
 from perdure.transaction import Transaction
 from tests.repository.accounts import AT_ONCE
-
-
-@event("purse.opened")
-class PurseOpened:
-    amount: int
-
-
-@event("purse.changed")
-class PurseChanged:
-    amount: int
-    note: str = ""
-
-
-@event("limit.set")
-class LimitSet:
-    amount: int
-
-
-class Purse(AggregateRoot, category="purse"):
-    amount: int = 0
-
-    @command
-    def open(self, amount: int) -> None:
-        self.raise_event(PurseOpened(amount=amount))
-
-    @command
-    def take(self, amount: int) -> None:
-        if amount > self.amount:
-            raise DomainError("not enough in the purse")
-        self.raise_event(PurseChanged(amount=-amount))
-
-    @command
-    def put(self, amount: int, note: str = "") -> None:
-        self.raise_event(PurseChanged(amount=amount, note=note))
-
-    @handles
-    def _opened(self, event: PurseOpened) -> None:
-        self.amount = event.amount
-
-    @handles
-    def _changed(self, event: PurseChanged) -> None:
-        self.amount += event.amount
-
-
-class Limit(AggregateRoot, category="limit"):
-    amount: int = 0
-
-    @command
-    def set(self, amount: int) -> None:
-        self.raise_event(LimitSet(amount=amount))
-
-    @handles
-    def _set(self, event: LimitSet) -> None:
-        self.amount = event.amount
-
-
-class Faulty(InMemoryEventStore):
-    """Raises before, or after, a group is written: the next of `before` and `after`; None lets it be."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before: list[Exception | type[BaseException] | None] = []
-        self.after: list[Exception | type[BaseException] | None] = []
-        self.groups: list[CommitGroup] = []
-        self.transactions: list[Transaction | None] = []
-
-    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
-        self.groups.append(group)
-        self.transactions.append(tx)
-        if self.before and (fault := self.before.pop(0)):
-            raise fault
-        results = await super().append_group(group)
-        if self.after and (fault := self.after.pop(0)):
-            raise fault
-        return results
-
-    async def intrude(self, stream_id: str, payload: object) -> None:
-        """Append behind everybody's back."""
-        commit = self.encode(stream_id, await self.stream_version(stream_id), [payload])
-        await super().append_group(CommitGroup((commit,), {}))
-
-    def sent(self) -> list[list[tuple[str, int]]]:
-        """The streams of each attempt, with the number of their events."""
-        return [[(commit.stream_id, len(commit.events)) for commit in group.commits] for group in self.groups]
-
-
-UNKNOWN = OutcomeUnknownError([])
+from tests.repository.purses import (
+    UNKNOWN,
+    Faulty,
+    Limit,
+    LimitSet,
+    Purse,
+    PurseChanged,
+    PurseOpened,
+    amounts,
+    counts,
+)
 
 
 @pytest.fixture
@@ -145,15 +62,6 @@ async def bob(purses: Repository[Purse]) -> Purse:
 @pytest.fixture
 async def limit(store: Faulty) -> Limit:
     return await Repository(Limit, store).get("ann")
-
-
-async def amounts(store: EventStore) -> list[int]:
-    """What was moved, in the order of the log."""
-    return [one.event.amount for one in await store.read_all_events(event_types=[PurseChanged])]
-
-
-def counts(*aggregates: AggregateRoot) -> list[int]:
-    return [len(one.uncommitted_events) for one in aggregates]
 
 
 async def test_aggregates_of_several_classes_are_saved_in_the_order_given(
@@ -237,7 +145,7 @@ async def test_a_value_that_cant_be_encoded_is_not_written(store: Faulty, ann: P
 
     assert await amounts(store) == []
     assert counts(ann, bob) == [1, 1]
-    assert ann.uncommitted.sent == []
+    assert ann.uncommitted.pending == []
 
 
 async def test_bad_arguments_are_refused(store: Faulty, purses: Repository[Purse], ann: Purse, limit: Limit) -> None:
@@ -253,121 +161,6 @@ async def test_bad_arguments_are_refused(store: Faulty, purses: Repository[Purse
 
     assert await amounts(store) == []
     assert counts(ann) == [1]
-
-
-# --- Outcomes that aren't known ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("written", [True, False])
-@pytest.mark.parametrize("fault", [UNKNOWN, asyncio.CancelledError, ZeroDivisionError])
-async def test_after_an_unknown_outcome_saving_again_writes_once(
-    store: Faulty, ann: Purse, bob: Purse, limit: Limit, written: bool, fault: Any
-) -> None:
-    (store.after if written else store.before).append(fault)
-    ann.take(30)
-    bob.put(30)
-    with pytest.raises(type(fault) if isinstance(fault, Exception) else fault):
-        await save_all(store, [ann, bob, limit])
-    assert counts(ann, bob) == [1, 1]
-
-    results = await save_all(store, [ann, bob, limit])
-
-    assert results == [AppendResult("purse-ann", 2, (4,)), AppendResult("purse-bob", 2, (5,)), None]
-    assert store.groups[0] == store.groups[1]
-    assert await amounts(store) == [-30, 30]
-    assert counts(ann, bob) == [0, 0]
-
-
-@pytest.mark.parametrize("written", [True, False])
-async def test_what_was_raised_after_an_unknown_outcome_is_saved_beside_it(
-    store: Faulty, ann: Purse, bob: Purse, limit: Limit, written: bool
-) -> None:
-    (store.after if written else store.before).append(UNKNOWN)
-    ann.take(30)
-    bob.put(30)
-    with pytest.raises(OutcomeUnknownError):
-        await save_all(store, [ann, bob])
-    ann.take(1)
-    limit.set(69)
-
-    results = await save_all(store, [ann, bob, limit])
-
-    assert store.sent()[1:] == [[("purse-ann", 1), ("purse-bob", 1)], [("purse-ann", 1), ("limit-ann", 1)]]
-    assert results == [
-        AppendResult("purse-ann", 3, (4, 6)),
-        AppendResult("purse-bob", 2, (5,)),
-        AppendResult("limit-ann", 2, (7,)),
-    ]
-    assert await amounts(store) == [-30, 30, -1]
-
-
-async def test_a_repeat_of_an_append_that_was_not_written_still_has_its_conditions(
-    store: Faulty, ann: Purse, limit: Limit
-) -> None:
-    store.before.append(UNKNOWN)
-    ann.take(30)
-    with pytest.raises(OutcomeUnknownError):
-        await save_all(store, [ann, limit])
-    await store.intrude("limit-ann", LimitSet(amount=10))
-    limit.set(20)
-
-    with pytest.raises(OptimisticConcurrencyError):
-        await save_all(store, [ann, limit])
-
-    assert await amounts(store) == []
-    assert ann.uncommitted.sent_with == frozenset()
-
-
-@pytest.mark.parametrize("written", [True, False])
-async def test_what_is_in_doubt_together_can_only_be_saved_together(
-    store: Faulty, purses: Repository[Purse], ann: Purse, bob: Purse, limit: Limit, written: bool
-) -> None:
-    (store.after if written else store.before).append(UNKNOWN)
-    ann.take(30)
-    bob.put(30)
-    with pytest.raises(OutcomeUnknownError):
-        await save_all(store, [ann, bob], conditions={"limit-ann": 1})
-
-    calls: list[Any] = [purses.save(ann), purses.save_with_retry(bob), save_all(store, [ann, limit])]
-    for call in [*calls, save_all(store, [ann, bob])]:
-        with pytest.raises(InvalidArgumentError, match=r"saved together with .*limit-ann.* it isn't known whether"):
-            await call
-    assert len(store.groups) == 1
-
-    await save_all(store, [ann, bob], conditions={"limit-ann": 1})
-    ann.take(1)
-    await purses.save(ann)
-    assert await amounts(store) == [-30, 30, -1]
-
-
-@pytest.mark.parametrize("written", [(True, False), (False, True), (True, True)])
-async def test_aggregates_that_are_in_doubt_each_for_itself_are_settled_each_for_itself(
-    store: Faulty, ann: Purse, bob: Purse, written: tuple[bool, bool]
-) -> None:
-    ann.take(30)
-    bob.put(30)
-    for aggregate, is_written in zip((ann, bob), written, strict=True):
-        (store.after if is_written else store.before).append(UNKNOWN)
-        with pytest.raises(OutcomeUnknownError):
-            await save_all(store, [aggregate])
-
-    results = await save_all(store, [ann, bob])
-
-    assert [result and result.stream_version for result in results] == [2, 2]
-    assert sorted(await amounts(store)) == [-30, 30]
-
-
-async def test_a_conflict_ends_the_doubt(store: Faulty, purses: Repository[Purse], ann: Purse, bob: Purse) -> None:
-    store.before.append(UNKNOWN)
-    ann.take(30)
-    bob.put(30)
-    with pytest.raises(OutcomeUnknownError):
-        await save_all(store, [ann, bob])
-    await store.intrude("purse-bob", PurseChanged(amount=1))
-    with pytest.raises(OptimisticConcurrencyError):
-        await save_all(store, [ann, bob])
-
-    assert await purses.save(ann) is not None
 
 
 # --- In a transaction -------------------------------------------------------------------------------------------------

@@ -220,3 +220,20 @@ async def test_saving_one_instance_twice_at_the_same_moment_writes_once(
 
     assert first == second
     assert await amounts(store) == [1]
+
+
+async def test_an_unknown_outcome_of_events_that_the_same_instance_saved_meanwhile_leaves_nothing_pending(
+    store: FaultyStore, accounts: Repository[Account], account: Account
+) -> None:
+    async def saved_meanwhile(commit: Commit) -> None:
+        await accounts.save(account)
+        await connection_lost(commit)
+
+    store.before.append(saved_meanwhile)
+    account.deposit(1)
+    with pytest.raises(OutcomeUnknownError):
+        await accounts.save(account)
+    account.deposit(2)
+
+    assert await accounts.save(account) == AppendResult("account-1", 3, (3,))
+    assert await amounts(store) == [1, 2]

@@ -32,8 +32,10 @@ from tests.repository.accounts import (
     broken,
     closed,
     connection_lost,
+    deposit,
     described,
     overloaded,
+    refused,
     unavailable,
 )
 
@@ -249,11 +251,11 @@ async def test_a_store_that_wrote_nothing_for_sure_is_not_tried_again(
         await accounts.save_with_retry(account)
 
     assert pauses == []
-    assert account.uncommitted.sent == []
+    assert account.uncommitted.pending == []
 
 
-@pytest.mark.parametrize("fault", [unavailable, overloaded, closed])
-async def test_a_doubt_outlives_attempts_that_wrote_nothing(
+@pytest.mark.parametrize("fault", [unavailable, overloaded, closed, refused, broken])
+async def test_an_unknown_outcome_outlives_attempts_that_wrote_nothing(
     store: FaultyStore, accounts: Repository[Account], account: Account, fault: Fault
 ) -> None:
     store.after.append(connection_lost)
@@ -268,7 +270,22 @@ async def test_a_doubt_outlives_attempts_that_wrote_nothing(
     assert await amounts(store) == [5]
 
 
-async def test_a_doubt_is_settled_once_the_store_is_back(
+@pytest.mark.parametrize("fault", [unavailable, refused, broken])
+async def test_an_unknown_outcome_of_a_command_outlives_attempts_that_wrote_nothing(
+    store: FaultyStore, accounts: Repository[Account], account: Account, fault: Fault
+) -> None:
+    # Regression: the caller was told of the refusal alone, as if nothing had been written.
+    store.after.append(connection_lost)
+    store.before += [None, fault, fault]
+
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await accounts.execute("1", deposit(5))
+
+    assert list(caught.value.event_ids) == store.ids(0)
+    assert await amounts(store) == [5]
+
+
+async def test_an_unknown_outcome_is_settled_once_the_store_is_back(
     store: FaultyStore, accounts: Repository[Account], account: Account
 ) -> None:
     store.after.append(connection_lost)

@@ -71,7 +71,7 @@ async def test_a_conflict_within_a_transaction_doesnt_forget_what_it_holds(
     with pytest.raises(OptimisticConcurrencyError):
         await accounts.save(account, tx=tx)
 
-    assert account.uncommitted.sent == [2]
+    assert [one.version for one in account.uncommitted.pending] == [2]
 
 
 def _undo_last_append(store: FaultyStore) -> None:

@@ -7,7 +7,7 @@ import pytest
 from perdure.commit import ANY, NO_STREAM, PAYLOAD_LIMIT
 from perdure.errors import EventEncodingError, InvalidArgumentError, StoreClosedError, UnsupportedOperationError
 from perdure.events import NewEvent, event
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.stores.memory import InMemoryEventStore
 from perdure.transaction import Transaction
 
@@ -66,7 +66,7 @@ async def test_metadata_over_the_limit_is_refused() -> None:
 
 
 async def test_whoever_waits_is_woken_once_and_may_give_up() -> None:
-    changes = Changes()
+    changes = ChangeSignal()
     waiting, giving_up = [asyncio.create_task(changes.wait(0, 60)) for _ in range(2)]
     await asyncio.sleep(0)
     giving_up.cancel()

@@ -9,6 +9,7 @@ from perdure.context import context
 from perdure.errors import DomainError, InvalidStreamIdError, OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.observation import ProjectionBatch
+from perdure.projections.inline_store import InlineProjections
 from perdure.repository import Repository, RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -51,6 +52,19 @@ async def test_an_append_is_a_span(exported: Exported, store: PostgreSQLEventSto
         "perdure.stream_version": 2,
         "perdure.global_position": 2,
     }
+
+
+async def test_a_store_with_inline_projections_names_its_database(
+    exported: Exported, store: PostgreSQLEventStore
+) -> None:
+    async with InlineProjections(store, []) as inline:
+        await inline.append_to_stream("counter-1", 0, [Counted()])
+
+    attributes = exported.attributes("append counter")
+    assert (attributes["db.system.name"], attributes["db.namespace"]) == (
+        "postgresql",
+        f"{store.database.name}|perdure",
+    )
 
 
 async def test_appends_that_share_a_commit_are_spans_of_their_own_callers(
@@ -179,12 +193,12 @@ async def test_a_batch_links_to_the_appends_when_events_bear_their_trace(
     assert [link.context.span_id for link in exported.span("projection_batch counts").links] == appends
 
 
-async def test_events_of_commands_that_share_a_commit_in_turns_bear_the_trace_of_their_own_command(
+async def test_events_of_commands_that_share_a_commit_queueing_bear_the_trace_of_their_own_command(
     exported: Exported,
 ) -> None:
     exported.instrument(traceparent=True)
     store = InMemoryEventStore()
-    counters = Repository(Counter, store, turns=True)
+    counters = Repository(Counter, store, queue_commands=True)
     await asyncio.gather(*[counters.execute("1", lambda counter: counter.count()) for _ in range(3)])
 
     take(await store.read_all_events())

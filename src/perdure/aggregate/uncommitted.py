@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from perdure.context import Context
@@ -17,15 +18,24 @@ class RecordedCommand(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     context: Context
-    """In force when it was called: what it raises when decided again belongs to the same request."""
+    """The context of the call. Events that the command raises when it is decided again belong to the same request."""
     from_version: int
     """The aggregate's version before it."""
     to_version: int
     """The aggregate's version after it: its events lie between."""
 
 
+class PendingAppend(NamedTuple):
+    """An append that was sent, and may be written or not."""
+
+    version: int
+    """The version of its last event."""
+    streams: frozenset[str] = frozenset()
+    """All streams of the append if it may be repeated only as a whole; else empty."""
+
+
 class Undo:
-    """What a running command found, so that nothing of it stays when it raises."""
+    """The aggregate as a running command found it, to restore it when the command raises."""
 
     __slots__ = ("event_count", "state", "version")
 
@@ -39,16 +49,15 @@ class Uncommitted:
     """Events and commands of one aggregate, in order, since the version that the store knows of.
 
     Attributes:
-        events: to be appended.
-        commands: what was called, outermost calls only.
-        running: one for each command that is under way, outermost first.
+        events: the events to append.
+        commands: the calls that decided them, outermost calls only.
+        running: an `Undo` for each command under way, outermost first.
         applying: whether a handler is under way.
-        held: whether a repository may replace the state at any moment, so that nobody may change it.
-        sent: for each append that may be written without our knowing, the version of its last event, oldest first.
-        sent_with: the streams of that append, if it was to several: only as a whole may it be repeated.
+        held: whether a repository may replace the state at any moment, so that no command may change it.
+        pending: the appends of the first events that may be written already, oldest first.
     """
 
-    __slots__ = ("applying", "commands", "events", "held", "running", "sent", "sent_with")
+    __slots__ = ("applying", "commands", "events", "held", "pending", "running")
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
@@ -56,42 +65,39 @@ class Uncommitted:
         self.running: list[Undo] = []
         self.applying = False
         self.held = False
-        self.sent: list[int] = []
-        self.sent_with: frozenset[str] = frozenset()
+        self.pending: list[PendingAppend] = []
 
     @property
     def decided_by_commands(self) -> bool:
         """Whether commands produced all the events, so that they can be decided again."""
         return sum(one.to_version - one.from_version for one in self.commands) == len(self.events)
 
+    @property
+    def pending_with(self) -> frozenset[str]:
+        """The streams that must be saved together with the aggregate; empty if it may be saved by itself."""
+        return frozenset([stream_id for one in self.pending for stream_id in one.streams])
+
     def drop(self, count: int, version: int) -> None:
         """Forget the first events, which are stored now, and the commands up to that version of the aggregate."""
         del self.events[:count]
         self.commands = [one for one in self.commands if one.to_version > version]
-        self._keep(self.sent[bisect(self.sent, version) :])
+        del self.pending[: bisect(self.pending, version, key=_version)]
 
-    def doubt(self, version: int, streams: frozenset[str] = frozenset()) -> bool:
-        """The append of the events up to that version may be written. Returns False where that was known.
+    def add_pending(self, version: int, streams: frozenset[str] = frozenset()) -> bool:
+        """Record that an append may be written. Return False if that was recorded before.
 
         Args:
-            version: that of the last event of the append.
-            streams: all streams of the append, if only as a whole it may be repeated.
+            version: the version of its last event.
+            streams: all streams of the append if it may be repeated only as a whole.
         """
-        if version in self.sent:
+        if any(one.version == version for one in self.pending):
             return False
-        insort(self.sent, version)
-        self.sent_with = streams or self.sent_with
+        insort(self.pending, PendingAppend(version, streams), key=_version)
         return True
 
-    def was_not_written(self, version: int) -> None:
-        """The append of the events up to that version wasn't written, and none of the later ones was."""
-        self._keep([one for one in self.sent if one < version])
+    def drop_pending(self, from_version: int = 0) -> None:
+        """Record that neither the append up to that version nor any later one is written."""
+        self.pending = [one for one in self.pending if one.version < from_version]
 
-    def doubt_no_longer(self) -> None:
-        """It is known what became of the appends that were sent."""
-        self._keep([])
 
-    def _keep(self, sent: list[int]) -> None:
-        self.sent = sent
-        if not sent:
-            self.sent_with = frozenset()
+_version = attrgetter("version")

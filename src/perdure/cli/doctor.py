@@ -21,8 +21,8 @@ from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import FenceHolder, PerdureError, SchemaError
 from perdure.errors.mask import masked_text, masked_url
 from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.inspection import Fence, Inspection
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 _DEFAULTS: Final = {"schema": "perdure", "migrate": True, "payload_limit": PAYLOAD_LIMIT}
 _SETTING_COLUMNS: Final = tuple(TextColumn(title, whole=True) for title in ("setting", "value", "source"))
@@ -108,8 +108,9 @@ def _settings(session: CommandSession) -> list[Setting]:
     return found
 
 
-async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
-    inspection = Inspection(store.database)
+async def _examine(diagnosis: Diagnosis, store: EventStore) -> None:
+    database = database_of(store)
+    inspection = Inspection(database)
     found = await inspection.session()
     diagnosis.findings.append(
         Finding(
@@ -118,8 +119,8 @@ async def _examine(diagnosis: Diagnosis, store: PostgreSQLEventStore) -> None:
             f"PostgreSQL {found.server_version}, database {found.database_name!r}, user {found.user_name!r}",
         )
     )
-    diagnosis.findings.append(Finding("schema", "ok", f"{store.database.schema!r} is as this version needs it"))
-    diagnosis.findings.append(_locks(store.database.schema, await inspection.sharing()))
+    diagnosis.findings.append(Finding("schema", "ok", f"{database.schema!r} is as this version needs it"))
+    diagnosis.findings.append(_locks(database.schema, await inspection.sharing()))
     diagnosis.fence = await inspection.fence()
     diagnosis.findings.append(_fence(diagnosis.fence, found.clock))
     diagnosis.findings.append(_listener(await inspection.seconds_until_heard(_HEARD_WITHIN)))

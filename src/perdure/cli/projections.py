@@ -289,7 +289,7 @@ def _title(one: ProjectionStatus) -> str:
 def _last_error(one: ProjectionStatus) -> str | None:
     if one.failure is not None:
         return f"{one.failure.error_type} at position {one.failure.global_position}: {one.failure.message}"
-    return one.trouble
+    return one.error
 
 
 def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
@@ -306,7 +306,7 @@ def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
             ("owner", row[8]),
             ("parked", f"{one.failed:,} failed, {one.waiting:,} waiting behind them, {one.skipped:,} skipped"),
             ("segments", f"{len(one.segments)}, {sum(segment.is_paused for segment in one.segments)} paused"),
-            ("last error", one.trouble),
+            ("last error", one.error),
             *(("differs", _difference(difference)) for difference in one.differences),
         ]
     )

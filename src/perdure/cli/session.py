@@ -19,11 +19,12 @@ from perdure.cli.options import Options
 from perdure.cli.report import ENVELOPE_VERSION, CommandReport, Envelope, ErrorView, encode
 from perdure.cli.screen import BAD, QUIET, STRONG, Screen
 from perdure.cli.table import Cell
+from perdure.errors import UnsupportedOperationError
 from perdure.errors.mask import masked_text
 from perdure.store import EventStore
 from perdure.stores.connect import URL_VARIABLES, ChosenDatabase, ConnectSettings, choose_database, located_database
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 
 class CommandSession:
@@ -93,7 +94,7 @@ class CommandSession:
         return chosen
 
     @asynccontextmanager
-    async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[PostgreSQLEventStore]:
+    async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[EventStore]:
         """The application's store, open.
 
         Args:
@@ -110,11 +111,11 @@ class CommandSession:
             if not migrate:
                 self._check_there(source)
         async with self.application.connect(source) as store:
-            if not isinstance(store, PostgreSQLEventStore):
-                raise CommandError(
-                    f"{type(store).__name__} keeps nothing that another process could see",
-                    f"perdure --database postgresql://user@host/database {self.command}",
-                )
+            try:
+                database_of(store)
+            except UnsupportedOperationError as error:
+                other = f"perdure --database postgresql://user@host/database {self.command}"
+                raise CommandError(str(error), other) from None
             yield store
 
     @asynccontextmanager

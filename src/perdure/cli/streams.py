@@ -15,6 +15,7 @@ from perdure.cli.screen import Screen, count, second
 from perdure.cli.session import CommandSession
 from perdure.cli.table import Cell, TextColumn
 from perdure.events import StoredEvent, check_stream_id
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.inspection import Inspection, StreamSummary
 
 _PAGE: Final = 50
@@ -63,7 +64,7 @@ class StreamView(msgspec.Struct):
 async def list_streams(session: CommandSession, category: str | None, after: str, limit: int) -> CommandReport:
     """List streams in the order of their ids, with their version and last event."""
     async with session.store() as store:
-        found = await Inspection(store.database).streams(category, after=after, limit=limit + 1)
+        found = await Inspection(database_of(store)).streams(category, after=after, limit=limit + 1)
     page = StreamPage(found[:limit], len(found) > limit)
 
     def show(screen: Screen) -> None:

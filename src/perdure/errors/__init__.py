@@ -51,6 +51,7 @@ from perdure.errors.schema import SchemaOutdatedError as SchemaOutdatedError
 from perdure.errors.schema import SchemaTooNewError as SchemaTooNewError
 from perdure.errors.schema import SchemaUnknownError as SchemaUnknownError
 from perdure.errors.stores import AuthenticationError as AuthenticationError
+from perdure.errors.stores import BackgroundTaskError as BackgroundTaskError
 from perdure.errors.stores import ConfigurationError as ConfigurationError
 from perdure.errors.stores import DatabaseError as DatabaseError
 from perdure.errors.stores import DeadlockError as DeadlockError

@@ -89,6 +89,33 @@ class ServiceInterruptedError(PerdureError):
         self.owner = owner
 
 
+class BackgroundTaskError(PerdureError):
+    """A background task of a store or a projection service has failed. `perdure.health` reports it.
+
+    The log record with the traceback is by the logger ``perdure.tasks``.
+
+    Attributes:
+        owner: What the task belongs to, in words.
+        task: The name of the task.
+        error_type: The class of the error that ended it last.
+        seconds: For how long it has failed.
+        is_final: Whether it won't be started again.
+    """
+
+    def __init__(self, owner: str, task: str, error_type: str, seconds: float, *, is_final: bool) -> None:
+        cure = (
+            "it won't be started again: restart the process"
+            if is_final
+            else "it is started again after a pause: the log of perdure.tasks has the traceback"
+        )
+        super().__init__(f"{owner}: {task!r} has failed for {seconds:.0f} s, by {error_type}; {cure}")
+        self.owner = owner
+        self.task = task
+        self.error_type = error_type
+        self.seconds = seconds
+        self.is_final = is_final
+
+
 class TransactionError(PerdureError):
     """The caller's transaction can't be used for appends, or wasn't committed. See `EventStore.transaction`."""
 

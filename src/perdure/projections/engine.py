@@ -1,22 +1,32 @@
-"""The port: what is asked of a kind of projections, so that builds, segments, pauses and switches work for all of them.
+"""The engine port: how a projection creates its tables and processes a batch of events.
 
-The kinds are tables that are folded into (`definition`, `storage`, `batches`), and `handled`.
+Builds, segments, pauses and switches work on this port, so they are the same for every engine. The engines are
+`engines.table`, which folds events into rows; `engines.custom`, whose handlers write themselves; and `engines.inline`,
+whose rows are written by the appends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from perdure.errors import ProjectionDefinitionError
+import asyncpg
+
+from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError
 from perdure.events import StoredEvent
 from perdure.projection import OnFailure
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.options import Mode
+from perdure.projections.state.parked_events import BlockedKeys
 from perdure.projections.state.scope import Diverted, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.stores.postgres.connections.database import Connection
+from perdure.stores.postgres.sql_files import quote_identifier
+
+Refuse = Callable[[str], PerdureError]
+"""Returns the error to raise, given the reason why a projection can't work."""
 
 
 class NamedTable(Protocol):
@@ -24,21 +34,21 @@ class NamedTable(Protocol):
 
     @property
     def view(self) -> str:
-        """The name for people."""
+        """The name under which users query it."""
         ...
 
     @property
     def name(self) -> str:
-        """Its own name."""
+        """The name of the table itself, with the version and build."""
         ...
 
 
 class ProjectionDefinition(Protocol):
-    """A projection, checked as a whole, and what follows from its class."""
+    """A projection whose class was checked, and what follows from the class."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The projection's name."""
         ...
 
     @property
@@ -48,37 +58,37 @@ class ProjectionDefinition(Protocol):
 
     @property
     def build(self) -> BuildId:
-        """Which build it is."""
+        """The build."""
         ...
 
     @property
     def on_failure(self) -> OnFailure:
-        """What becomes of an event that can't be taken."""
+        """What happens to an event that can't be processed."""
         ...
 
     @property
     def tables(self) -> Sequence[NamedTable]:
-        """Its tables, if it has any."""
+        """The tables of the build."""
         ...
 
     @property
     def shape(self) -> str:
-        """What must not change without a new version, as JSON: a list of `TableShape`."""
+        """What can't change without a new version, as JSON: a list of `TableShape`."""
         ...
 
     @property
     def mode(self) -> Mode:
-        """Who keeps it."""
+        """What keeps the projection up to date."""
         ...
 
     @property
     def key_codec(self) -> KeyCodec:
-        """Tells the keys of its rows apart."""
+        """The codec of the keys of its rows."""
         ...
 
     @property
     def is_divisible(self) -> bool:
-        """Whether it can be cut into segments."""
+        """Whether it can be divided into segments."""
         ...
 
 
@@ -86,54 +96,62 @@ class BuildTables(Protocol):
     """The tables of a build in the database."""
 
     async def create(self, connection: Connection) -> None:
-        """Make the tables, within the caller's transaction. Raises ProjectionDefinitionError."""
+        """Create the tables, in the caller's transaction. Raise ProjectionDefinitionError if that can't be done."""
         ...
 
 
 class BatchResult(NamedTuple):
-    """What became of a batch."""
+    """The outcome of a batch."""
 
     checkpoint: Checkpoint
-    """Up to where it is written."""
+    """The position up to which it was written."""
     done: int
-    """How many of its events that is."""
+    """How many of its events were written."""
     parked: Sequence[Diverted]
-    """What of those was parked."""
+    """The events among those that were parked."""
     failure: Failure | None
-    """The event after those, when it failed."""
-
-
-Following = Callable[[], Awaitable[Sequence[StoredEvent]]]
-"""Waits for the events that follow a batch; none where they aren't read yet."""
+    """The event after those, if it failed."""
 
 
 class Engine(Protocol):
-    """Takes the batches of a build."""
+    """Processes the events of one build."""
 
-    async def take(
-        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, then: Following | None = None
-    ) -> BatchResult:
-        """Take events that follow a checkpoint, and write what comes before the first that fails, all or nothing.
+    async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
+        """Process a batch of the log: write what comes before the first event that fails, all or nothing.
 
         Args:
-            group: segments that stand at the same position.
-            events: those that follow it.
+            group: segments at the same position.
+            events: the events that follow this position.
             scope: which rows they concern, and what is parked.
-            then: the events that will be taken next, so that they can be made ready; None where that isn't known.
 
         Raises:
-            FencedError: the checkpoint isn't where it was, or the segments are somebody else's.
+            FencedError: the checkpoint has moved, or the segments belong to another runner.
+        """
+        ...
+
+    async def retry_parked(self, blocked: BlockedKeys, segments: Sequence[Segment]) -> None:
+        """Retry a batch of the parked events of the next key that was asked for, if one of the segments holds it.
+
+        One batch only, so that the runner can renew its leases and process the log meanwhile.
+
+        Args:
+            blocked: what is asked for; a key leaves it once none of its events can be retried.
+            segments: the segments of this runner.
+
+        Raises:
+            FencedError: the segment belongs to another runner, or an event was skipped meanwhile.
+            LogDivergedError: the log holds another event at the position of a parked one.
         """
         ...
 
 
 class _Undivided:
-    """No key is known of the rows: there is one, that of all."""
+    """The key codec of projections without keys: all rows have the same key."""
 
-    def hash_of(self, key: Key) -> int:  # noqa: ARG002 - there is but one
+    def hash_of(self, key: Key) -> int:  # noqa: ARG002 - there is only one key
         return 0
 
-    def encode_key(self, key: Key) -> str:  # noqa: ARG002 - there is but one
+    def encode_key(self, key: Key) -> str:  # noqa: ARG002 - there is only one key
         return "{}"
 
     def decode_keys(self, keys: Iterable[str]) -> list[Key]:
@@ -141,13 +159,25 @@ class _Undivided:
 
 
 UNDIVIDED: Final[KeyCodec] = _Undivided()
-"""The codec of who has no keys."""
+"""The codec of projections without keys."""
 
 
-def taken(name: str, relation: str, schema: str) -> ProjectionDefinitionError:
-    """The error for a name that something else has."""
-    return ProjectionDefinitionError(
-        name,
-        f"{relation!r} is there already in schema {schema}, but isn't this projection's: "
-        "drop it, or give the projection another table",
-    )
+def check_name(name: str, refuse: Refuse, what: str) -> None:
+    """Raise what `refuse` returns unless PostgreSQL accepts this name of a table or column."""
+    try:
+        quote_identifier(name, what)
+    except InvalidArgumentError as error:
+        raise refuse(str(error)) from error
+
+
+@contextmanager
+def refusing_taken(projection: str, relation: str, schema: str) -> Generator[None]:
+    """Raise ProjectionDefinitionError if the block creates a relation whose name is taken."""
+    try:
+        yield
+    except asyncpg.DuplicateTableError as error:
+        raise ProjectionDefinitionError(
+            projection,
+            f"{relation!r} exists already in schema {schema}, but isn't this projection's: "
+            "drop it, or give the projection another table",
+        ) from error

@@ -6,32 +6,27 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
-from uuid import UUID
 from weakref import WeakValueDictionary
 
 from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
-from perdure.errors import DatabaseError, FenceHolder, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
-from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.errors import DatabaseError, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
 from perdure.projection import TableProjection
 from perdure.projections.engines.factory import check_names
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.rows import EventFailedError, InlineRows
 from perdure.projections.engines.table.processor import REFUSALS
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.options import RunnerOptions
-from perdure.snapshot import Snapshot
-from perdure.store import EventStore, StoredType
-from perdure.stores.postgres.connections.database import Connection
+from perdure.store import Capability, EventStore
+from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.driver_errors import translated_errors
 from perdure.stores.postgres.sql_files import quote_identifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
-from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 
 R = TypeVar("R")
@@ -76,18 +71,54 @@ class InlineProjections(EventStore):
         check_seconds("catch_up_timeout", catch_up_timeout)
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
-        super().__init__(payload_limit=store.payload_limit)
-        self.changes, self.head = store.changes, store.head
+        super().__init__(store.reader, store.snapshots, payload_limit=store.payload_limit)
+        self.changes, self.head, self.tasks = store.changes, store.head, store.tasks
         self._store = store
         self._timeout = catch_up_timeout
         self._options = RunnerOptions(schema=schema)
         self._projections = list(projections)
         self._definitions = [InlineDefinition(projection) for projection in projections]
         check_names(self._definitions)
-        self._rows = [(one, InlineRows(store.database, one, Storage(one, schema))) for one in self._definitions]
+        self._rows = [(one, InlineRows(store.database, one, TableStorage(one, schema))) for one in self._definitions]
         self._turns = Turns()
         self._stack = AsyncExitStack()
         self._is_open = False
+
+    @property
+    def database(self) -> Database:
+        """The database of the store inside."""
+        return self._store.database
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the store inside offers."""
+        return self._store.capabilities
+
+    @property
+    def is_listening(self) -> bool | None:
+        """Whether appends of other processes wake followers in this one; None while nothing listens for them."""
+        return self._store.is_listening
+
+    def check_usable(self) -> None:
+        """Raise unless the store inside can be used."""
+        self._store.check_usable()
+
+    def check_alive(self) -> None:
+        """Raise unless this store is open and the one inside works."""
+        self._store.check_alive()
+        self._check_open()
+
+    async def check_writable(self) -> None:
+        """Raise unless the database can be reached, and takes appends."""
+        await self._store.check_writable()
+
+    async def check_schema(self) -> None:
+        """Raise SchemaOutdatedError or SchemaTooNewError unless the schema is as this version of Perdure needs it."""
+        await self._store.check_schema()
+
+    def wake(self) -> None:
+        """Let all followers of the log read at once, here and in other processes, as after an append."""
+        self._store.wake()
 
     @property
     def is_open(self) -> bool:
@@ -197,66 +228,9 @@ class InlineProjections(EventStore):
         if not self._is_open:
             raise StoreClosedError
 
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first."""
-        return await self._store.stream_page(stream_id, from_version, limit)
-
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version`, newest first."""
-        return await self._store.stream_page_backwards(stream_id, before_version, limit)
-
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
-    ) -> Page:
-        """A page of the log strictly after `from_position`."""
-        return await self._store.log_page(from_position, limit, where, seen, up_to=up_to)
-
-    async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
-    ) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first."""
-        return await self._store.log_page_backwards(before_position, limit, where, up_to=up_to)
-
-    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
-        """The sessions whose open appends may still be given a position up to this one."""
-        return await self._store.fence_holders(before_position)
-
-    async def stream_version(self, stream_id: str) -> int:
-        """The version of a stream: that of its last event, 0 if there is none."""
-        return await self._store.stream_version(stream_id)
-
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """The event with that id, or None."""
-        return await self._store.read_event(event_id)
-
-    async def stored_types(self) -> list[StoredType]:
-        """Each type in each version that there is, sorted."""
-        return await self._store.stored_types()
-
-    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
-        """Some of the oldest and of the newest events of a type and version."""
-        return await self._store.sample_events(stored_type, limit)
-
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """The snapshot of a stream, if it fits the log; else None."""
-        return await self._store.read_snapshot(stream_id)
-
-    async def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot of its stream."""
-        await self._store.write_snapshot(snapshot)
-
-    def subscribe(
-        self,
-        from_position: int = 0,
-        *,
-        from_event_id: UUID | None = None,
-        category: str | None = None,
-        event_types: Sequence[str | type] | None = None,
-    ) -> Subscription:
-        """Follow the log from a position. See `EventStore.subscribe`."""
-        return self._store.subscribe(
-            from_position, from_event_id=from_event_id, category=category, event_types=event_types
-        )
+    def on_follow(self) -> None:
+        """Listen to other processes from now on, as the store inside does."""
+        self._store.on_follow()
 
     @overload
     def transaction(

@@ -14,7 +14,7 @@ from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
 from perdure.projection import ChildTable, TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.state.identity import Key
 from perdure.projections.state.scope import Scope
@@ -70,7 +70,7 @@ class LiveProjection(Generic[Row]):
         check_instance("store", store, EventStore)
         check_seconds("timeout", timeout)
         self._store = store
-        self._definition = Definition(projection)
+        self._definition = TableDefinition(projection)
         self._timeout = timeout
 
     async def get(

@@ -1,9 +1,8 @@
-"""`ProjectionOperations`: what operators do with projections, from any process, with or without their code."""
+"""`ProjectionOperations`: operators watch and control projections from any process, even without their code."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
@@ -12,27 +11,28 @@ import msgspec
 
 from perdure.checks import check_count, check_seconds, check_text
 from perdure.commit import AppendResult
-from perdure.errors import InvalidArgumentError, ProjectionTimeoutError
+from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.projections.builds.operations import BuildOperations
+from perdure.projections.runtime.progress import BuildProgress, wait_until_reached
 from perdure.projections.state.failures import EventFailure, FailureKind
-from perdure.projections.state.segments import raise_if_paused
 from perdure.projections.state.status import ProjectionStatus, decoded_failure, read_status
+from perdure.stores.postgres.connections.database import Database
 
-_LOOK: Final = 0.02
-"""Seconds between two looks at a projection that is waited for."""
+_POLL_INTERVAL: Final = 0.02
+"""Seconds between two readings of the status, while a caller waits for a projection."""
 
 ParkedState = Literal["failed", "waiting", "skipped"]
 
 
 class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a projection doesn't show.
+    """An event that a row of a projection doesn't show.
 
     Attributes:
-        key: The key of the row that it didn't reach, as JSON; empty for an event that was skipped as a whole.
-        state: It failed, or waits behind one of the same key that did, or was skipped.
-        failure: Why it failed; None when it waits.
-        is_asked: Whether somebody asked for it to be retried, which its owner hasn't done yet.
+        key: The key of the row, as JSON; empty if the event was skipped for all rows.
+        state: The event failed, or waits behind a failed event of the same key, or was skipped.
+        failure: Why it failed; None if it waits.
+        is_asked: Whether a retry was asked for and is still to be made by the process that owns the segment.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was done to a projection: what, by whom, when and why."""
+    """An entry of the audit log: what was done to a projection, by which actor, when and why."""
 
     number: int
     name: str
@@ -66,14 +66,13 @@ class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProjectionOperations(BuildOperations):
-    """What operators do with projections. Whoever runs them finds out within about a second.
+    """Watches and controls projections. The processes that run them follow within about a second.
 
-    On a store that was opened with ``read_only=True`` they are looked at; what would change them raises
-    ReadOnlyStoreError.
+    With a store that was opened with ``read_only=True``, methods that change something raise ReadOnlyStoreError.
 
     Args:
-        store: where the events are.
-        actor: who does it, for the record; unless given, the `user_id` of the context, or the system's user.
+        store: the store.
+        actor: the name for the audit log. By default the `user_id` of the context, or else the user of the system.
 
     Example:
         operations = ProjectionOperations(store)
@@ -83,66 +82,58 @@ class ProjectionOperations(BuildOperations):
     """
 
     async def status(self, name: str | None = None) -> list[ProjectionStatus]:
-        """How all projections are, build by build, or those of one name.
+        """Return the status of all builds of all projections, or of one projection.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: no projection has this name.
         """
         if name is not None:
             await self._check(name)
         return await read_status(self._database, name)
 
     async def pause(self, name: str, reason: str | None = None) -> None:
-        """Let no build of a projection go on; when it returns, nothing more is written. It stays so until `resume`.
+        """Pause all builds of a projection until `resume`. Once this returns, they write nothing more.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: no projection has this name.
         """
-        await self._switch_segments("pause", "paused", name, reason)
+        await self._set_status("running", "paused", "paused", name, reason)
 
     async def resume(self, name: str, reason: str | None = None) -> None:
-        """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
+        """Let a paused projection go on, with the event that failed. Do nothing if it isn't paused.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: no projection has this name.
         """
-        await self._switch_segments("resume", "resumed", name, reason)
+        await self._set_status("paused", "running", "resumed", name, reason)
 
-    async def _switch_segments(self, statement: str, action: str, name: str, reason: str | None) -> None:
+    async def _set_status(self, status: str, to: str, action: str, name: str, reason: str | None) -> None:
         if reason is not None:
             check_text("reason", reason)
         await self._check_may_act(name)
-        async with self._acting() as connection:
-            changed = await connection.fetch(self._sql[statement], name)
+        async with self._transaction() as connection:
+            changed = await connection.fetch(self._sql["set_status"], name, status, to)
             for build in sorted({(row["version"], row["build"]) for row in changed}):
-                await self._keep(connection, (name, *build), action, reason)
+                await self._log(connection, (name, *build), action, reason)
 
     async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
-        """Wait until the rows that a projection shows hold what was saved, whichever process keeps them.
+        """Wait until the rows that a projection shows hold what was saved, whichever process writes them.
 
         Args:
-            name: the projection's.
-            saved: what a save or an append returned, or its global position, as it came over HTTP; None: nothing.
+            name: the name of the projection.
+            saved: the result of a save or an append, or a global position, as from a request; None returns at once.
             timeout: how many seconds to wait at most.
 
         Raises:
-            ProjectionTimeoutError: it didn't get there in time; carries the lag.
-            ProjectionPausedError: it is paused before that.
-            UnknownProjectionError: there is none of that name.
+            ProjectionTimeoutError: the projection didn't reach the position in time; carries the lag.
+            ProjectionPausedError: the projection is paused before the position.
+            UnknownProjectionError: no projection has this name.
         """
         position = position_of(saved)
         check_seconds("timeout", timeout)
         await self._check(name)
-        deadline = asyncio.get_running_loop().time() + timeout
-        while position is not None:
-            status = _shown(await read_status(self._database, name))
-            if status.global_position >= position:
-                return
-            raise_if_paused(name, status.segments, position)
-            remaining = deadline - asyncio.get_running_loop().time()
-            if remaining <= 0:
-                raise ProjectionTimeoutError(name, position, status.global_position, timeout, status.trouble)
-            await asyncio.sleep(min(_LOOK, remaining))
+        if position is not None:
+            await wait_until_reached(_RecordedProgress(self._database, name), name, position, timeout)
 
     async def parked(
         self,
@@ -154,18 +145,18 @@ class ProjectionOperations(BuildOperations):
         from_position: int = 0,
         limit: int = 100,
     ) -> list[ParkedEvent]:
-        """Parked events, oldest first.
+        """Return a page of parked events, oldest first.
 
-        An event that is parked for several keys, or in several builds, comes once for each, and a page never ends
-        within an event.
+        An event that is parked for several keys, or in several builds, is in the page once for each. A page doesn't end
+        in the middle of an event.
 
         Args:
-            name: of this projection only.
-            states: those that failed, unless more or others are named; None means all.
-            event_type: of this stored type only.
-            kind: that failed in this way only.
-            from_position: strictly after this position of the log, to go on.
-            limit: how many at most, and the rest of the last event.
+            name: only those of this projection.
+            states: only those in one of these states; None means all states.
+            event_type: only those of this stored type.
+            kind: only those that failed in this way.
+            from_position: only those after this position of the log, for the next page.
+            limit: how many at most. The page may be longer by the rest of its last event.
         """
         _check_filter(name=name, event_type=event_type)
         _check_kind(kind)
@@ -188,65 +179,65 @@ class ProjectionOperations(BuildOperations):
         kind: FailureKind | None = None,
         key: str | None = None,
     ) -> int:
-        """Ask for failed events to be taken again, each with what waits behind it: all, or those that match.
+        """Ask for a retry of failed events, and of what waits behind them: all, or those that match all arguments.
 
         Returns:
-            how many were asked for. Whether they succeed is seen in `parked` a moment later.
+            How many failed events will be retried. `parked` shows a moment later whether they succeeded.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: no projection has this name.
         """
         if global_position is not None:
             check_count("global_position", global_position)
         _check_filter(event_type=event_type, key=key)
         _check_kind(kind)
         await self._check_may_act(name)
-        async with self._acting() as connection:
-            rows = await connection.fetch(self._sql["ask"], name, global_position, event_type, kind, key)
+        async with self._transaction() as connection:
+            rows = await connection.fetch(self._sql["request_retry"], name, global_position, event_type, kind, key)
             for row in rows:
                 detail = {"key": row["key"], "positions": [row["global_position"]]}
-                await self._keep(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
+                await self._log(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
         return len(rows)
 
     async def skip(self, name: str, global_position: int, reason: str, *, key: str | None = None) -> int:
-        """Leave an event out of a projection for good: one that is parked, or that it is paused before.
+        """Leave an event out of a projection for good: a parked one, or the one that the projection is paused before.
 
-        It is left out of the rows for which it failed; where that can't be told, as when it can't be decoded, of all
-        that haven't had it yet. What waited behind it is taken then, and what is paused before it goes on. The event
-        stays in the log, and the record of what was skipped stays, too. A new version, or a rebuild, meets the event
-        again.
+        The event is left out of the rows for which it failed. If they aren't known, as for an event that can't be
+        decoded, it is left out of all rows that don't show it yet. Events that waited behind it are processed, and
+        segments that were paused before it go on. The event stays in the log, and the audit log records the skip. A new
+        version or a rebuild processes the event again.
 
         Args:
-            name: the projection's.
-            global_position: where the event stands.
-            reason: why, for the record.
-            key: only for the row of this key, as `ParkedEvent` shows it.
+            name: the name of the projection.
+            global_position: the position of the event.
+            reason: the reason, for the audit log.
+            key: only for the row of this key, written as in `ParkedEvent`.
 
         Returns:
-            for how many keys it was skipped, one that can't be told included; 0 when it is neither parked nor in the
-            way.
+            For how many keys it was skipped, where all rows count as one; 0 if it is neither parked nor the event that
+            the projection is paused before.
 
         Raises:
-            InvalidArgumentError: no reason is given.
-            UnknownProjectionError: there is none of that name.
+            InvalidArgumentError: the reason is empty.
+            UnknownProjectionError: no projection has this name.
         """
         check_text("reason", reason)
         if not reason.strip():
-            raise InvalidArgumentError("reason", "say why the event is skipped, for those who look for it later")
+            raise InvalidArgumentError("reason", "say why the event is skipped, for the audit log")
         check_count("global_position", global_position)
         _check_filter(key=key)
         await self._check_may_act(name)
-        async with self._acting() as connection:
-            # In the order in which those who run it take these locks: the segments first.
+        async with self._transaction() as connection:
+            # Segments first: runners take these locks in the same order.
             rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, key)
             rows += await connection.fetch(self._sql["skip"], name, global_position, key)
             for row in rows:
                 detail = {"key": row["key"], "positions": [global_position]}
-                await self._keep(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
+                await self._log(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
         return len(rows)
 
     async def actions(self, name: str | None = None, limit: int = 100) -> list[ProjectionAction]:
-        """What was done to projections, newest first: paused, resumed, parked, retried, skipped, rebuilt, switched."""
+        """Return the audit log, newest entries first: paused, resumed, parked, retried, skipped, rebuilt, switched."""
         _check_filter(name=name)
         check_count("limit", limit)
         rows = await self._database.fetch(self._sql["actions"], name, limit)
@@ -257,7 +248,7 @@ class ProjectionOperations(BuildOperations):
 
 
 def position_of(saved: AppendResult | int | None) -> int | None:
-    """The position to wait for. Raises InvalidArgumentError unless it is one."""
+    """Return the position to wait for. Raises InvalidArgumentError if it can't be one."""
     position = saved.global_position if isinstance(saved, AppendResult) else saved
     if position is not None:
         check_count("saved", position)
@@ -275,9 +266,23 @@ def _check_kind(kind: str | None) -> None:
         raise InvalidArgumentError("kind", f"must be one of {get_args(FailureKind)}, not {shown(kind)}")
 
 
-def _shown(builds: Sequence[ProjectionStatus]) -> ProjectionStatus:
-    """The build that the views show; the last one, as long as they show none."""
-    return next((build for build in builds if build.is_shown), builds[-1])
+class _RecordedProgress:
+    """The progress of the build that the views show, as recorded in the database by whichever process runs it."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+
+    async def read(self) -> BuildProgress:
+        builds = await read_status(self._database, self._name)
+        status = next((build for build in builds if build.is_shown), builds[-1])
+        return BuildProgress(status.global_position, status.segments, status.error)
+
+    async def is_current(self) -> bool:
+        return True  # the same query reads which build is shown
+
+    async def wait(self, timeout: float) -> None:
+        await asyncio.sleep(min(_POLL_INTERVAL, timeout))
 
 
 def _parked(row: dict[str, Any]) -> ParkedEvent:

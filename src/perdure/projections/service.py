@@ -1,4 +1,4 @@
-"""`ProjectionService`: runs projections beside an application, and tells how they are."""
+"""`ProjectionService`: runs projections in the process of an application."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
     ReadOnlyStoreError,
-    UnsupportedOperationError,
     WrongContextError,
 )
 from perdure.errors.formats import shown
@@ -22,17 +21,16 @@ from perdure.events import check_evolution
 from perdure.projection import AnyProjection
 from perdure.projections.engines.factory import check_names, describe
 from perdure.projections.operations import ProjectionOperations, position_of
-from perdure.projections.runtime.reporting import tell_standing
+from perdure.projections.runtime.reporter import report_status
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.segments import MOST_SEGMENTS
 from perdure.projections.state.status import ProjectionStatus, read_status
-from perdure.repository import RetryConfig
-from perdure.retry import checked_retry
+from perdure.retry import RetryConfig, checked_retry
 from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.sql_files import quoted_schema
-from perdure.stores.postgres.store import PostgreSQLEventStore
 
 MAX_BATCH_SIZE = 1000
 MAX_PARKED = 100_000
@@ -41,34 +39,35 @@ MAX_LEASE = 3600.0
 
 
 class ProjectionService:
-    """Keeps read models up to date: each projection follows the log in a task of its own, for itself.
+    """Keeps read models up to date: each projection follows the log in a task of its own.
 
-    Rows and checkpoint are written in one transaction, so that each event counts exactly once, whatever crashes. An
-    event that fails is tried again, then its projection is paused, with the error kept in the database; it stays so,
-    over restarts too, until `resume`. A database that is down is waited out.
+    Rows and checkpoint are written in one transaction, so each event counts exactly once, whatever crashes. An event
+    that fails is tried again. After the last attempt the projection is paused, and the error is recorded in the
+    database. It stays paused, even after a restart, until `resume`. While the database is down, the projections wait
+    for it.
 
-    Whatever a handler raises is such a failure, except KeyboardInterrupt and SystemExit: they stop the service and
-    leave `run`. Without `run` they leave the event loop, as from any task.
+    Any exception of a handler is such a failure, except KeyboardInterrupt and SystemExit: they stop the service, and
+    `run` raises them. Without `run` they leave the event loop, as from any task.
 
-    Several processes may run the same projection. They share its rows by the hash of the key, and one takes over from
-    another that dies, within two leases; each row sees its events once, in order, whoever keeps it.
+    Several processes may run the same projection. They share its rows by the hash of the key. If a process dies,
+    another one takes over its share within two leases. Each row sees its events once and in order, in any case.
 
     Args:
-        store: where the events are.
-        projections: what to run.
-        schema: the schema for tables and views; made if it isn't there.
-        batch_size: how many events are taken at once, at most.
-        retry: how an event that fails is tried again.
-        segments: into how many pieces a new projection is cut at least, to be shared between processes. There are never
-            fewer than processes.
-        lease: how long a process may be silent before others take over what it works on, in seconds.
+        store: the store.
+        projections: the projections to run.
+        schema: the schema for tables and views; created if it doesn't exist.
+        batch_size: how many events are processed at once, at most.
+        retry: how often an event that fails is tried, and how long to pause in between.
+        segments: into how many segments a new projection is split at least, for processes to share. There are never
+            fewer segments than processes.
+        lease: how long a process may be silent before others take over its segments, in seconds.
         max_parked: how many events of a projection may be parked before it is paused.
         handler_timeout: how long a `Projection` or `SQLProjection` may take to handle an event, in seconds.
-        stop_timeout: seconds that stopping waits for a batch that is under way.
+        stop_timeout: how many seconds `stop` waits for batches under way.
 
     Raises:
-        ProjectionDefinitionError: a projection can't work as it is written.
-        UnsupportedOperationError: the store has no database to keep tables in, or may only read it.
+        ProjectionDefinitionError: a projection can't work as it is defined.
+        UnsupportedOperationError: the store has no database for tables, or was opened to read only.
 
     Example:
         async with ProjectionService(store, [UserProfiles()]) as service:
@@ -91,11 +90,7 @@ class ProjectionService:
         stop_timeout: float = 10.0,
     ) -> None:
         check_instance("store", store, EventStore)
-        if not isinstance(store, PostgreSQLEventStore):
-            raise UnsupportedOperationError(
-                f"{type(store).__name__} has no database to keep tables in: use a PostgreSQLEventStore, "
-                "or perdure.testing.fold to see what rows some events make"
-            )
+        self._database = database_of(store)
         if store.is_read_only:
             raise ReadOnlyStoreError
         quoted_schema(schema)
@@ -108,7 +103,7 @@ class ProjectionService:
             raise InvalidArgumentError("lease", f"must be seconds from {MIN_LEASE:g} to {MAX_LEASE:g}, not {lease:g}")
         check_seconds("handler_timeout", handler_timeout)
         if not handler_timeout:
-            raise InvalidArgumentError("handler_timeout", "must be above 0, or nothing is ever handled in time")
+            raise InvalidArgumentError("handler_timeout", "must be above 0, or every event fails")
         if not isinstance(projections, list | tuple):
             raise InvalidArgumentError("projections", f"must be a list of projections, not {shown(projections)}")
         definitions = [describe(projection) for projection in projections]
@@ -127,13 +122,14 @@ class ProjectionService:
         self._names = [definition.name for definition in definitions]
         self._stop_timeout = stop_timeout
         self._is_started = False
-        self._telling: asyncio.Task[None] | None = None
+        self._reporting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make the tables that are missing, and begin to follow the log. Called by ``async with``.
+        """Create missing tables, and begin to follow the log. Called by ``async with``.
 
         Raises:
-            ProjectionDefinitionError: a table's name is taken by something else.
+            WrongContextError: the service was started before.
+            ProjectionDefinitionError: the name of a table is taken by another relation.
             ProjectionShapeError: a row class changed without a new version.
             LogDivergedError: the log isn't the one that the rows were made from.
             EvolutionError: upcasters are missing.
@@ -143,77 +139,85 @@ class ProjectionService:
         check_evolution()
         self._is_started = True
         await self._builds.start()
-        self._telling = self._builds.tasks.keep(partial(tell_standing, self.status), "perdure standing of projections")
+        self._reporting = self._builds.tasks.keep(partial(report_status, self.status), "perdure status of projections")
 
     async def stop(self) -> None:
-        """Finish the batches under way, at most for `stop_timeout` seconds, and stop. Called by ``async with``."""
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        """Let batches under way end, for `stop_timeout` seconds at most, and stop. Called by ``async with``."""
+        if self._reporting is not None:
+            await self._builds.tasks.stop(self._reporting)
         await self._builds.stop(self._stop_timeout)
 
     async def run(self) -> None:
         """Run until cancelled.
 
         Raises:
-            KeyboardInterrupt, SystemExit: left code that the service runs. What was under way is rolled back.
+            KeyboardInterrupt, SystemExit: raised by code that the service runs. Batches under way are rolled back.
         """
         async with self:
             await self._builds.tasks.interrupted()
 
     def check_alive(self) -> None:
-        """Raise unless the service can work. It doesn't ask the database.
+        """Raise if only a restart of the process can help. It doesn't ask the database.
 
         Raises:
-            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped it.
+            BackgroundTaskError: a task of the service has failed for a minute, or won't be started again.
+            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped the service.
         """
         self._builds.tasks.check_alive()
 
+    def check_running(self) -> None:
+        """Raise unless all tasks of the service do their work. It doesn't ask the database.
+
+        Raises:
+            BackgroundTaskError: a task has failed, and hasn't recovered yet.
+            ServiceInterruptedError: KeyboardInterrupt or SystemExit has stopped the service.
+        """
+        self._builds.tasks.check_running()
+
     async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
-        """Wait until a projection shows what was saved, to read your own writes.
+        """Wait until a projection shows what was saved, so that callers read their own writes.
 
         Args:
-            name: the projection's.
-            saved: what a save or an append returned, or a global position; with None there is nothing to wait for.
+            name: the name of the projection.
+            saved: the result of a save or an append, or a global position; None returns at once.
             timeout: how many seconds to wait at most.
 
         Raises:
             InvalidArgumentError: `saved` is something else.
-            ProjectionTimeoutError: it didn't get there in time; carries the lag.
-            ProjectionPausedError: it is paused before that.
+            ProjectionTimeoutError: the projection didn't reach the position in time; carries the lag.
+            ProjectionPausedError: the projection is paused before the position.
             LogDivergedError: the log isn't the one that the rows were made from.
             ServiceInterruptedError: the service was stopped by KeyboardInterrupt or SystemExit.
-            UnknownProjectionError: it isn't run here.
+            UnknownProjectionError: this service doesn't run the projection.
         """
         check_seconds("timeout", timeout)
-        self.check_alive()
-        self._builds.of(name)
+        self._builds.tasks.check_interrupted()
+        self._builds.runners_of(name)
         global_position = position_of(saved)
         if global_position is not None:
             await self._builds.wait_for(name, global_position, timeout)
 
     async def status(self) -> list[ProjectionStatus]:
-        """How the builds that are run here are, in the order given. All others: `ProjectionOperations.status`."""
-        found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._store.database)}
+        """Return the status of the builds that run here. `ProjectionOperations.status` returns that of all builds."""
+        found = {BuildId(one.name, one.version, one.build): one for one in await read_status(self._database)}
+        failure = next((failure.text for failure in self._builds.tasks.failures()), None)
         return [
-            msgspec.structs.replace(
-                found[runner.definition.build], trouble=runner.told_trouble or self._builds.tasks.trouble
-            )
+            msgspec.structs.replace(found[runner.definition.build], error=runner.error_text or failure)
             for name in self._names
-            for runner in self._builds.of(name)
-            if runner.definition.build in found  # else it was dropped a moment ago
+            for runner in self._builds.runners_of(name)
+            if runner.definition.build in found  # otherwise it was dropped a moment ago
         ]
 
     async def resume(self, name: str) -> None:
-        """Let a paused projection go on, with the event that failed; nothing happens when it isn't paused.
+        """Let a paused projection go on, with the event that failed. Do nothing if it isn't paused.
 
         Raises:
-            UnknownProjectionError: it isn't run here.
+            UnknownProjectionError: this service doesn't run the projection.
         """
-        runners = self._builds.of(name)
+        runners = self._builds.runners_of(name)
         await ProjectionOperations(self._store).resume(name)
         for runner in runners:
-            await runner.look()
+            await runner.refresh()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -1,31 +1,31 @@
-"""Commands that know their name: a repeat of one is recognised by its events, whose ids follow from it."""
+"""Commands with an id: a repeat is recognised by its events, whose ids follow from the command's."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
 from perdure.checks import check_function, checked_id
 from perdure.commit import AppendResult
 from perdure.context import context, current_context
-from perdure.errors import InvalidArgumentError
+from perdure.errors import EventIdReuseError, InvalidArgumentError
 from perdure.store import EventStore
 
 
 class CommandId:
-    """The name of one command to one stream.
+    """The id of one command to one stream.
 
-    The id of its first, second, third ... event there is a hash of it: a UUID of version 8, whose first bits are the
-    time of the command's own id where that is a UUID of version 7. So events stand together in the index, as others do.
+    The ids of its events there are hashes of it: UUIDs of version 8. If the command's id is a UUID of version 7, their
+    first bits are its time, so that they are neighbours in the index, as other events are.
 
     Args:
         command_id: a UUID, or any text, such as what a client sends as ``Idempotency-Key``.
-        stream_id: the stream that it is for.
+        stream_id: the stream of the aggregate.
 
     Raises:
         InvalidArgumentError: the id is no UUID and no text, is empty, or can't be stored.
@@ -37,7 +37,7 @@ class CommandId:
         self._time = _time_of(self.text)
 
     def event_id(self, number: int) -> UUID:
-        """The id of the command's event with that number: 0, 1, 2 ..."""
+        """Return the id of the command's event with that number: 0, 1, 2 ..."""
         # Neither text holds the NUL between them, so no two commands share an id.
         digest = hashlib.sha256(f"{self.text}\0{self._stream_id}\0{number}".encode()).digest()
         value = int.from_bytes((self._time + digest[len(self._time) :])[:16], "big")
@@ -50,7 +50,7 @@ class CommandId:
             new.event_id = self.event_id(number)
 
     async def earlier_result(self, store: EventStore) -> AppendResult | None:
-        """Where the events stand that the command has raised already; None when it has raised none."""
+        """Return the positions of the events that the command has raised already; None if it has raised none."""
         first = await store.read_event(self.event_id(0))
         if first is None or first.stream_id != self._stream_id:
             return None
@@ -65,7 +65,7 @@ class CommandId:
 
 
 def _time_of(text: str) -> bytes:
-    """The milliseconds that a UUID of version 7 begins with; nothing where the text is none."""
+    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text is none."""
     with suppress(ValueError):
         found = UUID(text)
         if found.version == 7:
@@ -77,20 +77,68 @@ A = TypeVar("A", bound=AggregateRoot)
 
 
 def check_action(action: object) -> None:
-    """Raise InvalidArgumentError unless it is a function that isn't asynchronous."""
+    """Raise InvalidArgumentError unless the action is a synchronous function."""
     check_function("action", action)
     if inspect.iscoroutinefunction(action):
         raise _asynchronous()
 
 
-def act(action: Callable[[A], object], aggregate: A, command: CommandId | None) -> None:
-    """Call the action. The command, if it has a name, causes the events, and gives them their ids."""
-    if command is None:
+def act(action: Callable[[A], object], aggregate: A, command_id: CommandId | None) -> None:
+    """Call the action. The command's id, if it has one, causes the events, and their ids follow from it."""
+    if command_id is None:
         _call(action, aggregate)
         return
-    with context(causation_id=current_context().causation_id or command.text):
+    with context(causation_id=current_context().causation_id or command_id.text):
         _call(action, aggregate)
-    command.claim(aggregate)
+    command_id.claim(aggregate)
+
+
+class IdentifiedCommand(Generic[A]):
+    """A command with an id, decided on fresh state as often as needed, and at most once by all who send it.
+
+    Args:
+        command_id: its id.
+        action: decides.
+        load: loads the aggregate.
+        store: where the events of an earlier execution would be.
+    """
+
+    def __init__(
+        self,
+        command_id: CommandId,
+        action: Callable[[A], object],
+        load: Callable[[], Awaitable[A]],
+        store: EventStore,
+    ) -> None:
+        self._command_id = command_id
+        self._action = action
+        self._load = load
+        self._store = store
+        self._version = 0
+
+    async def decide(self) -> A | AppendResult:
+        """Return the aggregate with the events of the command, or the result if it was executed before."""
+        aggregate = await self._load()
+        # After loading: if the command wasn't executed by now, it isn't in what was loaded, so deciding is right. If
+        # another process executes it meanwhile, saving finds its ids.
+        if (earlier := await self._command_id.earlier_result(self._store)) is not None:
+            return earlier
+        act(self._action, aggregate, self._command_id)
+        self._version = aggregate.stream_version
+        return aggregate
+
+    async def result(self, saving: Awaitable[AppendResult | None]) -> AppendResult | None:
+        """Return the result of the command, whoever executed it. `saving` saves what was decided."""
+        try:
+            result = await saving
+        except EventIdReuseError:
+            # Another process executed the command meanwhile, and raised another number of events.
+            if (first := await self._command_id.earlier_result(self._store)) is None:
+                raise
+            return first
+        if result is not None and result.stream_version != self._version:
+            return await self._command_id.earlier_result(self._store)
+        return result
 
 
 def _call(action: Callable[[A], object], aggregate: A) -> None:

@@ -29,7 +29,7 @@ class DeciderRepository(Generic[C, S]):
         retry: how `execute` tries again, unless told otherwise.
         snapshot_every: after how many events a snapshot is taken of a state; None for no snapshots. The type of the
             state is what `evolve` is annotated to return.
-        turns: whether commands on one state take turns in this process, and share commits. See `Repository`.
+        queue_commands: whether the commands of this process on one state are queued. See `Repository`.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, the state's type can't be stored.
@@ -47,11 +47,11 @@ class DeciderRepository(Generic[C, S]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        turns: bool = False,
+        queue_commands: bool = False,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
-            decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every, turns=turns
+            decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every, queue_commands=queue_commands
         )
 
     @property

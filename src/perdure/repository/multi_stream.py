@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import pairwise
 
 from perdure.aggregate import AggregateRoot
 from perdure.checks import check_function, check_instance
-from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
-from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError, OutcomeUnknownError, PerdureError
+from perdure.commit import AppendResult, ExpectedVersion
+from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
-from perdure.repository.saver import saved_with_retry, sent_together, settle_with
+from perdure.repository.saver import save_together, save_until_known, saved_with
 from perdure.retry import RetryConfig, checked_retry
 from perdure.store import EventStore
 from perdure.transaction import Transaction
@@ -56,15 +55,7 @@ async def save_all(
     check_instance("store", store, EventStore)
     further: Mapping[str, ExpectedVersion] = {} if conditions is None else conditions
     _check(aggregates, further)
-    earlier: list[_Part] = []
-    for parts in _in_doubt(aggregates):
-        earlier += await _append(store, parts, further, tx)
-    # What an earlier call has left in doubt is settled first, for only as it was sent do its ids bring its result back.
-    done = {part.aggregate.stream_id: part.end for part in earlier}
-    parts = [_Part(one, done.get(one.stream_id)) for one in aggregates]
-    if any(part.start < part.end for part in parts):
-        await _append(store, parts, further, tx)
-    return [_result(one, [*earlier, *parts]) for one in aggregates]
+    return await save_together(store, aggregates, further, tx)
 
 
 async def execute_all(
@@ -109,7 +100,7 @@ async def execute_all(
 
     with Execute(None) as observed:
         await decide_again()
-        return await saved_with_retry(save, decide_again, retry, observed)
+        return await save_until_known(save, decide_again, retry, observed)
 
 
 async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:
@@ -117,55 +108,6 @@ async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> 
     if not isinstance(answer, Awaitable):
         raise InvalidArgumentError("decide", f"must be an asynchronous function, but it returned {shown(answer)}")
     return await answer
-
-
-class _Part:
-    """What of an aggregate goes into one append: its events from one version to another; none for a condition."""
-
-    def __init__(self, aggregate: AggregateRoot, start: int | None = None, end: int | None = None) -> None:
-        self.aggregate = aggregate
-        self.start = aggregate.committed_version if start is None else start
-        self.end = aggregate.stream_version if end is None else end
-        self.is_first = self.start == aggregate.committed_version
-        self.result: AppendResult | None = None
-
-    def events(self) -> list[object]:
-        known = self.aggregate.committed_version
-        return [*self.aggregate.uncommitted.events[self.start - known : self.end - known]]
-
-    def doubt(self, streams: frozenset[str]) -> None:
-        self.aggregate.uncommitted.doubt(self.end, streams)
-
-
-async def _append(
-    store: EventStore, parts: Sequence[_Part], conditions: Mapping[str, ExpectedVersion], tx: Transaction | None
-) -> list[_Part]:
-    """Append the parts at once. Returns them with their results."""
-    written = [part for part in parts if part.start < part.end]
-    looked_at = {part.aggregate.stream_id: part.start for part in parts if part.start == part.end}
-    together = frozenset([part.aggregate.stream_id for part in parts] + list(conditions))
-    streams: frozenset[str] = together if tx is None and len(together) > 1 else frozenset()
-    appends = [StreamAppend(part.aggregate.stream_id, part.start, part.events()) for part in written]
-    try:
-        results = await store.append_to_streams(appends, conditions={**looked_at, **conditions}, tx=tx)
-    except PerdureError as error:
-        for part in written:
-            if isinstance(error, OutcomeUnknownError):
-                part.doubt(streams)
-            elif isinstance(error, OptimisticConcurrencyError) and part.is_first:
-                part.aggregate.uncommitted.doubt_no_longer()
-        raise
-    except BaseException:
-        # Cancelled, or something that doesn't say whether it was written.
-        for part in written:
-            part.doubt(streams)
-        raise
-    for part, part.result in zip(written, results, strict=True):
-        if tx is None:
-            part.aggregate.mark_events_as_committed(part.end)
-        else:
-            settle_with(tx, part.aggregate, part.start, part.end)
-    return written
 
 
 def _check(aggregates: Sequence[AggregateRoot], conditions: Mapping[str, ExpectedVersion]) -> None:
@@ -184,26 +126,5 @@ def _check(aggregates: Sequence[AggregateRoot], conditions: Mapping[str, Expecte
     if twice := streams & conditions.keys():
         raise InvalidArgumentError("conditions", f"names {min(twice)!r}, which is among the aggregates already")
     for one in aggregates:
-        if not one.uncommitted.sent_with <= streams | conditions.keys():
-            raise InvalidArgumentError("aggregates", sent_together(one))
-
-
-def _in_doubt(aggregates: Sequence[AggregateRoot]) -> list[list[_Part]]:
-    """The parts that may be written already: together those that were sent together, under the same conditions."""
-    groups: dict[tuple[int, frozenset[str]], list[_Part]] = {}
-    for one in aggregates:
-        work = one.uncommitted
-        together = work.sent_with or frozenset([one.stream_id])
-        for number, (start, end) in enumerate(pairwise([one.committed_version, *work.sent])):
-            groups.setdefault((number, together), []).append(_Part(one, start, end))
-    looked_at = [_Part(one, end=one.committed_version) for one in aggregates if not one.uncommitted.sent]
-    return [parts + looked_at for parts in groups.values()]
-
-
-def _result(aggregate: AggregateRoot, parts: Sequence[_Part]) -> AppendResult | None:
-    """Where the events of an aggregate stand, which may have been saved in several appends."""
-    results = [part.result for part in parts if part.aggregate is aggregate and part.result is not None]
-    if not results:
-        return None
-    positions = tuple(position for result in results for position in result.global_positions)
-    return AppendResult(aggregate.stream_id, results[-1].stream_version, positions)
+        if not one.uncommitted.pending_with <= streams | conditions.keys():
+            raise InvalidArgumentError("aggregates", saved_with(one))

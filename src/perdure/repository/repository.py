@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
 from perdure.commit import AppendResult
-from perdure.errors import AggregateBusyError, AggregateNotFoundError, EventIdReuseError, InvalidArgumentError
+from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
-from perdure.repository.command_id import CommandId, act, check_action
-from perdure.repository.command_queue import Turns
+from perdure.repository.command_id import CommandId, IdentifiedCommand, act, check_action
+from perdure.repository.command_queue import CommandQueues
 from perdure.repository.loader import Loader
-from perdure.repository.queued_command import Turn
+from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.saver import Saver
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.repository.state_codec import StateCodec
@@ -38,8 +39,9 @@ class Repository(Generic[A]):
         retry: how `save_with_retry` and `execute` try again, unless told otherwise.
         snapshot_every: after how many events a snapshot is taken of an aggregate, so that loading replays at most about
             as many; None for no snapshots. They pay from about a thousand events on.
-        turns: whether the commands that `execute` runs on one aggregate in this process take turns on one state in
-            memory, and share commits, instead of meeting in conflicts. It pays where many change one aggregate at once.
+        queue_commands: whether `execute` queues the commands of this process on one aggregate. They are decided one
+            after the other on one state in memory, and share commits, instead of meeting in conflicts. It pays where
+            many callers change one aggregate at once.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
@@ -57,7 +59,7 @@ class Repository(Generic[A]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        turns: bool = False,
+        queue_commands: bool = False,
     ) -> None:
         if not isinstance(aggregate_class, type) or not issubclass(aggregate_class, AggregateRoot):
             raise InvalidArgumentError(
@@ -69,17 +71,17 @@ class Repository(Generic[A]):
         self.retry = checked_retry(retry)
         if snapshot_every is not None:
             check_count("snapshot_every", snapshot_every, 1)
-        check_flag("turns", turns)
+        check_flag("queue_commands", queue_commands)
         codec = None if snapshot_every is None else StateCodec(aggregate_class)
         self._loader = Loader(aggregate_class, store, codec)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
         self._saver = Saver(store, snapshots or None)
-        self._turns = Turns(store, self._loader, snapshots or None) if turns else None
+        self._queues = CommandQueues(store, self._loader, snapshots or None) if queue_commands else None
 
     @property
     def conflicts_retried(self) -> int:
         """How many conflicts were answered by deciding again."""
-        return self._saver.conflicts_retried + (self._turns.conflicts_retried if self._turns else 0)
+        return self._saver.conflicts_retried + (self._queues.conflicts_retried if self._queues else 0)
 
     async def load(
         self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
@@ -166,7 +168,7 @@ class Repository(Generic[A]):
                     result = await self._saver.save_or_decide(aggregate, again, retry, observed)
             finally:
                 # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
-                if current is not aggregate and (not current.uncommitted.events or current.uncommitted.sent):
+                if current is not aggregate and (not current.uncommitted.events or current.uncommitted.pending):
                     adopt(aggregate, current)
         return result
 
@@ -203,13 +205,16 @@ class Repository(Generic[A]):
         stream_id = self.aggregate_class(aggregate_id).stream_id
         command = None if command_id is None else CommandId(command_id, stream_id)
         with Execute(stream_id) as observed:
-            if self._turns is not None:
-                return await self._turns.take(Turn(stream_id, action, command, retry), observed)
+            if self._queues is not None:
+                return await self._queues.execute(QueuedCommand(stream_id, action, command, retry), observed)
+            load = partial(self._loader.load, aggregate_id)
             if command is not None:
-                return await self._execute_once(aggregate_id, action, command, retry, observed)
+                identified = IdentifiedCommand(command, action, load, self.store)
+                saving = self._saver.save_or_decide(await identified.decide(), identified.decide, retry, observed)
+                return await identified.result(saving)
 
             async def decide() -> A:
-                aggregate = await self._loader.load(aggregate_id)
+                aggregate = await load()
                 act(action, aggregate, None)
                 return aggregate
 
@@ -220,38 +225,6 @@ class Repository(Generic[A]):
             raise InvalidArgumentError(
                 "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
             )
-
-    async def _execute_once(
-        self,
-        aggregate_id: str | UUID,
-        action: Callable[[A], object],
-        command: CommandId,
-        retry: RetryConfig,
-        observed: Execute,
-    ) -> AppendResult | None:
-        version = 0
-
-        async def decide() -> A | AppendResult:
-            nonlocal version
-            aggregate = await self._loader.load(aggregate_id)
-            # After loading: if the command isn't done now, it wasn't in what was loaded, so deciding is right. If it is
-            # done meanwhile, saving finds its ids.
-            if (result := await command.earlier_result(self.store)) is not None:
-                return result
-            act(action, aggregate, command)
-            version = aggregate.stream_version
-            return aggregate
-
-        try:
-            result = await self._saver.save_or_decide(await decide(), decide, retry, observed)
-        except EventIdReuseError:
-            # Somebody did the same command meanwhile, and raised another number of events.
-            if (first := await command.earlier_result(self.store)) is None:
-                raise
-            return first
-        if result is not None and result.stream_version != version:
-            return await command.earlier_result(self.store)
-        return result
 
 
 @contextmanager

@@ -1,24 +1,27 @@
-"""Appending what was decided: once, whatever happens to the answer, and again on fresh state after a conflict."""
+"""Saves aggregates: appends what they decided once, however often the answer is lost, and decides again on conflicts.
+
+`save_together` appends the uncommitted events of aggregates, all or none. `save` of a repository is the same for a
+single aggregate: it takes the append to one stream, which shares commits with others.
+
+An append whose answer was lost may be written or not, and the aggregate remembers it (`Uncommitted.pending`). The next
+save sends it again exactly as it was, and what was raised since is appended after it: only then do its event ids bring
+the first result back. What was sent to several streams is sent to all of them again.
+"""
 
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
-from perdure.commit import AppendResult
-from perdure.errors import (
-    InvalidArgumentError,
-    OptimisticConcurrencyError,
-    OutcomeUnknownError,
-    PerdureError,
-    StoreClosedError,
-    StoreOverloadedError,
-    StoreUnavailableError,
-)
+from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
+from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError
+from perdure.events import NewEvent
 from perdure.observation import Execute
+from perdure.outcome import AppendOutcome, OutcomeState
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
@@ -28,7 +31,12 @@ A = TypeVar("A", bound=AggregateRoot)
 R = TypeVar("R")
 
 Decide = Callable[[], Awaitable[A | AppendResult]]
-"""Decides on fresh state: gives the aggregate to save, or the result if all was saved earlier."""
+"""Decides on fresh state. Returns the aggregate to save, or the result if everything was saved earlier."""
+Conditions = Mapping[str, ExpectedVersion]
+"""The version that streams must have which aren't written."""
+
+_NO_CONDITIONS: Final[Conditions] = {}
+_NO_STREAMS: Final[frozenset[str]] = frozenset()
 
 
 class Saver(Generic[A]):
@@ -39,7 +47,7 @@ class Saver(Generic[A]):
 
     Args:
         store: where the events go.
-        snapshots: told of each save, if there are to be snapshots.
+        snapshots: writes a snapshot after a save if one is due; None for no snapshots.
     """
 
     def __init__(self, store: EventStore, snapshots: SnapshotWriter[A] | None) -> None:
@@ -48,17 +56,15 @@ class Saver(Generic[A]):
         self._snapshots = snapshots
 
     async def save(self, aggregate: A, tx: Transaction | None = None) -> AppendResult | None:
-        """Append the uncommitted events, all or none. Returns None when there were none."""
-        if aggregate.uncommitted.sent_with:
-            raise InvalidArgumentError("aggregate", sent_together(aggregate))
-        results = [await self._append(aggregate, *span, tx) for span in _spans(aggregate)]
-        if not results:
-            aggregate.mark_events_as_committed()
-            return None
-        if self._snapshots is not None and tx is None:
+        """Append the uncommitted events, all or none. Return None if there were none."""
+        if aggregate.uncommitted.pending_with:
+            raise InvalidArgumentError("aggregate", saved_with(aggregate))
+        [result] = await save_together(self._store, [aggregate], tx=tx)
+        if result is None:
+            aggregate.mark_events_as_committed()  # commands that raised no events
+        elif self._snapshots is not None and tx is None:
             await self._snapshots.write_if_due(aggregate)
-        positions = tuple(position for result in results for position in result.global_positions)
-        return AppendResult(aggregate.stream_id, results[-1].stream_version, positions)
+        return result
 
     async def save_or_decide(
         self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig, observed: Execute
@@ -75,92 +81,192 @@ class Saver(Generic[A]):
             self.conflicts_retried += 1
             current = await decide()
 
-        return await saved_with_retry(save, None if decide is None else decide_again, retry, observed)
-
-    async def _append(self, aggregate: A, start: int, end: int, tx: Transaction | None) -> AppendResult:
-        work, known = aggregate.uncommitted, aggregate.committed_version
-        events = work.events[start - known : end - known]
-        try:
-            result = await self._store.append_to_stream(aggregate.stream_id, start, events, tx=tx)
-        except PerdureError as error:
-            if isinstance(error, OutcomeUnknownError):
-                work.doubt(end)
-            elif isinstance(error, OptimisticConcurrencyError) and start == known:
-                work.doubt_no_longer()
-            raise
-        except BaseException:
-            # Cancelled, or something that doesn't say whether it was written.
-            work.doubt(end)
-            raise
-        if tx is None:
-            aggregate.mark_events_as_committed(end)
-        else:
-            settle_with(tx, aggregate, start, end)
-        return result
+        return await save_until_known(save, None if decide is None else decide_again, retry, observed)
 
 
-async def saved_with_retry(
+async def save_until_known(
     save: Callable[[], Awaitable[R]],
     decide_again: Callable[[], Awaitable[None]] | None,
     retry: RetryConfig,
     observed: Execute,
 ) -> R:
-    """Save; on a conflict pause, and decide again; where the outcome is unknown, pause and repeat."""
-    attempt, in_doubt = 0, None
+    """Save until the outcome is known, with a pause before each repeat. After a conflict, decide again.
+
+    Args:
+        save: appends the same events with the same ids until `decide_again` is called.
+        decide_again: decides on fresh state; None if a conflict is raised instead.
+        retry: how often to try in all, and how long to pause.
+        observed: counts the attempts.
+
+    Raises:
+        OptimisticConcurrencyError: the last attempt met a conflict, or nothing can be decided again.
+        OutcomeUnknownError: no attempt settled whether the events are written.
+        Whatever else `save` or `decide_again` raises; nothing was written if that is a PerdureError.
+    """
+    outcome = AppendOutcome()
+    attempt = 0
     while True:
         attempt += 1
         observed.attempts = attempt
-        is_conflict = False
+        outcome.send()
         try:
             return await save()
-        except OptimisticConcurrencyError:
-            if attempt == retry.max_attempts or decide_again is None:
-                raise
-            # The store looked the ids up first: what was in doubt is known now not to be written.
-            in_doubt, is_conflict = None, True
-        except OutcomeUnknownError as error:
-            if attempt == retry.max_attempts:
-                raise
-            in_doubt = error
-        except (StoreUnavailableError, StoreOverloadedError, StoreClosedError) as error:
-            # This attempt wrote nothing, but the doubt about an earlier one is what the caller must know.
-            if in_doubt is None:
-                raise
-            if attempt == retry.max_attempts:
-                raise in_doubt from error
+        except Exception as error:
+            outcome.fail(error)
+            is_conflict = isinstance(error, OptimisticConcurrencyError) and decide_again is not None
+            if attempt == retry.max_attempts or not (is_conflict or outcome.must_repeat):
+                reported = outcome.reported(error)
+                if reported is error:
+                    raise
+                raise reported from error
         await sleep(retry.delay(attempt))
         if is_conflict and decide_again is not None:
+            outcome = AppendOutcome()  # other events, with ids of their own
             await decide_again()
 
 
-def settle_with(tx: Transaction, aggregate: AggregateRoot, start: int, end: int) -> None:
-    """Doubt an append that was made in the caller's transaction until it is known what became of it."""
-    work, known = aggregate.uncommitted, aggregate.committed_version
-    is_new = work.doubt(end)
+async def save_together(
+    store: EventStore,
+    aggregates: Sequence[AggregateRoot],
+    conditions: Conditions = _NO_CONDITIONS,
+    tx: Transaction | None = None,
+) -> list[AppendResult | None]:
+    """Append the uncommitted events of aggregates, all or none. See `save_all`, which checks the arguments."""
+    results: defaultdict[str, list[AppendResult]] = defaultdict(list)
+    sent_until: dict[str, int] = {}
+    for slices in _pending_slices(aggregates):
+        for one, result in await _append(store, slices, conditions, tx):
+            results[one.stream_id].append(result)
+            sent_until[one.stream_id] = one.end
+    slices = [
+        _Slice(one, sent_until.get(one.stream_id, one.committed_version), one.stream_version) for one in aggregates
+    ]
+    if any(not one.is_condition for one in slices):
+        for one, result in await _append(store, slices, conditions, tx):
+            results[one.stream_id].append(result)
+    return [_joined(results[one.stream_id]) for one in aggregates]
 
-    def settle(is_written: bool) -> None:  # noqa: FBT001 - it is what the transaction calls
-        if is_written:
-            aggregate.mark_events_as_committed(end)
-        elif is_new:
-            aggregate.uncommitted.was_not_written(end)
 
-    tx.when_settled([event.event_id for event in work.events[start - known : end - known]], settle)
-
-
-def sent_together(aggregate: AggregateRoot) -> str:
-    """Why an aggregate whose append to several streams is in doubt can't be saved without the others."""
-    others = ", ".join(map(repr, sorted(aggregate.uncommitted.sent_with - {aggregate.stream_id})))
+def saved_with(aggregate: AggregateRoot) -> str:
+    """Return why an aggregate can't be saved without those that it was saved with."""
+    others = ", ".join(map(repr, sorted(aggregate.uncommitted.pending_with - {aggregate.stream_id})))
     return (
         f"{aggregate.stream_id!r} was saved together with {others}, and it isn't known whether that was written: "
-        "save them together again, with save_all(), or load them anew"
+        "save them together again, with save_all(), or load them again"
     )
 
 
-def _spans(aggregate: AggregateRoot) -> list[tuple[int, int]]:
-    """The appends that save the aggregate, from version to version: usually one.
+class _Slice:
+    """The events of an aggregate from one version to another, as part of an append; a condition if there are none."""
 
-    An append that may be written already is repeated as it was sent, apart from what was raised later: only then do its
-    ids bring its result back.
-    """
-    edges = [aggregate.committed_version, *aggregate.uncommitted.sent, aggregate.stream_version]
-    return [(first, last) for first, last in pairwise(edges) if first < last]
+    __slots__ = ("aggregate", "end", "start", "stream_id")
+
+    def __init__(self, aggregate: AggregateRoot, start: int, end: int) -> None:
+        self.aggregate = aggregate
+        self.stream_id = aggregate.stream_id
+        self.start = start
+        self.end = end
+
+    @property
+    def is_condition(self) -> bool:
+        return self.start == self.end
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the store knows of all that comes before."""
+        return self.start == self.aggregate.committed_version
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether another save of the same instance, at the same moment, has appended it."""
+        return self.end <= self.aggregate.committed_version
+
+    def events(self) -> list[NewEvent]:
+        known = self.aggregate.committed_version
+        return self.aggregate.uncommitted.events[self.start - known : self.end - known]
+
+    def settle(self, outcome: AppendOutcome, streams: frozenset[str]) -> None:
+        """Record what is known of an append that raised an error."""
+        work = self.aggregate.uncommitted
+        if outcome.may_be_written:
+            if not self.is_stored:
+                work.add_pending(self.end, streams)
+        elif outcome.state is OutcomeState.REFUSED and self.is_first:
+            work.drop_pending()
+
+    def settle_with(self, tx: Transaction) -> None:
+        """Leave an append that was made in the caller's transaction pending until that has ended."""
+        aggregate, end = self.aggregate, self.end
+        is_new = not self.is_stored and aggregate.uncommitted.add_pending(end)
+
+        def settle(is_written: bool) -> None:  # noqa: FBT001 - it is what the transaction calls
+            if is_written:
+                aggregate.mark_events_as_committed(end)
+            elif is_new:
+                aggregate.uncommitted.drop_pending(end)
+
+        tx.when_settled([event.event_id for event in self.events()], settle)
+
+
+def _pending_slices(aggregates: Sequence[AggregateRoot]) -> list[list[_Slice]]:
+    """The appends that may be written already, oldest first: each with its streams, under its conditions."""
+    appends: dict[tuple[int, frozenset[str]], list[_Slice]] = {}
+    for one in aggregates:
+        starts = [one.committed_version, *[append.version for append in one.uncommitted.pending]]
+        for number, ((start, end), append) in enumerate(zip(pairwise(starts), one.uncommitted.pending, strict=True)):
+            key = (number, append.streams or frozenset([one.stream_id]))
+            appends.setdefault(key, []).append(_Slice(one, start, end))
+    if not appends:
+        return []
+    settled = [
+        _Slice(one, one.committed_version, one.committed_version) for one in aggregates if not one.uncommitted.pending
+    ]
+    return [slices + settled for slices in appends.values()]
+
+
+async def _append(
+    store: EventStore, slices: Sequence[_Slice], conditions: Conditions, tx: Transaction | None
+) -> list[tuple[_Slice, AppendResult]]:
+    """Append the slices at once. Return those that were written, with their results."""
+    written = [one for one in slices if not one.is_condition]
+    outcome = AppendOutcome()
+    outcome.send()
+    try:
+        results = await _sent(store, slices, written, conditions, tx)
+    except BaseException as error:
+        # A cancellation, too: whatever doesn't say that nothing was written.
+        outcome.fail(error)
+        is_single = tx is not None or len(slices) + len(conditions) == 1
+        streams = _NO_STREAMS if is_single else frozenset([*conditions, *[one.stream_id for one in slices]])
+        for one in written:
+            one.settle(outcome, streams)
+        raise
+    for one in written:
+        if tx is None:
+            one.aggregate.mark_events_as_committed(one.end)
+        else:
+            one.settle_with(tx)
+    return list(zip(written, results, strict=True))
+
+
+async def _sent(
+    store: EventStore,
+    slices: Sequence[_Slice],
+    written: Sequence[_Slice],
+    conditions: Conditions,
+    tx: Transaction | None,
+) -> list[AppendResult]:
+    if len(slices) == 1 and not conditions:
+        [one] = slices
+        return [await store.append_to_stream(one.stream_id, one.start, one.events(), tx=tx)]
+    appends = [StreamAppend(one.stream_id, one.start, one.events()) for one in written]
+    unchanged = {one.stream_id: one.start for one in slices if one.is_condition}
+    return await store.append_to_streams(appends, conditions={**unchanged, **conditions}, tx=tx)
+
+
+def _joined(results: Sequence[AppendResult]) -> AppendResult | None:
+    """One result of the appends that saved an aggregate; None if there was none."""
+    if len(results) < 2:
+        return results[0] if results else None
+    positions = tuple([position for result in results for position in result.global_positions])
+    return AppendResult(results[0].stream_id, results[-1].stream_version, positions)

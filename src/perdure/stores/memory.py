@@ -7,26 +7,24 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
-from perdure.checks import check_count, check_instance
 from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
 from perdure.errors import (
     EventIdReuseError,
-    FenceHolder,
     LogDivergedError,
     OptimisticConcurrencyError,
-    StoreClosedError,
     UnsupportedOperationError,
 )
-from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Seen
+from perdure.events import StoredEvent
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
-from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType
+from perdure.page_reader import PageReader
+from perdure.snapshot import Snapshot
+from perdure.store import EventStore
 from perdure.transaction import Transaction
 
 
 class InMemoryEventStore(EventStore):
-    """Keeps events in lists of this process. Ready without ``async with``; refuses work once closed.
+    """Holds events in lists of this process. Ready without ``async with``; refuses work once closed.
 
     Example:
         >>> import asyncio
@@ -35,16 +33,20 @@ class InMemoryEventStore(EventStore):
     """
 
     def __init__(self, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
-        super().__init__(payload_limit=payload_limit)
         self._log: list[StoredEvent] = []
         self._streams: dict[str, list[StoredEvent]] = {}
         self._by_id: dict[UUID, StoredEvent] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        super().__init__(
+            ListReader(self._log, self._streams, self._by_id),
+            DictSnapshots(self._snapshots, self._streams, self._by_id),
+            payload_limit=payload_limit,
+        )
         self._closed = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes work."""
+        """Whether the store takes work."""
         return not self._closed
 
     async def open(self) -> None:
@@ -54,7 +56,7 @@ class InMemoryEventStore(EventStore):
     async def close(self) -> None:
         """Refuse work from now on."""
         self._closed = True
-        self.changes.announce()  # those who follow find it closed
+        self.changes.announce()  # followers find the store closed
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""
@@ -63,7 +65,7 @@ class InMemoryEventStore(EventStore):
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         """Write a group of commits, all or nothing. Raises as `append_to_streams` does."""
-        self._check_open()
+        self.check_usable()
         if tx is not None:
             raise UnsupportedOperationError("InMemoryEventStore has no transactions")
         if any(event_id in self._by_id for event_id in group.event_ids):
@@ -78,7 +80,7 @@ class InMemoryEventStore(EventStore):
         return results
 
     def _repeated(self, commit: Commit, group: CommitGroup) -> AppendResult:
-        """The first result of a repeated commit; EventIdReuseError unless it was written as it is now."""
+        """Return the first result of a repeated commit; EventIdReuseError unless it was written as it is now."""
         known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
         first = known[0].stream_version if known else 0
         there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
@@ -95,112 +97,106 @@ class InMemoryEventStore(EventStore):
             self._by_id[one.event_id] = stored
         return stream[-len(commit.events) :]
 
+
+class ListReader(PageReader):
+    """Reads the lists of a store in memory. Each event that it returns is a copy.
+
+    Args:
+        log: all events in order.
+        streams: the events of each stream.
+        by_id: the events by their ids.
+    """
+
+    def __init__(
+        self, log: list[StoredEvent], streams: dict[str, list[StoredEvent]], by_id: dict[UUID, StoredEvent]
+    ) -> None:
+        self._events = log
+        self._streams = streams
+        self._by_id = by_id
+
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first."""
-        self._check_open()
+        """Return the events of a stream strictly after `from_version`, oldest first."""
         stream = self._streams.get(stream_id, [])
         return [copy(stored) for stored in stream[from_version : None if limit is None else from_version + limit]]
 
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version`, newest first."""
-        self._check_open()
+        """Return the events of a stream strictly before `before_version`, newest first."""
         earlier = self._streams.get(stream_id, [])[: max(0, before_version - 1)]
         return [copy(stored) for stored in earlier[::-1][:limit]]
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
-        """A page of the log strictly after `from_position`."""
-        self._check_open()
+        """Return a page of the log strictly after `from_position`."""
         self._check_drawn(up_to)
         if seen is not None:
             self._check_seen(seen)
         found: list[StoredEvent] = []
-        for stored in self._log[from_position:]:
+        for stored in self._events[from_position:]:
             if len(found) == limit:
                 return Page(found, found[-1].global_position if found else from_position)
             if where.matches(stored):
                 found.append(copy(stored))
-        end = self._log[-1:]
+        end = self._events[-1:]
         if not end or end[0].global_position <= from_position:
             return Page(found, from_position)
-        return Page(found, len(self._log), seen=Seen(len(self._log), end[0].event_id))
-
-    def _check_drawn(self, up_to: int) -> None:
-        if up_to > len(self._log):
-            raise never_drawn(up_to, len(self._log))
-
-    def _check_seen(self, seen: Seen) -> None:
-        at = self._log[seen.global_position - 1 : seen.global_position]
-        found = at[0].event_id if at else None
-        if found != seen.event_id:
-            raise LogDivergedError("the subscription", *seen, found)
+        return Page(found, len(self._events), seen=SeenEvent(len(self._events), end[0].event_id))
 
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first."""
-        self._check_open()
+        """Return the events of the log strictly before `before_position`, newest first."""
         self._check_drawn(up_to)
-        earlier = reversed(self._log[: max(0, before_position - 1)])
+        earlier = reversed(self._events[: max(0, before_position - 1)])
         return [copy(stored) for stored in islice(filter(where.matches, earlier), limit)]
 
-    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
-        """Nobody: what is appended here can be read at once."""
-        self._check_open()
-        return await super().fence_holders(before_position)
-
-    async def stream_version(self, stream_id: str) -> int:
-        """The version of a stream: that of its last event, 0 if there is none."""
-        check_stream_id(stream_id)
-        self._check_open()
-        return len(self._streams.get(stream_id, []))
-
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """The event with that id, or None."""
-        check_instance("event_id", event_id, UUID)
-        self._check_open()
+        """Return the event with that id, or None."""
         return copy(self._by_id.get(event_id))
 
-    async def stored_types(self) -> list[StoredType]:
-        """Each type in each version that there is, sorted."""
-        self._check_open()
-        positions: dict[tuple[str, int], list[int]] = {}
-        for stored in self._log:
-            positions.setdefault((stored.event_type, stored.event_version), []).append(stored.global_position)
-        return [StoredType(*kind, len(found), found[0], found[-1]) for kind, found in sorted(positions.items())]
+    def _check_drawn(self, up_to: int) -> None:
+        if up_to > len(self._events):
+            raise never_drawn(up_to, len(self._events))
 
-    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
-        """The oldest and the newest events of a type and version, at most `limit` of each, in log order."""
-        check_instance("stored_type", stored_type, StoredType)
-        check_count("limit", limit)
-        self._check_open()
-        kind = (stored_type.event_type, stored_type.event_version)
-        found = [stored for stored in self._log if (stored.event_type, stored.event_version) == kind]
-        few = found if len(found) <= 2 * limit else found[:limit] + found[len(found) - limit :]
-        return [copy(stored) for stored in few]
+    def _check_seen(self, seen: SeenEvent) -> None:
+        at = self._events[seen.global_position - 1 : seen.global_position]
+        found = at[0].event_id if at else None
+        if found != seen.event_id:
+            raise LogDivergedError("the subscription", *seen, found)
 
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
-        check_stream_id(stream_id)
-        self._check_open()
+
+class DictSnapshots:
+    """The snapshots of a store in memory.
+
+    Args:
+        snapshots: the snapshot of each stream.
+        streams: the events of each stream.
+        by_id: the events by their ids.
+    """
+
+    def __init__(
+        self,
+        snapshots: dict[str, Snapshot],
+        streams: dict[str, list[StoredEvent]],
+        by_id: dict[UUID, StoredEvent],
+    ) -> None:
+        self._snapshots = snapshots
+        self._streams = streams
+        self._by_id = by_id
+
+    async def read(self, stream_id: str) -> Snapshot | None:
+        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
         snapshot = self._snapshots.get(stream_id)
         last = self._by_id.get(snapshot.event_id) if snapshot else None
         fits = snapshot and last and (last.stream_id, last.stream_version) == (stream_id, snapshot.stream_version)
         return snapshot if fits else None
 
-    async def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
-        check_snapshot(snapshot)
-        self._check_open()
+    async def write(self, snapshot: Snapshot) -> None:
+        """Store a snapshot, unless there is a later one of a version that the stream has reached."""
         stream_id = snapshot.stream_id
-        kept = self._snapshots.get(stream_id)
-        if not kept or not snapshot.stream_version < kept.stream_version <= len(self._streams.get(stream_id, [])):
+        stored = self._snapshots.get(stream_id)
+        if not stored or not snapshot.stream_version < stored.stream_version <= len(self._streams.get(stream_id, [])):
             self._snapshots[stream_id] = snapshot
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosedError
 
 
 def _as_expected(expected: ExpectedVersion, version: int) -> bool:

@@ -25,7 +25,7 @@ from perdure.observation import (
     ProjectionFailed,
     ProjectionProgress,
 )
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.store import EventStore
 
 MOST_LINKS: Final = 128
 """As many as an SDK keeps, unless told otherwise."""
@@ -167,9 +167,9 @@ def _of_stream(stream_id: str | None, kind: SpanKind, attributes: Attributes) ->
 
 
 def _database(store: object, operation: str) -> Attributes:
-    if not isinstance(store, PostgreSQLEventStore):
+    database = store.database if isinstance(store, EventStore) else None
+    if database is None:
         return {"db.operation.name": operation}
-    database = store.database
     return {
         "db.system.name": "postgresql",
         "db.namespace": "|".join(filter(None, (database.name, database.schema))),

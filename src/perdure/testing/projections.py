@@ -10,7 +10,7 @@ from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import NewEvent, StoredEvent, check_stream_id, encode_metadata
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, plan
 from perdure.projections.engines.table.fold import fold as fold_batch
 
@@ -42,7 +42,7 @@ def fold_tables(
     projection: TableProjection[Any], events: Iterable[object], *, stream_id: str | None = None
 ) -> dict[str, dict[Any, Any]]:
     """Return what `fold` returns for all tables, including child tables, by table name and key."""
-    definition = Definition(projection)
+    definition = TableDefinition(projection)
     if not isinstance(events, Iterable):
         raise InvalidArgumentError("events", f"must be a list of events, not {shown(events)}")
     if stream_id is None:

@@ -97,7 +97,7 @@ async def test_kill_9_of_the_server_amid_a_rebuild_is_waited_out(tmp_path: Path)
 async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_it_whole(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.supervisor._TROUBLE", RetryConfig(base_delay=0))
+    monkeypatch.setattr("perdure.projections.runtime.supervisor._BACK_OFF", RetryConfig(base_delay=0))
     await store.append_to_stream("x-1", ANY, visits(20))
     operations = ProjectionOperations(store)
     at = 0
@@ -105,7 +105,7 @@ async def test_a_connection_cut_at_any_statement_of_the_end_of_a_rebuild_leaves_
         await service.wait_for("pages", 20, timeout=30)
         while True:
             at += 1
-            saboteur = Saboteur(at, after=after, by="finishing")
+            saboteur = Saboteur(at, after=after, by="completion")
             with pytest.MonkeyPatch.context() as cutting:
                 saboteur.install(cutting)
                 asked = await operations.rebuild("pages")

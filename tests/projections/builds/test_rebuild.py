@@ -10,7 +10,7 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.errors import BuildStateError, ProjectionPausedError, UnknownBuildError, UnknownProjectionError
-from perdure.projections.builds.comparison import NotComparableError, Verification
+from perdure.projections.builds.comparison import BuildComparison, NotComparableError
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
@@ -71,10 +71,10 @@ async def test_regression_13_a_rebuild_skips_no_event_that_commits_late(
     assert await check_against_fold(store, database_url, Pages(), build=2) == last.global_position
 
 
-async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_is_left(
+async def test_rebuilds_finish_with_only_one_connection_left_in_the_pool(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.builds.comparison._PATIENCE", 0.5)
+    monkeypatch.setattr("perdure.projections.builds.comparison._HOLD_SECONDS", 0.5)
     operations = ProjectionOperations(store)
     async with ProjectionService(store, [Pages(), Totals()]) as service, AsyncExitStack() as others:
         saved = await store.append_to_stream("x-1", ANY, visits(50))
@@ -90,7 +90,7 @@ async def test_rebuilds_come_to_their_end_where_only_one_connection_of_the_pool_
     assert await check_against_fold(store, database_url, Pages(), build=2) == saved.global_position
 
 
-async def test_whoever_waits_for_a_build_that_stands_still_finds_what_is_shown_instead(
+async def test_a_caller_that_waits_for_a_stalled_build_is_served_by_the_build_shown_instead(
     store: PostgreSQLEventStore,
 ) -> None:
     saved = await store.append_to_stream("x-1", ANY, [*visits(5), Broken(page="p1")])
@@ -144,7 +144,7 @@ async def test_a_cancelled_rebuild_leaves_nothing_behind(
 
 
 async def _is_run_by(service: ProjectionService, expected: list[BuildId]) -> bool:
-    return [runner.definition.build for runner in service._builds.of("pages")] == expected
+    return [runner.definition.build for runner in service._builds.runners_of("pages")] == expected
 
 
 async def test_a_rebuild_that_is_switched_by_hand_waits_for_it(
@@ -208,7 +208,7 @@ async def _are(store: PostgreSQLEventStore, expected: list[BuildId]) -> bool:
 async def test_two_services_rebuild_together(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.05)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.05)
     await store.append_to_stream("x-1", ANY, visits(400))
     async with (
         PostgreSQLEventStore(database_url) as elsewhere,
@@ -228,7 +228,7 @@ async def _owners(store: PostgreSQLEventStore, count: int) -> bool:
     return len((await builds(store))[SECOND].owners) == count
 
 
-async def test_a_rebuild_mends_what_is_paused(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_a_rebuild_replaces_a_paused_build(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     """What is shown stands still: there is nothing to compare with, and nothing to wait for."""
     operations = ProjectionOperations(store)
     async with ProjectionService(store, [Pages()]) as service:
@@ -247,11 +247,11 @@ async def test_a_rebuild_mends_what_is_paused(store: PostgreSQLEventStore, conne
 async def test_a_comparison_that_takes_too_long_is_made_again(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_one_position = Verification._at_one_position
+    at_one_position = BuildComparison._at_one_position
     tries = 0
 
     @asynccontextmanager
-    async def slow(self: Verification) -> AsyncIterator[Any]:
+    async def slow(self: BuildComparison) -> AsyncIterator[Any]:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -259,7 +259,7 @@ async def test_a_comparison_that_takes_too_long_is_made_again(
         async with at_one_position(self) as connection:
             yield connection
 
-    monkeypatch.setattr(Verification, "_at_one_position", slow)
+    monkeypatch.setattr(BuildComparison, "_at_one_position", slow)
     operations = ProjectionOperations(store)
     async with ProjectionService(store, [Pages()]):
         await operations.rebuild("pages")

@@ -1,4 +1,4 @@
-"""Switching: atomic, short, and with everything that hangs on the views."""
+"""A switch is atomic and short, and keeps the rights, options and comments of the views."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ class Fewer:
 
 
 class FewerColumns(TableProjection[Fewer], table="pages", key="page", version=2):
-    """The same name with other columns, so that its view has to be made anew."""
+    """The same name with other columns, so that its view must be created again."""
 
     @handles
     def visited(self, event: Visited, row: Fewer | None) -> Fewer:
@@ -183,7 +183,7 @@ async def test_a_rebuild_keeps_rights_and_whatever_builds_on_the_view(
     assert await connection.fetchval("select total from report") == 21
 
 
-async def test_a_view_that_is_made_anew_has_the_rights_options_and_comments_of_the_old_one(
+async def test_a_view_that_is_created_again_has_the_rights_options_and_comments_of_the_old_one(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, reader: str
 ) -> None:
     async with ProjectionService(store, [Pages()]):
@@ -235,7 +235,7 @@ async def test_a_view_that_would_have_to_be_dropped_is_kept_while_something_buil
     assert await connection.fetchval("select to_regclass('pages_visitors') is null")
 
 
-async def test_a_table_on_which_somebody_built_is_not_dropped(
+async def test_a_table_with_dependent_objects_is_not_dropped(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     async with rebuilt(store) as operations:
@@ -253,7 +253,7 @@ async def test_a_table_on_which_somebody_built_is_not_dropped(
 # --- What is shown ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_build_that_differs_is_told_and_shown_only_when_somebody_says_so(
+async def test_a_build_that_differs_is_reported_and_shown_only_by_switch(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     operations = ProjectionOperations(store)

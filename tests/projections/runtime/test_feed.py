@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import StoreUnavailableError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.segments import Checkpoint, checkpoint_at
@@ -38,7 +38,7 @@ class Log(InMemoryEventStore):
         self.may_read.set()
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         await self.may_read.wait()
         self.read.append(from_position)
@@ -146,8 +146,8 @@ async def test_what_was_read_from_a_server_that_had_more_is_never_written(
     """As when a server fails after a page was read ahead, and the one that takes over lacks the end of its log."""
     read, lost = Reader.log_page, ["lost"]
 
-    async def read_what_is_lost(self: Reader, *arguments: Any) -> Page:
-        page = await read(self, *arguments)
+    async def read_what_is_lost(self: Reader, *arguments: Any, up_to: int = 0) -> Page:
+        page = await read(self, *arguments, up_to=up_to)
         if lost and page.events:
             data = msgspec.json.encode(Visited(page=lost.pop(), visitor="x")).decode()
             page.events[-1] = msgspec.structs.replace(page.events[-1], event_id=UUID(int=1), event_data=data)

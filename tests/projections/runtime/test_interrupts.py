@@ -11,7 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import ServiceInterruptedError
 from perdure.health import live, ready
-from perdure.projections.builds.completion import Finishing
+from perdure.projections.builds.completion import BuildCompletion
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.service import ProjectionService
@@ -103,28 +103,6 @@ def test_it_leaves_the_event_loop_where_nobody_runs_the_service(database_url: st
     assert is_left
 
 
-@pytest.mark.parametrize("error", ENDING)
-def test_it_isnt_lost_while_the_next_batch_is_made_ready(database_url: str, error: type[BaseException]) -> None:
-    """Another task asks for the keys there."""
-
-    class Keyed(Counts, table="counts", key="page"):
-        def keys(self, event: Any, at: Any) -> list[str]:
-            task = asyncio.current_task()
-            if task is not None and task.get_name() == "perdure projection, next batch":
-                self.odd()
-            return [event.page]
-
-    odd = Odd(error)
-
-    async def main() -> None:
-        async with PostgreSQLEventStore(database_url) as store:
-            await store.append_to_stream("x-1", ANY, [visit("good") for _ in range(9)])
-            async with asyncio.timeout(10):
-                await ProjectionService(store, [Keyed(odd)], batch_size=2).run()
-
-    left_by(error, main)
-
-
 # --- Tasks that end by an error that nobody has foreseen --------------------------------------------------------------
 
 
@@ -151,13 +129,14 @@ async def test_what_looks_for_builds_is_started_again_and_that_is_told(
     saved = await store.append_to_stream("x-1", ANY, visits(5))
     async with ProjectionService(store, [Pages()]) as service:
         await service.wait_for("pages", saved, timeout=10)
-        monkeypatch.setattr(BuildSupervisor, "_watch", once(BuildSupervisor._watch, error))
+        monkeypatch.setattr(BuildSupervisor, "_list", once(BuildSupervisor._list, error))
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
-        assert "'perdure projection builds' ended by" in ((await service.status())[0].trouble or "")
-        health = await ready(store, service)
+        assert "'perdure projection builds' ended by" in ((await service.status())[0].error or "")
+        health, alive = await ready(store, service), await live(store, service)
 
-    assert health.state == "degraded"
+    assert (health.state, alive.state) == ("failed", "ok")
+    assert any("'perdure projection builds' has failed for" in (check.reason or "") for check in health.checks)
     assert "'perdure projection builds' ended by an error" in caplog.text
     assert type(error).__name__ in caplog.text
 
@@ -170,11 +149,11 @@ async def test_a_build_whose_end_fails_is_finished_later_and_that_is_told(
     caplog: pytest.LogCaptureFixture,
     error: BaseException,
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.supervisor._TROUBLE", RetryConfig(base_delay=0))
+    monkeypatch.setattr("perdure.projections.runtime.supervisor._BACK_OFF", RetryConfig(base_delay=0))
     saved = await store.append_to_stream("x-1", ANY, visits(5))
     async with ProjectionService(store, [Pages()]) as service:
         await service.wait_for("pages", saved, timeout=10)
-        monkeypatch.setattr(Finishing, "finish", once(Finishing.finish, error))
+        monkeypatch.setattr(BuildCompletion, "complete", once(BuildCompletion.complete, error))
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
 
@@ -189,11 +168,11 @@ async def test_a_runner_that_waits_to_be_started_again_doesnt_hold_up_a_service_
     monkeypatch.setattr("perdure.tasks._LONGEST_PAUSE", 3600.0)
     service = ProjectionService(store, [Pages()], stop_timeout=3600.0)
     async with service:
-        (runner,) = service._builds.of("pages")
+        (runner,) = service._builds.runners_of("pages")
         monkeypatch.setattr(runner, "_step", once(runner._step, PanicException("by itself")))
         assert runner._task is not None
         while not service._builds.tasks.is_resting(runner._task):
-            await runner.look()
+            await runner.refresh()
 
     assert "starts again in 3600.00 s" in caplog.text
 
@@ -206,9 +185,9 @@ async def test_a_runner_goes_on_whatever_ends_it(
     error: BaseException,
 ) -> None:
     async with ProjectionService(store, [Pages()]) as service:
-        (runner,) = service._builds.of("pages")
+        (runner,) = service._builds.runners_of("pages")
         monkeypatch.setattr(runner._feed, "after", once(runner._feed.after, error))
-        await runner.look()
+        await runner.refresh()
         saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
         await service.wait_for("pages", saved, timeout=10)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.runtime.leases import Leases, share_of
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.segments import LAST_HASH, MOST_SEGMENTS, FencedError, Segment, Segments, checkpoint_at
@@ -51,7 +51,7 @@ async def covered(connection: asyncpg.Connection) -> Counter[int]:
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.02)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.02)
 
 
 @pytest.mark.parametrize("segments", [1, 3, 8, 256])
@@ -82,7 +82,7 @@ async def test_processes_that_come_and_go_get_and_give_back_their_fair_share(
                 await check_against_fold(store, database_url, Pages())
             await until_shared(connection, 4, 4)
         await until_shared(connection, 8)
-        assert list(await owned(connection)) == [first._builds.of("pages")[0].name]
+        assert list(await owned(connection)) == [first._builds.runners_of("pages")[0].name]
     assert await owned(connection) == {}
     assert await connection.fetchval("select count(*) from perdure.projection_runners") == 0
 
@@ -122,10 +122,10 @@ async def test_a_build_that_was_dropped_has_no_segments_to_share(
 ) -> None:
     async with ProjectionService(store, [Pages()]):
         pass
-    segments = Segments(store.database, Definition(Pages()).build, "a test", 60)
+    segments = Segments(store.database, TableDefinition(Pages()).build, "a test", 60)
     await connection.execute("delete from perdure.projections")
 
-    assert await Leases(segments, "a test", least=1).beat(0, None) == []
+    assert await Leases(segments, "a test", least=1).renew(0, None) == []
 
 
 async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lease_ended(
@@ -133,7 +133,7 @@ async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lea
 ) -> None:
     async with ProjectionService(store, [Pages()], segments=2):
         pass
-    one, other = (Segments(store.database, Definition(Pages()).build, name, 60) for name in ("one", "other"))
+    one, other = (Segments(store.database, TableDefinition(Pages()).build, name, 60) for name in ("one", "other"))
     await one.acquire(2)
     await other.acquire(2)
     assert await owned_by(other, "other") == []
@@ -152,7 +152,7 @@ async def test_who_lost_a_segment_can_move_release_split_or_pause_it_no_more(
         pass
     await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
     (event,) = await store.read_all_events()
-    one, other = (Segments(store.database, Definition(Pages()).build, name, 60) for name in ("one", "other"))
+    one, other = (Segments(store.database, TableDefinition(Pages()).build, name, 60) for name in ("one", "other"))
     await one.acquire(1)
     lost = await owned_by(one, "one")
     for taker in (other, one):
@@ -176,7 +176,9 @@ async def test_a_process_that_stands_still_in_its_transaction_is_cut_off_by_the_
         pass
     await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
     (event,) = await store.read_all_events()
-    frozen, other = (Segments(store.database, Definition(Pages()).build, name, 0.2) for name in ("frozen", "other"))
+    frozen, other = (
+        Segments(store.database, TableDefinition(Pages()).build, name, 0.2) for name in ("frozen", "other")
+    )
     await frozen.acquire(1)
     connection = await store.database.connect()
     transaction = connection.transaction()

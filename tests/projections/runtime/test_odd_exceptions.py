@@ -60,7 +60,7 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_event(
 
     failure = status.failure
     assert failure is not None
-    assert (status.state, status.trouble, failure.global_position, failure.attempts) == ("paused", None, 2, 2)
+    assert (status.state, status.error, failure.global_position, failure.attempts) == ("paused", None, 2, 2)
     # Python itself turns the StopIteration of a coroutine into a RuntimeError.
     assert failure.error_type in (error.__name__, "RuntimeError")
     assert error.__name__ in failure.traceback
@@ -89,14 +89,14 @@ async def test_what_panics_is_parked_and_stays_so_until_a_retry_succeeds(
         await service.wait_for("counts", saved, timeout=3)
         assert await counts_in(connection) == {"good": 1}
         await operations.retry("counts")
-        await service._builds.of("counts")[0].look()
+        await service._builds.runners_of("counts")[0].refresh()
         await until(service, lambda: is_tried(3))
         (parked,) = await operations.parked("counts")
         assert parked.failure is not None
         assert (parked.failure.error_type, parked.failure.attempts) == ("PanicException", 3)
         odd.is_broken = False
         await operations.retry("counts")
-        await service._builds.of("counts")[0].look()
+        await service._builds.runners_of("counts")[0].refresh()
         await until(service, is_empty)
 
     assert await counts_in(connection) == {"good": 1, "bad": 2}

@@ -165,7 +165,7 @@ async def test_it_stays_paused_over_a_restart_until_it_is_resumed(store: Postgre
 async def test_another_service_pauses_and_resumes_with_it(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BEAT", 0.01)
+    monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.01)
     saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
     async with (
         ProjectionService(store, [Pages(is_broken=True)], retry=AT_ONCE) as one,
@@ -173,7 +173,7 @@ async def test_another_service_pauses_and_resumes_with_it(
     ):
         await paused(one, "pages", saved.global_position)
         await paused(other, "pages", saved.global_position)
-        for runner in (*one._builds.of("pages"), *other._builds.of("pages")):
+        for runner in (*one._builds.runners_of("pages"), *other._builds.runners_of("pages")):
             definition: Any = runner.definition
             definition.projection.is_broken = False
         await one.resume("pages")
@@ -261,7 +261,7 @@ async def test_a_missing_key_fails_the_event(store: PostgreSQLEventStore) -> Non
 async def test_a_value_that_the_database_refuses_pauses_at_its_event(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    """A constraint that somebody added: the error comes for the whole batch, and must find its event."""
+    """An added constraint fails the whole batch; the event that violates it must be found."""
     async with ProjectionService(store, [Pages()], retry=AT_ONCE) as service:
         await connection.execute("alter table pages__v1 add check (page <> 'bad')")
         events = [a_visit(page) for page in ("a", "b", "a", "bad", "c", "a")]
@@ -305,23 +305,23 @@ async def test_what_a_limit_or_a_trigger_refuses_pauses_at_its_event(
     assert f"SQLSTATE {sqlstate}" in status.failure.message
 
 
-async def test_trouble_with_the_database_never_pauses(
+async def test_an_error_of_the_database_itself_never_pauses(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", AT_ONCE)
+    monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", AT_ONCE)
     async with ProjectionService(store, [Pages()], retry=AT_ONCE) as service:
         await connection.execute("alter table pages__v1 rename to elsewhere")
         saved = await store.append_to_stream("x-1", ANY, [a_visit()])
-        runner: Runner = service._builds.of("pages")[0]
+        runner: Runner = service._builds.runners_of("pages")[0]
         for _ in range(10):
-            await runner._changes.wait(runner._changes.count, 30)
+            await runner.changes.wait(runner.changes.count, 30)
         assert {status.state for status in await service.status()} == {"running"}
-        while not (trouble := (await service.status())[0].trouble):
-            await runner._changes.wait(runner._changes.count, 30)
+        while not (trouble := (await service.status())[0].error):
+            await runner.changes.wait(runner.changes.count, 30)
         assert "pages__v1" in trouble
         with pytest.raises(ProjectionTimeoutError, match=f"held up by: .*{re.escape(trouble)}") as late:
             await service.wait_for("pages", saved, timeout=0)
         assert late.value.cause == trouble
         await connection.execute("alter table elsewhere rename to pages__v1")
         await service.wait_for("pages", saved, timeout=30)
-        assert (await service.status())[0].trouble is None
+        assert (await service.status())[0].error is None

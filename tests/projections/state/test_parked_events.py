@@ -1,46 +1,33 @@
-"""Events that are parked: put aside for the rows that they can't reach, tried again when somebody asks."""
+"""Events that fail are parked for their keys, and later events of those keys wait behind them."""
 
-from dataclasses import dataclass
-from datetime import date
-from enum import Enum
-from random import Random
 from string import ascii_letters
-from typing import Any
-from uuid import UUID
 
 import asyncpg
-import msgspec
 import pytest
 
 from perdure.commit import ANY
 from perdure.errors import (
     DatabaseError,
     EventDecodingError,
-    LogDivergedError,
     UnknownEventTypeError,
     UnknownEventVersionError,
 )
-from perdure.events import StoredEvent, event, handles, registry, upcast
+from perdure.events import handles
 from perdure.projection import ChildRows, TableProjection, child_table
-from perdure.projections.engines.table.definition import Definition
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.state.failures import EventFailure, TooManyParkedError, kind_of
+from perdure.projections.state.failures import TooManyParkedError, kind_of
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, tables_in
-from tests.projections.counting import Broken, Moved, Page, Pages, Total, Visited, Visitor
+from tests.projections.counting import Broken, Moved, Page, Visited, Visitor
 from tests.projections.parking_lot import (
     FAILED,
-    SKIPPED,
     WAITING,
     Guarded,
-    Pausing,
     everything_parked,
     guarded,
     page,
     parked,
-    paused,
     rows_of,
-    runner_of,
     until,
     until_parked,
     visit,
@@ -49,7 +36,7 @@ from tests.projections.parking_lot import (
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-# --- What is kept of a failure ----------------------------------------------------------------------------------------
+# --- What is recorded of a failure ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +51,7 @@ pytestmark = pytest.mark.usefixtures("quick_beats")
         (TooManyParkedError(1, None, ("a",), None), "too_many_parked"),  # type: ignore[arg-type]  # which event doesn't matter
     ],
 )
-def test_each_failure_is_of_a_kind(error: Exception, kind: str) -> None:
+def test_each_failure_has_a_kind(error: Exception, kind: str) -> None:
     assert kind_of(error) == kind
 
 
@@ -178,7 +165,7 @@ async def test_an_event_that_fails_for_both_of_its_keys_is_parked_for_both(
 async def test_several_keys_that_fail_in_one_batch_are_parked_each_for_itself(
     store: PostgreSQLEventStore, database_url: str, segments: int
 ) -> None:
-    """With segments, they fail in turn: no segment's attempts make another's count begin anew."""
+    """With segments, they fail alternately: no segment's attempts reset the count of another."""
     pages = "abcdef"
     projection = Guarded(*pages)
     async with guarded(store, projection, segments=segments) as service:
@@ -287,354 +274,3 @@ async def test_an_event_refused_for_all_its_keys_together_is_parked_for_all(
 
         assert await parked(store) == [(3, page("a"), FAILED), (3, page("b"), FAILED)]
         assert await check_against_fold(store, database_url, Guarded()) == 4
-
-
-# --- What can't be parked pauses --------------------------------------------------------------------------------------
-
-
-async def test_an_event_that_can_not_be_decoded_pauses_until_its_upcaster_is_deployed(
-    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "_by_name", dict(registry._by_name))
-    monkeypatch.setattr(registry, "_by_class", dict(registry._by_class))
-    monkeypatch.setattr(registry, "_upcasters", dict(registry._upcasters))
-
-    @event("test.projections.aged")
-    class Before:
-        page: str
-
-    await store.append_to_stream("x-1", ANY, [Before(page="a")])
-    del registry._by_name["test.projections.aged"]
-
-    @event("test.projections.aged", version=2)
-    class Now:
-        page: str
-        words: int
-
-    @upcast("test.projections.aged", from_version=1)
-    def too_early(data: dict[str, Any]) -> dict[str, Any]:
-        raise ValueError("not deployed yet")
-
-    class Aged(TableProjection[Total], table="aged", key="page", on_failure="park"):
-        @handles
-        def aged(self, event: Now, row: Total | None) -> Total:
-            return Total(event.page, event.words)
-
-    async with guarded(store, Aged()) as service:
-        await paused(service, 1)
-        (status,) = await service.status()
-        assert status.failure is not None
-        assert (status.failure.kind, status.failure.keys, status.failed) == ("decoding", (), 0)
-        assert "not deployed yet" in status.failure.message
-
-        registry._upcasters.clear()
-
-        @upcast("test.projections.aged", from_version=1)
-        def with_words(data: dict[str, Any]) -> dict[str, Any]:
-            return {**data, "words": 7}
-
-        await service.resume("aged")
-        await service.wait_for("aged", 1, timeout=30)
-        assert (await tables_in(database_url, Aged()))[1] == {"aged": {"a": Total("a", 7)}}
-
-
-async def test_an_event_whose_keys_can_not_be_told_pauses(store: PostgreSQLEventStore) -> None:
-    class Keyless(Guarded, table="keyless", key="page", on_failure="park"):
-        def keys(self, event: Any, at: Any) -> Any:
-            raise LookupError("which?")
-
-    async with guarded(store, Keyless(), segments=4) as service:
-        await store.append_to_stream("x-1", ANY, [visit("a")])
-        await paused(service, 1)
-
-        async def all_are() -> bool:
-            return all(one.is_paused for one in (await service.status())[0].segments)
-
-        await until(service, all_are)
-    assert await everything_parked(store) == []
-
-
-async def test_an_event_for_a_key_too_long_to_be_parked_pauses(store: PostgreSQLEventStore, database_url: str) -> None:
-    """The database refuses its row, and would refuse to keep it as parked, too."""
-    long = "".join(Random(1).choices(ascii_letters, k=9000))
-    async with guarded(store, Guarded()) as service:
-        saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit(long), visit("b")])
-        assert (await paused(service, 2)).global_position == 2
-        assert await ProjectionOperations(store).skip("guarded", 2, "too long") == 1
-        await service.wait_for("guarded", saved, timeout=30)
-
-    assert await parked(store) == [(2, "", SKIPPED)]
-    await check_against_fold(store, database_url, Guarded())
-
-
-@pytest.mark.parametrize("segments", [1, 4])
-async def test_when_there_are_too_many_it_pauses_before_the_next_and_goes_on_after_a_retry(
-    store: PostgreSQLEventStore, database_url: str, segments: int
-) -> None:
-    projection = Guarded("a")
-    async with guarded(store, projection, max_parked=3, segments=segments) as service:
-        events = [visit("b"), Broken(page="a"), visit("a"), visit("a"), visit("b"), visit("a"), visit("b")]
-        saved = await store.append_to_stream("x-1", ANY, events)
-        error = await paused(service, saved.global_position)
-        assert error.global_position == 6
-        (status,) = await service.status()
-        assert (status.failed, status.waiting) == (1, 2)
-        assert status.failure is not None
-        assert (status.failure.kind, status.failure.keys) == ("too_many_parked", (page("a"),))
-        assert "3 events are parked" in status.failure.message
-        await check_against_fold(store, database_url, Guarded())
-
-        await service.resume("guarded")
-        await paused(service, saved.global_position)
-        projection.bad.clear()
-        await ProjectionOperations(store).retry("guarded")
-        await service.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
-        await until_parked(service, store)
-        await check_against_fold(store, database_url, Guarded())
-
-
-async def test_a_failing_event_for_which_there_is_no_room_is_told_with_its_error(store: PostgreSQLEventStore) -> None:
-    projection = Guarded("a", "b")
-    async with guarded(store, projection, max_parked=1) as service:
-        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), Broken(page="b")])
-        await paused(service, saved.global_position)
-        (status,) = await service.status()
-        assert status.failure is not None
-        assert (status.failure.kind, status.failure.attempts) == ("too_many_parked", 2)
-        assert "RuntimeError: b is bad" in status.failure.message
-
-        projection.bad.remove("b")
-        await service.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
-        assert await parked(store) == [(1, page("a"), FAILED)]
-
-
-# --- Tried again ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 500])
-async def test_a_retry_that_succeeds_takes_what_waits_in_order(
-    store: PostgreSQLEventStore, database_url: str, batch_size: int
-) -> None:
-    projection = Guarded("a")
-    async with guarded(store, projection, batch_size=batch_size) as service:
-        moves = [Moved(source="a", target=name) for name in "bcdef"]
-        saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), *moves, visit("g")])
-        await service.wait_for("guarded", saved, timeout=30)
-        projection.bad.clear()
-        assert await ProjectionOperations(store).retry("guarded", global_position=2) == 1
-        await until_parked(service, store)
-
-        _, tables = await tables_in(database_url, Guarded())
-        assert rows_of(tables)["a"] == ["broken", *[f"a>{name}" for name in "bcdef"]]
-        later = await store.append_to_stream("x-1", ANY, [visit("a")])
-        await service.wait_for("guarded", later, timeout=30)
-        assert await parked(store) == []
-        await check_against_fold(store, database_url, Guarded())
-
-
-async def test_a_retry_that_fails_again_is_counted_and_its_error_renewed(
-    store: PostgreSQLEventStore, database_url: str
-) -> None:
-    class Renewed(Guarded, table="renewed", key="page", on_failure="park"):
-        @handles
-        def broken(self, event: Broken, row: Page | None) -> Page | None:
-            self.tries += 1
-            raise RuntimeError(f"try {self.tries}")
-
-    operations = ProjectionOperations(store)
-    async with guarded(store, Renewed()) as service:
-        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
-        await service.wait_for("renewed", saved, timeout=30)
-        for attempts in (3, 4):
-            assert await operations.retry("renewed") == 1
-
-            async def is_tried(attempts: int = attempts) -> bool:
-                return (await operations.parked("renewed"))[0].attempts == attempts
-
-            await until(service, is_tried)
-            (failed,) = await operations.parked("renewed")
-            assert failed.failure is not None
-            assert (failed.failure.message, failed.failure.attempts) == (f"try {attempts}", attempts)
-            assert (failed.state, failed.is_asked) == (FAILED, False)
-        assert await parked(store, WAITING) == [(2, page("a"), WAITING)]
-
-
-async def test_when_a_waiting_event_fails_it_stays_with_what_comes_after_it(
-    store: PostgreSQLEventStore, database_url: str
-) -> None:
-    class Twice(Guarded, table="twice", key="page", on_failure="park"):
-        @handles
-        def visited(self, event: Visited, row: Page | None, at: StoredEvent, visitors: ChildRows[Visitor]) -> Page:
-            self._check(event.visitor)
-            return super().visited(event, row, at, visitors)
-
-    projection = Twice("a", "y")
-    async with guarded(store, projection) as service:
-        events = [Broken(page="a"), visit("a"), visit("a", "y"), visit("a")]
-        saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("twice", saved, timeout=30)
-        projection.bad.remove("a")
-        await ProjectionOperations(store).retry("twice")
-        await until_parked(service, store, (3, page("a"), FAILED), (4, page("a"), WAITING))
-        (failed, _) = await everything_parked(store)
-        assert failed.attempts == 1
-        await check_against_fold(store, database_url, Twice())
-
-
-async def test_regression_25_parked_events_are_read_through_upcasters_that_came_later(
-    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "_by_name", dict(registry._by_name))
-    monkeypatch.setattr(registry, "_by_class", dict(registry._by_class))
-    monkeypatch.setattr(registry, "_upcasters", dict(registry._upcasters))
-
-    @event("test.projections.old_order")
-    class Order:
-        page: str
-        euros: int
-
-    class Old(TableProjection[Total], table="orders", key="page", on_failure="park"):
-        @handles
-        def ordered(self, event: Order, row: Total | None) -> Total:
-            raise ValueError("no cents")
-
-    saved = await store.append_to_stream("x-1", ANY, [Order(page="a", euros=3), Order(page="a", euros=4)])
-    async with guarded(store, Old()) as service:
-        await service.wait_for("orders", saved, timeout=30)
-    assert await parked(store) == [(1, page("a"), FAILED), (2, page("a"), WAITING)]
-    del registry._by_name["test.projections.old_order"]
-
-    @event("test.projections.old_order", version=2)
-    class OrderInCents:
-        page: str
-        cents: int
-
-    @upcast("test.projections.old_order", from_version=1)
-    def in_cents(data: dict[str, Any]) -> dict[str, Any]:
-        return {"page": data["page"], "cents": 100 * data["euros"]}
-
-    class New(TableProjection[Total], table="orders", key="page", on_failure="park"):
-        @handles
-        def ordered(self, event: OrderInCents, row: Total | None) -> Total:
-            row = row or Total(event.page)
-            row.events += event.cents
-            return row
-
-    async with guarded(store, New()) as service:
-        await ProjectionOperations(store).retry("orders")
-        await until_parked(service, store)
-        assert (await tables_in(database_url, New()))[1] == {"orders": {"a": Total("a", 700)}}
-
-
-async def test_a_parked_event_that_the_log_holds_no_more_is_told(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection
-) -> None:
-    """As after a restored backup: what stands there now isn't what failed."""
-    async with guarded(store, Guarded("a")) as service:
-        saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("b")])
-        await service.wait_for("guarded", saved, timeout=30)
-        await connection.execute("update perdure.parked_events set event_id = gen_random_uuid()")
-        await ProjectionOperations(store).retry("guarded")
-
-        async def is_told() -> bool:
-            return isinstance(runner_of(service).trouble, LogDivergedError)
-
-        await until(service, is_told)
-    assert len(await parked(store)) == 1
-
-
-# --- Keys of every type -----------------------------------------------------------------------------------------------
-
-
-class Colour(Enum):
-    RED = "red"
-
-
-@event("test.projections.keyed")
-class Keyed:
-    number: int
-    id: UUID
-    day: date
-    colour: Colour
-    text: str
-
-
-@dataclass
-class KeyedRow:
-    number: int
-    id: UUID
-    day: date
-    colour: Colour
-    text: str
-    count: int = 0
-
-
-class ByAll(
-    TableProjection[KeyedRow], table="by_all", key=("number", "id", "day", "colour", "text"), on_failure="park"
-):
-    is_broken = True
-
-    @handles
-    def keyed(self, event: Keyed, row: KeyedRow | None) -> KeyedRow:
-        if self.is_broken:
-            raise RuntimeError("broken")
-        row = row or KeyedRow(event.number, event.id, event.day, event.colour, event.text)
-        row.count += 1
-        return row
-
-
-@pytest.mark.parametrize("text", ["", "a", 'quo"te', "back\\slash", "käse \U0001f9c0", "new\nline", "{schema}"])
-async def test_keys_of_every_type_wait_and_go_on(store: PostgreSQLEventStore, database_url: str, text: str) -> None:
-    ids = "0190a5a0-0000-7000-8000-00000000000A", "0190A5A0000070008000" + "00000000000a"
-    event_data = [
-        Keyed(number=-(2**62), id=UUID(one), day=date(2024, 2, 29), colour=Colour.RED, text=text) for one in ids
-    ]
-    projection = ByAll()
-    async with guarded(store, projection, segments=4) as service:
-        for one in event_data:
-            saved = await store.append_to_stream("x-1", ANY, [one])
-            await service.wait_for("by_all", saved, timeout=30)
-        failed, waiting = await everything_parked(store)
-        assert (failed.state, waiting.state, failed.key) == (FAILED, WAITING, waiting.key)
-        assert msgspec.json.decode(failed.key)["text"] == text
-
-        projection.is_broken = False
-        assert await ProjectionOperations(store).retry("by_all", key=failed.key) == 1
-        await until_parked(service, store)
-        _, tables = await tables_in(database_url, projection)
-        assert [row.count for row in tables["by_all"].values()] == [2]
-
-
-# --- The other way: pausing -------------------------------------------------------------------------------------------
-
-
-async def test_one_segment_pauses_and_the_others_go_on(store: PostgreSQLEventStore, database_url: str) -> None:
-    projection = Pausing("a", "b")
-    async with guarded(store, projection, segments=8) as service:
-        events = [visit("a"), visit("b"), Moved(source="a", target="b"), *[visit(name) for name in ascii_letters]]
-        saved = await store.append_to_stream("x-1", ANY, events)
-
-        async def two_are_paused() -> bool:
-            segments = (await service.status())[0].segments
-            others = {one.global_position for one in segments if not one.is_paused}
-            return len([one for one in segments if one.is_paused]) == 2 and others == {saved.global_position}
-
-        await until(service, two_are_paused)
-        failures = {one.failure for one in (await service.status())[0].segments if one.failure}
-        assert {failure.keys for failure in failures} == {(page("a"),), (page("b"),)}
-        assert all(isinstance(failure, EventFailure) and failure.attempts == 2 for failure in failures)
-        await check_against_fold(store, database_url, Pausing())
-
-        projection.bad.clear()
-        await service.resume("pausing")
-        await service.wait_for("pausing", saved, timeout=30)
-        await check_against_fold(store, database_url, Pausing())
-
-
-def test_even_the_shortest_keys_are_spread_over_the_segments() -> None:
-    table = Definition(Pages()).table
-    hashes = [table.hash_of((name,)) // 8192 for name in ascii_letters]
-    assert {hashes.count(segment) for segment in range(8)} == {5, 7}
-    assert hashes[0] != hashes[1], "else the tests above show nothing of segments"

@@ -14,8 +14,7 @@ from perdure.context import context
 from perdure.errors import LogDivergedError, StoreClosedError, StoreUnavailableError
 from perdure.head import Head
 from perdure.log import Page
-from perdure.stores.postgres.notifier import Bell
-from perdure.stores.postgres.standby_publisher import Publisher
+from perdure.stores.postgres.notifier import Notifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.subscription import Subscription
 from tests.pooler import around
@@ -40,7 +39,7 @@ async def until_listening(connection: asyncpg.Connection, count: int = 1) -> Non
 @pytest.fixture
 def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let followers rely on being told."""
-    for name in ("SHORTEST", "LONGEST", "_BUSY"):
+    for name in ("FIRST_INTERVAL", "LONGEST_INTERVAL", "_BUSY_INTERVAL"):
         monkeypatch.setattr(Head, name, 3600)
 
 
@@ -224,16 +223,16 @@ async def test_an_idle_follower_of_a_category_rests(store: PostgreSQLEventStore)
     assert (await coming).event.text == "b"
 
 
-# --- The bell ---------------------------------------------------------------------------------------------------------
+# --- The notifier -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.one_session
 async def test_the_bell_survives_a_database_that_is_away(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "perdure.bell")
+    caplog.set_level(logging.DEBUG, "perdure.notifier")
     monkeypatch.setattr("perdure.stores.postgres.notifier._PAUSE_AFTER_FAILURE", 0.001)
-    bell = Bell(store.database, store.changes)
+    notifier = Notifier(store.database, store.changes, store.tasks)
     connect, tries = store.database.connect, 0
 
     async def away() -> Any:
@@ -244,73 +243,20 @@ async def test_the_bell_survives_a_database_that_is_away(
         return await connect()
 
     monkeypatch.setattr(store.database, "connect", away)
-    bell.listen()  # not before it was started
-    bell.start()
-    bell.ring()
+    notifier.listen()  # not before it was started
+    notifier.start()
+    notifier.notify()
     await until(lambda: "could not notify" in caplog.text)
-    bell.listen()
-    bell.listen()
+    notifier.listen()
+    notifier.listen()
     await until(lambda: tries >= 3)
-    bell.ring()
-    await bell.close()
-    await bell.close()
+    notifier.notify()
+    await notifier.close()
+    await notifier.close()
     assert tries >= 3
 
 
-@pytest.mark.parametrize("loop", ["_keep_ringing", "_keep_listening"])
-async def test_a_loop_of_the_bell_that_ends_by_a_fault_is_logged_and_starts_again(
-    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
-) -> None:
-    bell = Bell(store.database, store.changes)
-    went_on = asyncio.Event()
-    runs = 0
-
-    async def faulty() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 1:
-            raise KeyError("a fault of ours")
-        went_on.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(bell, loop, faulty)
-    bell.start()
-    bell.listen()
-    await asyncio.wait_for(went_on.wait(), 30)
-    await bell.close()
-
-    [record] = [one for one in caplog.records if one.name == "perdure.tasks"]
-    assert record.exc_info is not None
-    assert isinstance(record.exc_info[1], KeyError)
-
-
-async def test_a_publisher_that_ends_by_a_fault_is_logged_and_starts_again(
-    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    publisher = Publisher(store.database, store.changes)
-    went_on = asyncio.Event()
-    runs = 0
-
-    async def faulty(_: float) -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 1:
-            raise KeyError("a fault of ours")
-        went_on.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(publisher, "_keep_publishing", faulty)
-    async with store.database.session() as connection:
-        await publisher.start(connection)
-    await asyncio.wait_for(went_on.wait(), 30)
-    await publisher.close()
-
-    [record] = [one for one in caplog.records if one.name == "perdure.tasks"]
-    assert record.exc_info is not None
-    assert isinstance(record.exc_info[1], KeyError)
-
-
-async def test_rings_of_one_moment_are_one(
+async def test_notifications_of_one_moment_are_one(
     store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
 ) -> None:
     heard = []
@@ -337,7 +283,7 @@ async def test_a_process_does_not_look_again_when_it_hears_itself(
     told = []
     for pid in pids:
         before = store.changes.count
-        store._bell._heard(connection, pid, "perdure:perdure", "")
+        store._notifier._heard(connection, pid, "perdure:perdure", "")
         told.append(store.changes.count > before)
     assert told == [False, True]
 
@@ -348,7 +294,7 @@ async def test_a_process_does_not_look_again_when_it_hears_itself(
 async def test_an_open_append_is_looked_at_once_for_all_that_wait(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("SHORTEST", 3600), ("LONGEST", 3600), ("_BUSY", 0)):
+    for name, seconds in (("FIRST_INTERVAL", 3600), ("LONGEST_INTERVAL", 3600), ("_BUSY_INTERVAL", 0)):
         monkeypatch.setattr(Head, name, seconds)  # no look but those that an announcement causes
     await store.append_to_stream("note-1", ANY, notes("a"))
     categories = (None, "note", "other")
@@ -371,7 +317,7 @@ async def test_an_open_append_is_looked_at_once_for_all_that_wait(
             await store.append_to_stream("note-1", ANY, notes(n))
         assert store.head.waiting == 12
         assert {*limits} <= {1}
-        assert len(limits) <= 20 + 2  # the bell may announce, too, that it listens now
+        assert len(limits) <= 20 + 2  # the notifier may announce, too, that it listens now
     store.wake()
 
     async with asyncio.timeout(10):

@@ -12,6 +12,7 @@ from perdure.commit import ANY
 from perdure.context import context
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter
+from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, texts
 
@@ -92,7 +93,7 @@ async def test_what_a_page_of_a_category_passes_over_is_asked_for_only_where_the
         return await fetch(sql, *arguments)
 
     monkeypatch.setattr(store.database, "fetch", noted)
-    where, last_event = LogFilter(category="note"), store._reader._sql["last_event"]
+    where, last_event = LogFilter(category="note"), Reader(store.database)._sql["last_event"]
 
     assert (await store.log_page(0, 10, where)).position == 2
     assert last_event not in asked
@@ -162,7 +163,7 @@ async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection, requ
     await connection.execute(f"set plan_cache_mode = {request.param}")
 
     async def explained(name: str, *arguments: str) -> str:
-        await connection.execute(f"prepare hot as {store._reader._sql[name]}")
+        await connection.execute(f"prepare hot as {Reader(store.database)._sql[name]}")
         try:
             rows = await connection.fetch(f"explain (analyze, costs off) execute hot({', '.join(arguments)})")
         finally:
@@ -249,8 +250,7 @@ async def test_a_follower_holds_two_pages_of_bounded_size(
 
     seen, most = list[int](), 0
     async for stored in follower:
-        ahead = follower._ahead.result() if follower._ahead is not None and follower._ahead.done() else None
-        most = max(most, size_of([stored, *follower._ready, *(ahead.events if ahead else [])]))
+        most = max(most, size_of([stored, *follower._ready, *await follower.peek()]))
         seen.append(stored.global_position)
         if stored.event.text == "end":
             break

@@ -21,7 +21,7 @@ from perdure.errors import (
     StoreOverloadedError,
     StoreUnavailableError,
 )
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.driver_errors import translated
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -144,7 +144,7 @@ class Failing(InMemoryEventStore):
         self.errors = [*errors]
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         if self.errors:
             raise self.errors.pop()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from perdure.commit import ANY, AppendResult, CommitGroup
 from perdure.errors import OptimisticConcurrencyError, OutcomeUnknownError
 from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, Seen
+from perdure.log import LogFilter, Page, SeenEvent
 from perdure.stores.memory import InMemoryEventStore
 from perdure.transaction import Transaction
 
@@ -57,7 +57,7 @@ class Reorders(InMemoryEventStore):
     """Exchanges the last two events when it is read again."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         if len(page.events) > 1:
@@ -67,7 +67,7 @@ class Reorders(InMemoryEventStore):
 
 class Rewrites(InMemoryEventStore):
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         for stored in page.events:
@@ -127,7 +127,7 @@ class Late(InMemoryEventStore):
         return results
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(from_position, limit, where, seen, up_to=up_to)
         visible = [stored for stored in page.events if stored.global_position not in self._hidden]
@@ -140,7 +140,7 @@ class StandsStill(InMemoryEventStore):
     stands_still = True
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         if self.stands_still and from_position >= 50:
             return Page([], from_position)
@@ -151,7 +151,7 @@ class SeesTwice(InMemoryEventStore):
     """Off by one: reads from a position, not after it."""
 
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         page = await super().log_page(max(0, from_position - 1), limit, where, seen, up_to=up_to)
         return page if page.position > from_position else Page([], from_position)

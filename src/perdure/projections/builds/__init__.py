@@ -1,1 +1,1 @@
-"""Builds of read models: made, compared, switched and finished while the shown one goes on serving."""
+"""Builds of read models: set up, compared, completed and switched while the shown build keeps serving queries."""

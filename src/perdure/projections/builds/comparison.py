@@ -1,53 +1,53 @@
-"""Whether two builds hold the same rows: compared at one position, in one snapshot, while both go on."""
+"""Compares the rows of two builds at the same position, in one snapshot, while both are kept up to date."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 
 from perdure.projections.engine import NamedTable, ProjectionDefinition
-from perdure.projections.engines.table.storage import statements_of
+from perdure.projections.engines.table.storage import table_statements
 from perdure.projections.engines.table.table import Table
+from perdure.projections.sql import statements
 from perdure.projections.state.builds import TableDifference
 from perdure.projections.state.holds import Holds
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
+from perdure.stores.postgres.sql_files import fill_in, quote_identifier
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "comparison"
 LONG: Final = 24 * 3600.0
 """Seconds that a statement over all rows may take."""
-_PATIENCE: Final = 5.0
-"""Seconds that two builds are held at most, until both are at one position."""
+_HOLD_SECONDS: Final = 5.0
+"""Seconds that two builds are held at most, until both are at the same position."""
 MOST_KEYS: Final = 10
-_PORTION: Final = 500
-_PORTIONS: Final = Statements(_FOLDER, count=str(_PORTION))
+"""How many keys of differing rows are listed per table."""
+_FETCH_SIZE: Final = 500
+"""How many rows a cursor returns at once."""
+_CURSOR: Final = statements("comparison", count=str(_FETCH_SIZE))
 
 
 class NotComparableError(Exception):
-    """Two builds can't be brought to one position now."""
+    """Two builds can't be brought to the same position now."""
 
 
 async def each_row(connection: Connection, sql: str) -> AsyncGenerator[asyncpg.Record]:
-    """The rows of a query, however many, within a transaction."""
-    await connection.execute(fill_in(_PORTIONS["declare_rows"], query=sql), timeout=LONG)
-    while rows := await connection.fetch(_PORTIONS["next_rows"], timeout=LONG):
+    """Yield the rows of a query through a cursor, in the caller's transaction."""
+    await connection.execute(fill_in(_CURSOR["declare_rows"], query=sql), timeout=LONG)
+    while rows := await connection.fetch(_CURSOR["next_rows"], timeout=LONG):
         for row in rows:
             yield row
-    await connection.execute(_PORTIONS["close_rows"])
+    await connection.execute(_CURSOR["close_rows"])
 
 
-class Verification:
+class BuildComparison:
     """Compares a build with another of the same version.
 
     Args:
         database: the database of the store.
-        one: the build that is checked.
-        other: the build that it is compared with.
+        one: the build to check.
+        other: the build to compare it with.
         schema: the schema that holds their tables.
     """
 
@@ -57,13 +57,13 @@ class Verification:
         self._schema = schema
         self._builds = (one.build, other.build)
         self._holds = Holds(database, one.name)
-        self._sql = Statements(_FOLDER)
+        self._sql = statements("comparison")
 
     async def differences(self) -> list[TableDifference]:
-        """In which tables they differ.
+        """Return how the tables of the two builds differ; an empty list if they don't.
 
         Raises:
-            NotComparableError: one doesn't come to where the other is: it is paused, or slow, or nobody runs it.
+            NotComparableError: one build doesn't reach the position of the other: it is paused, slow, or not run.
         """
         async with self._at_one_position() as connection:
             found = [
@@ -74,17 +74,17 @@ class Verification:
 
     @asynccontextmanager
     async def _at_one_position(self) -> AsyncGenerator[Connection]:
-        """A snapshot in which both builds show the same log. They go on as soon as it is taken."""
+        """Take a snapshot in which both builds are at the same position. Both continue as soon as it is taken."""
         async with (
             self._database.session() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            async with self._holds.held(self._builds, _PATIENCE) as position:
-                if not await self._holds.reached(self._builds, position, _PATIENCE):
+            async with self._holds.held(self._builds, _HOLD_SECONDS) as position:
+                if not await self._holds.reached(self._builds, position, _HOLD_SECONDS):
                     raise NotComparableError
-                # The first statement takes the snapshot; what it shows is what counts.
+                # The first statement takes the snapshot, so it must read the positions too.
                 span = await self._holds.span(connection, self._builds)
-            if not span.hindmost == span.foremost == position:
+            if not span.slowest == span.furthest == position:
                 raise NotComparableError
             yield connection
 
@@ -116,8 +116,8 @@ class Verification:
         return row["count"], row["checksum"]
 
     async def _differing(self, connection: Connection, one: Table, other: NamedTable) -> AsyncGenerator[Any]:
-        """The keys of the rows that differ as Python sees them: the order of a set doesn't count."""
-        sql = statements_of(_FOLDER, one, self._schema, other=self._qualified(other))["differences"]
+        """Yield the keys of the rows that differ as Python objects: the order of a set is irrelevant."""
+        sql = table_statements("comparison", one, self._schema, other=self._qualified(other))["differences"]
         async for row in each_row(connection, sql):
             left, right = (
                 None if row[side] is None else one.codec.decode(row[side].encode()) for side in ("one", "other")
@@ -127,8 +127,3 @@ class Verification:
 
     def _qualified(self, table: NamedTable) -> str:
         return f"{quote_identifier(self._schema)}.{quote_identifier(table.name)}"
-
-
-def encoded(differences: Sequence[TableDifference]) -> str | None:
-    """The differences as they are kept; None for none."""
-    return msgspec.json.encode(differences).decode() if differences else None

@@ -1,36 +1,30 @@
-"""The end of a build: it is compared with the one that is shown, then shown instead, and what is older is dropped."""
+"""Completes a build: compares it with the shown one, lets the views show it, and drops builds that are too old."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
-from perdure.errors import BuildStateError
+from perdure.errors import BuildStateError, UnknownBuildError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
-from perdure.projections.builds.comparison import NotComparableError, Verification, encoded
-from perdure.projections.builds.switch import Switching, drop_older
+from perdure.projections.builds.comparison import BuildComparison, NotComparableError
+from perdure.projections.builds.switch import BuildSwitch, drop_older
 from perdure.projections.engines.factory import describe
-from perdure.projections.state.audit_log import Deed, Record
-from perdure.projections.state.builds import Build, TableDifference, shown_of
+from perdure.projections.state.audit_log import AuditEntry, AuditLog
+from perdure.projections.state.builds import BuildRecords, TableDifference
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
 from perdure.stores.postgres.connections.database import Database
-from perdure.stores.postgres.sql_files import Statements
 
 logger = logging.getLogger("perdure.projections")
 
-_SQL: Final = Path(__file__).parents[1] / "sql"
 
-
-class Finishing:
-    """Brings a build that has caught up to its end.
+class BuildCompletion:
+    """Completes the builds of one projection that have caught up.
 
     Args:
         database: the database of the store.
-        projection: its code.
+        projection: the projection.
         schema: the schema that holds its tables and views.
     """
 
@@ -38,20 +32,25 @@ class Finishing:
         self._database = database
         self._projection = projection
         self._schema = schema
-        self._switching = Switching(database, projection.name)
+        self._switch = BuildSwitch(database, projection.name)
         self._holds = Holds(database, projection.name)
-        self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
-        self._record = Record(database)
+        self._records = BuildRecords(database, projection.name)
+        self._audit_log = AuditLog(database)
 
-    async def finish(self, build: BuildId, shown: BuildId | None, *, is_to_be_shown: bool) -> None:
-        """Compare a build, or show it when that was done; nothing, when another process does so.
+    async def complete(self, build: BuildId, shown: BuildId | None, *, is_to_be_shown: bool) -> None:
+        """Take the next step of a build: compare it, or let the views show it. Do nothing if another process does so.
+
+        Args:
+            build: the build.
+            shown: the build that the views show; None if they show none.
+            is_to_be_shown: whether it is to be shown, because it is compared already.
 
         Raises:
-            SwitchBlockedError, ViewInUseError, BuildStateError: it can't be shown now.
+            SwitchBlockedError, ViewInUseError, BuildStateError: the views can't show it now.
         """
-        # Not of the pool: those who are waited for meanwhile need one, and so does the application.
+        # A connection of its own: the pool may have none left, and the runners that this waits for need one.
         async with self._database.session() as connection, connection.transaction():
-            if not await connection.fetchval(self._sql["claim"], build.name):
+            if not await self._records.claim(connection):
                 return
             if is_to_be_shown:
                 await self._show(build)
@@ -64,18 +63,18 @@ class Finishing:
         if shown is not None and shown.version == build.version and shown < build:
             one, other = (describe(self._projection, each.build) for each in (build, shown))
             try:
-                found = await Verification(self._database, one, other, self._schema).differences()
+                found = await BuildComparison(self._database, one, other, self._schema).differences()
                 outcome = "different" if found else "equal"
             except NotComparableError:
-                if not await self._stands_still(shown):
-                    reason = "doesn't come to where the one that is shown is, to be compared with it"
+                if not await self._is_stopped(shown):
+                    reason = "doesn't reach the position of the shown build, so they can't be compared"
                     raise BuildStateError(*build, reason) from None
-                text = "projection %r: not compared with the build that is shown, which doesn't come along"
+                text = "projection %r: not compared with the shown build, which doesn't go on"
                 logger.info(text, build.name, extra=keys(operation="rebuild", projection=build.name))
         async with self._database.connection() as connection, connection.transaction():
-            if await connection.fetchval(self._sql["ready"], *build, encoded(found)):
+            if await self._records.complete(connection, build, found):
                 detail = {"outcome": outcome, "differences": found}
-                await self._record.keep(connection, build, Deed("compared"), detail)
+                await self._audit_log.record(connection, build, AuditEntry("compared"), detail)
         for difference in found:
             logger.warning(
                 "projection %r, version %d build %d waits for switch(): %d rows of %r differ from what is shown, as %s",
@@ -86,18 +85,18 @@ class Finishing:
                 extra=keys(operation="rebuild", projection=build.name),
             )
 
-    async def _stands_still(self, shown: BuildId) -> bool:
-        """Whether there is nothing to wait for: it is paused, or nobody runs it."""
+    async def _is_stopped(self, shown: BuildId) -> bool:
+        """Whether a build is paused, or no process runs it."""
         async with self._database.connection() as connection:
             span = await self._holds.span(connection, [shown])
-            return span.is_paused or not await connection.fetchval(self._sql["is_run"], *shown)
+            return span.is_paused or not await self._records.has_runner(connection, shown)
 
     async def _show(self, build: BuildId) -> None:
-        def newest(builds: Sequence[Build]) -> Build | None:
-            shown, target = shown_of(builds), next((one for one in builds if one.id == build), None)
-            return target if shown is None or shown.id < build else None
-
-        if await self._switching.show(newest, Deed("switched")) is not None:
+        try:
+            is_switched = await self._switch.show(build, AuditEntry("switched"), unless_newer=True)
+        except UnknownBuildError:
+            return  # it was dropped meanwhile
+        if is_switched:
             logger.info(
                 "projection %r shows version %d build %d",
                 *build,

@@ -1,50 +1,49 @@
-"""What operators do with builds: rebuild, switch, go back, drop."""
+"""What operators do with builds: rebuild, switch, roll back, drop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final, Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 from perdure.checks import check_count, check_text
 from perdure.errors import BuildStateError, InvalidArgumentError, UnknownBuildError
 from perdure.errors.formats import shown
-from perdure.projections.builds.switch import Switching, drop_older
-from perdure.projections.state.audit_log import Acting, Deed
-from perdure.projections.state.builds import Build, read_builds, shown_of
+from perdure.projections.builds.switch import BuildSwitch, drop_older
+from perdure.projections.state.audit_log import AuditedOperations
+from perdure.projections.state.builds import Build, BuildRecords, shown_of
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.segments import MOST_SEGMENTS
 from perdure.projections.state.status import ProjectionStatus, read_status
-from perdure.stores.postgres.sql_files import Statements
-
-_SQL: Final = Path(__file__).parents[1] / "sql"
+from perdure.stores.postgres.connections.database import Connection
 
 SwitchMode = Literal["automatic", "manual"]
-"""Whether a build is shown as soon as it is complete, or when somebody says so."""
+"""Whether a build is shown as soon as it is complete, or only by `switch`."""
 
 
-class BuildOperations(Acting):
+class BuildOperations(AuditedOperations):
     """The part of `ProjectionOperations` that is about builds."""
 
     async def rebuild(
         self, name: str, *, segments: int | None = None, switch: SwitchMode = "automatic", reason: str | None = None
     ) -> ProjectionStatus:
-        """Build what is shown anew, beside it, from the beginning of the log. Any process that runs it takes part.
+        """Build a projection again, beside the shown build, from the beginning of the log.
 
-        When it has caught up, it is compared with what is shown; if they hold the same rows, it is shown instead.
+        Every process that runs the projection takes part. When the new build has caught up, its rows are compared with
+        those of the shown build. If they are the same, the new build is shown instead.
 
         Args:
-            name: the projection's.
-            segments: into how many pieces it is cut, for processes to share; unless given, as many as what is shown.
-            switch: ``"manual"``: it isn't shown before `switch`.
-            reason: why, for the record.
+            name: the projection's name.
+            segments: how many segments the build is divided into, for processes to share; by default as many as the
+                shown build has.
+            switch: ``"manual"``: the build isn't shown before `switch`.
+            reason: the reason, for the audit log.
 
         Returns:
-            how the new build is; `status` tells how it goes on.
+            the status of the new build; `status` reports its progress.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
-            BuildStateError: it is being rebuilt already.
+            UnknownProjectionError: there is no projection of that name.
+            BuildStateError: a build is in progress already.
         """
         if segments is not None:
             check_count("segments", segments, 1, MOST_SEGMENTS)
@@ -52,159 +51,169 @@ class BuildOperations(Acting):
             raise InvalidArgumentError("switch", f'must be "automatic" or "manual", not {shown(switch)}')
         _check_reason(reason)
         await self._check_may_act(name)
-        sql = self._build_sql()
-        async with self._acting() as connection:
-            await connection.execute(sql["lock"], name)
-            builds = await read_builds(connection, self._database, name)
-            for one in _coming(builds):
-                raise BuildStateError(*one.id, "is being built already: wait for it, or call cancel_rebuild()")
-            now = _the_shown(name, builds)
-            if now.mode == "inline":
-                raise BuildStateError(*now.id, "is kept by the appends, in one build: give its class a new version")
-            if not now.tables:
-                raise BuildStateError(*now.id, "has no tables to be built anew: give its class a new version")
-            number = 1 + max(one.id.build for one in builds if one.id.version == now.id.version)
-            build = now.id._replace(build=number)
-            count = segments or await connection.fetchval(sql["segments"], *now.id)
-            if not all(table.key for table in now.tables):
-                count = 1  # no keys are known by which it could be cut
-            await connection.execute(sql["add"], *build, now.schema, None, switch == "automatic", now.mode)
-            await connection.execute(self._segment_sql()["add"], *build, count)
-            await self._keep(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
+        records = BuildRecords(self._database, name)
+        async with self._transaction() as connection:
+            await records.lock(connection)
+            builds = await records.read(connection)
+            current = _shown_build(name, builds)
+            _check_rebuildable(current, builds)
+            number = 1 + max(each.id.build for each in builds if each.id.version == current.id.version)
+            build = current.id._replace(build=number)
+            count = await self._segment_count(connection, current, segments)
+            await records.add(
+                connection,
+                build,
+                current.schema,
+                None,
+                switches_by_itself=switch == "automatic",
+                mode=current.mode,
+                segments=count,
+            )
+            await self._log(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
         return await self._status_of(build)
 
     async def cancel_rebuild(self, name: str, reason: str | None = None) -> list[ProjectionStatus]:
-        """Give up what is being built, and drop it. What is shown stays as it is.
+        """Drop the builds that are in progress. The shown build stays as it is.
 
         Returns:
-            how far the builds were that were given up: one, unless several versions were being built.
+            the last status of each dropped build: one, unless several versions were being built.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
-            BuildStateError: nothing is being built.
-            SwitchBlockedError: others hold locks on its tables.
+            UnknownProjectionError: there is no projection of that name.
+            BuildStateError: no build is in progress.
+            SwitchBlockedError: other sessions hold locks on its tables.
         """
         _check_reason(reason)
         builds = await self._builds(name)
-        coming = _coming(builds)
-        if not coming:
-            raise BuildStateError(*_the_shown(name, builds).id, "is shown, and nothing is being built instead")
-        given_up = [await self._status_of(one.id) for one in coming]
-        for one in coming:
-            await Switching(self._database, name).drop(one.id, self._deed("rebuild cancelled", reason))
-        return given_up
+        pending = _pending(builds)
+        if not pending:
+            raise BuildStateError(*_shown_build(name, builds).id, "is shown, and nothing is being built instead")
+        statuses = [await self._status_of(each.id) for each in pending]
+        for each in pending:
+            await BuildSwitch(self._database, name).drop(each.id, self._entry("rebuild cancelled", reason))
+        return statuses
 
     async def switch(
         self, name: str, version: int | None = None, build: int | None = None, reason: str | None = None
     ) -> ProjectionStatus:
-        """Show another build that is complete: the newest that was never shown, or the one that is named.
+        """Show another build that is complete: by default the newest that was never shown.
 
-        This is also how to show a build in spite of what the comparison found.
+        This also shows a build whose rows differed in the comparison.
+
+        Args:
+            name: the projection's name.
+            version: the version of the build.
+            build: the number of the build within its version.
+            reason: the reason, for the audit log.
+
+        Returns:
+            the status of the build that is shown now.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: there is no projection of that name.
             UnknownBuildError: there is no such build.
-            BuildStateError: it isn't complete, or shows less than what is shown now.
-            SwitchBlockedError: others hold locks on the views.
+            BuildStateError: the build isn't complete, or is behind the one that is shown.
+            SwitchBlockedError: other sessions hold locks on the views.
             ViewInUseError: something is built on a view that would have to be dropped.
         """
         for argument, number in (("version", version), ("build", build)):
             if number is not None:
                 check_count(argument, number)
         _check_reason(reason)
-
-        def named(builds: Sequence[Build]) -> Build | None:
-            found = [one for one in builds if version in (None, one.id.version) and build in (None, one.id.build)]
-            if version is None and build is None:
-                found = _coming(builds)
-            if not found:
-                raise UnknownBuildError(name, version, build, [one.id[1:] for one in builds])
-            if found[0].stage == "building":
-                raise BuildStateError(*found[0].id, "isn't complete yet: wait until it has caught up")
-            return found[0]
-
-        return await self._show(name, named, self._deed("switched", reason), may_lag=False)
+        builds = await self._builds(name)
+        found = [each for each in builds if version in (None, each.id.version) and build in (None, each.id.build)]
+        if version is None and build is None:
+            found = _pending(builds)
+        if not found:
+            raise UnknownBuildError(name, version, build, _known(builds))
+        if found[0].stage == "building":
+            raise BuildStateError(*found[0].id, "isn't complete yet: wait until it has caught up")
+        await BuildSwitch(self._database, name).show(found[0].id, self._entry("switched", reason))
+        current = _shown_build(name, await self._builds(name)).id
+        await drop_older(self._database, current)
+        return await self._status_of(current)
 
     async def rollback(self, name: str, reason: str | None = None) -> ProjectionStatus:
-        """Show again what was shown before. Doing it twice comes back.
+        """Show the build that was shown before the current one. A second call returns to the current one.
 
         Returns:
-            how the build is that is shown now: its `lag`, and, unless somebody still keeps it, ``"stopped"`` as state.
+            the status of the build that is shown now: its `lag`, and the state ``"stopped"`` if no process runs it.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
-            UnknownBuildError: none was shown before, or it was dropped.
-            SwitchBlockedError: others hold locks on the views.
+            UnknownProjectionError: there is no projection of that name.
+            UnknownBuildError: no other build was shown before, or it was dropped.
+            SwitchBlockedError: other sessions hold locks on the views.
             ViewInUseError: something is built on a view that would have to be dropped.
         """
         _check_reason(reason)
-
-        def former(builds: Sequence[Build]) -> Build | None:
-            found = [one for one in builds if one.switch_number and not one.is_shown]
-            if not found:
-                raise UnknownBuildError(name, None, None, [one.id[1:] for one in builds])
-            return max(found, key=lambda one: one.switch_number)
-
-        return await self._show(name, former, self._deed("rolled back", reason), may_lag=True)
+        builds = await self._builds(name)
+        former = [each for each in builds if each.switch_number and not each.is_shown]
+        if not former:
+            raise UnknownBuildError(name, None, None, _known(builds))
+        target = max(former, key=lambda each: each.switch_number)
+        await BuildSwitch(self._database, name).show(target.id, self._entry("rolled back", reason), may_lag=True)
+        return await self._status_of(_shown_build(name, await self._builds(name)).id)
 
     async def drop(self, name: str, version: int, build: int = 1, reason: str | None = None) -> None:
-        """Drop a build that isn't shown, with its tables. Old code that still runs it stops doing so.
+        """Drop a build that isn't shown, with its tables. Processes that still run it stop running it.
 
         Raises:
-            UnknownProjectionError: there is none of that name.
+            UnknownProjectionError: there is no projection of that name.
             UnknownBuildError: there is no such build.
-            BuildStateError: it is shown.
-            SwitchBlockedError: others hold locks on its tables.
+            BuildStateError: the build is shown.
+            SwitchBlockedError: other sessions hold locks on its tables.
             ViewInUseError: something is built on its tables.
         """
         check_count("version", version)
         check_count("build", build)
         _check_reason(reason)
         builds = await self._builds(name)
-        asked = BuildId(name, version, build)
-        if asked not in [one.id for one in builds]:
-            raise UnknownBuildError(name, version, build, [one.id[1:] for one in builds])
-        if _the_shown(name, builds).id == asked:
-            raise BuildStateError(*asked, "is shown: switch to another one first")
-        await Switching(self._database, name).drop(asked, self._deed("dropped", reason))
+        target = BuildId(name, version, build)
+        if target not in [each.id for each in builds]:
+            raise UnknownBuildError(name, version, build, _known(builds))
+        if _shown_build(name, builds).id == target:
+            raise BuildStateError(*target, "is shown: switch to another one first")
+        await BuildSwitch(self._database, name).drop(target, self._entry("dropped", reason))
 
-    async def _show(
-        self, name: str, pick: Callable[[Sequence[Build]], Build | None], deed: Deed, *, may_lag: bool
-    ) -> ProjectionStatus:
-        await self._check_may_act(name)
-        await Switching(self._database, name).show(pick, deed, may_lag=may_lag)
-        now = _the_shown(name, await self._builds(name)).id
-        if deed.action == "switched":
-            await drop_older(self._database, now)
-        return await self._status_of(now)
+    async def _segment_count(self, connection: Connection, current: Build, segments: int | None) -> int:
+        if not all(table.key for table in current.tables or ()):
+            return 1  # without keys there are no hashes to divide by
+        return segments or await BuildRecords(self._database, current.id.name).count_segments(connection, current.id)
 
     async def _builds(self, name: str) -> list[Build]:
         await self._check_may_act(name)
         async with self._database.connection() as connection:
-            return await read_builds(connection, self._database, name)
+            return await BuildRecords(self._database, name).read(connection)
 
     async def _status_of(self, build: BuildId) -> ProjectionStatus:
         found = await read_status(self._database, build.name)
-        return next(one for one in found if BuildId(one.name, one.version, one.build) == build)
-
-    def _build_sql(self) -> Statements:
-        return Statements(_SQL / "builds", schema=self._database.quoted_schema)
-
-    def _segment_sql(self) -> Statements:
-        return Statements(_SQL / "segments", schema=self._database.quoted_schema)
+        return next(each for each in found if BuildId(each.name, each.version, each.build) == build)
 
 
-def _coming(builds: Sequence[Build]) -> list[Build]:
-    """Those that were never shown, and are newer than what is shown; the newest first."""
-    now = shown_of(builds)
-    return [one for one in builds if one.stage != "kept" and (now is None or now.id < one.id)]
+def _check_rebuildable(current: Build, builds: Sequence[Build]) -> None:
+    for each in _pending(builds):
+        raise BuildStateError(*each.id, "is being built already: wait for it, or call cancel_rebuild()")
+    if current.mode == "inline":
+        raise BuildStateError(*current.id, "is kept by the appends, in one build: give its class a new version")
+    if not current.tables:
+        raise BuildStateError(*current.id, "has no tables to build again: give its class a new version")
 
 
-def _the_shown(name: str, builds: Sequence[Build]) -> Build:
-    now = shown_of(builds)
-    if now is None:
-        raise UnknownBuildError(name, None, None, [one.id[1:] for one in builds])
-    return now
+def _pending(builds: Sequence[Build]) -> list[Build]:
+    """Return the builds that were never shown and are newer than the shown one, the newest first."""
+    current = shown_of(builds)
+    return [each for each in builds if each.stage != "kept" and (current is None or current.id < each.id)]
+
+
+def _shown_build(name: str, builds: Sequence[Build]) -> Build:
+    current = shown_of(builds)
+    if current is None:
+        raise UnknownBuildError(name, None, None, _known(builds))
+    return current
+
+
+def _known(builds: Sequence[Build]) -> list[tuple[int, int]]:
+    return [(each.id.version, each.id.build) for each in builds]
 
 
 def _check_reason(reason: str | None) -> None:

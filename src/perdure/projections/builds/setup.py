@@ -1,4 +1,4 @@
-"""The builds of projections: which there are, and how one is set up and dropped."""
+"""Sets up a build of a projection: its record, its tables and its first views. Drops it again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
 from perdure.projections.builds.views import Views
 from perdure.projections.engine import BuildTables, ProjectionDefinition
-from perdure.projections.state.builds import SQL_FOLDER, Build, read_builds, shown_of, tables_in
+from perdure.projections.sql import statements
+from perdure.projections.state.builds import Build, BuildRecords, shown_of, tables_in
 from perdure.projections.state.identity import TableShape
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
+from perdure.stores.postgres.sql_files import quote_identifier
 
 
-class Builds:
-    """One build of a projection among the others.
+class BuildSetup:
+    """Sets up one build of a projection.
 
     Args:
         database: the database of the store.
@@ -29,75 +30,90 @@ class Builds:
         self._tables = tables
         self._schema = schema
         self._id = definition.build
-        self._sql = Statements(SQL_FOLDER / "builds", schema=database.quoted_schema)
-        self._add_segments = Statements(SQL_FOLDER / "segments", schema=database.quoted_schema)["add"]
+        self._records = BuildRecords(database, definition.name)
+        self._namespace = quote_identifier(schema)
+        self._sql = statements("setup", namespace=self._namespace)
 
     async def set_up(self, segments: int) -> bool:
-        """Make the tables unless they are there, and the views when there are none. Returns whether there is the build.
+        """Create the tables if they are missing, and the views if the projection has none.
 
-        The first build of a version is begun here, further ones by `rebuild`. Those who query are shown a build that
-        isn't the first of its projection when it is complete.
+        The first build of a version is added here, further builds by `rebuild`. The views show the first build of a
+        projection at once, every other build when it is complete.
 
         Args:
-            segments: into how many pieces a new build is cut.
+            segments: how many segments a new build is divided into.
+
+        Returns:
+            False if there is no such build: it was dropped, or only other builds of its version are left.
 
         Raises:
-            ProjectionDefinitionError, ProjectionShapeError: it isn't what was set up under this name and version.
+            ProjectionDefinitionError, ProjectionShapeError: the projection differs from what was set up under this
+                name and version.
         """
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(self._sql["lock"], self._id.name)
-            builds = await read_builds(connection, self._database, self._id.name)
+            await self._records.lock(connection)
+            builds = await self._records.read(connection)
             self._check_mode(builds)
             found = next((build for build in builds if build.id == self._id), None)
             if found is None and any(build.id.version == self._id.version for build in builds):
                 return False
-            await self._make(connection, found, segments)
+            await self._create(connection, found, segments)
             if shown_of(builds) is None:
                 views = Views(self._database, self._id.name)
                 await views.show(connection, self._schema, tables_in(self._definition.shape))
-                await connection.execute(self._sql["show"], *self._id)
+                await self._records.show(connection, self._id)
             return True
 
-    async def _make(self, connection: Connection, found: Build | None, segments: int) -> None:
+    async def _create(self, connection: Connection, found: Build | None, segments: int) -> None:
         name, shape = self._id.name, self._definition.shape
         if found is not None and found.schema != self._schema:
-            raise ProjectionDefinitionError(name, f"its tables are in schema {found.schema!r}: say so")
+            raise ProjectionDefinitionError(
+                name, f"its tables are in schema {found.schema!r}: give the service schema={found.schema!r}"
+            )
         if found is not None and found.tables is not None:
             if found.tables != tables_in(shape):
                 raise ProjectionShapeError(name, _differences(found.tables, tables_in(shape)))
             return
         if found is None:
-            await connection.execute(self._sql["add"], *self._id, self._schema, shape, True, self._definition.mode)  # noqa: FBT003 - a row
-            await connection.execute(self._add_segments, *self._id, segments)
+            await self._records.add(
+                connection,
+                self._id,
+                self._schema,
+                shape,
+                switches_by_itself=True,
+                mode=self._definition.mode,
+                segments=segments,
+            )
         else:
-            await connection.execute(self._sql["made"], *self._id, shape)
+            await self._records.record_tables(connection, self._id, shape)
+        if self._definition.tables and not await connection.fetchval(self._sql["namespace_exists"], self._namespace):
+            await connection.execute(self._sql["create_namespace"])
         await self._tables.create(connection)
 
     def _check_mode(self, builds: Sequence[Build]) -> None:
-        """What the appends keep, no service may touch, and the other way round."""
+        # A service must never write the rows of an inline projection, nor an append those of a service.
         mode = self._definition.mode
         for build in builds:
             if build.id.version == self._id.version and build.mode != mode:
                 raise ProjectionDefinitionError(
                     self._id.name,
-                    f"version {self._id.version} is kept {build.mode}: give it a new version to keep it {mode}",
+                    f"version {self._id.version} was set up in mode {build.mode!r}: give its class a new version",
                 )
 
 
 async def drop_build(connection: Connection, database: Database, build: Build) -> None:
-    """Drop the tables of a build, and all that is known of it, within the caller's transaction.
+    """Drop the tables of a build and delete its records, in the caller's transaction.
 
     Raises:
-        ViewInUseError: somebody built on its tables.
+        ViewInUseError: something is built on its tables.
     """
-    sql = Statements(SQL_FOLDER / "builds", schema=database.quoted_schema)
-    # First of all what its runners move, so that a batch under way is waited for.
-    await connection.execute(sql["forget"], *build.id)
+    # First the segment rows, so that a batch in progress is waited for.
+    await BuildRecords(database, build.id.name).delete(connection, build.id)
     await Views(database, build.id.name).drop_tables(connection, build.schema, build.tables or ())
 
 
 def _differences(stored: Sequence[TableShape], declared: Sequence[TableShape]) -> list[str]:
-    """What differs between two shapes, a line each: ``user_profiles__v1.email: text, now text not null``."""
+    """Return one line per difference: ``user_profiles__v1.email: text, now text not null``."""
     before, after = _flat(stored), _flat(declared)
     return [
         f"{name}: {before.get(name, 'not there')}, now {after.get(name, 'not there')}"

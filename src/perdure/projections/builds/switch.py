@@ -1,166 +1,188 @@
-"""Lets the views show another build: in one short transaction, that gives up soon where others hold locks.
+"""Makes the views show another build, in one short transaction that gives up soon if other sessions hold locks.
 
-Whoever queries a view waits at most for the lock time-out of one try. What the new build shows isn't older than what
-was shown before: the old one is kept where it is until the new one has come there, unless the new one may lag.
+A query of a view waits at most for the lock time-out of one attempt. The new build shows at least what the shown one
+did: the shown build is kept at its position until the new one has reached it, unless the new one may lag.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from perdure.errors import BuildStateError, DatabaseError, LockHolder, PerdureError, SwitchBlockedError
+from perdure.errors import (
+    BuildStateError,
+    DatabaseError,
+    LockHolder,
+    PerdureError,
+    SwitchBlockedError,
+    UnknownBuildError,
+)
 from perdure.observation import keys
 from perdure.projections.builds.setup import drop_build
 from perdure.projections.builds.views import Views
-from perdure.projections.state.audit_log import Deed, Record
-from perdure.projections.state.builds import Build, read_builds, shown_of
+from perdure.projections.sql import statements
+from perdure.projections.state.audit_log import AuditEntry, AuditLog
+from perdure.projections.state.builds import Build, BuildRecords, shown_of
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
-from perdure.repository import RetryConfig
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.schema.lock_watch import LockWatch
-from perdure.stores.postgres.sql_files import Statements
 
 logger = logging.getLogger("perdure.projections")
 
-_SQL: Final = Path(__file__).parents[1] / "sql"
-
 LOCK_TIMEOUT: Final = 0.1
-"""Seconds that a try waits for locks, and those who query behind it."""
+"""Seconds that an attempt waits for locks, and with it the queries that arrive behind it."""
 _RETRY: Final = RetryConfig(max_attempts=8, base_delay=0.1, max_delay=2.0)
 _CATCH_UP: Final = 0.5
-"""Seconds that a build is kept where it is for another to come there."""
+"""Seconds that the shown build is kept at its position for the other to reach it."""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 
-Pick = Callable[[Sequence[Build]], Build | None]
-"""Chooses the build to be shown among all of a projection; None for none."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class _BehindError(Exception):
-    """The build would show less than what is shown now."""
+def _retried(
+    attempt: Callable[Concatenate[BuildSwitch, P], Awaitable[R]],
+) -> Callable[Concatenate[BuildSwitch, P], Awaitable[R]]:
+    """Repeat a method of BuildSwitch while a lock isn't available, or the build is behind the shown one."""
 
-    def __init__(self, build: BuildId, lag: int) -> None:
-        super().__init__(build, lag)
-        self.build, self.lag = build, lag
-
-
-class Switching:
-    """Shows, and drops, builds of one projection. Needs no code of it.
-
-    Args:
-        database: the database of the store.
-        name: the projection's.
-    """
-
-    def __init__(self, database: Database, name: str) -> None:
-        self._database = database
-        self._name = name
-        self._views = Views(database, name)
-        self._holds = Holds(database, name)
-        self._sql = Statements(_SQL / "builds", schema=database.quoted_schema)
-        self._record = Record(database)
-        self._holders: tuple[LockHolder, ...] = ()
-
-    async def show(self, pick: Pick, deed: Deed, *, may_lag: bool = False) -> BuildId | None:
-        """Let the views show the build that `pick` chooses. Returns it, or None if it was shown already.
-
-        Args:
-            pick: chooses the build.
-            deed: what this is, for the record.
-            may_lag: whether it may show less than what is shown now.
-
-        Raises:
-            SwitchBlockedError: others hold locks on the views.
-            BuildStateError: it doesn't come to where the shown one is.
-            ViewInUseError: something is built on a view that would have to be dropped.
-        """
-        return await self._tried(lambda connection: self._show(connection, pick, deed, may_lag=may_lag))
-
-    async def drop(self, build: BuildId, deed: Deed) -> None:
-        """Drop a build that isn't shown. Raises as `show` does."""
-
-        async def drop(connection: Connection) -> BuildId | None:
-            builds = await read_builds(connection, self._database, self._name)
-            found = next((one for one in builds if one.id == build and not one.is_shown), None)
-            if found is None:
-                return None
-            await drop_build(connection, self._database, found)
-            await self._record.keep(connection, build, deed)
-            return build
-
-        await self._tried(drop)
-
-    async def _tried(self, work: Callable[[Connection], Awaitable[BuildId | None]]) -> BuildId | None:
+    @wraps(attempt)
+    async def retried(self: BuildSwitch, /, *args: P.args, **kwargs: P.kwargs) -> R:
         attempts = 0
         while True:
             attempts += 1
             try:
-                return await self._in_short(work)
-            except _BehindError as behind:
-                if attempts == _RETRY.max_attempts:
-                    reason = f"is {behind.lag} positions behind what is shown: wait until it has caught up"
-                    raise BuildStateError(*behind.build, reason, behind.lag) from None
+                return await attempt(self, *args, **kwargs)
+            except BuildStateError as error:
+                if not error.lag or attempts == _RETRY.max_attempts:
+                    raise
             except DatabaseError as error:
                 if error.sqlstate != _LOCK_NOT_AVAILABLE:
                     raise
                 if attempts == _RETRY.max_attempts:
-                    raise SwitchBlockedError(self._name, attempts, self._holders) from None
+                    raise SwitchBlockedError(self.name, attempts, self.holders) from None
             await asyncio.sleep(_RETRY.delay(attempts))
 
-    async def _in_short(self, work: Callable[[Connection], Awaitable[BuildId | None]]) -> BuildId | None:
-        # Not of the pool, of which the build that is waited for needs one.
+    return retried
+
+
+class BuildSwitch:
+    """Shows, and drops, builds of one projection. It doesn't need the projection's code.
+
+    Args:
+        database: the database of the store.
+        name: the projection's name.
+
+    Attributes:
+        holders: The sessions whose locks were in the way, as they were last seen.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.name = name
+        self.holders: tuple[LockHolder, ...] = ()
+        self._database = database
+        self._records = BuildRecords(database, name)
+        self._views = Views(database, name)
+        self._holds = Holds(database, name)
+        self._sql = statements("switch")
+        self._audit_log = AuditLog(database)
+
+    @_retried
+    async def show(
+        self, build: BuildId, entry: AuditEntry, *, may_lag: bool = False, unless_newer: bool = False
+    ) -> bool:
+        """Make the views show a build. Return False if there is nothing to do.
+
+        Args:
+            build: the build.
+            entry: the action, for the audit log.
+            may_lag: whether the build may be behind the one that is shown.
+            unless_newer: whether to do nothing if a newer build is shown by now.
+
+        Raises:
+            UnknownBuildError: there is no such build any more.
+            SwitchBlockedError: other sessions hold locks on the views.
+            BuildStateError: the build has no tables, or doesn't reach the position of the one that is shown.
+            ViewInUseError: something is built on a view that would have to be dropped.
+        """
+        async with self._short_transaction() as connection:
+            builds = await self._records.read(connection)
+            shown, target = shown_of(builds), _find(builds, build)
+            if target is None:
+                raise UnknownBuildError(*build, [(each.id.version, each.id.build) for each in builds])
+            if target.is_shown or (unless_newer and shown is not None and build < shown.id):
+                return False
+            if shown is not None:
+                await self._catch_up(connection, build, shown.id, may_lag=may_lag)
+            await self._replace(connection, shown, target)
+            instead_of = None if shown is None else {"version": shown.id.version, "build": shown.id.build}
+            await self._audit_log.record(connection, build, entry, {"instead_of": instead_of})
+            return True
+
+    @_retried
+    async def drop(self, build: BuildId, entry: AuditEntry) -> None:
+        """Drop a build, unless it is gone or shown. Raises SwitchBlockedError and ViewInUseError, as `show` does."""
+        async with self._short_transaction() as connection:
+            found = _find(await self._records.read(connection), build)
+            if found is not None and not found.is_shown:
+                await drop_build(connection, self._database, found)
+                await self._audit_log.record(connection, build, entry)
+
+    @asynccontextmanager
+    async def _short_transaction(self) -> AsyncGenerator[Connection]:
+        # A dedicated connection: the build that this waits for may need the last one of the pool.
         async with self._database.session() as connection:
             watch = LockWatch(self._database, LOCK_TIMEOUT)
             try:
                 async with connection.transaction(), watch.over(connection):
-                    await connection.execute(self._sql["limit_lock_waits"], round(LOCK_TIMEOUT * 1000))
-                    await connection.execute(self._sql["lock"], self._name)
-                    return await work(connection)
+                    await self._limit_lock_waits(connection, LOCK_TIMEOUT)
+                    await self._records.lock(connection)
+                    yield connection
             finally:
-                self._holders = watch.holders or self._holders
+                self.holders = watch.holders or self.holders
 
-    async def _show(self, connection: Connection, pick: Pick, deed: Deed, *, may_lag: bool) -> BuildId | None:
-        builds = await read_builds(connection, self._database, self._name)
-        shown, target = shown_of(builds), pick(builds)
-        if target is None or target.is_shown:
-            return None
-        if shown is not None:
-            await self._catch_up(connection, target.id, shown.id, may_lag=may_lag)
+    async def _catch_up(self, connection: Connection, target: BuildId, shown: BuildId, *, may_lag: bool) -> None:
+        """Keep the shown build at its position until the transaction ends, and wait for the other to reach it."""
+        position = await self._holds.lock(connection, shown)
+        timeout = _CATCH_UP if await self._records.has_runner(connection, target) else 0
+        if not await self._holds.reached_on(connection, [target], position, timeout) and not may_lag:
+            lag = position - (await self._holds.span(connection, [target])).slowest
+            if lag > 0:
+                reason = f"is {lag} positions behind what is shown: wait until it has caught up"
+                raise BuildStateError(*target, reason, lag)
+
+    async def _replace(self, connection: Connection, shown: Build | None, target: Build) -> None:
         if target.tables is None:
             raise BuildStateError(*target.id, "has no tables yet: wait until it has caught up")
-        # All views together may take as long as one.
-        limit = round(LOCK_TIMEOUT * 1000 / max(1, len(target.tables)))
-        await connection.execute(self._sql["limit_lock_waits"], max(1, limit))
+        # All views together may wait as long as one.
+        await self._limit_lock_waits(connection, LOCK_TIMEOUT / max(1, len(target.tables)))
         is_beside = shown is not None and shown.schema == target.schema
         before = (shown.tables or ()) if shown is not None and is_beside else ()
         await self._views.show(connection, target.schema, target.tables, before)
-        await connection.execute(self._sql["show"], *target.id)
-        instead_of = None if shown is None else {"version": shown.id.version, "build": shown.id.build}
-        await self._record.keep(connection, target.id, deed, {"instead_of": instead_of})
-        return target.id
+        await self._records.show(connection, target.id)
 
-    async def _catch_up(self, connection: Connection, target: BuildId, shown: BuildId, *, may_lag: bool) -> None:
-        """Keep the shown build where it is until the transaction ends, and wait for the other to come there."""
-        position = await self._holds.lock(connection, shown)
-        patience = _CATCH_UP if await connection.fetchval(self._sql["is_run"], *target) else 0
-        if not await self._holds.reached_on(connection, [target], position, patience) and not may_lag:
-            span = await self._holds.span(connection, [target])
-            raise _BehindError(target, position - span.hindmost)
+    async def _limit_lock_waits(self, connection: Connection, seconds: float) -> None:
+        await connection.execute(self._sql["limit_lock_waits"], max(1, round(seconds * 1000)))
+
+
+def _find(builds: list[Build], build: BuildId) -> Build | None:
+    return next((each for each in builds if each.id == build), None)
 
 
 async def drop_older(database: Database, build: BuildId) -> None:
-    """Drop the builds of a version that were shown before the one that was shown before this one."""
+    """Drop the builds of a version that are older than a build, except the two that were shown last."""
     async with database.connection() as connection:
-        builds = await read_builds(connection, database, build.name)
-    former = sorted((one for one in builds if one.switch_number), key=lambda one: one.switch_number)[-2:]
-    for one in builds:
-        if one.id.version == build.version and one.id < build and one not in former:
+        builds = await BuildRecords(database, build.name).read(connection)
+    former = sorted((each for each in builds if each.switch_number), key=lambda each: each.switch_number)[-2:]
+    for each in builds:
+        if each.id.version == build.version and each.id < build and each not in former:
             try:
-                await Switching(database, build.name).drop(one.id, Deed("dropped"))
+                await BuildSwitch(database, build.name).drop(each.id, AuditEntry("dropped"))
             except PerdureError as error:
                 # The next rebuild tries again.
                 logger.warning("projection %r: %s", build.name, error, extra=keys(error, operation="rebuild"))

@@ -1,4 +1,4 @@
-"""The kinds of projections, each with what describes it and what takes its events."""
+"""Chooses the engine of a projection, and creates it."""
 
 from __future__ import annotations
 
@@ -9,47 +9,41 @@ from typing import Final, NamedTuple
 from perdure.errors import ProjectionDefinitionError
 from perdure.projection import AnyProjection, Projection
 from perdure.projections.engine import BuildTables, Engine, ProjectionDefinition
-from perdure.projections.engines.custom.definition import HandledDefinition
-from perdure.projections.engines.custom.processor import HandledBatches
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.definition import CustomDefinition
+from perdure.projections.engines.custom.processor import CustomProcessor
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.inline.definition import InlineDefinition
-from perdure.projections.engines.inline.processor import InlineBatches
+from perdure.projections.engines.inline.processor import InlineProcessor
 from perdure.projections.engines.inline.rows import InlineRows
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.parked_retry import Unparking
-from perdure.projections.engines.table.prefetch import Preparing
-from perdure.projections.engines.table.processor import Batches
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.processor import TableProcessor
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.segments import Segments
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.stores.postgres.connections.database import Database
 
 
 class Equipment(NamedTuple):
-    """What a build of a projection is run with."""
+    """The parts of an engine, for one build."""
 
     tables: BuildTables
-    batches: Engine
-    unparking: Unparking | None = None
-    """None where nothing is parked."""
-    preparing: Preparing | None = None
-    """None where nothing is made ready ahead."""
+    engine: Engine
 
 
 def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
-    """A projection, and all that follows from its class.
+    """Return the definition of a projection.
 
     Raises:
-        ProjectionDefinitionError: it can't work as it is written, or is none.
+        ProjectionDefinitionError: the projection can't work as it is written, or isn't a projection.
     """
     if isinstance(projection, Projection):
-        return HandledDefinition(projection, build)
-    return Definition(projection, build)
+        return CustomDefinition(projection, build)
+    return TableDefinition(projection, build)
 
 
 def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
-    """Refuse projections that would share a name, or a table."""
+    """Raise ProjectionDefinitionError if two projections have the same name, or two tables would."""
     projections = Counter(definition.name for definition in definitions)
     names = Counter(
         name for definition in definitions for table in definition.tables for name in (table.name, table.view)
@@ -58,66 +52,72 @@ def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
         for table in definition.tables:
             for name in (table.view, table.name):
                 if names[name] > 1:
-                    raise ProjectionDefinitionError(definition.name, f"more than one table would be called {name!r}")
+                    raise ProjectionDefinitionError(
+                        definition.name, f"more than one table would have the name {name!r}"
+                    )
         if projections[definition.name] > 1:
             raise ProjectionDefinitionError(definition.name, "more than one projection has this name")
 
 
 def equip(
-    store: PostgreSQLEventStore,
+    database: Database,
     definition: ProjectionDefinition,
     segments: Segments,
-    parking: Parking,
+    parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    """What a build of a projection is run with.
+    """Create the engine of a build.
 
     Args:
-        store: where the events are.
+        database: the database of the store.
         definition: the projection.
         segments: the segments of its build.
         parking: the parked events of its build.
-        options: how it is run.
+        options: the options of the runner.
     """
-    return _EQUIPPING[type(definition)](store, definition, segments, parking, options)
+    return _ENGINES[type(definition)](database, definition, segments, parking, options)
 
 
-def _fold(
-    store: PostgreSQLEventStore, definition: Definition, segments: Segments, parking: Parking, options: RunnerOptions
-) -> Equipment:
-    storage = Storage(definition, options.schema)
-    batches = Batches(store.database, definition, segments, storage, parking)
-    return Equipment(storage, batches, Unparking(parking, batches, options.batch_size), batches.preparing)
-
-
-def _handle(
-    store: PostgreSQLEventStore,
-    definition: HandledDefinition,
+def _table_engine(
+    database: Database,
+    definition: TableDefinition,
     segments: Segments,
-    _parking: Parking,
+    parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    tables = SQLTables(definition, options.schema)
-    batches = HandledBatches(
-        store.database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
+    storage = TableStorage(definition, options.schema)
+    processor = TableProcessor(database, definition, segments, storage, parking, batch_size=options.batch_size)
+    return Equipment(storage, processor)
+
+
+def _custom_engine(
+    database: Database,
+    definition: CustomDefinition,
+    segments: Segments,
+    _parking: ParkedEvents,
+    options: RunnerOptions,
+) -> Equipment:
+    tables = CustomTables(definition, options.schema)
+    processor = CustomProcessor(
+        database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
-    return Equipment(tables, batches)
+    return Equipment(tables, processor)
 
 
-def _follow(
-    store: PostgreSQLEventStore,
+def _inline_engine(
+    database: Database,
     definition: InlineDefinition,
     segments: Segments,
-    _parking: Parking,
+    _parking: ParkedEvents,
     options: RunnerOptions,
 ) -> Equipment:
-    storage = Storage(definition, options.schema)
-    batches = InlineBatches(store.database, definition, segments, InlineRows(store.database, definition, storage))
-    return Equipment(storage, batches)
+    storage = TableStorage(definition, options.schema)
+    processor = InlineProcessor(database, definition, segments, InlineRows(database, definition, storage))
+    return Equipment(storage, processor)
 
 
-_EQUIPPING: Final[dict[type, Callable[..., Equipment]]] = {
-    Definition: _fold,
-    HandledDefinition: _handle,
-    InlineDefinition: _follow,
+_ENGINES: Final[dict[type, Callable[..., Equipment]]] = {
+    TableDefinition: _table_engine,
+    CustomDefinition: _custom_engine,
+    InlineDefinition: _inline_engine,
 }

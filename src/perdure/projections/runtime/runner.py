@@ -1,135 +1,144 @@
-"""Runs one build of a projection: follows the log for its share of the segments, and retries what fails.
+"""Runs one build of a projection in this process: follows the log for its share of the segments.
 
-What fails for good is parked, or pauses the segment, as the projection says.
+A runner is one task that repeats one step. What the task awaits is the state of the runner::
+
+                     start()
+                        |
+                        v                news, or time is up
+      +------------> WORKING <--------------------------------+
+      |                 |                                     |
+      |                 |  1. renew the leases, if due        |
+      |                 |  2. retry parked events, if asked   |
+      |                 |  3. no segment may go on:  -----> WAITING
+      |                 |     wait for news                   ^
+      |                 |  4. read the events that follow: ---+
+      |                 |     wait for them, if there are none
+      |                 |  5. process the batch, then repeat
+      |                 |
+      |                 |  any error but FencedError, such as that of a database that is down
+      |                 v
+      +----------- BACKING_OFF
+
+      stop() in WAITING or BACKING_OFF: the task is cancelled at once, as nothing is under way.
+      stop() in WORKING: the state becomes STOPPING. The step may end within the time-out; else the task is cancelled,
+      and the batch is rolled back.
+
+A runner may be cancelled, cut off or frozen anywhere. Each batch writes its rows and moves the checkpoint in one
+transaction. That transaction fails with FencedError, and writes nothing, unless the segments are leased by this
+runner and are at the position that it knows. So no batch is lost or written twice, and what a runner knows in memory
+only saves queries. After any error, the runner trusts nothing of that: it reads its segments again, and verifies that
+the log still holds the events of their checkpoints. After a failover, the server may be another one with a shorter
+log.
+
+Segments at the same position form a group, and share batches. If there are several groups, the runner alternates
+between the slowest one, which catches up with the next, and the one at the head of the log, so that this one doesn't
+fall behind.
+
+`LeaseKeeper` decides which segments are this runner's, `FailurePolicy` what happens to an event that fails, and the
+engine how a batch is processed. `Feed` reads the log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import secrets
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from enum import Enum
 from itertools import groupby
 from typing import Final
 
-from perdure.errors import (
-    LogDivergedError,
-    PerdureError,
-    ProjectionTimeoutError,
-)
+from perdure.errors import PerdureError
 from perdure.events import StoredEvent
-from perdure.log import Changes, verify_position
+from perdure.log import ChangeSignal
 from perdure.observation import ProjectionBatch
-from perdure.projections.builds.setup import Builds
-from perdure.projections.engine import Following, ProjectionDefinition
+from perdure.projections.builds.setup import BuildSetup
+from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import equip
+from perdure.projections.runtime.failure_policy import FailurePolicy
 from perdure.projections.runtime.feed import Feed
-from perdure.projections.runtime.leases import Leases
-from perdure.projections.runtime.reporting import Telling
-from perdure.projections.runtime.retries import Retries
-from perdure.projections.state.failures import EventFailure, Failure, TooManyParkedError, told
-from perdure.projections.state.identity import Key
+from perdure.projections.runtime.leases import LeaseKeeper
+from perdure.projections.runtime.progress import BuildProgress
+from perdure.projections.runtime.reporter import Reporter
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking, Standstill
-from perdure.projections.state.scope import Scope
-from perdure.projections.state.segments import (
-    LAST_HASH,
-    MOST_SEGMENTS,
-    Checkpoint,
-    FencedError,
-    Segment,
-    Segments,
-    raise_if_paused,
-)
-from perdure.repository import RetryConfig
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.projections.state.parked_events import ParkedEvents
+from perdure.projections.state.segments import FencedError, Segment, Segments
+from perdure.retry import RetryConfig
+from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks
 
-_BEAT: Final = 1.0
-"""Seconds between two looks at who else is there, and at what is asked."""
-_LOOK: Final = 0.02
-"""Seconds between two looks at how far others are, while somebody waits for them."""
-_TROUBLE: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
+_POLL_INTERVAL: Final = 0.02
+"""Seconds between two readings of the progress of other runners, while a caller waits for it."""
+_BACK_OFF: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
 
 
-class _Stopped(BaseException):
-    """The way out of the loop when nothing is under way. No error, so that nothing catches it as one."""
+class RunnerState(Enum):
+    """What a runner does. The top of this module shows how the states follow each other."""
+
+    WORKING = "working"
+    WAITING = "waiting"
+    BACKING_OFF = "backing off"
+    STOPPING = "stopping"
 
 
 class Runner:
     """One build of a projection at work in this process.
 
     Args:
-        store: where the events are.
+        store: the store.
         definition: the projection.
         options: how it is run.
-        tasks: the background tasks, of which its own is one.
+        tasks: the owner of its task.
+
+    Attributes:
+        definition: The projection.
+        name: The name by which it leases segments: host, process id, and a random number.
+        changes: Announces progress, errors, and changes of its segments.
+        error: Why it backs off, other than an event; None if nothing is wrong.
     """
 
     def __init__(
-        self, store: PostgreSQLEventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
+        self, store: EventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
     ) -> None:
         self.definition = definition
-        self._tasks = tasks
-        self.trouble: Exception | None = None
-        """What keeps it from going on, other than an event: a database that is down."""
-        self._diverged: LogDivergedError | None = None
-        """That its checkpoint isn't in the log. What it has read since may be gone, and the checkpoint with it."""
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self._store = store
-        self._options = options
-        self._beat_every = min(_BEAT, options.lease / 4)
-        self._segments = Segments(store.database, definition.build, self.name, options.lease)
-        most = MOST_SEGMENTS if definition.is_divisible else 1
-        self._leases = Leases(self._segments, self.name, options.segments, most)
-        self._parking = Parking(store.database, definition, self.name, options.max_parked)
-        equipment = equip(store, definition, self._segments, self._parking, options)
-        self._builds = Builds(store.database, definition, equipment.tables, options.schema)
-        self._batches, self._unparking = equipment.batches, equipment.unparking
-        self._preparing = equipment.preparing
-        self._telling = Telling(definition.build)
-        self._feed, self._late_feed = Feed(store), Feed(store)
-        self._all: list[Segment] = []
-        self._mine: list[Segment] = []
-        self._standstill = Standstill()
-        self._to_park: dict[tuple[int, Key], EventFailure] = {}
-        self._retries = Retries(options.retry)
-        self._changes = Changes()
-        self._refreshing = asyncio.Lock()
-        self._beat_due = -math.inf
-        self._taken = 0
-        self._beaten_at = -math.inf
-        self._is_late_next = True
-        self._troubles = 0
-        self._stopping = False
-        self._idle = False
+        self.changes = ChangeSignal()
+        self.error: Exception | None = None
+        self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
+        self._options = options
+        build, database = definition.build, database_of(store)
+        segments = Segments(database, build, self.name, options.lease)
+        parked_events = ParkedEvents(database, build, definition.key_codec, self.name, options.max_parked)
+        equipment = equip(database, definition, segments, parked_events, options)
+        self._setup = BuildSetup(database, definition, equipment.tables, options.schema)
+        self._engine = equipment.engine
+        self._reporter = Reporter(build)
+        self._leases = LeaseKeeper(store, definition, segments, self.name, options=options, changes=self.changes)
+        self._failures = FailurePolicy(definition, segments, parked_events, options.retry, self._reporter)
+        self._feed, self._catch_up_feed = Feed(store), Feed(store)
+        self._is_catching_up = False
+        self._errors = 0
+        self._state = RunnerState.WORKING
 
     @property
-    def told_trouble(self) -> str | None:
-        """The trouble in words; None when there is none."""
-        return None if self.trouble is None else str(self.trouble) or type(self.trouble).__name__
-
-    @property
-    def reached(self) -> int:
-        """Up to where all segments are, those of others as they were last seen."""
-        return min([segment.global_position for segment in self._all], default=0)
+    def error_text(self) -> str | None:
+        """The error in words; None if nothing is wrong."""
+        return None if self.error is None else str(self.error) or type(self.error).__name__
 
     async def set_up(self) -> bool:
-        """Make the tables, and see that the checkpoints fit the log. Returns whether there is such a build.
+        """Create the tables, and verify that the checkpoints fit the log. Return whether the build exists.
 
         Raises:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of this projection.
             LogDivergedError: the log isn't the one that the rows were made from.
         """
-        if not await self._builds.set_up(self._options.segments if self.definition.is_divisible else 1):
+        if not await self._setup.set_up(self._options.segments if self.definition.is_divisible else 1):
             return False
-        self._all = await self._segments.read()
-        await self._verify(self._all)
+        await self._leases.verify_all()
         return True
 
     def start(self) -> None:
@@ -137,261 +146,141 @@ class Runner:
         self._task = self._tasks.keep(self._run, f"perdure projection {self.definition.name}")
 
     async def stop(self, timeout: float) -> None:
-        """Finish the batch under way, if that takes no longer than `timeout`; else it is rolled back."""
+        """Stop. A batch under way may end within `timeout` seconds; otherwise it is rolled back."""
         if self._task is None:
             return
-        self._stopping = True
-        if self._idle or self._tasks.is_resting(self._task):
-            self._task.cancel()
+        is_interruptible = self._state in {RunnerState.WAITING, RunnerState.BACKING_OFF}
+        self._state = RunnerState.STOPPING
+        if is_interruptible or self._tasks.is_resting(self._task):
+            self._tasks.cancel(self._task)
         try:
             await asyncio.wait((self._task,), timeout=timeout)
         finally:
-            # Also when whoever stops it is told not to wait any longer.
-            self._task.cancel()
-            self._forget_ready()
+            self._tasks.cancel(self._task)  # also if the caller is cancelled
         await asyncio.gather(self._task, return_exceptions=True)
-        for reading in (self._feed, self._late_feed, self._preparing):
-            if reading is not None:
-                await reading.close(max(timeout, 1.0))
-        # Whoever waits for a share finds it free; should this fail, when the lease ends.
-        with suppress(PerdureError, TimeoutError):
-            await asyncio.wait_for(self._segments.leave(self._mine), max(timeout, 1.0))
+        for feed in (self._feed, self._catch_up_feed):
+            await feed.close(max(timeout, 1.0))
+        with suppress(PerdureError, TimeoutError):  # otherwise the leases expire
+            await asyncio.wait_for(self._leases.release(), max(timeout, 1.0))
 
-    async def wait_for(self, global_position: int, timeout: float) -> None:
-        """Return once the rows show everything up to this position. Raises as `ProjectionService.wait_for` does."""
-        name, loop = self.definition.name, asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while True:
-            seen = self._changes.count
-            if not self._is_all_mine() or any(segment.is_paused for segment in self._all):
-                await self._look_around()
-            if (reached := self.reached) >= global_position:
-                return
-            raise_if_paused(name, self._all, global_position)
-            if self._diverged is not None:
-                raise self._diverged
-            remaining = deadline - loop.time()
-            if remaining <= 0:
-                raise ProjectionTimeoutError(name, global_position, reached, timeout, self.told_trouble)
-            await self._changes.wait(seen, remaining if self._is_all_mine() else min(remaining, _LOOK))
+    async def progress(self) -> BuildProgress:
+        """Return how far the build is. Reads the database for segments of other runners, and paused ones."""
+        leases = self._leases
+        if not leases.is_complete or any(segment.is_paused for segment in leases.all):
+            await leases.read()
+        return BuildProgress(leases.global_position, leases.all, self.error_text, leases.diverged)
 
-    def _is_all_mine(self) -> bool:
-        return len(self._mine) == len(self._all)
+    async def wait_for_progress(self, seen: int, timeout: float) -> None:
+        """Return when there may be progress, after `timeout` seconds at the latest.
 
-    async def look(self) -> None:
-        """See at once what somebody changed: what was paused, and what is to be retried."""
-        await self._look_around()
-        self._beat_due = -math.inf
-        self._changes.announce()
+        Args:
+            seen: the count of `changes` before the last call of `progress`.
+            timeout: how many seconds to wait at most.
+        """
+        await self.changes.wait(seen, timeout if self._leases.is_complete else min(timeout, _POLL_INTERVAL))
 
-    async def _look_around(self) -> None:
-        """Take in how the segments are; those at work here are known better here."""
-        # What was read before a projection was resumed must not come after it.
-        async with self._refreshing:
-            segments = await self._segments.read()
-            known = {segment.first_hash: segment for segment in self._mine if not segment.is_paused}
-            self._all = [known.get(segment.first_hash, segment) for segment in segments]
-            mine = self._leases.mine(self._all)
-            if mine != self._mine:
-                # Whoever resumed it may have skipped an event.
-                self._beat_due = -math.inf
-                self._changes.announce()
-            self._mine = mine
+    async def refresh(self) -> None:
+        """Read at once what an operator has changed: segments that go on, and events to be retried."""
+        await self._leases.read()
+        self._leases.renew_soon()
+        self.changes.announce()
 
     async def _run(self) -> None:
-        self._begin_anew()
-        with suppress(_Stopped):
-            while True:
-                try:
-                    await self._step()
-                except FencedError:
-                    self._telling.fenced()
-                    self._begin_anew()
-                except Exception as error:  # noqa: BLE001 - it must survive whatever the database does
-                    await self._wait_out(error)
+        self._start_over()
+        while self._state is not RunnerState.STOPPING:
+            try:
+                await self._step()
+            except FencedError:
+                self._reporter.fenced()
+                self._start_over()
+            except Exception as error:  # noqa: BLE001 - a runner survives any error of the database
+                await self._back_off(error)
 
     async def _step(self) -> None:
-        if self._preparing is not None and self._preparing.interrupt is not None:
-            raise self._preparing.interrupt
         now = asyncio.get_running_loop().time()
-        if now >= self._beat_due:
-            await self._beat(now)
-            if self._beat_due == -math.inf:
-                return  # somebody changed something meanwhile
-        groups, patience = self._ready(now)
-        if self._unparking and self._standstill.asked:
-            await self._unparking.retry_next(self._standstill, self._mine)
-            self._changes.announce()
-        if not groups:
-            self._is_well()
-            self._forget_ready()
-            with self._interruptible():
-                await self._changes.wait(self._changes.count, patience)
+        if self._leases.is_due(now):
+            await self._leases.renew(now, self.error_text)
+            await self._failures.read()
+            self.changes.announce()
+            if self._leases.is_due(now):
+                return  # something changed meanwhile
+        groups, idle_seconds = self._ready_groups(now)
+        if self._failures.blocked.asked:
+            await self._engine.retry_parked(self._failures.blocked, self._leases.mine)
+            self.changes.announce()
+        if self._state is RunnerState.STOPPING:
             return
-        # Those who are behind catch up in turn with those at the head, who keep to the pace of the log meanwhile.
-        self._is_late_next = len(groups) > 1 and not self._is_late_next
-        group = groups[0] if self._is_late_next else groups[-1]
-        feed = self._late_feed if self._is_late_next else self._feed
-        upto = groups[1][0].global_position if self._is_late_next else group[0].hold_at
-        with self._interruptible():
-            patience = patience if len(groups) == 1 else 0
-            events = await feed.after(group[0].checkpoint, self._options.batch_size, upto, patience)
-        if events:
-            limit = self._options.batch_size
-            # Those who take turns don't go on where the one before has ended.
-            goes_on = len(groups) == 1 and len(events) == limit
-            await self._take(group, events, partial(feed.following, events[-1], limit) if goes_on else None)
+        if groups:
+            await self._follow(groups, idle_seconds)
+            self._recovered()
         else:
-            self._forget_ready()
-        self._is_well()
+            self._recovered()
+            with self._interruptible(RunnerState.WAITING):
+                await self.changes.wait(self.changes.count, idle_seconds)
 
-    def _ready(self, now: float) -> tuple[list[list[Segment]], float]:
-        """The groups of segments that may go on, and for how long there is nothing else to do."""
-        until, ready = self._beat_due, list[Segment]()
-        for segment in self._mine:
+    def _ready_groups(self, now: float) -> tuple[list[list[Segment]], float]:
+        """The groups of segments that may go on, the slowest first, and for how long there is nothing else to do."""
+        idle_seconds, ready = self._leases.seconds_until_due(now), list[Segment]()
+        for segment in self._leases.mine:
             if segment.may_move:
-                due = self._retries.due(segment)
+                due = self._failures.retry_due(segment)
                 if due <= now:
                     ready.append(segment)
                 else:
-                    until = min(until, due)
-        return _grouped(ready), 0.0 if self._standstill.asked else max(0.0, until - now)
+                    idle_seconds = min(idle_seconds, due - now)
+        ready.sort(key=lambda segment: segment.global_position)
+        groups = [list(group) for _, group in groupby(ready, key=lambda segment: segment.checkpoint)]
+        return groups, 0.0 if self._failures.blocked.asked else idle_seconds
 
-    def _is_well(self) -> None:
-        self.trouble, self._diverged, self._troubles = None, None, 0
-        self._telling.well()
+    async def _follow(self, groups: Sequence[list[Segment]], idle_seconds: float) -> None:
+        """Process the next batch of one group, or wait for events if all segments are in it."""
+        self._is_catching_up = len(groups) > 1 and not self._is_catching_up
+        group = groups[0] if self._is_catching_up else groups[-1]
+        feed = self._catch_up_feed if self._is_catching_up else self._feed
+        last = groups[1][0].global_position if self._is_catching_up else group[0].hold_at
+        with self._interruptible(RunnerState.WAITING):
+            patience = idle_seconds if len(groups) == 1 else 0
+            events = await feed.after(group[0].checkpoint, self._options.batch_size, last, patience)
+        if events:
+            await self._process(group, events)
 
-    def _forget_ready(self) -> None:
-        """Make nothing ready for later: while nothing is taken, somebody may mend the rows."""
-        if self._preparing is not None:
-            self._preparing.forget()
-
-    async def _take(self, group: list[Segment], events: Sequence[StoredEvent], then: Following | None) -> None:
-        scope = Scope(
-            segments=None if sum(segment.width for segment in group) > LAST_HASH else group,
-            skipped=self._standstill.skipped,
-            blocked=self._standstill.blocked,
-            parked=self._to_park,
-        )
+    async def _process(self, group: list[Segment], events: Sequence[StoredEvent]) -> None:
         with ProjectionBatch(*self.definition.build, events) as observed:
-            taken = await self._batches.take(group, events, scope, then)
-            observed.done = taken.done
-        self._telling.parked(taken.parked)
-        if taken.done:
-            self._moved(group, taken.checkpoint, taken.done)
-        for stored, key, _ in taken.parked:
-            self._to_park.pop((stored.global_position, key), None)
-            self._standstill.blocked.add(key)
-        if taken.failure is not None:
-            await self._after_failure(group, taken.failure)
+            result = await self._engine.process(group, events, self._failures.scope(group))
+            observed.done = result.done
+        self._failures.parked(result.parked)
+        if result.done:
+            self._leases.advanced(group, result.checkpoint, result.done)
+        if result.failure is not None and await self._failures.failed(result.failure, self._leases.current(group)):
+            self._leases.renew_soon()
 
-    async def _after_failure(self, group: list[Segment], failure: Failure) -> None:
-        segments = self._concerned(group, failure.keys)
-        if isinstance(failure.error, TooManyParkedError):
-            await self._pause(segments, failure, failure.error.attempts)
-            return
-        stored, _, keys = failure
-        retry = self._options.retry
-        attempts = self._retries.failed(segments, stored.global_position, asyncio.get_running_loop().time())
-        self._telling.failed(failure, attempts, retry.max_attempts)
-        if attempts < retry.max_attempts:
-            return
-        if self.definition.on_failure == "park" and (names := self._parking.names_of(keys)):
-            kept = told(failure, attempts, names)
-            self._to_park.update({(stored.global_position, key): kept for key in keys})
-            self._retries.forget(segments)
-            self._telling.parks(failure, attempts)
-            return
-        await self._pause(segments, failure, attempts)
+    async def _back_off(self, error: Exception) -> None:
+        self.error = error
+        self._errors += 1
+        self._start_over()
+        self.changes.announce()
+        pause = _BACK_OFF.delay(self._errors)
+        self._reporter.backs_off(error, pause)
+        if self._state is not RunnerState.STOPPING:
+            with self._interruptible(RunnerState.BACKING_OFF):
+                await asyncio.sleep(pause)
 
-    def _concerned(self, group: list[Segment], keys: Sequence[Key]) -> list[Segment]:
-        """Those of a group for whose rows an event failed, as they stand now: before it, for the rest was written."""
-        firsts = {segment.first_hash for segment in group}
-        hashes = [self.definition.key_codec.hash_of(key) for key in keys]
-        segments = [segment for segment in self._mine if segment.first_hash in firsts]
-        segments = [segment for segment in segments if not keys or any(map(segment.holds, hashes))]
-        if not segments:
-            raise FencedError  # they were given away meanwhile
-        return segments
+    def _recovered(self) -> None:
+        self.error, self._errors, self._leases.diverged = None, 0, None
+        self._reporter.recovered()
 
-    async def _pause(self, segments: Sequence[Segment], failure: Failure, attempts: int) -> None:
-        await self._segments.pause(segments, told(failure, attempts, self._parking.names_of(failure.keys)))
-        self._retries.forget(segments)
-        for key in failure.keys:
-            # Whoever resumes it wants it tried.
-            self._to_park.pop((failure.stored.global_position, key), None)
-        self._beat_due = -math.inf
-        self._telling.paused(failure, attempts)
-
-    async def _beat(self, now: float) -> None:
-        """Keep the lease, see what is to do, and do what isn't the log's."""
-        rate = self._taken / (now - self._beaten_at)
-        self._taken, self._beaten_at = 0, now
-        self._beat_due = now + self._beat_every
-        async with self._refreshing:
-            self._all = await self._leases.beat(rate, self.told_trouble)
-            # After trouble, none is: the server may be another one, with another log.
-            known = set[tuple[int, int]]() if self._troubles else {(one.first_hash, one.epoch) for one in self._mine}
-            mine = self._leases.mine(self._all)
-            await self._verify([segment for segment in mine if (segment.first_hash, segment.epoch) not in known])
-            self._mine = mine
-        self._standstill = await self._parking.standstill()
-        if any(segment.hold_at is not None for segment in mine):
-            self._beat_due = min(self._beat_due, now + _LOOK)
-        self._changes.announce()
-
-    async def _verify(self, segments: Sequence[Segment]) -> None:
-        for checkpoint in {segment.checkpoint for segment in segments}:
-            if checkpoint.event_id is not None:
-                name = f"projection {self.definition.name!r}"
-                try:
-                    await verify_position(self._store, name, checkpoint.global_position, checkpoint.event_id)
-                except LogDivergedError as error:
-                    self._diverged = error
-                    raise
-
-    def _moved(self, group: Sequence[Segment], to: Checkpoint, count: int) -> None:
-        firsts = {segment.first_hash for segment in group}
-        self._all = [
-            segment._replace(checkpoint=to) if segment.first_hash in firsts else segment for segment in self._all
-        ]
-        self._mine = self._leases.mine(self._all)
-        self._taken += count
-        self._changes.announce()
-
-    async def _wait_out(self, error: Exception) -> None:
-        self.trouble = error
-        self._troubles += 1
-        self._begin_anew()
-        self._changes.announce()
-        delay = _TROUBLE.delay(self._troubles)
-        self._telling.troubled(error, delay)
-        await self._rest(delay)
-
-    def _begin_anew(self) -> None:
-        """Look at everything again, at the log too: the server may be another one, with another log."""
-        self._beat_due = -math.inf
+    def _start_over(self) -> None:
+        """Trust nothing in memory, neither segments nor events: the server may be another one, with another log."""
+        self._leases.renew_soon()
         self._feed.forget()
-        self._late_feed.forget()
-        self._forget_ready()
-
-    async def _rest(self, seconds: float) -> None:
-        with self._interruptible():
-            await asyncio.sleep(seconds)
+        self._catch_up_feed.forget()
 
     @contextmanager
-    def _interruptible(self) -> Generator[None]:
-        """Around each wait with nothing under way: there, and only there, `stop` cuts in."""
-        if self._stopping:
-            raise _Stopped
-        self._idle = True
+    def _interruptible(self, state: RunnerState) -> Generator[None]:
+        """Around each wait in which nothing is under way, so that `stop` may cancel it."""
+        self._state = state
         try:
             yield
         finally:
-            self._idle = False
-
-
-def _grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """The segments that stand at the same position, each group for itself, the hindmost first."""
-    ordered = sorted(segments, key=lambda segment: segment.global_position)
-    return [list(group) for _, group in groupby(ordered, key=lambda segment: segment.checkpoint)]
+            if self._state is state:
+                self._state = RunnerState.WORKING

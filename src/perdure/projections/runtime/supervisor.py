@@ -1,7 +1,7 @@
-"""Runs all builds that there are of a service's projections, and brings those that are being built to an end.
+"""Runs all builds of a service's projections, and completes the builds that rebuilds have begun.
 
-Nothing of this is kept in memory alone: what is being built, and how far it is, stands in the database, so that whoever
-is left, or comes back, goes on from there.
+Only the database records what is being built, and how far it is. So any process that runs the projections goes on from
+there, also after a restart.
 """
 
 from __future__ import annotations
@@ -11,40 +11,39 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from perdure.errors import PerdureError, ProjectionPausedError, ProjectionTimeoutError, UnknownProjectionError
+from perdure.errors import PerdureError, UnknownProjectionError
 from perdure.observation import Keys, keys
 from perdure.outage import Outage
 from perdure.projection import AnyProjection
-from perdure.projections.builds.completion import Finishing
+from perdure.projections.builds.completion import BuildCompletion
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import describe
+from perdure.projections.runtime.progress import BuildProgress, wait_until_reached
 from perdure.projections.runtime.runner import Runner
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import failed
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
-from perdure.repository import RetryConfig
-from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.retry import RetryConfig
+from perdure.store import EventStore
+from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks, is_ended_from_outside
 
 logger = logging.getLogger("perdure.projections")
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "builds"
-
-_BEAT: Final = 1.0
-"""Seconds between two looks at which builds there are."""
-_BUILDING_BEAT: Final = 0.1
-"""The same while one is being built here."""
+_POLL_INTERVAL: Final = 1.0
+"""Seconds between two readings of the list of builds."""
+_REBUILD_POLL_INTERVAL: Final = 0.1
+"""The same while a build is in progress."""
 _NEAR: Final = 1000
-"""How many positions a build may be behind to be compared and shown."""
-_TROUBLE: Final = RetryConfig(base_delay=0.2, max_delay=10.0)
+"""How many positions a build may be behind to be compared with the shown one."""
+_BACK_OFF: Final = RetryConfig(base_delay=0.2, max_delay=10.0)
 
 
-class Watched(NamedTuple):
-    """A build, as it is watched."""
+class ListedBuild(NamedTuple):
+    """A build, as the database lists it."""
 
     id: BuildId
     stage: str
@@ -52,19 +51,19 @@ class Watched(NamedTuple):
     switches_by_itself: bool
     differs: bool
     shown: BuildId | None
-    """The one that the views show."""
+    """The build that the views show."""
     lag: int
 
     @property
-    def is_due(self) -> bool:
-        """Whether something is to be done with it now."""
+    def is_to_be_completed(self) -> bool:
+        """Whether it is to be compared or shown now."""
         if self.stage == "building":
             return self.lag <= _NEAR
         return self.is_to_be_shown
 
     @property
     def is_to_be_shown(self) -> bool:
-        """Whether it is complete, and newer than what is shown, and nobody is to be asked."""
+        """Whether the views are to show it, without `switch` by an operator."""
         is_newer = self.shown is None or self.shown < self.id
         return self.stage == "ready" and self.switches_by_itself and not self.differs and is_newer
 
@@ -73,43 +72,43 @@ class BuildSupervisor:
     """The runners of all builds of some projections.
 
     Args:
-        store: where the events are.
-        projections: what is run.
+        store: the store.
+        projections: what to run.
         options: how.
-        describe: makes of a projection, and of the number of its build, what is run.
+        describe: makes a definition of a projection and the number of its build.
+
+    Attributes:
+        tasks: The owner of all background tasks of these projections.
     """
 
     def __init__(
         self,
-        store: PostgreSQLEventStore,
+        store: EventStore,
         projections: Sequence[AnyProjection],
         options: RunnerOptions,
         describe: Callable[[Any, int], ProjectionDefinition] = describe,
     ) -> None:
+        self.tasks = Tasks("the service of projections", "rebuild")
         self._store = store
+        self._database = database_of(store)
         self._projections = {projection.name: projection for projection in projections}
         self._options = options
         self._describe = describe
-        self._sql = Statements(_FOLDER, schema=store.database.quoted_schema)
-        self.tasks = Tasks("the service of projections", "rebuild")
-        """All that run in the background for these projections."""
+        self._sql = statements("supervisor", schema=self._database.quoted_schema)
         first = [describe(each, 1) for each in projections]
         self._runners = {one.build: Runner(store, one, options, self.tasks) for one in first}
         self._shown: dict[str, BuildId | None] = {}
-        self._finishing: dict[BuildId, asyncio.Task[None]] = {}
-        self._failures: dict[BuildId, int] = {}
-        self._not_before: dict[BuildId, float] = {}
-        self._outages: dict[BuildId, Outage] = {}
+        self._back_offs: dict[BuildId, _BackOff] = {}
         self._task: asyncio.Task[None] | None = None
+        self._completion: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Set up and run what there is, and look for more. Raises as `ProjectionService.start` does."""
-        watched = await self._watch()
-        self._shown = {one.id.name: one.shown for one in watched}
+        """Set up and run all builds that exist, and follow the list of builds. Raises as `ProjectionService.start`."""
+        listed = await self._list()
         for name, first in {build.name: build for build in self._runners}.items():
-            builds = [one.id for one in watched if one.id.name == name] or [first]
+            builds = [one.id for one in listed if one.id.name == name] or [first]
             if first not in builds:
-                del self._runners[first]  # only later builds are left
+                del self._runners[first]  # it was dropped, later builds weren't
             for build in builds:
                 await self._set_up(build)
         for runner in self._runners.values():
@@ -117,62 +116,51 @@ class BuildSupervisor:
         self._task = self.tasks.keep(self._run, "perdure projection builds")
 
     async def stop(self, timeout: float) -> None:
-        """Stop all, each within `timeout` where it is amid a batch."""
-        tasks = [task for task in (self._task, *self._finishing.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop all runners. Batches under way may end within `timeout` seconds; otherwise they are rolled back."""
+        await self.tasks.stop(*[task for task in (self._task, self._completion) if task is not None])
         await asyncio.gather(*[runner.stop(timeout) for runner in self._runners.values()])
 
     async def wait_for(self, name: str, global_position: int, timeout: float) -> None:
-        """Wait until the rows that are shown hold everything up to a position.
+        """Wait until the rows that are shown hold all events up to a position. Raises as `ProjectionService.wait_for`.
 
-        Those of the newest build here, when what is shown isn't run here. Raises as `ProjectionService.wait_for` does.
+        If the shown build is of another version than this process runs, wait for the newest build here.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
-        waited, shown = None, self._shown.get(name)
-        while waited is None or waited != shown:
-            waited = shown
-            runner = await self._looking_at(name, shown)
-            failure: PerdureError | None = None
-            try:
-                await runner.wait_for(global_position, max(0.0, deadline - asyncio.get_running_loop().time()))
-            except (ProjectionTimeoutError, ProjectionPausedError) as error:
-                failure = error
-            # Another one may be shown since then, which needn't be there yet, or may be there although this one isn't.
-            shown = self._shown[name] = await self._read_shown(name)
-            if failure is not None and shown in (None, waited):
-                raise failure
-            if shown is None:
-                return
+        await wait_until_reached(_ShownBuild(self, name), name, global_position, timeout)
 
-    async def _looking_at(self, name: str, shown: BuildId | None) -> Runner:
-        runners = self.of(name)
-        if shown is None or shown.version != runners[-1].definition.version:
-            return runners[-1]
-        if shown in self._runners:
-            return self._runners[shown]
-        # It came so lately that it isn't run here yet, but one can look at it.
-        runner = self._make(shown)
-        await runner.set_up()
-        return runner
-
-    def of(self, name: str) -> list[Runner]:
-        """The runners of one projection, the oldest build first. Raises UnknownProjectionError."""
+    def runners_of(self, name: str) -> list[Runner]:
+        """Return the runners of a projection, the oldest build first. Raises UnknownProjectionError."""
         runners = [runner for build, runner in sorted(self._runners.items()) if build.name == name]
         if not runners:
             raise UnknownProjectionError(name, list(self._projections))
         return runners
 
-    async def _read_shown(self, name: str) -> BuildId | None:
-        rows = await self._store.database.fetch(self._sql["shown"], name)
-        return BuildId(name, *rows[0]) if rows else None
+    def shown(self, name: str) -> BuildId | None:
+        """Return the build that the views of a projection show, as last read; None if they show none."""
+        return self._shown.get(name)
 
-    async def _watch(self) -> list[Watched]:
+    async def read_shown(self, name: str) -> BuildId | None:
+        """Read which build the views of a projection show; None if they show none."""
+        rows = await self._database.fetch(self._sql["shown"], name)
+        self._note_shown(name, BuildId(name, *rows[0]) if rows else None)
+        return self._shown[name]
+
+    def make_runner(self, build: BuildId) -> Runner:
+        """Make a runner of a build, without setting it up or starting it."""
+        definition = self._describe(self._projections[build.name], build.build)
+        return Runner(self._store, definition, self._options, self.tasks)
+
+    def _note_shown(self, name: str, build: BuildId | None) -> None:
+        if self._shown.get(name) != build:
+            for runner in self._runners.values():
+                if runner.definition.name == name:
+                    runner.changes.announce()  # wakes callers of `wait_for`, which go on with the other build
+        self._shown[name] = build
+
+    async def _list(self) -> list[ListedBuild]:
         versions = [projection.version for projection in self._projections.values()]
-        rows = await self._store.database.fetch(self._sql["watch"], list(self._projections), versions)
-        return [
-            Watched(
+        rows = await self._database.fetch(self._sql["watch"], list(self._projections), versions)
+        listed = [
+            ListedBuild(
                 BuildId(row["name"], row["version"], row["build"]),
                 row["stage"],
                 row["is_shown"],
@@ -185,95 +173,144 @@ class BuildSupervisor:
             )
             for row in rows
         ]
+        for one in listed:
+            self._note_shown(one.id.name, one.shown)
+        return listed
 
     async def _run(self) -> None:
         while True:
-            beat = _BEAT
+            interval = _POLL_INTERVAL
             try:
-                watched = await self._watch()
-                self._shown |= {one.id.name: one.shown for one in watched}
-                await self._run_those(watched)
-                for one in watched:
-                    self._finish_when_due(one)
-                if self._finishing or any(one.stage == "building" for one in watched):
-                    beat = _BUILDING_BEAT
+                listed = await self._list()
+                await self._start_and_stop_runners({one.id for one in listed})
+                for one in listed:
+                    self._begin_completion(one)
+                if self._completion is not None or any(one.stage == "building" for one in listed):
+                    interval = _REBUILD_POLL_INTERVAL
             except PerdureError as error:
-                # The database is down: what follows the log says so, too.
-                logger.debug("can't see which builds there are: %s", error, extra=keys(error, operation="rebuild"))
-            await asyncio.sleep(beat)
+                # The store logs that its database is down, once.
+                logger.debug("can't read the list of builds: %s", error, extra=keys(error, operation="rebuild"))
+            await asyncio.sleep(interval)
 
-    async def _run_those(self, watched: Sequence[Watched]) -> None:
-        """Run what came, and stop what is gone."""
-        there = {one.id for one in watched}
-        for build in [build for build in self._runners if build not in there]:
-            await self._runners.pop(build).stop(0)
-        for build in sorted(there - self._runners.keys()):
-            if not self._is_resting(build):
-                with self._resting(build):
+    async def _start_and_stop_runners(self, listed: set[BuildId]) -> None:
+        for build in [build for build in self._runners if build not in listed]:
+            runner = self._runners.pop(build)
+            await runner.stop(0)
+            runner.changes.announce()  # wakes callers of `wait_for`
+        for build in sorted(listed - self._runners.keys()):
+            back_off = self._back_off(build)
+            if back_off.is_over:
+                with back_off.after_errors():
                     if await self._set_up(build):
                         self._runners[build].start()
-                        self._go_on(build)
 
     async def _set_up(self, build: BuildId) -> bool:
-        runner = self._runners.get(build) or self._make(build)
+        runner = self._runners.get(build) or self.make_runner(build)
         if not await runner.set_up():
             return False
         self._runners[build] = runner
         return True
 
-    def _make(self, build: BuildId) -> Runner:
-        return Runner(
-            self._store, self._describe(self._projections[build.name], build.build), self._options, self.tasks
-        )
-
-    def _finish_when_due(self, watched: Watched) -> None:
-        build = watched.id
-        # One at a time: each takes connections of its own, and reads whole tables.
-        if not watched.is_due or self._finishing or build not in self._runners or self._is_resting(build):
+    def _begin_completion(self, listed: ListedBuild) -> None:
+        build = listed.id
+        if not listed.is_to_be_completed or build not in self._runners or not self._back_off(build).is_over:
             return
-        task = self.tasks.start(partial(self._finish, watched), f"perdure projection {build.name} finishing")
-        self._finishing[build] = task
-        task.add_done_callback(lambda _: self._finishing.pop(build, None))
+        if self._completion is not None:
+            return  # one at a time: it takes connections of its own, and reads whole tables
+        name = f"perdure projection {build.name} completion"
+        self._completion = self.tasks.start(partial(self._complete, listed), name)
+        self._completion.add_done_callback(self._end_completion)
 
-    async def _finish(self, watched: Watched) -> None:
-        with self._resting(watched.id):
-            await Finishing(self._store.database, self._projections[watched.id.name], self._options.schema).finish(
-                watched.id, watched.shown, is_to_be_shown=watched.is_to_be_shown
-            )
-            self._go_on(watched.id)
+    def _end_completion(self, _: asyncio.Task[None]) -> None:
+        self._completion = None
 
-    def _is_resting(self, build: BuildId) -> bool:
-        return asyncio.get_running_loop().time() < self._not_before.get(build, 0)
+    async def _complete(self, listed: ListedBuild) -> None:
+        build = listed.id
+        completion = BuildCompletion(self._database, self._projections[build.name], self._options.schema)
+        with self._back_off(build).after_errors():
+            await completion.complete(build, listed.shown, is_to_be_shown=listed.is_to_be_shown)
+
+    def _back_off(self, build: BuildId) -> _BackOff:
+        return self._back_offs.setdefault(build, _BackOff(build))
+
+
+class _BackOff:
+    """The pauses after errors of one build, which may be those of the user's code."""
+
+    def __init__(self, build: BuildId) -> None:
+        self._build = build
+        self._errors = 0
+        self._until = 0.0
+        self._outage = Outage(logger, "projection {!r}, version {} build {}".format(*build))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the build may be tried again."""
+        return asyncio.get_running_loop().time() >= self._until
 
     @contextmanager
-    def _resting(self, build: BuildId) -> Generator[None]:
-        """Let a build rest for a while after whatever fails within the block, which may be code of the user's."""
+    def after_errors(self) -> Generator[None]:
+        """Begin a pause, instead of raising, if the block ends by an error; forget earlier errors if it doesn't."""
         task = asyncio.current_task()
         try:
             yield
         except BaseException as error:
             if is_ended_from_outside(task, error):
                 raise
-            self._rest(build, failed(error))
+            self._begin(failed(error))
+        else:
+            self._errors = 0
+            self._outage.succeeded(self._build, **self._identity())
 
-    def _rest(self, build: BuildId, error: Exception) -> None:
-        failures = self._failures[build] = self._failures.get(build, 0) + 1
-        delay = _TROUBLE.delay(failures)
-        self._not_before[build] = asyncio.get_running_loop().time() + delay
-        outage = self._outages.setdefault(build, Outage(logger, "projection {!r}, version {} build {}".format(*build)))
-        about: Keys = {**_about(build), "pause": delay}
-        outage.failed(build, error, **about)
+    def _begin(self, error: Exception) -> None:
+        self._errors += 1
+        pause = _BACK_OFF.delay(self._errors)
+        self._until = asyncio.get_running_loop().time() + pause
+        details: Keys = {**self._identity(), "pause": pause}
+        self._outage.failed(self._build, error, **details)
 
-    def _go_on(self, build: BuildId) -> None:
-        self._failures.pop(build, None)
-        if outage := self._outages.pop(build, None):
-            outage.succeeded(build, **_about(build))
+    def _identity(self) -> Keys:
+        return {
+            "operation": "rebuild",
+            "projection": self._build.name,
+            "projection_version": self._build.version,
+            "projection_build": self._build.build,
+        }
 
 
-def _about(build: BuildId) -> Keys:
-    return {
-        "operation": "rebuild",
-        "projection": build.name,
-        "projection_version": build.version,
-        "projection_build": build.build,
-    }
+class _ShownBuild:
+    """The progress of the build that the views show, for a caller of `BuildSupervisor.wait_for`."""
+
+    def __init__(self, supervisor: BuildSupervisor, name: str) -> None:
+        self._supervisor = supervisor
+        self._name = name
+        self._shown: BuildId | None = None
+        self._runner: Runner | None = None
+        self._seen = 0
+
+    async def read(self) -> BuildProgress:
+        self._shown = self._supervisor.shown(self._name)
+        self._runner = await self._find_runner(self._shown)
+        self._seen = self._runner.changes.count
+        return await self._runner.progress()
+
+    async def is_current(self) -> bool:
+        return await self._supervisor.read_shown(self._name) in {None, self._shown}
+
+    async def wait(self, timeout: float) -> None:
+        assert self._runner is not None  # noqa: S101 - `read` was called before
+        await self._runner.wait_for_progress(self._seen, timeout)
+
+    async def _find_runner(self, shown: BuildId | None) -> Runner:
+        runners = {runner.definition.build: runner for runner in self._supervisor.runners_of(self._name)}
+        newest = max(runners)
+        if shown is None or shown.version != newest.version:
+            return runners[newest]
+        if shown in runners:
+            return runners[shown]
+        if self._runner is not None and self._runner.definition.build == shown:
+            return self._runner
+        # The supervisor hasn't listed it yet: a runner that isn't started can read its progress.
+        runner = self._supervisor.make_runner(shown)
+        await runner.set_up()
+        return runner

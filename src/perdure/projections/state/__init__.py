@@ -1,1 +1,1 @@
-"""What the database knows of projections: builds, segments, holds, parked events, failures, the audit log."""
+"""The records of projections in the database: builds, segments, holds, parked events, failures, the audit log."""

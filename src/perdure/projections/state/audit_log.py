@@ -1,4 +1,4 @@
-"""The record of what was done to projections."""
+"""The audit log: what was done to a projection, by whom, when and why. Operator actions are written through it."""
 
 from __future__ import annotations
 
@@ -6,87 +6,86 @@ import getpass
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from perdure.checks import check_instance, checked_id
 from perdure.context import current_context
-from perdure.errors import ReadOnlyStoreError, UnknownProjectionError, UnsupportedOperationError
+from perdure.errors import ReadOnlyStoreError, UnknownProjectionError
+from perdure.projections.sql import statements
 from perdure.projections.state.identity import BuildId
 from perdure.store import EventStore
-from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.stores.postgres.connections.database import Connection, Database, database_of
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "audit_log"
-
-ITSELF: Final = "perdure"
-"""Who acts when nobody asked."""
+AUTOMATIC: Final = "perdure"
+"""The actor of actions that no person asked for."""
 
 
-class Deed(NamedTuple):
-    """What is done to a build, by whom and why."""
+class AuditEntry(NamedTuple):
+    """An action on a build, with its actor and reason."""
 
     action: str
-    actor: str = ITSELF
+    actor: str = AUTOMATIC
     reason: str | None = None
 
 
-class Record:
-    """Keeps what was done, in the transaction in which it is done.
+class AuditLog:
+    """Writes entries of the audit log, in the transaction of the action itself.
 
     Args:
         database: the database of the store.
     """
 
     def __init__(self, database: Database) -> None:
-        self._sql = Statements(_FOLDER, schema=database.quoted_schema)["record"]
+        self._sql = statements("audit_log", schema=database.quoted_schema)
 
-    async def keep(self, connection: Connection, build: BuildId, deed: Deed, detail: object = None) -> None:
-        """Keep a deed, with what else is to be known of it."""
+    async def record(self, connection: Connection, build: BuildId, entry: AuditEntry, detail: object = None) -> None:
+        """Write an entry.
+
+        Args:
+            connection: where the transaction is.
+            build: the build that the action changes.
+            entry: the action.
+            detail: what else belongs to it, as a value that JSON can hold.
+        """
         encoded = None if detail is None else msgspec.json.encode(detail).decode()
-        await connection.execute(self._sql, *build, deed.action, deed.actor, deed.reason, encoded)
+        await connection.execute(self._sql["record"], *build, entry.action, entry.actor, entry.reason, encoded)
 
 
-_SQL: Final = Path(__file__).parents[1] / "sql"
-
-
-class Acting:
-    """One who does something to projections.
+class AuditedOperations:
+    """The base of operator actions: checks that they may run, and writes them to the audit log.
 
     Args:
         store: where the projections are.
-        actor: who it is, for the record; unless given, the `user_id` of the context, or the system's user.
+        actor: the actor in the audit log. By default the `user_id` of the context, or the user of the operating system.
     """
 
     def __init__(self, store: EventStore, *, actor: str | None = None) -> None:
         check_instance("store", store, EventStore)
-        if not isinstance(store, PostgreSQLEventStore):
-            raise UnsupportedOperationError(f"{type(store).__name__} keeps no projections: use a PostgreSQLEventStore")
+        database = database_of(store)
         if actor is not None:
             checked_id("actor", actor)
         self._store = store
-        self._database = store.database
+        self._database = database
         self._actor = actor
-        self._sql = Statements(_SQL / "operations", schema=store.database.quoted_schema)
-        self._record = Record(store.database)
+        self._sql = statements("operations", schema=database.quoted_schema)
+        self._audit_log = AuditLog(database)
 
     @asynccontextmanager
-    async def _acting(self) -> AsyncGenerator[Connection]:
-        """A transaction; those who run projections are woken after it."""
+    async def _transaction(self) -> AsyncGenerator[Connection]:
+        """Open a transaction, and wake the runners after its commit."""
         async with self._database.connection() as connection, connection.transaction():
             yield connection
         self._store.wake()
 
-    async def _keep(
+    async def _log(
         self, connection: Connection, build: tuple[str, int, int], action: str, reason: str | None, detail: Any = None
     ) -> None:
-        await self._record.keep(connection, BuildId(*build), self._deed(action, reason), detail)
+        await self._audit_log.record(connection, BuildId(*build), self._entry(action, reason), detail)
 
-    def _deed(self, action: str, reason: str | None) -> Deed:
-        return Deed(action, self._actor or actor(), reason)
+    def _entry(self, action: str, reason: str | None) -> AuditEntry:
+        return AuditEntry(action, self._actor or actor(), reason)
 
     async def _check_may_act(self, name: str) -> None:
         if self._store.is_read_only:
@@ -100,7 +99,7 @@ class Acting:
 
 
 def actor() -> str:
-    """Who acts, for the record."""
+    """Return the default actor: the user of the current context, or ``user@host`` of the process."""
     if user := current_context().user_id:
         return user
     try:

@@ -1,65 +1,133 @@
-"""Builds as the database records them: their stages, and which one is shown."""
+"""The records of a projection's builds: their tables, their stage, and which build the views show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from perdure.projections.sql import statements
 from perdure.projections.state.identity import BuildId, TableShape
 from perdure.projections.state.options import Mode
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
-
-SQL_FOLDER: Final = Path(__file__).parents[1] / "sql"
-
 
 BuildStage = Literal["building", "ready", "kept"]
-"""It takes the log from the beginning; or it is complete, and was never shown; or it was."""
+"""Building: it reads the log from the beginning. Ready: complete, never shown. Kept: shown, now or before."""
 
 
 class Build(NamedTuple):
-    """A build as it was set up."""
+    """The record of a build."""
 
     id: BuildId
     schema: str
     """The schema that holds its tables and views."""
     tables: tuple[TableShape, ...] | None
-    """Its tables; None until a process that has its code makes them."""
+    """Its tables; None until a process that has the projection's code creates them."""
     is_shown: bool
     stage: BuildStage
     switches_by_itself: bool
     switch_number: int
-    """The highest is shown, the next one was shown before; 0 for one that never was."""
+    """Counts the switches of the projection: the shown build has the highest number. 0 if it was never shown."""
     differs: bool
-    """Whether its rows differ from those of the build that was shown when it was ready."""
+    """Whether its rows differed from those of the shown build when it was complete."""
     mode: Mode
-    """Who keeps it."""
+    """What keeps it up to date."""
 
 
-async def read_builds(connection: Connection, database: Database, name: str) -> list[Build]:
-    """All builds of a projection, the newest first."""
-    sql = Statements(SQL_FOLDER / "builds", schema=database.quoted_schema)
-    return [
-        Build(
-            BuildId(name, row["version"], row["build"]),
-            row["table_schema"],
-            None if row["shape"] is None else tables_in(row["shape"]),
-            row["is_shown"],
-            row["stage"],
-            row["switches_by_itself"],
-            row["switch_number"],
-            row["findings"] is not None,
-            row["mode"],
-        )
-        for row in await connection.fetch(sql["all"], name)
-    ]
+class BuildRecords:
+    """The records of one projection's builds. Each method runs in the caller's transaction.
+
+    Args:
+        database: the database of the store.
+        name: the projection's name.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._name = name
+        self._sql = statements("builds", schema=database.quoted_schema)
+
+    async def lock(self, connection: Connection) -> None:
+        """Wait until no other transaction sets up, shows or drops a build of the projection."""
+        await connection.execute(self._sql["lock"], self._name)
+
+    async def claim(self, connection: Connection) -> bool:
+        """Return whether this transaction is the only one that compares or shows builds that are complete."""
+        is_claimed: bool = await connection.fetchval(self._sql["claim"], self._name)
+        return is_claimed
+
+    async def read(self, connection: Connection) -> list[Build]:
+        """Return all builds, the newest first."""
+        return [
+            Build(
+                BuildId(self._name, row["version"], row["build"]),
+                row["table_schema"],
+                None if row["shape"] is None else tables_in(row["shape"]),
+                row["is_shown"],
+                row["stage"],
+                row["switches_by_itself"],
+                row["switch_number"],
+                row["findings"] is not None,
+                row["mode"],
+            )
+            for row in await connection.fetch(self._sql["read"], self._name)
+        ]
+
+    async def add(
+        self,
+        connection: Connection,
+        build: BuildId,
+        schema: str,
+        shape: str | None,
+        *,
+        switches_by_itself: bool,
+        mode: Mode,
+        segments: int,
+    ) -> None:
+        """Add a build at the beginning of the log.
+
+        Args:
+            connection: where the transaction is.
+            build: which build.
+            schema: the schema that holds its tables and views.
+            shape: its tables, as JSON; None if they are created later.
+            switches_by_itself: whether the build is shown as soon as it is complete.
+            mode: what keeps it up to date.
+            segments: how many segments it is divided into.
+        """
+        await connection.execute(self._sql["add"], *build, schema, shape, switches_by_itself, mode)
+        await connection.execute(self._sql["add_segments"], *build, segments)
+
+    async def record_tables(self, connection: Connection, build: BuildId, shape: str) -> None:
+        """Record that the tables of a build were created, with their shape as JSON."""
+        await connection.execute(self._sql["record_tables"], *build, shape)
+
+    async def complete(self, connection: Connection, build: BuildId, differences: Sequence[TableDifference]) -> bool:
+        """Record that a build is complete. Returns False if it isn't being built any more."""
+        encoded = msgspec.json.encode(differences).decode() if differences else None
+        return bool(await connection.fetchval(self._sql["complete"], *build, encoded))
+
+    async def show(self, connection: Connection, build: BuildId) -> None:
+        """Record that the views show a build."""
+        await connection.execute(self._sql["show"], *build)
+
+    async def delete(self, connection: Connection, build: BuildId) -> None:
+        """Delete a build with its segments and parked events."""
+        await connection.execute(self._sql["delete"], *build)
+
+    async def count_segments(self, connection: Connection, build: BuildId) -> int:
+        """Return how many segments a build is divided into."""
+        count: int = await connection.fetchval(self._sql["count_segments"], *build)
+        return count
+
+    async def has_runner(self, connection: Connection, build: BuildId) -> bool:
+        """Return whether any process runs a build."""
+        is_run: bool = await connection.fetchval(self._sql["has_runner"], *build)
+        return is_run
 
 
 def shown_of(builds: Sequence[Build]) -> Build | None:
-    """The one that the views show."""
+    """Return the build that the views show; None if there are no views yet."""
     return next((build for build in builds if build.is_shown), None)
 
 
@@ -69,14 +137,14 @@ def tables_in(shape: str) -> tuple[TableShape, ...]:
 
 
 class TableDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """In what a table differs from the one that it is compared with.
+    """How the rows of a table differ from those that it is compared with.
 
     Attributes:
-        table: The name by which people query it.
-        rows: How many it has.
-        expected_rows: How many the other one has.
-        differing: How many rows are missing, too many, or not the same.
-        keys: The keys of some of them, as JSON.
+        table: The name under which users query the table.
+        rows: How many rows the table has.
+        expected_rows: How many rows it is compared with.
+        differing: How many rows are missing, surplus, or different.
+        keys: The keys of at most 10 of them, as JSON.
     """
 
     table: str

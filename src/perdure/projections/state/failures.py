@@ -1,4 +1,4 @@
-"""What is kept of an event that a projection can't take: which it is, and why."""
+"""Failures: which event a projection can't process, and why."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from perdure.projections.state.identity import Key
 from perdure.tasks import INTERRUPTS
 
 FailureKind = Literal["handler", "decoding", "unknown_type", "database", "timeout", "too_many_parked"]
-"""Where it went wrong: in the user's code, in decoding or upcasting, in a type that has no class here, in the database
-that refused a value, in a handler that took too long, or in that there are too many parked events already."""
+"""The cause: the user's code, decoding or upcasting, a type without a class here, a value that the database refused, a
+handler that took too long, or too many parked events."""
 
 
 _LONGEST_TEXT: Final = 20_000
-"""Characters: an error may quote the value that it is about, of any size."""
+"""Characters. An error may quote a value of any size."""
 
 
 class Failure(NamedTuple):
-    """An event that a projection can't take, and why."""
+    """An event that a projection can't process, with the error."""
 
     stored: StoredEvent
     error: Exception
     keys: tuple[Key, ...] = ()
-    """The rows for which it fails; none when that can't be told."""
+    """The keys of the rows for which it fails; empty if they aren't known."""
 
 
 class EventFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a projection is paused, or an event parked: the event that it can't take, and the error."""
+    """The recorded failure of an event, for which a projection is paused or the event parked."""
 
     global_position: int
     stream_id: str
@@ -54,27 +54,27 @@ class EventFailure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     traceback: str
     attempts: int
-    """How often it was tried."""
+    """How often it was tried so far."""
     failed_at: datetime
     keys: tuple[str, ...] = ()
-    """The keys of the rows for which it failed, as JSON; none when that can't be told."""
+    """The keys of the rows for which it failed, as JSON; empty if they aren't known."""
 
 
 class TooManyParkedError(Exception):
-    """An event would have to be parked, but there are as many parked as there may be.
+    """An event would have to be parked, but the limit of parked events is reached.
 
     Args:
-        limit: how many there may be.
+        limit: how many events may be parked.
         stored: the event.
         key: the key for which it would have to be parked.
-        failure: why it failed; None when it would wait behind another.
+        failure: why it failed; None if it would wait behind another event.
     """
 
     def __init__(self, limit: int, stored: StoredEvent, key: Key, failure: EventFailure | None) -> None:
-        why = f"it failed: {failure.error_type}: {failure.message}" if failure else "it waits behind one that failed"
+        why = f"it failed: {failure.error_type}: {failure.message}" if failure else "it waits behind a failed event"
         super().__init__(
-            f"{limit} events are parked, which is as many as there may be: retry or skip some, then resume. "
-            f"The next one can't be parked, and {why}"
+            f"{limit} events are parked, which is the limit: retry or skip some, then resume. "
+            f"The next event can't be parked; {why}"
         )
         self.stored = stored
         self.key = key
@@ -90,8 +90,8 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind], ...]] = (
 )
 
 
-def told(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFailure:
-    """A failure as it is kept, with the keys of its rows as JSON."""
+def event_failure(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFailure:
+    """Return the failure in the form that is recorded, with the keys of its rows as JSON."""
     stored, error, _ = failure
     return EventFailure(
         global_position=stored.global_position,
@@ -110,24 +110,24 @@ def told(failure: Failure, attempts: int, keys: Iterable[str] = ()) -> EventFail
 
 
 def failed(error: BaseException) -> Exception:
-    """What the user's code raised, as an error that ends no task. Raises what asks the process to end."""
+    """Return what the user's code raised, as an Exception. Raise KeyboardInterrupt and SystemExit."""
     if isinstance(error, INTERRUPTS):
         raise error
     if isinstance(error, Exception):
         return error
-    # As it is, it would pass by all who catch errors; a CancelledError would end the task, without a word.
+    # No `except Exception` would catch it, and a CancelledError would end the task silently.
     failure = UserCodeError(error)
     failure.__cause__ = error
     return failure
 
 
 def type_of(error: Exception) -> type[BaseException]:
-    """The class of what the user's code raised."""
+    """Return the class of what the user's code raised."""
     return type(error.__cause__ if isinstance(error, UserCodeError) and error.__cause__ else error)
 
 
 def kind_of(error: Exception) -> FailureKind:
-    """Where it went wrong."""
+    """Return the cause of an error."""
     for classes, kind in _KINDS:
         if isinstance(error, classes):
             return kind
@@ -138,11 +138,11 @@ def _message(error: Exception) -> str:
     try:
         return str(error)
     except BaseException as another:  # noqa: BLE001 - the user's code, which may raise anything
-        return f"its message can't be made: {failed(another)!r}"
+        return f"its message can't be built: {failed(another)!r}"
 
 
 def _storable(text: str) -> str:
-    """The text without what can't be kept: an error must never fail to be. Of a huge one, the middle is left out."""
+    # Recording an error must never fail: no character may be refused, and a huge text loses its middle.
     text = masked_text(text)
     if len(text) > _LONGEST_TEXT:
         half = _LONGEST_TEXT // 2

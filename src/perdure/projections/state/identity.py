@@ -1,4 +1,4 @@
-"""What names a build and its tables, and the codec of its keys."""
+"""The names of a build and of its tables, and the codec of its keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = tuple[Any, ...]
 
 
 class BuildId(NamedTuple):
-    """Which tables: a projection may be built in several versions, and each version several times."""
+    """A build: a projection can have several versions, and each version several builds."""
 
     name: str
     version: int
@@ -20,12 +20,12 @@ class BuildId(NamedTuple):
 
 
 def table_name(view: str, build: BuildId) -> str:
-    """The name of a build's own table: ``user_profiles__v1``, of its second build ``user_profiles__v1_2``."""
+    """Return the name of a build's table: ``user_profiles__v1``, in the second build ``user_profiles__v1_2``."""
     return f"{view}__v{build.version}" + (f"_{build.build}" if build.build > 1 else "")
 
 
 class TableShape(msgspec.Struct, frozen=True):
-    """What must not change of a table without a new version."""
+    """The parts of a table that can't change without a new version."""
 
     table: str
     view: str
@@ -34,16 +34,16 @@ class TableShape(msgspec.Struct, frozen=True):
 
 
 class KeyCodec(Protocol):
-    """Tells the keys of a projection's rows apart."""
+    """Hashes and encodes the keys of a projection's rows."""
 
     def hash_of(self, key: Key) -> int:
-        """Where the row of this key stands among the segments."""
+        """Return the hash of a key, from 0 to 65535, which decides the segment of its row."""
         ...
 
     def encode_key(self, key: Key) -> str:
-        """The key as a JSON object."""
+        """Return the key as a JSON object."""
         ...
 
     def decode_keys(self, keys: Iterable[str]) -> list[Key]:
-        """The keys that `encode_key` encoded."""
+        """Return the keys that `encode_key` encoded."""
         ...

@@ -1,19 +1,19 @@
-"""How projections are run."""
+"""The options of the runners of projections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perdure.repository import RetryConfig
+from perdure.retry import RetryConfig
 
 Mode = Literal["async", "inline"]
-"""Who keeps a projection: a service that follows the log, or the appends themselves."""
+"""What keeps a projection up to date: a service that follows the log, or each append in its own transaction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
-    """How projections are run. See `ProjectionService`."""
+    """The options of `ProjectionService`, as runners use them."""
 
     schema: str = "public"
     batch_size: int = 500

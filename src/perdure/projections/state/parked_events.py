@@ -1,95 +1,94 @@
-"""Parked events: kept beside the rows that don't show them, and each key's later events behind them, in order."""
+"""Parked events: events that failed for a key, and the later events of that key, which wait behind them in order."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from perdure.errors import LogDivergedError
 from perdure.events import StoredEvent
-from perdure.projections.engine import ProjectionDefinition
+from perdure.projections.sql import statements
+from perdure.projections.state.audit_log import AuditEntry, AuditLog
 from perdure.projections.state.failures import EventFailure, TooManyParkedError
-from perdure.projections.state.identity import Key
+from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.scope import Diverted
 from perdure.projections.state.segments import FencedError
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
 
-_SQL: Final = Path(__file__).parents[1] / "sql"
 _LONGEST_KEY: Final = 2000
-"""Bytes: parked events are found by their key, and an index takes 2704 for an entry, the projection's name included."""
+"""Bytes. The key is in an index, whose entries have at most 2704 bytes, with the projection's name."""
 
 
 @dataclass
-class Standstill:
-    """What doesn't reach the rows of a build."""
+class BlockedKeys:
+    """The keys of a build that have parked events, and the events to skip."""
 
     blocked: set[Key] = field(default_factory=set[Key])
-    """The keys whose events wait behind one that is parked."""
+    """The keys that have a parked event, so that their further events wait behind it."""
     skipped: frozenset[tuple[int, Key | None]] = frozenset()
-    """The events, by position, that somebody skipped before they were taken, each for a key; None means for all."""
+    """The events that were skipped before they were processed: a position and a key, or None for all keys."""
     asked: deque[tuple[Key, int]] = field(default_factory=deque[tuple[Key, int]])
-    """The keys to be looked at again, with their hashes."""
+    """The keys whose parked events are to be retried, with their hashes."""
 
 
 class Parked(NamedTuple):
-    """An event that failed, or waits."""
+    """A parked event, which failed or waits behind one that failed."""
 
     stored: StoredEvent
     attempts: int
-    """How often it was tried."""
+    """How often it was tried so far."""
 
 
-class Parking:
+class ParkedEvents:
     """The parked events of one build.
 
     Args:
         database: the database of the store.
-        definition: the projection.
-        runner: the name of this process's run of it, for the record.
-        limit: how many may be parked at most, those that wait included.
+        build: the build.
+        keys: the codec of its keys.
+        runner: the name of the runner, for the audit log.
+        limit: how many events may be parked at most, with those that wait.
     """
 
-    def __init__(self, database: Database, definition: ProjectionDefinition, runner: str, limit: int) -> None:
+    def __init__(self, database: Database, build: BuildId, keys: KeyCodec, runner: str, limit: int) -> None:
         self._database = database
-        self._build = definition.build
-        self._keys = definition.key_codec
+        self._build = build
+        self._keys = keys
         self._runner = runner
         self._limit = limit
-        self._sql = Statements(_SQL / "parked_events", schema=database.quoted_schema)
-        self._record = Statements(_SQL / "audit_log", schema=database.quoted_schema)["record"]
+        self._sql = statements("parked_events", schema=database.quoted_schema)
+        self._audit_log = AuditLog(database)
 
     def names_of(self, keys: Sequence[Key]) -> list[str]:
-        """The keys as they are kept; none when one of them is too long for that."""
+        """Return the keys as JSON, or an empty list if one of them is too long to park an event for it."""
         names = [self._keys.encode_key(key) for key in keys]
         return names if all(len(name.encode()) <= _LONGEST_KEY for name in names) else []
 
-    async def standstill(self) -> Standstill:
-        """What doesn't reach the rows now."""
+    async def blocked_keys(self) -> BlockedKeys:
+        """Read which keys are blocked, which events are skipped, and which keys are to be retried."""
         async with self._database.connection() as connection:
-            # In this order: who resumes a projection that he skipped an event of does both at once.
-            heads = await connection.fetch(self._sql["heads"], *self._build)
+            # Keys before skips: `skip` resumes the segments and skips the event in one transaction.
+            heads = await connection.fetch(self._sql["blocked_keys"], *self._build)
             skipped = await connection.fetch(self._sql["skipped"], *self._build)
         keys = self._keys.decode_keys(row["key"] for row in heads)
         whole = {(row["global_position"], None) for row in skipped if not row["key"]}
         keyed = [row for row in skipped if row["key"]]
         positions = [row["global_position"] for row in keyed]
-        return Standstill(
+        return BlockedKeys(
             set(keys),
             frozenset(whole.union(zip(positions, self._keys.decode_keys(row["key"] for row in keyed), strict=True))),
             deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_asked"]),
         )
 
     async def park(self, connection: Connection, diverted: Sequence[Diverted]) -> None:
-        """Park events, within the caller's transaction.
+        """Park events, in the caller's transaction.
 
         Raises:
-            TooManyParkedError: there isn't room for all; carries the first for which there is none.
+            TooManyParkedError: the limit is exceeded. The error carries the first event beyond the limit.
         """
         room: int = self._limit - await connection.fetchval(self._sql["count"], *self._build, self._limit)
         if len(diverted) > room:
@@ -112,13 +111,13 @@ class Parking:
         await connection.execute(self._sql["park"], *self._build, msgspec.json.encode(rows).decode())
         for stored, key, failure in diverted:
             if failure is not None:
-                await self._keep(connection, "parked", failure.message, key, [stored.global_position])
+                await self._log(connection, "parked", failure.message, key, [stored.global_position])
 
     async def queue(self, key: Key, limit: int) -> list[Parked]:
-        """The key's events that failed or wait, oldest first.
+        """Return the parked events of a key, oldest first, at most `limit`.
 
         Raises:
-            LogDivergedError: the log holds something else where they stood.
+            LogDivergedError: the log holds another event at the position of a parked event.
         """
         rows = await self._database.fetch(self._sql["queue"], *self._build, self._keys.encode_key(key), limit)
         for row in rows:
@@ -128,31 +127,32 @@ class Parking:
         return [Parked(StoredEvent(*stored), attempts) for _, _, attempts, *stored in rows]
 
     async def unpark(self, connection: Connection, key: Key, positions: Sequence[int]) -> None:
-        """Events of a key were taken at last: within the caller's transaction, forget that they were parked.
+        """Delete parked events of a key that were processed, in the caller's transaction.
 
         Raises:
-            FencedError: one of them isn't parked any more; somebody skipped it.
+            FencedError: one of them isn't parked any more, because it was skipped.
         """
         gone = await connection.fetch(self._sql["unpark"], *self._build, self._keys.encode_key(key), positions)
         if len(gone) != len(positions):
             raise FencedError
-        await self._keep(connection, "retried", None, key, positions)
+        await self._log(connection, "retried", None, key, positions)
 
-    async def fail(self, key: Key, failure: EventFailure) -> None:
-        """An event of a key failed once more."""
+    async def record_failure(self, key: Key, failure: EventFailure) -> None:
+        """Record that a retry of a parked event failed."""
         error = msgspec.json.encode(failure).decode()
         arguments = *self._build, self._keys.encode_key(key), failure.global_position, error
         async with self._database.connection() as connection, connection.transaction():
-            if await connection.fetch(self._sql["fail"], *arguments):
-                await self._keep(connection, "retry failed", failure.message, key, [failure.global_position])
+            if await connection.fetch(self._sql["record_failure"], *arguments):
+                await self._log(connection, "retry failed", failure.message, key, [failure.global_position])
 
-    async def _keep(
+    async def _log(
         self, connection: Connection, action: str, reason: str | None, key: Key, positions: Sequence[int]
     ) -> None:
-        detail = msgspec.json.encode({"key": self._keys.encode_key(key), "positions": positions}).decode()
-        await connection.execute(self._record, *self._build, action, self._runner, reason, detail)
+        entry = AuditEntry(action, self._runner, reason)
+        detail = {"key": self._keys.encode_key(key), "positions": positions}
+        await self._audit_log.record(connection, self._build, entry, detail)
 
 
 def positions_of(events: Sequence[StoredEvent]) -> list[int]:
-    """Where they stand."""
+    """Return the positions of events in the log."""
     return [stored.global_position for stored in events]

@@ -1,4 +1,4 @@
-"""The scope of a batch: which keys it covers, and which of them are diverted to the parked events."""
+"""The scope of a batch: which rows it changes, and which of its events are parked or skipped."""
 
 from __future__ import annotations
 
@@ -8,54 +8,53 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from perdure.events import StoredEvent
-from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import EventFailure
-from perdure.projections.state.identity import Key
+from perdure.projections.state.identity import Key, KeyCodec
 
 
-class Segmented(Protocol):
-    """Something that holds rows by the hash of their keys."""
+class HashRange(Protocol):
+    """A range of key hashes, such as a segment."""
 
     def holds(self, key_hash: int) -> bool:
-        """Whether the rows of that hash are in it."""
+        """Return whether the hash is in the range."""
         ...
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which rows a fold is about, and which events must not reach them."""
+    """The rows that a batch changes, and the events that must not reach them."""
 
-    segments: Sequence[Segmented] | None = None
-    """Only the rows of these; None means all."""
+    segments: Sequence[HashRange] | None = None
+    """Only the rows of these segments; None means all rows."""
     only: Key | None = None
-    """Only the row of this key; None means all."""
+    """Only the row of this key; None means all rows."""
     skipped: AbstractSet[tuple[int, Key | None]] = frozenset()
-    """The events, by position, that pass by, each for a key; None means for all."""
+    """The events to leave out: a position and a key, or None for all keys."""
     blocked: AbstractSet[Key] = frozenset()
-    """The keys whose events wait behind one that is parked."""
+    """The keys that have a parked event, so that their further events wait behind it."""
     parked: Mapping[tuple[int, Key], EventFailure] = field(default_factory=dict[tuple[int, Key], EventFailure])
-    """The events, by position, that are parked now, each for a key; the later ones of the key wait behind it."""
+    """The events to park now: a position and a key, with the failure. Later events of the key wait behind them."""
 
-    def holds(self, table: Table, key: Key) -> bool:
-        """Whether the fold is about the row of this key."""
+    def holds(self, keys: KeyCodec, key: Key) -> bool:
+        """Return whether the row of this key is in the scope."""
         if self.only is not None:
             return key == self.only
         if self.segments is None:
             return True
-        key_hash = table.hash_of(key)
-        for segment in self.segments:  # noqa: SIM110 - asked for each event: a generator costs twice as much
+        key_hash = keys.hash_of(key)
+        for segment in self.segments:  # noqa: SIM110 - runs for each event: a generator costs twice as much
             if segment.holds(key_hash):
                 return True
         return False
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is about all rows."""
+        """Whether all rows are in the scope."""
         return self.segments is None and self.only is None
 
     @property
     def may_divert(self) -> bool:
-        """Whether an event may pass by a row, or wait for another."""
+        """Whether an event may be skipped or parked."""
         return bool(self.skipped or self.blocked or self.parked)
 
 
@@ -63,9 +62,9 @@ EVERYTHING: Final = Scope()
 
 
 class Diverted(NamedTuple):
-    """An event that doesn't reach the row of a key: it failed, or waits behind one that did."""
+    """An event that goes to the parked events of a key instead of its row."""
 
     stored: StoredEvent
     key: Key
     failure: EventFailure | None
-    """Why it failed; None when it waits."""
+    """Why it failed; None if it waits behind an event that failed."""

@@ -1,89 +1,85 @@
 """The segments of a build: ranges of the hash of a row's key, each with a checkpoint, an owner and an epoch.
 
-A checkpoint is moved in the transaction that writes the rows, by the owner alone, and only from where it is known to
-stand. Who owns a segment has it for as long as its lease; each new owner counts the epoch up, so that a process that
-stood still past its lease finds its epoch gone, and writes nothing. Only the database's clock counts.
+Only the owner moves a checkpoint, in the transaction that writes the rows, and only from its last known position. An
+ownership ends with its lease unless the owner renews it. Each new owner increments the epoch, so that a runner whose
+lease has expired finds another epoch and writes nothing. Leases are measured by the database's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from perdure.errors import ProjectionPausedError
 from perdure.events import StoredEvent
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import EventFailure
 from perdure.projections.state.identity import BuildId
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
-
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "segments"
 
 LAST_HASH: Final = 65535
 MOST_SEGMENTS: Final = 256
 
 
 class FencedError(Exception):
-    """A segment isn't where it was, is paused, or has another owner; or it was to go to an event that isn't in the log.
+    """A checkpoint could not be moved, and nothing was written.
 
-    Nothing was written.
+    The segment was moved or paused, has another owner, or the event of the new checkpoint isn't in the log.
     """
 
 
 class Checkpoint(NamedTuple):
-    """Up to where the log is taken: a position, and the event that stands there."""
+    """A position up to which the log is processed, and the event at that position."""
 
     global_position: int
     event_id: UUID | None
 
 
 class Segment(NamedTuple):
-    """A piece of a build."""
+    """A range of key hashes of a build, with its own checkpoint."""
 
     first_hash: int
     last_hash: int
     checkpoint: Checkpoint
     is_paused: bool
     failure: EventFailure | None
-    """The event that failed, and why, when that is the reason for the pause."""
+    """The event that failed, if that is the reason for the pause."""
     owner: str | None
     epoch: int
     is_leased: bool
     hold_at: int | None
-    """Beyond which position it may not go now."""
+    """The position at which the segment is held; None if it isn't."""
 
     @property
     def global_position(self) -> int:
-        """Up to where it is."""
+        """The position of the checkpoint."""
         return self.checkpoint.global_position
 
     @property
     def may_move(self) -> bool:
-        """Whether it is neither paused nor where it is held."""
+        """Whether it is neither paused nor at the position where it is held."""
         return not self.is_paused and (self.hold_at is None or self.global_position < self.hold_at)
 
     def holds(self, key_hash: int) -> bool:
-        """Whether the rows of that hash are in it."""
+        """Return whether the hash is in the segment."""
         return self.first_hash <= key_hash <= self.last_hash
 
     @property
     def width(self) -> int:
-        """How many hashes it holds."""
+        """The number of hashes in the segment."""
         return self.last_hash - self.first_hash + 1
 
 
 class Segments:
-    """The segments of one build in the database.
+    """The segments of one build, as one runner leases them.
 
     Args:
         database: the database of the store.
-        build: which build.
-        runner: the name of this process's run of it, by which it owns segments.
-        lease: how long it may be silent before others take its segments, in seconds.
+        build: the build.
+        runner: the name of the runner, as the owner of segments.
+        lease: seconds after the last heartbeat until other runners may acquire its segments.
     """
 
     def __init__(self, database: Database, build: BuildId, runner: str, lease: float) -> None:
@@ -91,79 +87,71 @@ class Segments:
         self._build = build
         self._runner = runner
         self._lease = lease
-        self._sql = Statements(_FOLDER, schema=database.quoted_schema)
+        self._sql = statements("segments", schema=database.quoted_schema)
 
-    async def beat(self, rate: float, trouble: str | None) -> tuple[list[str], list[Segment]]:
-        """Say that this process is there, and keep what it owns. Returns all runners, and all segments."""
+    async def heartbeat(self, rate: float, error: str | None) -> tuple[list[str], list[Segment]]:
+        """Record that this runner is alive, and renew its leases.
+
+        Args:
+            rate: the events that it processes per second.
+            error: what prevents progress, other than an event; None if nothing does.
+
+        Returns:
+            The names of all live runners of the build, and all its segments.
+        """
         async with self._database.connection() as connection:
-            await connection.execute(self._sql["seen"], *self._build, self._runner, self._lease, rate, trouble)
+            await connection.execute(self._sql["heartbeat"], *self._build, self._runner, self._lease, rate, error)
             runners = await connection.fetch(self._sql["runners"], *self._build)
             await connection.execute(self._sql["renew"], *self._build, self._runner, self._lease)
-            return [row["runner"] for row in runners], await self._read(connection)
+            return [row["runner"] for row in runners], await read_segments(connection, self._database, self._build)
 
     async def read(self) -> list[Segment]:
-        """All segments, in the order of their hashes."""
+        """Return all segments, in the order of their hashes."""
         async with self._database.connection() as connection:
-            return await self._read(connection)
-
-    async def _read(self, connection: Connection) -> list[Segment]:
-        return [
-            Segment(
-                first_hash=row["first_hash"],
-                last_hash=row["last_hash"],
-                checkpoint=Checkpoint(row["global_position"], row["event_id"]),
-                is_paused=row["status"] == "paused",
-                failure=None if row["error"] is None else msgspec.json.decode(row["error"], type=EventFailure),
-                owner=row["owner"],
-                epoch=row["epoch"],
-                is_leased=row["is_leased"],
-                hold_at=row["hold_at"],
-            )
-            for row in await connection.fetch(self._sql["read"], *self._build)
-        ]
+            return await read_segments(connection, self._database, self._build)
 
     async def position(self) -> int:
-        """Up to where all segments are; 0 when there are none."""
+        """Return the position of the slowest segment; 0 if there are no segments."""
         position: int | None = await self._database.fetch_value(self._sql["position"], *self._build)
         return position or 0
 
     async def acquire(self, count: int) -> None:
-        """Take up to so many segments that nobody has."""
+        """Acquire at most `count` segments that have no lease."""
         await self._database.fetch(self._sql["acquire"], *self._build, self._runner, self._lease, count)
 
     async def release(self, segments: Sequence[Segment]) -> None:
-        """Give segments back, for others to take."""
+        """Release segments, so that other runners can acquire them."""
         firsts = [segment.first_hash for segment in segments]
         await self._database.fetch(self._sql["release"], *self._build, self._runner, firsts)
 
     async def split(self, segment: Segment) -> None:
-        """Cut a segment that one owns in two."""
+        """Split a leased segment in two."""
         first, last = segment.first_hash, segment.last_hash
         middle = (first + last) // 2
         await self._database.fetch(self._sql["split"], *self._build, self._runner, segment.epoch, first, last, middle)
 
     async def leave(self, segments: Sequence[Segment]) -> None:
-        """Give everything back, and say that this process doesn't run the build any more."""
+        """Release segments, and record that this runner has stopped."""
         await self.release(segments)
         await self._database.fetch(self._sql["forget_runner"], *self._build, self._runner)
 
     async def advance(
         self, connection: Connection, segments: Sequence[Segment], to: Checkpoint, transaction_id: str | None = None
     ) -> str:
-        """Move the checkpoint of segments that stand at one position, within the caller's transaction.
+        """Move the checkpoint of segments that are at the same position, in the caller's transaction.
 
         Args:
             connection: where the transaction is.
-            segments: the segments.
-            to: where they go.
-            transaction_id: the transaction that it must be, if that isn't certain.
+            segments: the segments, as they were last read.
+            to: the new checkpoint.
+            transaction_id: the id that the transaction must have, if user code could have ended it.
 
         Returns:
             The id of the transaction.
 
         Raises:
-            FencedError: one of them isn't where it was, is paused, or has another owner; or the event isn't in the log;
-                or it is another transaction.
+            FencedError: a segment was moved or paused, or has another owner; the event isn't in the log; or the
+                transaction has another id.
         """
         moved = await connection.fetch(
             self._sql["advance"],
@@ -181,20 +169,8 @@ class Segments:
         found: str = moved[0][0]
         return found
 
-    async def stand(self, connection: Connection, segments: Sequence[Segment]) -> bool:
-        """Whether one still owns segments that stood at one position, and they stand there or beyond, as seen here."""
-        count: int = await connection.fetchval(
-            self._sql["standing"],
-            *self._build,
-            self._runner,
-            [segment.first_hash for segment in segments],
-            [segment.epoch for segment in segments],
-            segments[0].global_position,
-        )
-        return count == len(segments)
-
     async def pause(self, segments: Sequence[Segment], failure: EventFailure) -> None:
-        """Pause segments that stand at one position, with the reason, unless they aren't where they were."""
+        """Pause segments that are at the same position, with the reason, unless they have moved since."""
         await self._database.fetch(
             self._sql["pause"],
             *self._build,
@@ -208,35 +184,25 @@ class Segments:
         )
 
 
+async def read_segments(connection: Connection, database: Database, build: BuildId) -> list[Segment]:
+    """Return all segments of a build, in the order of their hashes."""
+    sql = statements("segments", schema=database.quoted_schema)
+    return [
+        Segment(
+            first_hash=row["first_hash"],
+            last_hash=row["last_hash"],
+            checkpoint=Checkpoint(row["global_position"], row["event_id"]),
+            is_paused=row["status"] == "paused",
+            failure=None if row["error"] is None else msgspec.json.decode(row["error"], type=EventFailure),
+            owner=row["owner"],
+            epoch=row["epoch"],
+            is_leased=row["is_leased"],
+            hold_at=row["hold_at"],
+        )
+        for row in await connection.fetch(sql["read"], *build)
+    ]
+
+
 def checkpoint_at(stored: StoredEvent) -> Checkpoint:
-    """The checkpoint of one who has taken everything up to this event."""
+    """Return the checkpoint at an event: it and everything before it is processed."""
     return Checkpoint(stored.global_position, stored.event_id)
-
-
-class Standing(Protocol):
-    """A segment, as one who waits for it sees it."""
-
-    @property
-    def global_position(self) -> int:
-        """Up to where it is."""
-        ...
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits for somebody to resume it."""
-        ...
-
-    @property
-    def failure(self) -> EventFailure | None:
-        """The event that it is paused before, and why."""
-        ...
-
-
-def raise_if_paused(name: str, segments: Sequence[Standing], position: int) -> None:
-    """Raise ProjectionPausedError when a segment is paused, and will not reach a position."""
-    for segment in segments:
-        if segment.is_paused and segment.global_position < position:
-            failure = segment.failure
-            where = failure.global_position if failure else segment.global_position + 1
-            reason = f"{failure.error_type}: {failure.message}" if failure else "somebody paused it"
-            raise ProjectionPausedError(name, where, reason)

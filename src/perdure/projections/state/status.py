@@ -1,36 +1,33 @@
-"""How projections are, as any process sees it."""
+"""The status of projections, as any process can read it from the database."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import asyncpg
 import msgspec
 
+from perdure.projections.sql import statements
 from perdure.projections.state.builds import BuildStage, TableDifference
 from perdure.projections.state.failures import EventFailure
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import Mode
 from perdure.stores.postgres.connections.database import Database
-from perdure.stores.postgres.sql_files import Statements
-
-_FOLDER: Final = Path(__file__).parents[1] / "sql" / "status"
 
 ProjectionState = Literal["running", "paused", "stopped"]
-"""Paused: at least one segment is. Stopped: no process runs it."""
+"""Paused: at least one segment is paused. Stopped: no process runs it."""
 
 
 class SegmentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a segment of a projection is.
+    """The status of a segment of a projection.
 
     Attributes:
         first_hash, last_hash: The range of the hash of the keys of its rows, from 0 to 65535.
-        global_position: Its rows show everything up to here.
-        owner: The process that has its lease (host, process id and a number); None when nobody has.
+        global_position: Its rows include every event up to this position.
+        owner: The process that has its lease (host, process id and a number); None if no process has.
         epoch: How often the owner changed.
-        failure: The event that it is paused before, and why.
+        failure: The event that failed, if that is the reason for the pause.
     """
 
     first_hash: int
@@ -43,32 +40,35 @@ class SegmentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_paused(self) -> bool:
-        """Whether it waits for somebody to resume it."""
+        """Whether it waits for `resume`."""
         return self.state == "paused"
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a build of a projection is: where it stands, and what keeps it from going on.
+    """The status of a build of a projection: its position, and what prevents progress.
 
     Attributes:
         version: The version of its class.
-        build: Which build of that version: the first, or one that a rebuild made.
+        build: The number of the build within that version: 1, or more after a rebuild.
         is_shown: Whether the views show it.
-        stage: It is being built; or it is ready, and was never shown; or it was, and is kept up to date.
-        progress: How much of the log it has taken, from 0 to 1.
-        mode: Who keeps it: a service that follows the log, or the appends themselves, in their transactions. Then the
-            position is up to where the log was searched for what others appended.
-        global_position: Its rows show everything up to here; the slowest segment counts.
-        lag: How many positions of the log are still to come.
-        lag_seconds: For how long the first event that it has still to take has been in the log.
-        rate: Events of the log that it takes in a second, where it is slowest; since it began, while it is being built.
-        time_left: Seconds until it has caught up at that rate; None when that can't be told.
-        failure: The first event that it is paused before, and why.
+        stage: ``"building"``: it is reading the log from the beginning. ``"ready"``: it is complete, and was never
+            shown. ``"kept"``: it was shown, and is kept up to date.
+        progress: The share of the log that it has processed, from 0 to 1.
+        mode: ``"async"``: a service keeps it up to date. ``"inline"``: each append does, in its own transaction. The
+            position is then how far the log was searched for events that were appended without their rows.
+        global_position: Its rows include every event up to this position. The slowest segment counts.
+        lag: How many positions of the log it still has to process.
+        lag_seconds: How long ago the first event that it still has to process was appended.
+        rate: How many events of the log its slowest runner processes per second. For a build that is being built, the
+            average since its start.
+        time_left: Seconds until it has caught up at that rate; None if the rate is 0.
+        failure: The first event for which it is paused, and the reason.
         failed, waiting, skipped: How many events are parked because they failed, how many wait behind those, and how
             many were skipped.
-        owners: The processes that have its segments.
-        trouble: What else keeps it from going on, as a database that is down. It goes on by itself.
-        differences: In what it differed from the build that was shown when it was ready. It waits for `switch`, then.
+        owners: The processes that lease its segments.
+        error: What else prevents progress, such as a database that is down. It continues by itself.
+        differences: How its rows differed from those of the shown build when it was complete. If they did, it waits
+            for `switch`.
     """
 
     name: str
@@ -89,14 +89,14 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     skipped: int = 0
     owners: tuple[str, ...] = ()
-    trouble: str | None = None
+    error: str | None = None
     differences: tuple[TableDifference, ...] = ()
     segments: tuple[SegmentStatus, ...] = ()
 
 
 async def read_status(database: Database, name: str | None = None) -> list[ProjectionStatus]:
-    """How all projections are, build by build, or those of one name."""
-    sql = Statements(_FOLDER, schema=database.quoted_schema)
+    """Return the status of each build of all projections, or of the projection of that name."""
+    sql = statements("status", schema=database.quoted_schema)
     async with database.connection() as connection:
         segments = await connection.fetch(sql["segments"], name)
         runners = await connection.fetch(sql["runners"], name)
@@ -143,7 +143,7 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         waiting=row["waiting"],
         skipped=row["skipped"],
         owners=tuple(sorted({piece.owner for piece in pieces if piece.owner})),
-        trouble=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
+        error=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
         differences=decoded_differences(row["findings"]),
         segments=pieces,
     )
@@ -174,10 +174,10 @@ def _segment(row: asyncpg.Record) -> SegmentStatus:
 
 
 def decoded_differences(document: str | None) -> tuple[TableDifference, ...]:
-    """What a comparison found, as it was kept."""
+    """Return the differences that a comparison recorded."""
     return () if document is None else msgspec.json.decode(document, type=tuple[TableDifference, ...])
 
 
 def decoded_failure(document: Any) -> EventFailure | None:
-    """A failure as it was kept."""
+    """Return a recorded failure."""
     return None if document is None else msgspec.json.decode(document, type=EventFailure)

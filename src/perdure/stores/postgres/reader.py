@@ -17,13 +17,14 @@ from uuid import UUID
 
 import asyncpg
 
-from perdure.errors import DatabaseError, LogDivergedError, LogHeldBackError
+from perdure.errors import DatabaseError, FenceHolder, LogDivergedError, LogHeldBackError
 from perdure.events import StoredEvent
-from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, Seen
+from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
-from perdure.store import StoredType
+from perdure.page_reader import PageReader, StoredType
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.driver_errors import DIVERGED
+from perdure.stores.postgres.inspection import Inspection
 from perdure.stores.postgres.sql_files import Statements, fill_in
 
 _NOTHING_SEEN = (None, None)
@@ -32,7 +33,7 @@ _SAMPLED_ROWS = 50_000
 """How many events are looked at from each end, whatever their type: to find all of a rare one, it would be the log."""
 
 
-class Reader:
+class Reader(PageReader):
     """Reads what is stored.
 
     Args:
@@ -89,8 +90,13 @@ class Reader:
         )
         return [Row(*row) for row in rows]
 
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
+        """Return the sessions whose open appends may still be given a position up to this one, lowest floor first."""
+        holders = await Inspection(self._database).fence_holders()
+        return tuple([holder for holder in holders if holder.floor < before_position])
+
     async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None, up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
         """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
@@ -104,7 +110,7 @@ class Reader:
             raise LogDivergedError("the subscription", *seen, found) from error
 
     async def _log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | tuple[None, None], up_to: int
     ) -> Page:
         if where != LogFilter() or up_to:
             return await self._fenced(from_position, limit, where, seen, up_to)
@@ -118,7 +124,7 @@ class Reader:
         return _page(rows)
 
     async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, up_to: int = 0
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
         """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
         safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)
@@ -126,7 +132,7 @@ class Reader:
         rows = await self._database.fetch(self._sql[name], *arguments)
         return [Row(*row) for row in rows]
 
-    async def _safe_position(self, seen: Seen | tuple[None, None], up_to: int) -> tuple[int, int]:
+    async def _safe_position(self, seen: SeenEvent | tuple[None, None], up_to: int) -> tuple[int, int]:
         """The safe position, which lies at `up_to` or beyond, and the last that was drawn."""
         [(safe, last_drawn, is_standby)] = await self._database.fetch(self._sql["safe_position"], *seen)
         if safe < up_to:
@@ -136,7 +142,7 @@ class Reader:
         return safe, last_drawn
 
     async def _fenced(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | tuple[None, None], up_to: int = 0
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | tuple[None, None], up_to: int = 0
     ) -> Page:
         safe, last_drawn = await self._safe_position(seen, up_to)
         held_back = safe < last_drawn
@@ -157,7 +163,7 @@ class Reader:
             return Page(events, safe, held_back)
         for last in await self._database.fetch(self._sql["last_event"], safe):
             if last["global_position"] > reached:
-                return Page(events, last["global_position"], held_back, Seen(*last))
+                return Page(events, last["global_position"], held_back, SeenEvent(*last))
         return Page(events, reached, held_back)
 
     async def _selection(

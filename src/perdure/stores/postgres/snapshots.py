@@ -1,4 +1,4 @@
-"""Snapshots in a table of their own, one for each stream."""
+"""The table of snapshots: one for each stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.sql_files import Statements
 
 
-class Snapshots:
+class SnapshotTable:
     """Reads and writes snapshots.
 
     Args:
@@ -21,12 +21,12 @@ class Snapshots:
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
 
     async def read(self, stream_id: str) -> Snapshot | None:
-        """The snapshot of a stream, if there is one that fits the log."""
+        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
         rows = await self._database.fetch(self._sql["read_snapshot"], stream_id)
         return Snapshot(*rows[0]) if rows else None
 
     async def write(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless there is a later one."""
+        """Store a snapshot, unless there is a later one of a version that the stream has reached."""
         await self._database.fetch(
             self._sql["write_snapshot"],
             snapshot.stream_id,

@@ -1,7 +1,7 @@
-"""The publisher: tells the standbys up to where they can be read.
+"""The standby publisher: publishes up to where the log can be read on standbys.
 
-The locks that fence the log aren't replicated, so a standby can't find that out for itself. Every open store that may
-append publishes after appends, of its own and of those that it hears of, as long as the server has standbys.
+The locks that fence the log aren't replicated, so a reader on a standby can't find that out. Every open store that may
+append publishes it after appends, those of other processes included, as long as the server has standbys.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Final
 import asyncpg
 
 from perdure.errors import PerdureError
-from perdure.log import Changes
+from perdure.log import ChangeSignal
 from perdure.observation import keys
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import Statements
 from perdure.tasks import Tasks
 
-logger = logging.getLogger("perdure.publisher")
+logger = logging.getLogger("perdure.standby_publisher")
 
 INTERVAL: Final = 0.05
 _PAUSE_WITHOUT_STANDBYS: Final = 10.0
@@ -30,35 +30,37 @@ _PAUSE_AFTER_FAILURE: Final = 1.0
 _LONG: Final = 3600.0
 
 
-class Publisher:
-    """Publishes the safe position for those who read on standbys.
+class StandbyPublisher:
+    """Publishes the safe position for readers on standbys.
 
     Args:
         database: the database of the store.
         changes: announced after appends.
+        tasks: the background tasks of the store.
     """
 
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
         self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
-        self._owner = Tasks("the event store", "publish")
+        self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, connection: Connection) -> None:
-        """Publish what somebody has left unpublished, on this connection, and from now on what is appended."""
+        """Publish what was left unpublished, on this connection, and from now on what is appended."""
         try:
             pause = await self._publish(connection)
         except asyncpg.ReadOnlySQLTransactionError:
             pause = _PAUSE_WITHOUT_STANDBYS
         if pause != math.inf:
-            self._task = self._owner.keep(partial(self._keep_publishing, pause), "perdure publisher")
+            self._task = self._tasks.keep(
+                partial(self._keep_publishing, pause), "perdure standby publisher", operation="publish"
+            )
 
     async def close(self) -> None:
-        """Stop. What isn't published yet is so when the next store is opened, or the next event appended."""
+        """Stop. What isn't published yet will be when a store is opened, or an event appended."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._tasks.stop(self._task)
 
     async def _keep_publishing(self, pause: float) -> None:
         seen = 0
@@ -76,7 +78,7 @@ class Publisher:
                 pause = _PAUSE_AFTER_FAILURE
 
     async def _publish(self, connection: Connection) -> float:
-        """Publish. Returns when to do it again: 0, when something was appended; infinity, when it isn't allowed."""
+        """Publish. Returns the pause until the next time: 0 for the next append; infinity if it isn't allowed."""
         try:
             [(published, last_drawn)] = await connection.fetch(self._sql["publish_position"])
         except asyncpg.InsufficientPrivilegeError:

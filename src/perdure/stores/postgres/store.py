@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, overload
-from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -17,35 +16,28 @@ from perdure.checks import check_count, check_flag, check_instance, check_second
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
     ConfigurationError,
-    FenceHolder,
     InvalidArgumentError,
-    ReadOnlyStoreError,
     SchemaError,
     StoreClosedError,
     TransactionError,
     WrongContextError,
 )
 from perdure.errors.formats import shown
-from perdure.events import StoredEvent, check_stream_id
-from perdure.log import LogFilter, Page, Seen
-from perdure.snapshot import Snapshot, check_snapshot
-from perdure.store import EventStore, StoredType
+from perdure.store import Capability, EventStore
 from perdure.stores.postgres.appends.group_commit import GroupAppender
-from perdure.stores.postgres.appends.multi_stream import Groups
+from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.connections.server import check_server
-from perdure.stores.postgres.inspection import Inspection
-from perdure.stores.postgres.notifier import Bell
+from perdure.stores.postgres.notifier import Notifier
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.schema.migrator import Migrator
-from perdure.stores.postgres.snapshots import Snapshots
+from perdure.stores.postgres.snapshots import SnapshotTable
 from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.standby_publisher import Publisher
+from perdure.stores.postgres.standby_publisher import StandbyPublisher
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.own_transaction import OwnTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
-from perdure.subscription import Subscription
 from perdure.transaction import Transaction
 
 
@@ -95,7 +87,6 @@ class PostgreSQLEventStore(EventStore):
         direct_url: str | None = None,
         read_only: bool = False,
     ) -> None:
-        super().__init__(payload_limit=payload_limit)
         check_flag("migrate", migrate)
         check_flag("read_only", read_only)
         check_count("append_lanes", append_lanes, 1)
@@ -104,7 +95,7 @@ class PostgreSQLEventStore(EventStore):
         check_count("queue_bytes", queue_bytes, 1)
         check_seconds("append_timeout", append_timeout)
         check_seconds("close_timeout", close_timeout)
-        self.database = Database(
+        self._database = Database(
             url,
             schema=schema,
             pool_size=pool_size,
@@ -113,12 +104,12 @@ class PostgreSQLEventStore(EventStore):
             revive=revive,
             direct_url=direct_url,
             default_target="any" if read_only else "read-write",
+            tasks=self.tasks,
         )
-        self.is_read_only = read_only
+        self._is_read_only = read_only
+        super().__init__(Reader(self._database), SnapshotTable(self._database), payload_limit=payload_limit)
         self._migrator = Migrator(self.database)
         self._migrate = migrate
-        self._reader = Reader(self.database)
-        self._snapshots = Snapshots(self.database)
         self._lanes = append_lanes
         self.append_timeout = append_timeout
         self._close_timeout = close_timeout
@@ -133,6 +124,21 @@ class PostgreSQLEventStore(EventStore):
 
     def __repr__(self) -> str:
         return f"PostgreSQLEventStore({self.database!r})"
+
+    @property
+    def database(self) -> Database:
+        """The database of the store: connections, and the name of its schema."""
+        return self._database
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """All that a store may offer."""
+        return frozenset({"database", "notifications", "snapshots", "transactions"})
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the store was made to read and follow only."""
+        return self._is_read_only
 
     @property
     def is_open(self) -> bool:
@@ -150,28 +156,30 @@ class PostgreSQLEventStore(EventStore):
         """
         if self.is_open:
             raise WrongContextError("the store is open already")
+        self.tasks.reset()
         async with self.database.session() as connection:
             await check_server(connection, is_read_only=self.is_read_only)
             is_applying = self._migrate and not self.is_read_only
             await (self._migrator.apply(connection) if is_applying else self._migrator.check(connection))
             await self._migrator.check_number(connection)
             await self._check_sequence(connection)
-            self._publisher = Publisher(self.database, self.changes)
+            self._publisher = StandbyPublisher(self.database, self.changes, self.tasks)
             if not self.is_read_only:
                 await self._publisher.start(connection)
         await self.database.open()
-        self._bell = Bell(self.database, self.changes)
+        self._notifier = Notifier(self.database, self.changes, self.tasks)
         self._group = GroupAppender(
             self.database,
             AppendQueue(**self._queue_limits, timeout=self.append_timeout),
             lanes=self._lanes,
-            bell=self._bell,
+            notifier=self._notifier,
             timeout=self.append_timeout,
+            tasks=self.tasks,
         )
         if not self.is_read_only:
-            self._bell.start()
+            self._notifier.start()
             self._group.start()
-        self._groups = Groups(self.database, announce=self._bell.ring, timeout=self.append_timeout)
+        self._groups = MultiStreamAppender(self.database, announce=self._notifier.notify, timeout=self.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -179,28 +187,37 @@ class PostgreSQLEventStore(EventStore):
         """Append what is queued, for at most `close_timeout` seconds, and let go of all connections."""
         if self._loop is None:
             return
-        self._check_context()
+        self.check_usable()
         self._loop = None
         self.changes.announce()  # those who follow find the store closed
         async with AsyncExitStack() as stack:
-            for part in (self.database, self._bell, self._publisher):
+            for part in (self.database, self._notifier, self._publisher):
                 stack.push_async_callback(part.close)
             await self._group.close(self._close_timeout)
 
     @property
     def is_listening(self) -> bool | None:
         """Whether other processes can wake those who follow the log here; None when nobody has begun to."""
-        self._check_context()
-        return self._bell.is_listening
+        self.check_usable()
+        return self._notifier.is_listening
 
-    def check_alive(self) -> None:
-        """Raise unless the store is open, in this event loop and process, and writes what is queued."""
-        self._check_context()
-        self._group.check_alive()
+    def check_usable(self) -> None:
+        """Raise unless the store is open, in this process and this event loop.
+
+        Raises:
+            StoreClosedError: it isn't open.
+            WrongContextError: it was opened in another process or event loop.
+        """
+        if self._loop is None:
+            raise StoreClosedError
+        if self._process != os.getpid():
+            raise WrongContextError("the store was opened before this process was forked: open one in each process")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongContextError("the store was opened in another event loop: open one in each loop")
 
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""
-        self._check_context()
+        self.check_usable()
         sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
         [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
         if self.is_read_only:
@@ -214,7 +231,7 @@ class PostgreSQLEventStore(EventStore):
 
     async def check_schema(self) -> None:
         """Raise SchemaOutdatedError or SchemaTooNewError unless the schema is as this version of Perdure needs it."""
-        self._check_context()
+        self.check_usable()
         async with self.database.connection() as connection:
             await self._migrator.check(connection)
 
@@ -232,91 +249,14 @@ class PostgreSQLEventStore(EventStore):
             return await self._groups.append(group)
         return await self._own(tx).append_group(group)
 
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first."""
-        self._check_context()
-        return await self._reader.stream_page(stream_id, from_version, limit)
-
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version`, newest first."""
-        self._check_context()
-        return await self._reader.stream_page_backwards(stream_id, before_version, limit)
-
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: Seen | None = None, *, up_to: int = 0
-    ) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
-        self._check_context()
-        return await self._reader.log_page(from_position, limit, where, seen, up_to)
-
-    async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
-    ) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first: never beyond an open gap."""
-        self._check_context()
-        return await self._reader.log_page_backwards(before_position, limit, where, up_to)
-
-    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
-        """The sessions whose open appends may still be given a position up to this one, the lowest floor first."""
-        self._check_context()
-        holders = await Inspection(self.database).fence_holders()
-        return tuple([holder for holder in holders if holder.floor < before_position])
-
-    async def stream_version(self, stream_id: str) -> int:
-        """The version of a stream: that of its last event, 0 if there is none."""
-        check_stream_id(stream_id)
-        self._check_context()
-        return await self._reader.stream_version(stream_id)
-
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """The event with that id, or None."""
-        check_instance("event_id", event_id, UUID)
-        self._check_context()
-        return await self._reader.read_event(event_id)
-
-    async def stored_types(self) -> list[StoredType]:
-        """Each type in each version that there is, sorted. One scan of the whole log."""
-        self._check_context()
-        return await self._reader.stored_types()
-
-    async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
-        """Some of the oldest and of the newest events of a type and version. See `EventStore.sample_events`."""
-        check_instance("stored_type", stored_type, StoredType)
-        check_count("limit", limit)
-        self._check_context()
-        return await self._reader.sample_events(stored_type, limit)
-
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """The snapshot of a stream, if the log holds the very event after which it was taken; else None."""
-        check_stream_id(stream_id)
-        self._check_context()
-        return await self._snapshots.read(stream_id)
-
-    async def write_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot of its stream, unless a later one is kept, of a version that the stream has reached."""
-        check_snapshot(snapshot)
-        self._check_may_write()
-        await self._snapshots.write(snapshot)
-
     def wake(self) -> None:
         """Let all that follow the log look at once, here and in other processes, as after an append."""
-        self._bell.ring()
+        self._notifier.notify()
 
-    def subscribe(
-        self,
-        from_position: int = 0,
-        *,
-        from_event_id: UUID | None = None,
-        category: str | None = None,
-        event_types: Sequence[str | type] | None = None,
-    ) -> Subscription:
-        """Follow the log from a position. See `EventStore.subscribe`; other processes wake it by NOTIFY."""
-        self._check_context()
-        subscription = super().subscribe(
-            from_position, from_event_id=from_event_id, category=category, event_types=event_types
-        )
-        self._bell.listen()
-        return subscription
+    def on_follow(self) -> None:
+        """Listen to other processes from now on: they wake followers here by NOTIFY."""
+        self.check_usable()
+        self._notifier.listen()
 
     @overload
     def transaction(
@@ -349,10 +289,10 @@ class PostgreSQLEventStore(EventStore):
             raise InvalidArgumentError("commit", f'of a transaction must be "store" or "caller", not {shown(commit)}')
         self._check_may_write()
         if commit == "store":
-            return OwnTransaction(self.database, self._bell.ring, connection)
+            return OwnTransaction(self.database, self._notifier.notify, connection)
         if connection is None:
             raise InvalidArgumentError("connection", 'must be given with commit="caller": the one in the transaction')
-        return JoinedTransaction(self.database, self._bell.ring, connection)
+        return JoinedTransaction(self.database, self._notifier.notify, connection)
 
     async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
         schema = self.database.quoted_schema
@@ -363,19 +303,6 @@ class PostgreSQLEventStore(EventStore):
                 "restore of the data alone, so that an event could come where readers have passed: restore the whole "
                 f"schema, or set it, by setval('{schema}.global_position', the highest global_position there is)"
             )
-
-    def _check_may_write(self) -> None:
-        self._check_context()
-        if self.is_read_only:
-            raise ReadOnlyStoreError
-
-    def _check_context(self) -> None:
-        if self._loop is None:
-            raise StoreClosedError
-        if self._process != os.getpid():
-            raise WrongContextError("the store was opened before this process was forked: open one in each process")
-        if self._loop is not asyncio.get_running_loop():
-            raise WrongContextError("the store was opened in another event loop: open one in each loop")
 
     def _own(self, tx: Transaction) -> PostgreSQLTransaction:
         if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):

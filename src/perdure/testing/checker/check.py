@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.store import EventStore
 from perdure.stores.postgres.sql_files import Statements, quote_identifier, quoted_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -61,7 +61,7 @@ async def read_rows(store: PostgreSQLEventStore, projection: TableProjection[Any
         schema: the schema of its tables, as in the `ProjectionService`.
     """
     rows: dict[str, dict[Any, Any]] = {}
-    for table in Definition(projection).tables:
+    for table in TableDefinition(projection).tables:
         names = {"schema": quoted_schema(schema), "view": quote_identifier(table.view)}
         sql = Statements(Path(__file__).parent / "sql", **names)
         rows[table.view] = {}

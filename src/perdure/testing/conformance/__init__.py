@@ -15,8 +15,8 @@ Example:
 import pytest
 
 _PARTS = (
-    *("appending", "bad_input", "browsing", "evolving", "following", "groups", "including", "model", "modelled"),
-    *("racing", "reading", "repeating", "samples", "snapshots", "suite"),
+    *("appends", "bad_input", "concurrency", "evolution", "history", "model", "model_check", "multi_stream"),
+    *("own_writes", "reads", "repeats", "samples", "snapshots", "subscriptions", "suite"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 

@@ -8,7 +8,8 @@ import pytest
 
 from perdure.commit import ANY, Commit, EncodedEvent
 from perdure.errors import EventDecodingError, InvalidArgumentError, StoreClosedError, UnknownEventVersionError
-from perdure.store import EventStore, StoredType
+from perdure.page_reader import StoredType
+from perdure.store import EventStore
 from perdure.testing.conformance.samples import Counted, notes, positions, texts
 
 COUNTED = "perdure.conformance.counted"

@@ -170,7 +170,7 @@ class Reading:
 
     async def test_iterating_gives_all_in_pages(self, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
         limits: list[int | None] = []
-        stream_page, log_page = store.stream_page, store.log_page
+        stream_page, log_page = store.reader.stream_page, store.log_page
 
         async def watched_stream_page(stream_id: str, from_version: int, limit: int | None) -> object:
             limits.append(limit)
@@ -183,7 +183,7 @@ class Reading:
         for n in range(0, MANY, 100):
             await store.append_to_stream("note-1", n, notes(*range(n, n + 100)))
         await store.append_to_stream("other-1", 0, notes("other"))
-        monkeypatch.setattr(store, "stream_page", watched_stream_page)
+        monkeypatch.setattr(store.reader, "stream_page", watched_stream_page)
         monkeypatch.setattr(store, "log_page", watched_log_page)
         all_of_them = [str(n) for n in range(MANY)]
 

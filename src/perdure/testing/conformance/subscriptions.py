@@ -19,7 +19,7 @@ from perdure.store import EventStore
 from perdure.subscription import Subscription
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds until an event that doesn't come counts as lost."""
 
 FILTERS: Final[tuple[dict[str, Any], ...]] = (

@@ -13,26 +13,23 @@ from hypothesis import strategies as st
 from perdure.commit import ANY
 from perdure.errors import (
     DatabaseError,
-    InvalidArgumentError,
-    ProjectionDefinitionError,
     ProjectionPausedError,
     ProjectionShapeError,
 )
-from perdure.events import StoredEvent, handles, registry
-from perdure.events import event as event_type
+from perdure.events import handles
 from perdure.projection import Projection, ProjectionTransaction, SQLProjection
-from perdure.projections.builds.setup import Builds
+from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engines.factory import describe, equip
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
-from perdure.projections.state.parked_events import Parking
+from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.scope import EVERYTHING
-from perdure.projections.state.segments import FencedError, Segments
+from perdure.projections.state.segments import Segments
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.projections.counting import Broken, Closed, Ignored, Moved, Visited
+from tests.projections.counting import Broken, Moved, Visited
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
 from tests.projections.rebuilding import until_ready, until_shown
 from tests.projections.sabotage import Saboteur
@@ -59,14 +56,14 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     events = await store.read_all_events(since)
     definition, options = describe(VisitCounts()), RunnerOptions()
     segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
-    equipment = equip(store, definition, segments, parking, options)
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
+    equipment = equip(store.database, definition, segments, parking, options)
+    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for start, end in pairwise(edges):
-        taken = await equipment.batches.take(await segments.read(), events[start:end], EVERYTHING)
+        taken = await equipment.engine.process(await segments.read(), events[start:end], EVERYTHING)
         assert (taken.done, taken.failure) == (end - start, None)
 
     assert await counts_in(connection) == counted(events)
@@ -86,7 +83,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
         saboteur = Saboteur(at, after=after)
         running = projection()
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("perdure.projections.runtime.runner._TROUBLE", RetryConfig(base_delay=0))
+            monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [running], batch_size=8) as service:
                 await service.wait_for(running.name, saved, timeout=60)
@@ -171,7 +168,7 @@ async def test_tables_are_made_shown_and_switched_as_those_of_other_kinds(
 
 
 @pytest.mark.usefixtures("quick_rebuilds")
-async def test_a_rebuild_makes_its_tables_anew_and_shows_them(
+async def test_a_rebuild_creates_new_tables_and_shows_them(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     saved = await store.append_to_stream("x-1", ANY, drawn_events(30, seed=4))
@@ -336,11 +333,11 @@ async def test_whatever_a_handler_does_wrong_pauses_at_its_event(
         (status,) = await service.status()
 
     assert status.failure is not None
-    assert (status.failure.global_position, status.failure.kind, status.trouble) == (3, kind, None)
+    assert (status.failure.global_position, status.failure.kind, status.error) == (3, kind, None)
     assert await connection.fetchval("select string_agg(page, ' ') from handled_pages") == "good good"
 
 
-async def test_an_event_that_is_skipped_passes_by(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_a_skipped_event_is_ignored(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     projection = VisitCounts()
     projection.is_broken = True
     saved = await store.append_to_stream("x-1", ANY, [*visits("a"), Broken(page="a"), *visits("a")])
@@ -371,7 +368,7 @@ async def test_a_handler_that_outlasts_the_lease_is_not_cut_off_while_its_proces
     saved = await store.append_to_stream("x-1", ANY, visits("a", "b"))
     async with ProjectionService(store, [Slow()], lease=0.2) as service:
         await service.wait_for("slow", saved, timeout=30)
-        assert (await service.status())[0].trouble is None
+        assert (await service.status())[0].error is None
 
     assert [row["page"] for row in await connection.fetch("select page from slow_pages")] == ["a", "b"]
 
@@ -385,216 +382,3 @@ async def test_a_batch_that_takes_long_is_committed_in_parts(
         await service.wait_for("slow", 1, timeout=30)
         assert await connection.fetchval("select count(*) from slow_pages") < 3
         await service.wait_for("slow", 3, timeout=30)
-
-
-# --- Other sinks ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("projection", [Sink, BatchSink])
-async def test_a_sink_that_fails_gets_its_event_again_and_keeps_what_came_before(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection, projection: type[Sink]
-) -> None:
-    sink = projection()
-    sink.failing = {3}
-    saved = await store.append_to_stream("x-1", ANY, visits(*"abcd"))
-    async with ProjectionService(store, [sink], retry=ONCE) as service:
-        with pytest.raises(ProjectionPausedError, match="the sink is away"):
-            await service.wait_for(sink.name, saved, timeout=30)
-        assert await lines_in(connection) == [1, 2]
-        sink.failing = set()
-        await service.resume(sink.name)
-        await service.wait_for(sink.name, saved, timeout=30)
-
-    assert await lines_in(connection) == [1, 2, 3, 4]
-    assert set(sink.seen) == {1, 2, 3, 4}
-
-
-async def test_an_event_of_a_type_without_a_class_is_told_as_such(store: PostgreSQLEventStore) -> None:
-    """A sink gets every event; this one decodes them all."""
-
-    class Decoding(Projection, name="decoding"):
-        async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
-            event.decode()
-
-    @event_type("test.projections.forgotten")
-    class Forgotten:
-        page: str
-
-    saved = await store.append_to_stream("x-1", ANY, [*visits("a"), Forgotten(page="a")])
-    with pytest.MonkeyPatch.context() as forgetting:
-        by_name = {name: known for name, known in registry._by_name.items() if name != "test.projections.forgotten"}
-        forgetting.setattr(registry, "_by_name", by_name)
-        async with ProjectionService(store, [Decoding()], retry=ONCE) as service:
-            with pytest.raises(ProjectionPausedError, match="forgotten"):
-                await service.wait_for("decoding", saved, timeout=30)
-            (status,) = await service.status()
-
-    assert status.failure is not None
-    assert (status.failure.global_position, status.failure.kind) == (2, "unknown_type")
-
-
-async def test_a_sink_takes_the_types_it_names_and_batches_as_they_come(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection
-) -> None:
-    sink = BatchSink()
-    saved = await store.append_to_stream(
-        "x-1", ANY, [*visits("a"), Ignored(page="a"), Moved(source="a", target="b"), Closed(page="a")]
-    )
-    async with ProjectionService(store, [sink]) as service:
-        await service.wait_for("batch_sink", saved, timeout=30)
-
-    assert sink.batches == [[1, 3]]
-
-
-async def test_who_lost_the_lease_does_not_reach_the_sink(store: PostgreSQLEventStore) -> None:
-    """What it would write there, nothing could undo."""
-    await store.append_to_stream("x-1", ANY, visits("a"))
-    sink = Sink()
-    definition = describe(sink)
-    segments = Segments(store.database, definition.build, "a test", 60)
-    parking = Parking(store.database, definition, "a test", limit=10)
-    equipment = equip(store, definition, segments, parking, RunnerOptions())
-    await Builds(store.database, definition, equipment.tables, "public").set_up(segments=1)
-    await segments.acquire(1)
-    (mine,) = await segments.read()
-    with pytest.raises(FencedError):
-        await equipment.batches.take([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
-
-    assert sink.seen == []
-
-
-async def test_a_sink_without_tables_has_a_checkpoint(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection
-) -> None:
-    seen: list[int] = []
-
-    class Bare(Projection, name="bare"):
-        async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
-            seen.append(event.global_position)
-
-    for _ in range(2):
-        saved = await store.append_to_stream("x-1", ANY, visits("a"))
-        async with ProjectionService(store, [Bare()], schema="elsewhere") as service:
-            await service.wait_for("bare", saved, timeout=30)
-
-    assert seen == [1, 2]
-    assert await connection.fetchval("select to_regnamespace('elsewhere') is null"), "nothing to put in it"
-
-
-# --- What is refused at start-up --------------------------------------------------------------------------------------
-
-
-def sql_projection(**members: Any) -> Any:
-    members = {"tables": {"t": "create table {t} (a int)"}, **members}
-    return type("Wrong", (SQLProjection,), members, name="wrong")
-
-
-def sink_of(**members: Any) -> Any:
-    return type("Wrong", (Projection,), members, name="wrong")
-
-
-def takes(*arguments: Any) -> None: ...
-
-
-@handles
-def good(self: Any, event: Visited, tx: Any) -> None: ...
-
-
-@handles
-def no_tx(self: Any, event: Visited) -> None: ...
-
-
-@handles
-def too_much(self: Any, event: Visited, tx: Any, row: Any) -> None: ...
-
-
-@handles
-async def generates(self: Any, event: Visited, tx: Any) -> Any:
-    yield
-
-
-async def handle(self: Any, event: Any, tx: Any) -> None: ...
-
-
-def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("cls", "reason"),
-    [
-        (sql_projection(), "handles no event: mark a method"),
-        (sql_projection(good=no_tx), r"no_tx.* can't be called: a handler takes \(self, event, tx\)"),
-        (sql_projection(good=too_much), r"too_much.* can't be called"),
-        (sql_projection(good=generates), "must be a function, not a generator"),
-        (sql_projection(good=good, handle=handle), r"handle\(\) would never be called"),
-        (sql_projection(good=good, tables={}), "it has no tables"),
-        (sql_projection(good=good, tables=["t"]), "its tables are"),
-        (sql_projection(good=good, tables={"t": "create table t (a int)"}), "isn't made by SQL that names it"),
-        (sql_projection(good=good, tables={"t": "create table {t} (a int); commit"}), "holds COMMIT: leave it out"),
-        (sql_projection(good=good, tables={"a b": "create table {a b} (a int)"}), "can't stand in braces"),
-        (sql_projection(good=good, tables={"t" * 62: f"create table {{{'t' * 62}}} (a int)"}), "63"),
-        (sink_of(), r"override handle\(\)"),
-        (sink_of(handle=plain_handle), "must be 'async def'"),
-        (sink_of(handle=handle, event_types=()), "event_types can't be used"),
-        (sink_of(handle=handle, event_types=(int,)), "event_types can't be used"),
-    ],
-)
-async def test_what_can_not_work_is_refused_before_anything_is_made(
-    store: PostgreSQLEventStore, cls: Any, reason: str
-) -> None:
-    with pytest.raises(ProjectionDefinitionError, match=reason):
-        ProjectionService(store, [cls()])
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"name": ""}, "must have 1 to 200 characters"),
-        ({"name": 5}, "must be a string"),
-        ({"name": "a\x00"}, "contains a NUL"),
-        ({"name": "x", "version": 0}, "is no version"),
-        ({"name": "x", "on_failure": "park"}, "no key of its rows is known"),
-    ],
-)
-def test_a_wrong_declaration_is_told_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ProjectionDefinitionError, match=reason):
-        type("Wrong", (SQLProjection,), {}, **options)
-
-
-async def test_a_projection_without_a_name_is_refused(store: PostgreSQLEventStore) -> None:
-    class Nameless(Projection):
-        async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None: ...
-
-    with pytest.raises(ProjectionDefinitionError, match="it has no name"):
-        ProjectionService(store, [Nameless()])
-
-
-async def test_two_projections_of_one_name_are_refused(store: PostgreSQLEventStore) -> None:
-    class Another(Projection, name="sink"):
-        async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None: ...
-
-    with pytest.raises(ProjectionDefinitionError, match="more than one projection has this name"):
-        ProjectionService(store, [Sink(), Another()])
-
-
-@pytest.mark.parametrize(
-    ("sql", "reason"), [("create tble {t} (a int)", "can't be made: syntax error"), ("select '{t}'", "can't be made")]
-)
-async def test_sql_that_makes_no_table_is_refused_at_start(store: PostgreSQLEventStore, sql: str, reason: str) -> None:
-    with pytest.raises(ProjectionDefinitionError, match=reason):
-        await ProjectionService(store, [sql_projection(good=good, tables={"t": sql})()]).start()
-
-
-async def test_a_table_that_is_somebody_elses_is_not_touched(
-    store: PostgreSQLEventStore, connection: asyncpg.Connection
-) -> None:
-    await connection.execute("create table visit_trail (a int)")
-
-    with pytest.raises(ProjectionDefinitionError, match="'visit_trail' is there already"):
-        await ProjectionService(store, [VisitCounts()]).start()
-
-
-@pytest.mark.parametrize("timeout", [0, -1, True, "1"])
-async def test_a_time_for_handlers_that_makes_no_sense_is_refused(store: PostgreSQLEventStore, timeout: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="handler_timeout"):
-        ProjectionService(store, [Sink()], handler_timeout=timeout)

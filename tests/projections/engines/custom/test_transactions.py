@@ -113,7 +113,7 @@ async def check_that_it_fails(
         with pytest.raises(ProjectionPausedError) as caught:
             await service.wait_for("meddling", saved, timeout=10)
         (status,) = await service.status()
-        assert (status.global_position, status.trouble) == (2, None)
+        assert (status.global_position, status.error) == (2, None)
         assert kept is None or await pages_in(connection) == kept
         projection.act = None
         await service.resume("meddling")
@@ -213,7 +213,7 @@ async def test_a_transaction_is_dead_after_its_batch(
     assert await pages_in(connection) == ["a", "b", "bad"]
 
 
-async def test_a_task_that_a_handler_leaves_behind_reaches_nobody_elses_connection(
+async def test_a_task_that_a_handler_leaves_behind_can_not_use_the_connection_of_others(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     """With one connection in the pool, the next who takes it has the very one."""
@@ -298,7 +298,7 @@ async def test_a_statement_left_behind_that_takes_too_long_is_cut_and_its_event_
             with pytest.raises(ProjectionPausedError, match=r"longer than 0\.2 s"):
                 await service.wait_for("meddling", saved, timeout=10)
             (status,) = await service.status()
-            assert (status.global_position, status.trouble) == (1, None)
+            assert (status.global_position, status.error) == (1, None)
             assert blocked.task is not None
             with pytest.raises(ProjectionTransactionError, match="has ended"):
                 await blocked.task

@@ -18,9 +18,9 @@ from perdure.commit import ANY
 from perdure.errors import ProjectionDefinitionError
 from perdure.events import event, handles
 from perdure.projection import TableProjection
-from perdure.projections.engines.table.definition import Definition
-from perdure.projections.engines.table.fold import Changes
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.fold import RowChanges
+from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold
@@ -120,9 +120,9 @@ everything = st.builds(
 
 async def round_trip(connection: asyncpg.Connection, rows: Iterable[Everything]) -> tuple[list[Any], list[Any]]:
     """Rows as a handler would be given them before they were in the database, and after."""
-    definition = Definition(Everythings())
-    storage, table = Storage(definition, "public"), definition.table
-    changes = Changes({})
+    definition = TableDefinition(Everythings())
+    storage, table = TableStorage(definition, "public"), definition.table
+    changes = RowChanges({})
     for row in rows:
         changes.put(table, table.to_key(row.key), table.codec.encode(row))
     await connection.execute("truncate public.everything__v1")
@@ -153,7 +153,7 @@ async def everything_table(connection: asyncpg.Connection) -> asyncpg.Connection
     # Settings of a session that would change how values look.
     await connection.execute("set timezone = 'Asia/Kathmandu'")
     await connection.execute("set datestyle = 'SQL, DMY'")
-    await Storage(Definition(Everythings()), "public").create(connection)
+    await TableStorage(TableDefinition(Everythings()), "public").create(connection)
     return connection
 
 
@@ -240,7 +240,7 @@ async def test_a_name_like_a_placeholder_stays_as_it_is(store: PostgreSQLEventSt
         assert await store.database.fetch_value('select key from "{columns}"') == "a"
 
 
-async def test_tables_go_into_a_schema_of_ones_own(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
+async def test_tables_can_be_in_another_schema(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> None:
     async with ProjectionService(store, [Pages()], schema="reading") as service:
         saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
         await service.wait_for("pages", saved.global_position, 30)
@@ -255,7 +255,7 @@ async def test_a_user_without_rights_on_the_database_needs_none_once_the_schema_
 ) -> None:
     """CREATE SCHEMA IF NOT EXISTS asks for the right to create before it looks."""
     statements: list[str] = []
-    definition = Definition(Pages())
+    definition = TableDefinition(Pages())
 
     class Recording:
         async def fetchval(self, *arguments: Any) -> Any:
@@ -264,18 +264,18 @@ async def test_a_user_without_rights_on_the_database_needs_none_once_the_schema_
         async def execute(self, statement: str) -> None:
             statements.append(statement)
 
-    await Storage(definition, "public").create(Recording())  # type: ignore[arg-type] # all that it uses
+    await TableStorage(definition, "public").create(Recording())  # type: ignore[arg-type] # all that it uses
 
     assert [statement for statement in statements if "create schema" in statement] == []
 
 
 @pytest.mark.parametrize("name", ["pages", "pages__v1", "pages_visitors"])
-async def test_a_table_that_is_not_ours_is_left_alone(
+async def test_an_existing_table_or_view_of_the_same_name_is_left_alone(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, name: str
 ) -> None:
     await connection.execute(f"create table {name} (precious text)")
 
-    with pytest.raises(ProjectionDefinitionError, match=f"'{name}' is there already"):
+    with pytest.raises(ProjectionDefinitionError, match=f"'{name}' exists already"):
         await ProjectionService(store, [Pages()]).start()
 
     assert await connection.fetch(f"select precious from {name}") == []

@@ -1,9 +1,7 @@
-"""Batches in which one commit is not like the others: a repeat, a poison event, an id that somebody else holds."""
+"""Batches in which one commit is not like the others: a repeat, or a poison event."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -16,55 +14,14 @@ from perdure.commit import (
     PAYLOAD_LIMIT,
     STREAM_EXISTS,
     AppendResult,
-    Commit,
     ExpectedVersion,
     encode_commit,
 )
-from perdure.errors import DatabaseError, EventIdReuseError, OptimisticConcurrencyError, StoreOverloadedError
-from perdure.events import NewEvent
-from perdure.stores.postgres.appends.queue import Pending
-from perdure.stores.postgres.appends.statements import Outcome
+from perdure.errors import DatabaseError, EventIdReuseError, OptimisticConcurrencyError
+from perdure.stores.postgres.appends.statements import Answer
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from tests.stores.postgres.races import Noted, insert, notes, other_connection, refuse, texts
-
-
-class Tries(list[tuple[int, bool]]):
-    """What a store sends: for each statement that appends, how many commits it holds, and whether ids are looked up."""
-
-    def __init__(self, store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        appends = store._group._appends
-        many, one = appends.many, appends.one
-
-        async def noted_many(to: Any, commits: Sequence[Commit], *, look_up: bool, **settings: Any) -> Any:
-            self.append((len(commits), look_up))
-            return await many(to, commits, look_up=look_up, **settings)
-
-        async def noted_one(to: Any, commit: Commit, *, look_up: bool, **settings: Any) -> Any:
-            self.append((1, look_up))
-            return await one(to, commit, look_up=look_up, **settings)
-
-        monkeypatch.setattr(appends, "many", noted_many)
-        monkeypatch.setattr(appends, "one", noted_one)
-
-
-@asynccontextmanager
-async def one_lane(url: str, **settings: Any) -> AsyncIterator[PostgreSQLEventStore]:
-    async with PostgreSQLEventStore(url, append_lanes=1, **settings) as store:
-        yield store
-
-
-def event(text: object, event_id: UUID | None = None) -> NewEvent:
-    return NewEvent(Noted(text=str(text)), event_id=event_id)
-
-
-def others(store: PostgreSQLEventStore, count: int, name: str = "other") -> list[Any]:
-    """Appends to as many streams."""
-    return [store.append_to_stream(f"note-{name}-{n:03}", ANY, notes(n)) for n in range(count)]
-
-
-async def gathered(*appends: Any) -> list[Any]:
-    return await asyncio.gather(*appends, return_exceptions=True)
-
+from tests.stores.postgres.appends.lanes import Tries, event, gathered, one_lane, others
+from tests.stores.postgres.races import insert, notes, refuse, texts
 
 # --- Repeats ----------------------------------------------------------------------------------------------------------
 
@@ -96,8 +53,8 @@ async def test_ids_are_looked_up_for_a_while_only(database_url: str, monkeypatch
 
         await gathered(*others(store, 3))
         now = asyncio.get_running_loop().time()
-        assert now < store._group._look_up_until <= now + 60
-        store._group._look_up_until = now
+        assert now < store._group._writer._look_up_until <= now + 60
+        store._group._writer._look_up_until = now
         await gathered(*others(store, 3))
 
         assert tries == [(3, True), (3, False)]
@@ -213,11 +170,11 @@ async def test_a_batch_gives_the_answers_that_its_commits_get_one_by_one(databas
                 encode_commit(stream_id, expected, [event(n, UUID(int=n)) for n in numbers], PAYLOAD_LIMIT)
                 for stream_id, expected, numbers in batch
             ]
-            ours: list[Outcome] = await together._group._appends.many(
+            ours: list[Answer | None] = await together._group._writer._appends.many(
                 connection, commits, look_up=True, lock_timeout="0"
             )
             theirs = [
-                await singly._group._appends.one(connection, commit, look_up=True, lock_timeout="0")
+                await singly._group._writer._appends.one(connection, commit, look_up=True, lock_timeout="0")
                 for commit in commits
             ]
             stored = [
@@ -236,7 +193,7 @@ async def test_a_batch_of_repeats_writes_something_so_that_its_commit_waits_for_
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     commits = [encode_commit(f"note-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(2)]
-    many = store._group._appends.many
+    many = store._group._writer._appends.many
     first = await many(connection, commits, look_up=True, lock_timeout="0")
 
     async with connection.transaction():
@@ -253,7 +210,7 @@ async def test_a_batch_never_scans_the_log_though_that_was_small_when_the_plan_w
 
     async def batch(number: int) -> None:
         commits = [encode_commit(f"note-{number}-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(200)]
-        await store._group._appends.many(connection, commits, look_up=look_up, lock_timeout="0")
+        await store._group._writer._appends.many(connection, commits, look_up=look_up, lock_timeout="0")
 
     async def scanned() -> int:
         found = await connection.fetchval("""
@@ -304,117 +261,3 @@ async def test_a_stream_with_a_poison_event_in_its_middle_keeps_its_order(
 
         assert [type(outcome) for outcome in outcomes].index(DatabaseError) == 20
         assert texts(await store.read_stream("note-a")) == [str(n) for n in range(30)]
-
-
-# --- Locks ------------------------------------------------------------------------------------------------------------
-
-
-async def note_lock_timeouts(connection: asyncpg.Connection) -> None:
-    """Let each statement that inserts note how long it would wait for a lock."""
-    await connection.execute("""
-        create table public.noted (lock_timeout text);
-        create function public.note() returns trigger language plpgsql as $$
-        begin
-            insert into public.noted values (current_setting('lock_timeout'));
-            return null;
-        end $$;
-        create trigger note before insert on perdure.events for each statement execute function public.note();
-    """)
-
-
-async def test_a_batch_waits_longer_for_the_servers_own_locks_than_a_commit_for_its_stream(
-    database_url: str, connection: asyncpg.Connection
-) -> None:
-    # A slow disk is waited for by a lock, too: on the table while another session extends it.
-    await note_lock_timeouts(connection)
-    async with one_lane(database_url) as store:
-        await gathered(*others(store, 5))
-        await gathered(*others(store, 1))
-
-    noted = [row["lock_timeout"] for row in await connection.fetch("select * from public.noted")]
-    assert noted == ["500ms", "20ms"]
-
-
-@asynccontextmanager
-async def held_id(url: str) -> AsyncIterator[NewEvent]:
-    """An event that somebody else's open transaction has appended to a stream of its own."""
-    taken = event("theirs")
-    async with PostgreSQLEventStore(url) as other, other.transaction() as tx:
-        await other.append_to_stream("note-theirs", ANY, [taken], tx=tx)
-        yield taken
-
-
-async def test_an_id_in_an_open_transaction_holds_up_its_own_commit_and_no_later_batch(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with one_lane(database_url) as store:
-        tries = Tries(store, monkeypatch)
-        async with held_id(database_url) as taken:
-            held = asyncio.create_task(store.append_to_stream("note-ours", ANY, [taken]))
-            behind = asyncio.create_task(store.append_to_stream("note-ours", ANY, notes("behind")))
-            assert all(isinstance(outcome, AppendResult) for outcome in await gathered(*others(store, 30)))
-            before = len(tries)
-            for _ in range(3):
-                assert all(isinstance(outcome, AppendResult) for outcome in await gathered(*others(store, 30)))
-            later = tries[before:]
-            assert not held.done()
-            assert not behind.done()
-
-        # Each batch was sent once, for it did without the commit that is held up.
-        assert [size for size, _ in later if size > 1] == [30] * 3
-        with pytest.raises(EventIdReuseError):
-            await held
-        assert (await behind).stream_version == 1
-
-
-async def test_after_a_long_wait_for_a_lock_batches_wait_briefly(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with one_lane(database_url) as store:
-        waits: list[str] = []
-        many = store._group._appends.many
-
-        async def noted(*arguments: Any, lock_timeout: str, **settings: Any) -> Any:
-            waits.append(lock_timeout)
-            return await many(*arguments, lock_timeout=lock_timeout, **settings)
-
-        monkeypatch.setattr(store._group._appends, "many", noted)
-        async with held_id(database_url) as taken:
-            held = asyncio.create_task(store.append_to_stream("note-ours", ANY, [taken]))
-            await gathered(*others(store, 30))
-            before = len(waits)
-            await gathered(*others(store, 30, "later"))
-        with pytest.raises(EventIdReuseError):
-            await held
-
-    assert waits[0] == "500ms"
-    assert set(waits[before:]) == {"20ms"}
-
-
-def test_after_a_wait_only_what_its_caller_still_waits_for_is_tried() -> None:
-    commit = encode_commit("note-1", ANY, [event(1)], PAYLOAD_LIMIT)
-    loop = asyncio.new_event_loop()
-    pending = Pending(commit, loop.create_future(), deadline=10.0)
-    loop.close()
-
-    assert pending.is_worth(waits=0, now=11.0)
-    assert pending.is_worth(waits=1, now=9.0)
-    assert not pending.is_worth(waits=1, now=11.0)
-    pending.is_unknown = True
-    assert pending.is_worth(waits=1, now=11.0)
-
-
-async def test_a_log_that_is_locked_is_tried_a_few_times_and_then_waited_for(
-    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with one_lane(database_url, append_timeout=0.01) as store, other_connection(database_url) as other:
-        await store.append_to_stream("note-a", ANY, notes("before"))
-        tries = Tries(store, monkeypatch)
-        async with other.transaction():
-            await other.execute("lock table perdure.events in share mode")
-
-            outcomes = await gathered(*others(store, 256))
-
-        assert {type(outcome) for outcome in outcomes} == {StoreOverloadedError}
-        assert len(tries) <= 12
-        assert all(isinstance(outcome, AppendResult) for outcome in await gathered(*others(store, 10)))

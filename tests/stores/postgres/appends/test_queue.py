@@ -7,7 +7,7 @@ import pytest
 
 from perdure.commit import ANY, AppendResult, Commit, EncodedEvent
 from perdure.errors import StoreOverloadedError
-from perdure.stores.postgres.appends.queue import AppendQueue, Pending
+from perdure.stores.postgres.appends.queue import AppendQueue, QueuedAppend
 
 
 def queue(**limits: float) -> AppendQueue:
@@ -20,59 +20,59 @@ def commit(stream_id: str, events: int = 1, size: int = 10) -> Commit:
     return Commit(stream_id, ANY, encoded, size)
 
 
-def streams(batch: list[Pending]) -> list[str]:
+def streams(batch: list[QueuedAppend]) -> list[str]:
     return [pending.commit.stream_id for pending in batch]
 
 
-def result(pending: Pending) -> None:
+def result(pending: QueuedAppend) -> None:
     pending.future.set_result(AppendResult(pending.commit.stream_id, 1, (1,)))
 
 
 async def test_a_batch_is_sorted_by_stream_and_keeps_the_order_within_each() -> None:
     waiting = queue()
-    b1, a1, b2, a2 = [waiting.enter(commit(stream)) for stream in ("x-b", "x-a", "x-b", "x-a")]
+    b1, a1, b2, a2 = [waiting.put(commit(stream)) for stream in ("x-b", "x-a", "x-b", "x-a")]
 
     assert waiting.take(1) == [a1, a2, b1, b2]
 
 
 async def test_a_stream_under_way_is_held_and_the_others_pass() -> None:
     waiting = queue()
-    first = waiting.enter(commit("x-a"))
+    first = waiting.put(commit("x-a"))
     batch = waiting.take(1)
-    second, other = waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))
+    second, other = waiting.put(commit("x-a")), waiting.put(commit("x-b"))
 
     assert batch == [first]
     assert waiting.take(1) == [other]
     assert waiting.take(1) == []
 
-    waiting.done(batch)
+    waiting.finish(batch)
 
     assert waiting.take(1) == [second]
 
 
 async def test_what_must_be_tried_again_comes_before_the_later_commits_of_its_stream() -> None:
     waiting = queue()
-    first, second = waiting.enter(commit("x-a")), waiting.enter(commit("x-a"))
+    first, second = waiting.put(commit("x-a")), waiting.put(commit("x-a"))
     batch = waiting.take(1)
-    third = waiting.enter(commit("x-a"))
+    third = waiting.put(commit("x-a"))
     assert waiting.take(1) == []
-    fourth = waiting.enter(commit("x-a"))
+    fourth = waiting.put(commit("x-a"))
     result(first)
 
-    waiting.done(batch, [second])
+    waiting.finish(batch, [second])
 
     assert waiting.take(1) == [second, third, fourth]
 
 
 async def test_a_stream_that_was_locked_rests_for_a_pause_and_keeps_its_order() -> None:
     waiting = queue()
-    locked, other = waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))
+    locked, other = waiting.put(commit("x-a")), waiting.put(commit("x-b"))
     batch = waiting.take(1)
-    later = waiting.enter(commit("x-a"))
+    later = waiting.put(commit("x-a"))
     told = asyncio.Event()
     waiting.on_ready = told.set
 
-    waiting.done(batch, [locked], pause=0.001)
+    waiting.finish(batch, [locked], pause=0.001)
 
     assert waiting.take(1) == []
     assert not waiting.is_empty
@@ -84,7 +84,7 @@ async def test_a_stream_that_was_locked_rests_for_a_pause_and_keeps_its_order() 
 async def test_a_lane_takes_its_share_and_leaves_the_rest_to_the_free_ones() -> None:
     waiting = queue()
     for number in range(5):
-        waiting.enter(commit(f"x-{number}"))
+        waiting.put(commit(f"x-{number}"))
 
     assert len(waiting.take(2)) == 3
     assert waiting.ready == 2
@@ -94,76 +94,76 @@ async def test_a_lane_takes_its_share_and_leaves_the_rest_to_the_free_ones() -> 
 async def test_a_batch_holds_so_many_commits_and_bytes_and_a_large_commit_goes_alone() -> None:
     waiting = queue(batch_commits=3, batch_bytes=100)
     for number in range(4):
-        waiting.enter(commit(f"x-{number}", size=40))
-    waiting.enter(commit("x-4", size=5_000))
+        waiting.put(commit(f"x-{number}", size=40))
+    waiting.put(commit("x-4", size=5_000))
 
     assert streams(waiting.take(1)) == ["x-0", "x-1"]
     assert streams(waiting.take(1)) == ["x-2", "x-3"]
     assert streams(waiting.take(1)) == ["x-4"]
 
     for number in range(5, 9):
-        waiting.enter(commit(f"x-{number}"))
+        waiting.put(commit(f"x-{number}"))
     assert streams(waiting.take(1)) == ["x-5", "x-6", "x-7"]
 
 
 async def test_the_same_append_twice_is_taken_in_two_batches() -> None:
     waiting = queue()
     twice = commit("x-a")
-    first, second = waiting.enter(twice), waiting.enter(twice)
+    first, second = waiting.put(twice), waiting.put(twice)
 
     batch = waiting.take(1)
 
     assert batch == [first]
     assert waiting.take(1) == []
-    waiting.done(batch)
+    waiting.finish(batch)
     assert waiting.take(1) == [second]
 
 
 async def test_what_follows_a_repeat_in_its_stream_waits_behind_it_and_other_streams_pass() -> None:
     waiting = queue()
     twice = commit("x-a")
-    first, second, behind, other = [waiting.enter(one) for one in (twice, twice, commit("x-a"), commit("x-b"))]
+    first, second, behind, other = [waiting.put(one) for one in (twice, twice, commit("x-a"), commit("x-b"))]
 
     batch = waiting.take(1)
 
     assert batch == [first, other]
-    waiting.done(batch)
+    waiting.finish(batch)
     assert waiting.take(1) == [second, behind]
 
 
 async def test_a_commit_that_held_up_its_batch_is_taken_without_others() -> None:
     waiting = queue()
-    before, lone, after = [waiting.enter(commit(stream)) for stream in ("x-a", "x-b", "x-c")]
-    lone.is_lone = True
+    before, lone, after = [waiting.put(commit(stream)) for stream in ("x-a", "x-b", "x-c")]
+    lone.is_alone = True
 
     assert [waiting.take(1) for _ in range(3)] == [[before], [lone], [after]]
 
 
 async def test_who_finds_the_room_full_is_let_in_in_turn() -> None:
     waiting = queue(max_events=2)
-    inside = [waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))]
-    large, small = waiting.enter(commit("x-c", events=2)), waiting.enter(commit("x-d"))
+    inside = [waiting.put(commit("x-a")), waiting.put(commit("x-b"))]
+    large, small = waiting.put(commit("x-c", events=2)), waiting.put(commit("x-d"))
     batch = waiting.take(1)
     assert batch == inside
 
-    waiting.done(batch, inside[1:])  # one place is free: too little for the first in turn, and nobody overtakes him
+    waiting.finish(batch, inside[1:])  # one place is free: too little for the first in turn, and nobody overtakes him
 
     assert waiting.take(1) == inside[1:]
-    waiting.done(inside[1:])
+    waiting.finish(inside[1:])
     assert waiting.take(1) == [large]
-    waiting.done([large])
+    waiting.finish([large])
     assert waiting.take(1) == [small]
-    waiting.done([small])
+    waiting.finish([small])
     assert waiting.is_empty
 
 
 async def test_one_who_calls_later_never_overtakes_one_who_was_just_let_in() -> None:
     waiting = queue(max_events=2)
-    inside = [waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))]
-    earlier = waiting.enter(commit("x-c"))
-    waiting.done(waiting.take(1))
+    inside = [waiting.put(commit("x-a")), waiting.put(commit("x-b"))]
+    earlier = waiting.put(commit("x-c"))
+    waiting.finish(waiting.take(1))
 
-    later = waiting.enter(commit("x-c"))
+    later = waiting.put(commit("x-c"))
 
     assert waiting.take(1) == [earlier, later]
     assert inside[0].future.done() is False
@@ -171,44 +171,44 @@ async def test_one_who_calls_later_never_overtakes_one_who_was_just_let_in() -> 
 
 async def test_bytes_count_as_events_do() -> None:
     waiting = queue(max_bytes=100)
-    first, second = waiting.enter(commit("x-a", size=60)), waiting.enter(commit("x-b", size=60))
+    first, second = waiting.put(commit("x-a", size=60)), waiting.put(commit("x-b", size=60))
 
     assert waiting.take(1) == [first]
     assert waiting.take(1) == []
-    waiting.done([first])
+    waiting.finish([first])
     assert waiting.take(1) == [second]
 
 
 async def test_a_commit_larger_than_the_room_has_it_alone() -> None:
     waiting = queue(max_events=2)
-    first, large, third = [waiting.enter(commit(f"x-{n}", events=n)) for n in (1, 5, 2)]
+    first, large, third = [waiting.put(commit(f"x-{n}", events=n)) for n in (1, 5, 2)]
 
     assert waiting.take(1) == [first]
-    waiting.done([first])
+    waiting.finish([first])
     assert waiting.take(1) == [large]
-    waiting.done([large])
+    waiting.finish([large])
     assert waiting.take(1) == [third]
 
 
 async def test_who_waits_too_long_is_turned_away() -> None:
     waiting = queue(max_events=1, timeout=0.001)
-    waiting.enter(commit("x-a"))
+    waiting.put(commit("x-a"))
 
     with pytest.raises(StoreOverloadedError, match=r"queue of appends was full for 0\.001 s and nothing was written"):
-        await waiting.enter(commit("x-b")).future
+        await waiting.put(commit("x-b")).future
 
-    waiting.done(waiting.take(1))
+    waiting.finish(waiting.take(1))
     assert waiting.is_empty
 
 
 async def test_when_one_is_turned_away_the_next_may_fit() -> None:
     waiting = queue(max_events=2)
-    inside = waiting.enter(commit("x-a"))
-    large, small = waiting.enter(commit("x-b", events=2)), waiting.enter(commit("x-c"))
+    inside = waiting.put(commit("x-a"))
+    large, small = waiting.put(commit("x-b", events=2)), waiting.put(commit("x-c"))
     told = asyncio.Event()
     waiting.on_ready = told.set
 
-    waiting._turn_away(large)
+    waiting._reject(large)
 
     assert isinstance(large.future.exception(), StoreOverloadedError)
     assert told.is_set()
@@ -217,7 +217,7 @@ async def test_when_one_is_turned_away_the_next_may_fit() -> None:
 
 async def test_a_cancelled_commit_is_dropped_and_makes_room() -> None:
     waiting = queue(max_events=1)
-    cancelled, next_in_turn = waiting.enter(commit("x-a")), waiting.enter(commit("x-b"))
+    cancelled, next_in_turn = waiting.put(commit("x-a")), waiting.put(commit("x-b"))
     cancelled.future.cancel()
 
     # Regression: a lane that found nothing but cancelled commits left those who wait before the room outside.
@@ -227,26 +227,26 @@ async def test_a_cancelled_commit_is_dropped_and_makes_room() -> None:
 
 async def test_one_who_is_cancelled_before_the_room_makes_way() -> None:
     waiting = queue(max_events=2)
-    inside = waiting.enter(commit("x-a"))
-    large, small = waiting.enter(commit("x-b", events=2)), waiting.enter(commit("x-c"))
+    inside = waiting.put(commit("x-a"))
+    large, small = waiting.put(commit("x-b", events=2)), waiting.put(commit("x-c"))
     large.future.cancel()
 
-    waiting.let_in()
+    waiting.admit()
 
     assert waiting.take(1) == [inside, small]
-    waiting.done([inside, small])
+    waiting.finish([inside, small])
     assert waiting.is_empty
 
 
 async def test_giving_up_takes_out_everything_that_waits() -> None:
     waiting = queue(max_events=3)
-    under_way = waiting.enter(commit("x-a"))
+    under_way = waiting.put(commit("x-a"))
     waiting.take(1)
-    held = waiting.enter(commit("x-a"))
+    held = waiting.put(commit("x-a"))
     assert waiting.take(1) == []
-    ready, outside = waiting.enter(commit("x-b")), waiting.enter(commit("x-c"))
+    ready, outside = waiting.put(commit("x-b")), waiting.put(commit("x-c"))
 
-    assert set(waiting.give_up()) == {held, ready, outside}
+    assert set(waiting.clear()) == {held, ready, outside}
 
     assert waiting.ready == 0
     assert under_way.future.done() is False

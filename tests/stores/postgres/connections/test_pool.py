@@ -10,6 +10,7 @@ from perdure.errors import StoreClosedError, StoreOverloadedError
 from perdure.stores.postgres.connections import pool as pool_module
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.connections.pool import Pool
+from perdure.tasks import Tasks
 
 PATIENCE = 60.0
 
@@ -69,6 +70,10 @@ def server() -> Server:
     return Server()
 
 
+def pool_of(server: Server, size: int) -> Pool:
+    return Pool(server.connect, size, Tasks("a test", "connect"))
+
+
 async def taken(pool: Pool) -> Fake:
     return cast("Fake", await pool.acquire(PATIENCE))
 
@@ -85,7 +90,7 @@ async def settled() -> None:
 
 
 async def test_what_came_back_last_is_taken_first_and_without_a_turn_of_the_event_loop(server: Server) -> None:
-    pool = Pool(server.connect, 3)
+    pool = pool_of(server, 3)
     one, two = await taken(pool), await taken(pool)
     given_back(pool, one, two)
 
@@ -97,7 +102,7 @@ async def test_what_came_back_last_is_taken_first_and_without_a_turn_of_the_even
 
 
 async def test_who_waits_gets_the_next_in_turn(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     waiting = [asyncio.create_task(taken(pool)) for _ in range(2)]
     await settled()
@@ -115,7 +120,7 @@ async def test_who_waits_gets_the_next_in_turn(server: Server) -> None:
 
 
 async def test_who_waited_too_long_is_told_and_leaves_no_place_behind(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     with pytest.raises(StoreOverloadedError, match="all 1 connections"):
         await pool.acquire(0.0)
@@ -126,7 +131,7 @@ async def test_who_waited_too_long_is_told_and_leaves_no_place_behind(server: Se
 
 @pytest.mark.parametrize("is_dead", [False, True])
 async def test_what_a_cancelled_caller_was_just_given_goes_to_the_next(server: Server, is_dead: bool) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     first, second = [asyncio.create_task(taken(pool)) for _ in range(2)]
     await settled()
@@ -139,7 +144,7 @@ async def test_what_a_cancelled_caller_was_just_given_goes_to_the_next(server: S
 
 
 async def test_a_caller_who_is_cancelled_while_waiting_is_passed_over(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     first, second = [asyncio.create_task(taken(pool)) for _ in range(2)]
     await settled()
@@ -151,7 +156,7 @@ async def test_a_caller_who_is_cancelled_while_waiting_is_passed_over(server: Se
 
 
 async def test_the_place_of_a_dead_connection_goes_to_who_waits(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     waiting = asyncio.create_task(taken(pool))
     await settled()
@@ -166,7 +171,7 @@ async def test_the_place_of_a_dead_connection_goes_to_who_waits(server: Server) 
 
 
 async def test_a_connection_that_can_not_be_opened_leaves_its_place(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     server.refuse = ConnectionRefusedError()
     for _ in range(3):
         with pytest.raises(ConnectionRefusedError):
@@ -183,7 +188,7 @@ async def test_a_connection_that_can_not_be_opened_leaves_its_place(server: Serv
 
 
 async def test_what_was_open_before_is_not_used_any_more_once_it_is_expired(server: Server) -> None:
-    pool = Pool(server.connect, 2)
+    pool = pool_of(server, 2)
     one, two = await taken(pool), await taken(pool)
     given_back(pool, one)
     pool.expire()
@@ -196,7 +201,7 @@ async def test_what_was_open_before_is_not_used_any_more_once_it_is_expired(serv
 
 
 async def test_what_failed_is_given_back_when_it_is_restored(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     one.may_reset.clear()
     pool.restore(cast("asyncpg.Connection[Any]", one))
@@ -209,7 +214,7 @@ async def test_what_failed_is_given_back_when_it_is_restored(server: Server) -> 
 
 
 async def test_what_comes_back_in_a_transaction_is_restored(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     one.in_transaction = True
     given_back(pool, one)
@@ -223,7 +228,7 @@ async def test_what_is_in_a_transaction_after_all_is_dropped(server: Server, mon
         fake.in_transaction = True
 
     monkeypatch.setattr(Fake, "reset", reset)
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     pool.restore(cast("asyncpg.Connection[Any]", one))
 
@@ -232,7 +237,7 @@ async def test_what_is_in_a_transaction_after_all_is_dropped(server: Server, mon
 
 
 async def test_what_can_not_be_restored_is_dropped(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     one = await taken(pool)
     one.reset_with = ConnectionResetError()
     pool.restore(cast("asyncpg.Connection[Any]", one))
@@ -242,7 +247,7 @@ async def test_what_can_not_be_restored_is_dropped(server: Server) -> None:
 
 
 async def test_what_nobody_needs_for_long_is_closed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool(server.connect, 3)
+    pool = pool_of(server, 3)
     now = [0.0]
     monkeypatch.setattr(pool, "_loop", Clock(now))
     one, two, three = [await taken(pool) for _ in range(3)]
@@ -275,7 +280,7 @@ class Clock:
 
 
 async def test_closing_waits_for_what_is_in_use_and_says_goodbye(server: Server) -> None:
-    pool = Pool(server.connect, 2)
+    pool = pool_of(server, 2)
     one, two = await taken(pool), await taken(pool)
     given_back(pool, one)
     waiting = [asyncio.create_task(taken(pool)) for _ in range(2)]
@@ -297,7 +302,7 @@ async def test_closing_waits_for_what_is_in_use_and_says_goodbye(server: Server)
 
 
 async def test_closing_cuts_off_what_does_not_come_back(server: Server) -> None:
-    pool = Pool(server.connect, 2)
+    pool = pool_of(server, 2)
     one, two = await taken(pool), await taken(pool)
     given_back(pool, two)
     await pool.close(0.0)
@@ -308,7 +313,7 @@ async def test_closing_cuts_off_what_does_not_come_back(server: Server) -> None:
 
 
 async def test_a_connection_that_comes_when_the_pool_is_closed_is_dropped(server: Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = pool_of(server, 1)
     server.may_open.clear()
     opening = asyncio.create_task(taken(pool))
     await settled()

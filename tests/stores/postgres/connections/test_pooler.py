@@ -12,7 +12,7 @@ from perdure import check_projection, schema
 from perdure.commit import ANY, NO_STREAM
 from perdure.errors import ConfigurationError, OptimisticConcurrencyError
 from perdure.projections.service import ProjectionService
-from perdure.stores.postgres import notifier as bell
+from perdure.stores.postgres import notifier
 from perdure.stores.postgres.inspection import Inspection
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.pooler import MISSING, PROGRAM, direct, pooler
@@ -55,12 +55,12 @@ async def pooled(pooled_url: str) -> AsyncIterator[PostgreSQLEventStore]:
 @pytest.fixture
 def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Don't wait long for what isn't heard."""
-    monkeypatch.setattr(bell, "_HEARD_WITHIN", 0.2)
+    monkeypatch.setattr(notifier, "_HEARD_WITHIN", 0.2)
 
 
 @pytest.fixture
 def until_warned(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
-    caplog.set_level(logging.WARNING, "perdure.bell")
+    caplog.set_level(logging.WARNING, "perdure.notifier")
     return lambda: "LISTEN hears nothing" in caplog.text
 
 

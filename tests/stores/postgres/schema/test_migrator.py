@@ -11,6 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import InvalidArgumentError, SchemaError, SchemaOutdatedError, SchemaTooNewError
 from perdure.stores.postgres.notifier import channel_of
+from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.schema.migrations import known_migrations
 from perdure.stores.postgres.sql_files import Statements, fill_in
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -231,7 +232,7 @@ async def test_every_hot_statement_uses_its_index(
     await connection.execute("analyze perdure.events")
     await connection.execute(f"set plan_cache_mode = {plan_mode}")
     seen = await connection.fetchval("select event_id from perdure.events where global_position = 20000")
-    sql = store._reader._sql
+    sql = Reader(store.database)._sql
 
     async def plan_of(name: str, *arguments: str) -> str:
         await connection.execute(f"prepare hot as {sql[name]}")

@@ -86,7 +86,7 @@ async def test_a_rollback_that_is_reported_leaves_the_aggregate_as_it_was(
             raise DomainError("no")
     tx.rolled_back()
 
-    assert (account.committed_version, account.uncommitted.sent, called) == (0, [], [])
+    assert (account.committed_version, account.uncommitted.pending, called) == (0, [], [])
     assert await store.read_all_events() == []
     await save_all(store, [account])
     assert account.committed_version == 1

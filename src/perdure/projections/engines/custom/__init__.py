@@ -1,1 +1,1 @@
-"""Projections that write by themselves: `Projection`, `SQLProjection`. Their checkpoint moves with what they write."""
+"""The engine of `Projection` and `SQLProjection`, whose handlers write in the transaction of the checkpoint."""

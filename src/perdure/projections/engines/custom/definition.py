@@ -1,4 +1,4 @@
-"""What a `Projection` or `SQLProjection` consists of, checked as a whole. Pure."""
+"""The definition of a `Projection` or `SQLProjection`: its class, checked as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
 from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
-from perdure.projections.engine import UNDIVIDED
+from perdure.projections.engine import UNDIVIDED, Refuse, check_name
 from perdure.projections.engines.custom.transaction_commands import transaction_command
-from perdure.projections.engines.table.table import check_name
 from perdure.projections.state.identity import BuildId, TableShape, table_name
 from perdure.projections.state.options import Mode
 
 _AT: Final = "at"
 
 
-class SQLTable(NamedTuple):
-    """A table that is made by SQL of the user's."""
+class CustomTable(NamedTuple):
+    """A table that the user's SQL creates."""
 
     view: str
     name: str
@@ -31,15 +30,15 @@ class SQLTable(NamedTuple):
 
     @property
     def shape(self) -> TableShape:
-        """What must not change without a new version."""
+        """What can't change without a new version."""
         return TableShape(self.name, self.view, (), {"its SQL": " ".join(self.sql.split())})
 
 
-class HandledDefinition:
-    """A projection that writes by itself, and all that follows from its class.
+class CustomDefinition:
+    """A projection whose handlers write themselves, and what follows from its class.
 
     Raises:
-        ProjectionDefinitionError: it can't work as it is written.
+        ProjectionDefinitionError: the class can't work as it is written.
     """
 
     mode: Mode = "async"
@@ -68,19 +67,19 @@ class HandledDefinition:
 
     @property
     def shape(self) -> str:
-        """What must not change without a new version, as JSON."""
+        """What can't change without a new version, as JSON."""
         return msgspec.json.encode([table.shape for table in self.tables]).decode()
 
     def refuse(self, reason: str) -> PerdureError:
-        """The error for a projection that can't work."""
+        """Return the error for a class that can't work."""
         return ProjectionDefinitionError(self.name, reason)
 
     def wants(self, stored: StoredEvent) -> bool:
-        """Whether it takes an event."""
+        """Return whether the projection handles an event."""
         return self.event_types is None or stored.event_type in self.event_types
 
     async def handle(self, events: Sequence[StoredEvent], tx: ProjectionTransaction) -> None:
-        """Hand events over: copies, for the user's code may change what it is given."""
+        """Call the handlers with copies of events: the user's code may change them."""
         if self.takes_batches:
             await self.projection.handle_batch([copy(stored) for stored in events], tx)
             return
@@ -88,7 +87,7 @@ class HandledDefinition:
             await self._handle(copy(stored), tx)
 
     def _takes_batches(self) -> bool:
-        """Whether it has a way of its own to take several events."""
+        """Return whether the class overrides `handle_batch`. Refuse overrides that can't work."""
         cls = type(self.projection)
         overrides = {name: getattr(cls, name) is not getattr(Projection, name) for name in ("handle", "handle_batch")}
         if isinstance(self.projection, SQLProjection):
@@ -111,53 +110,55 @@ class HandledDefinition:
             raise self.refuse(f"its event_types can't be used: {error}") from error
         return frozenset(where.event_types or ())
 
-    def _tables(self, given: object) -> tuple[SQLTable, ...]:
+    def _tables(self, given: object) -> tuple[CustomTable, ...]:
         if not isinstance(given, Mapping):
             raise self.refuse(f'its tables are {given!r:.80}: say tables = {{"views": "create table {{views}} (...)"}}')
-        tables: list[SQLTable] = []
+        tables: list[CustomTable] = []
         for view, sql in cast("Mapping[object, object]", given).items():
             if not isinstance(view, str) or not isinstance(sql, str) or f"{{{view}}}" not in sql:
-                raise self.refuse(f"table {view!r} isn't made by SQL that names it: 'create table {{{view}}} (...)'")
+                raise self.refuse(f"the SQL of table {view!r} doesn't name it: write 'create table {{{view}}} (...)'")
             if not view.isidentifier():
-                raise self.refuse(f"table {view!r} can't stand in braces: use letters, digits and underscores")
+                raise self.refuse(f"{view!r} can't be a placeholder in braces: use letters, digits and underscores")
             if (command := transaction_command(sql)) is not None:
-                raise self.refuse(f"the SQL of table {view!r} holds {command}: leave it out, all is made at once")
-            tables.append(SQLTable(view, table_name(view, self.build), sql))
+                raise self.refuse(
+                    f"the SQL of table {view!r} has {command}: leave it out, all tables are created in one transaction"
+                )
+            tables.append(CustomTable(view, table_name(view, self.build), sql))
             check_name(tables[-1].name, self.refuse, "table")
         return tuple(tables)
 
 
-class _Handling(NamedTuple):
-    """What becomes of a type of event."""
+class _EventHandler(NamedTuple):
+    """The handler of an event type."""
 
     handler: Handler
     takes_at: bool
 
 
 class _Dispatch:
-    """Hands each event to the method that handles it."""
+    """Calls the handler of each event."""
 
-    def __init__(self, projection: SQLProjection, refuse: Callable[[str], PerdureError]) -> None:
+    def __init__(self, projection: SQLProjection, refuse: Refuse) -> None:
         self._projection = projection
         handlers = handlers_of(type(projection), refuse)
         if not handlers:
             raise refuse("it handles no event: mark a method with @handles")
         self.handlings = {
-            name: _Handling(handler, _takes_at(handler, refuse))
+            name: _EventHandler(handler, _takes_at(handler, refuse))
             for event_class, handler in handlers.items()
             for name in registry.by_class(event_class).names
         }
 
     async def handle(self, stored: StoredEvent, tx: ProjectionTransaction) -> None:
         handling = self.handlings[stored.event_type]
-        taken: dict[str, Any] = {_AT: stored} if handling.takes_at else {}
-        outcome = handling.handler(self._projection, stored.decode(), tx, **taken)
-        if inspect.isawaitable(outcome):
-            await outcome
+        keywords: dict[str, Any] = {_AT: stored} if handling.takes_at else {}
+        result = handling.handler(self._projection, stored.decode(), tx, **keywords)
+        if inspect.isawaitable(result):
+            await result
 
 
-def _takes_at(handler: Handler, refuse: Callable[[str], PerdureError]) -> bool:
-    """Whether it takes the `StoredEvent`. Refuse it when it can't be called."""
+def _takes_at(handler: Handler, refuse: Refuse) -> bool:
+    """Return whether the handler takes the `StoredEvent`. Refuse a handler that can't be called."""
     name = handler.__name__
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise refuse(f"{name}() must be a function, not a generator")
@@ -168,6 +169,6 @@ def _takes_at(handler: Handler, refuse: Callable[[str], PerdureError]) -> bool:
     unknown = [one for one in rest if one.name != _AT or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     if len(plain) < 3 or not all(plain) or unknown:
         raise refuse(
-            f"{name}{signature} can't be called: a handler takes (self, event, tx), and if wanted, by name, {_AT}"
+            f"{name}{signature} can't be called: a handler takes (self, event, tx), and optionally, by name, {_AT}"
         )
     return bool(rest)

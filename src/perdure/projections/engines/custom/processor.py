@@ -1,7 +1,7 @@
-"""Batches of events that handlers take within a transaction, and the checkpoint that moves in it.
+"""Processes batches of a custom projection: its handlers and the checkpoint share one transaction.
 
-A batch that fails is rolled back and taken again with care, each event in a savepoint of its own: so the event that
-can't be taken is known, and what comes before it is kept.
+A batch that fails is rolled back and processed again, each event in a savepoint. That finds the event that fails, and
+keeps what comes before it.
 """
 
 from __future__ import annotations
@@ -9,46 +9,45 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult, Following
-from perdure.projections.engines.custom.definition import HandledDefinition
+from perdure.projections.engine import BatchResult
+from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.custom.lent_transaction import LentTransaction
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.custom.transaction import QueueingTransaction
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure, failed
+from perdure.projections.state.parked_events import BlockedKeys
 from perdure.projections.state.scope import Scope
 from perdure.projections.state.segments import Checkpoint, FencedError, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Connection, Database
-from perdure.stores.postgres.sql_files import Statements
 from perdure.tasks import is_ended_from_outside
 
-_SQL: Final = Path(__file__).parents[2] / "sql" / "custom"
 _MOST_QUEUED: Final = 5000
-"""Statements, before they are sent though nothing was asked yet."""
+"""Statements to queue at most, until they are sent although the handler has asked for no result yet."""
 
 
-class HandledBatches:
-    """Takes the batches of one build.
+class CustomProcessor:
+    """The engine of custom projections, for one build.
 
     Args:
         database: the database of the store.
         definition: the projection.
-        segments: its checkpoint.
+        segments: its only segment, with the checkpoint.
         tables: its tables.
-        lease: how long the transaction may stand still, in seconds; a batch ends early after half of it.
-        timeout: how long the handling of an event, or of a batch where one is taken as a whole, may take, in seconds.
+        lease: how long the transaction may be idle, in seconds; a batch ends early after half of it.
+        timeout: how long a handler may take for an event, or for the batch if it takes batches, in seconds.
     """
 
     def __init__(
         self,
         database: Database,
-        definition: HandledDefinition,
+        definition: CustomDefinition,
         segments: Segments,
-        tables: SQLTables,
+        tables: CustomTables,
         *,
         lease: float,
         timeout: float,
@@ -59,65 +58,62 @@ class HandledBatches:
         self._tables = tables
         self._lease = lease
         self._timeout = timeout
-        self._sql = Statements(_SQL)
+        self._sql = statements("custom")
         self._suspect = 0
-        """The position of the event that failed last: with care from the start, so that it is tried once, not twice."""
+        """Position of the last failed event: it gets a savepoint at once, so that its handler runs once per attempt."""
 
-    async def take(
-        self,
-        group: Sequence[Segment],
-        events: Sequence[StoredEvent],
-        scope: Scope,
-        then: Following | None = None,  # noqa: ARG002 - nothing is made ready ahead
-    ) -> BatchResult:
-        """Have events handled that follow a checkpoint. See `Engine`."""
+    async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
+        """Have the handlers process events that follow the checkpoint. See `Engine.process`."""
         if events[0].global_position != self._suspect:
             try:
-                return await self._take(group, events, scope, with_care=False)
+                return await self._process(group, events, scope, with_savepoints=False)
             except _BatchFailedError:
                 pass
         try:
-            taken = await self._take(group, events, scope, with_care=True)
+            result = await self._process(group, events, scope, with_savepoints=True)
         except _EventEndedTransactionError as error:
-            taken = await self._take_before(group, events, scope, error.failure)
-        self._suspect = taken.failure.stored.global_position if taken.failure else 0
-        return taken
+            result = await self._process_before(group, events, scope, error.failure)
+        self._suspect = result.failure.stored.global_position if result.failure else 0
+        return result
 
-    async def _take_before(
+    async def retry_parked(self, blocked: BlockedKeys, segments: Sequence[Segment]) -> None:
+        """Do nothing: a custom projection parks no events."""
+
+    async def _process_before(
         self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, failure: Failure
     ) -> BatchResult:
-        """Take the events before one whose handler has ended the transaction, and with it what was done for them."""
+        """Process the events before one whose handler has ended the transaction, and so undone their effects."""
         before = [stored for stored in events if stored.global_position < failure.stored.global_position]
         if not before:
             return BatchResult(group[0].checkpoint, 0, [], failure)
-        taken = await self._take(group, before, scope, with_care=True)
-        return taken if taken.failure or taken.done < len(before) else taken._replace(failure=failure)
+        result = await self._process(group, before, scope, with_savepoints=True)
+        return result if result.failure or result.done < len(before) else result._replace(failure=failure)
 
-    async def _take(
-        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, *, with_care: bool
+    async def _process(
+        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, *, with_savepoints: bool
     ) -> BatchResult:
-        since = group[0].checkpoint
+        checkpoint = group[0].checkpoint
         wanted = [
             stored
             for stored in events
             if self._definition.wants(stored) and (stored.global_position, None) not in scope.skipped
         ]
         async with self._database.connection() as connection, connection.transaction():
-            # First of all the checkpoint, so that whoever runs it too waits here.
-            transaction_id = await self._segments.advance(connection, group, since)
+            # The checkpoint first, so that another runner of the same build waits here.
+            transaction_id = await self._segments.advance(connection, group, checkpoint)
             tx = QueueingTransaction(connection, transaction_id, self._tables, self._sql)
             async with tx.kept_alive(self._lease / 4):
-                ended = await (self._with_care(tx, wanted) if with_care else self._all(tx, wanted))
+                ended = await (self._one_by_one(tx, wanted) if with_savepoints else self._all_at_once(tx, wanted))
             done = [stored for stored in events if ended.before is None or stored.global_position < ended.before]
             if done:
-                since = checkpoint_at(done[-1])
-                await self._move(connection, group, since, tx)
-        return BatchResult(since, len(done), [], ended.failure)
+                checkpoint = checkpoint_at(done[-1])
+                await self._move(connection, group, checkpoint, tx)
+        return BatchResult(checkpoint, len(done), [], ended.failure)
 
     async def _move(
         self, connection: Connection, group: Sequence[Segment], to: Checkpoint, tx: QueueingTransaction
     ) -> None:
-        """Move the checkpoint, in the transaction that the handlers wrote in, or not at all."""
+        """Move the checkpoint, unless a handler has ended the transaction that it began in."""
         try:
             await self._segments.advance(connection, group, to, tx.transaction_id)
         except FencedError as error:
@@ -125,8 +121,8 @@ class HandledBatches:
                 raise _BatchFailedError from error
             raise
 
-    async def _all(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
-        """Everything at once, or as much as there is time for. Raises _BatchFailedError when anything fails."""
+    async def _all_at_once(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
+        """Process the events without savepoints, until time is up. Raises _BatchFailedError if any handler fails."""
         is_late = self._clock()
         pieces = [wanted] if wanted and self._definition.takes_batches else [[stored] for stored in wanted]
         late: int | None = None
@@ -141,8 +137,8 @@ class HandledBatches:
             await tx.check()
         return _Ended(late, None)
 
-    async def _with_care(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
-        """One by one, up to the first that fails, or as much as there is time for."""
+    async def _one_by_one(self, tx: QueueingTransaction, wanted: Sequence[StoredEvent]) -> _Ended:
+        """Process each event in a savepoint, until one fails or time is up."""
         is_late = self._clock()
         for stored in wanted:
             if is_late():
@@ -153,8 +149,8 @@ class HandledBatches:
             except Exception as error:
                 if tx.is_ended:
                     raise _EventEndedTransactionError(stored) from error
-                if tx.trouble is not None:
-                    raise tx.trouble from error
+                if tx.external_error is not None:
+                    raise tx.external_error from error
                 return _Ended(stored.global_position, Failure(stored, error))
         return _Ended(None, None)
 
@@ -173,8 +169,8 @@ class HandledBatches:
         except BaseException as error:
             if is_ended_from_outside(task, error):
                 raise
-            # It is the handler's own failure, and must not end the task that runs it.
-            raise failed(error)  # noqa: B904 - it has its cause
+            # A failure of the handler must not end the runner's task.
+            raise failed(error)  # noqa: B904 - it carries its cause
         finally:
             if lent.take_back():
                 await lent.cut_off()
@@ -184,16 +180,16 @@ class HandledBatches:
 
 
 class _Ended(NamedTuple):
-    """How far the handlers came."""
+    """Where the handlers stopped."""
 
     before: int | None
-    """Before the event at this position; None when all was taken."""
+    """The position of the first event that isn't processed; None if all are."""
     failure: Failure | None
-    """That event, when it failed."""
+    """The failure of this event, if that is why they stopped."""
 
 
 class _Clock:
-    """Tells when a batch has taken long enough: others want to see that it goes on. It takes one event at least."""
+    """Says when a batch has to end, so that its progress is seen; never before its first event."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -207,11 +203,11 @@ class _Clock:
 
 
 class _BatchFailedError(Exception):
-    """Something in a batch failed. It isn't known yet which event."""
+    """An event of the batch failed; which one isn't known yet."""
 
 
 class _EventEndedTransactionError(Exception):
-    """A statement of an event's handler has ended the transaction."""
+    """A statement of a handler has ended the transaction."""
 
     def __init__(self, stored: StoredEvent) -> None:
         super().__init__(stored)
@@ -227,10 +223,10 @@ class _EventEndedTransactionError(Exception):
 
 @asynccontextmanager
 async def _failing(tx: QueueingTransaction) -> AsyncGenerator[None]:
-    """Raise _BatchFailedError instead of whatever the user's code raises, and what is no fault of it as it is."""
+    """Raise _BatchFailedError for an error of the handlers; an error of the connection stays as it is."""
     try:
         yield
     except Exception as error:
-        if tx.trouble is not None:
-            raise tx.trouble from error
+        if tx.external_error is not None:
+            raise tx.external_error from error
         raise _BatchFailedError from error

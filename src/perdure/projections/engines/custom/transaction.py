@@ -1,4 +1,4 @@
-"""The transaction of a batch: what handlers execute in it is queued, and sent before anything is read."""
+"""The transaction of a batch: it queues the statements of handlers, and sends them before any query."""
 
 from __future__ import annotations
 
@@ -10,52 +10,54 @@ from typing import Any, Final
 
 import asyncpg
 
-from perdure.projections.engines.custom.storage import SQLTables
+from perdure.projections.engines.custom.storage import CustomTables
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated
 
 _MUTABLE: Final = (list, dict, set, bytearray)
 _ENDED: Final = ("25P01", "3B001")
-"""SQLSTATEs that tell that the session is in no transaction, or not within the savepoint that was set."""
-_TROUBLE: Final = ("08", "40", "53", "55P03", "57P", "58")
-"""SQLSTATEs of what is no fault of an event: connections, conflicts with others, resources, shutdowns."""
+"""SQLSTATEs for a session without a transaction, or without the savepoint that was set."""
+_NO_EVENT_FAULT: Final = ("08", "40", "53", "55P03", "57P", "58")
+"""SQLSTATEs of errors that no event caused: connections, conflicts, resources, shutdowns."""
 
 
-class TransactionEndedError(Exception):
-    """A statement of a handler has ended the transaction, or the savepoint of its event."""
+class HandlerEndedTransactionError(Exception):
+    """A handler's statement has ended the transaction, or the savepoint of its event."""
 
 
 class QueueingTransaction:
-    """A `ProjectionTransaction` on a connection, within a transaction that somebody else begins and ends.
+    """A `ProjectionTransaction` in a transaction that the caller begins and ends.
 
     Args:
-        connection: where statements go.
+        connection: the connection of the transaction.
         transaction_id: the id of the transaction.
-        tables: fills in the names of the tables.
-        sql: the statements of the folder ``handled``.
+        tables: the tables, whose names are filled in.
+        sql: the statements of the folder ``custom``.
     """
 
-    def __init__(self, connection: Connection, transaction_id: str, tables: SQLTables, sql: Mapping[str, str]) -> None:
-        self.trouble: Exception | None = None
-        """What keeps it from going on that is no fault of an event."""
+    def __init__(
+        self, connection: Connection, transaction_id: str, tables: CustomTables, sql: Mapping[str, str]
+    ) -> None:
+        self.external_error: Exception | None = None
+        """An error that no event caused, and that prevents further use."""
         self.error: Exception | None = None
-        """What failed of the statements, whatever a handler made of it."""
+        """The error of a failed statement, even if the handler caught it."""
         self.is_ended = False
-        """Whether a statement has ended the transaction, although the service alone does."""
+        """Whether a statement has ended the transaction, which only the service may do."""
         self.queued = 0
-        """How many statements wait to be sent."""
+        """How many statements are queued."""
         self._connection = connection
         self.transaction_id = transaction_id
         self._tables = tables
         self._sql = sql
         self._runs: list[tuple[str, list[tuple[object, ...]]]] = []
-        # One statement at a time, whoever sends it: handlers, their tasks, and what keeps the transaction alive.
-        self._turn = asyncio.Lock()
+        # Handlers, their tasks and the keep-alive task send one statement at a time.
+        self._sending_lock = asyncio.Lock()
 
     def execute(self, sql: str, *arguments: object) -> None:
         """Queue a statement."""
         sql = self._tables.fill(sql)
-        values = tuple(map(_kept, arguments))
+        values = tuple(map(_frozen, arguments))
         if self._runs and self._runs[-1][0] == sql:
             self._runs[-1][1].append(values)
         else:
@@ -63,20 +65,20 @@ class QueueingTransaction:
         self.queued += 1
 
     async def fetch(self, sql: str, *arguments: object) -> list[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         rows: list[Any] = await self._query(self._connection.fetch, sql, arguments)
         return rows
 
     async def fetchrow(self, sql: str, *arguments: object) -> Any:
-        """The first row of a query, or None."""
+        """Return the first row of a query, or None."""
         return await self._query(self._connection.fetchrow, sql, arguments)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
-        """The first column of the first row of a query, or None."""
+        """Return the first column of the first row of a query, or None."""
         return await self._query(self._connection.fetchval, sql, arguments)
 
     async def send(self) -> None:
-        """Send what is queued."""
+        """Send the queued statements."""
         async with self._sending():
             pass
 
@@ -85,10 +87,10 @@ class QueueingTransaction:
             return await ask(self._tables.fill(sql), *arguments)
 
     async def check(self) -> None:
-        """Send what is queued, and see that all of it would be committed as things are.
+        """Send the queued statements, and check that everything so far can be committed.
 
         Raises:
-            Exception: what failed so far, even if a handler made nothing of it.
+            Exception: the error of a failed statement, even if the handler caught it.
         """
         if self.error is not None:
             raise self.error
@@ -97,10 +99,10 @@ class QueueingTransaction:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        """What fails within is undone, and nothing else. At its end, `check`.
+        """Run the block in a savepoint: `check` it at the end, and roll it back if it fails.
 
         Raises:
-            TransactionEndedError: a statement within it has ended it, or the whole transaction.
+            HandlerEndedTransactionError: a statement in the block has ended the savepoint or the transaction.
         """
         await self._run("begin_event")
         try:
@@ -113,29 +115,29 @@ class QueueingTransaction:
             raise
 
     async def _undo(self) -> None:
-        self._forget()
+        self._take_queued()
         self.error = None
         if self.is_ended:
             return
         try:
             await self._run("undo_event")
             await self._verify()
-        except TransactionEndedError:
+        except HandlerEndedTransactionError:
             raise
         except Exception as error:
             if not self.is_ended:
-                self.trouble = error
+                self.external_error = error
             raise
 
     async def is_another(self) -> bool:
-        """Whether the session is in another transaction by now, or in none."""
-        return bool(await self._connection.fetchval(self._sql["transaction"]) != self.transaction_id)
+        """Return whether the session is now in another transaction, or in none."""
+        return bool(await self._connection.fetchval(self._sql["transaction_id"]) != self.transaction_id)
 
     async def _verify(self) -> None:
         async with self._sending():
             if await self.is_another():
                 self.is_ended = True
-                raise TransactionEndedError
+                raise HandlerEndedTransactionError
 
     async def _run(self, name: str) -> None:
         async with self._sending():
@@ -143,12 +145,12 @@ class QueueingTransaction:
 
     @asynccontextmanager
     async def kept_alive(self, every: float) -> AsyncGenerator[None]:
-        """Send something now and then, for the server ends a transaction in which nothing happens."""
-        task = asyncio.create_task(self._keep_alive(every), name="perdure projection, kept alive")
+        """Send a statement every few seconds: the server ends a transaction that is idle for too long."""
+        task = asyncio.create_task(self._keep_alive(every), name="perdure projection, keep-alive")
         try:
             yield
         finally:
-            async with self._turn:  # not while its statement is under way
+            async with self._sending_lock:  # not while its statement is in progress
                 task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -156,62 +158,62 @@ class QueueingTransaction:
         try:
             while True:
                 await asyncio.sleep(every)
-                async with self._turn:
-                    await self._connection.execute(self._sql["alive"])
+                async with self._sending_lock:
+                    await self._connection.execute(self._sql["keep_alive"])
         except (asyncpg.PostgresError, *CONNECTION_LOST):
-            pass  # the next statement meets it, too
+            pass  # the next statement fails with it, too
         except Exception as error:  # noqa: BLE001 - a bug: without this task, the server would end the transaction
-            self.error = self.trouble = error
+            self.error = self.external_error = error
 
     @asynccontextmanager
     async def _sending(self) -> AsyncGenerator[None]:
-        """One's turn to use the connection, after what is queued."""
-        async with self._turn:
-            with self._telling():
-                for sql, rows in self._forget():
+        """Lock the connection, and send the queued statements first."""
+        async with self._sending_lock:
+            with self._recording_errors():
+                for sql, rows in self._take_queued():
                     if len(rows) == 1:
                         await self._connection.execute(sql, *rows[0])
                     else:
                         await self._connection.executemany(sql, rows)
-                    self._see_that_it_goes_on()
+                    self._check_not_ended()
                 yield
-                self._see_that_it_goes_on()
+                self._check_not_ended()
 
-    def _see_that_it_goes_on(self) -> None:
-        # By what the driver knows, at no cost. A ``rollback; begin`` is found at the end of the event, or of the batch.
+    def _check_not_ended(self) -> None:
+        # The driver knows this at no cost. A ``rollback; begin`` is found at the end of the event or batch.
         if not self._connection.is_closed() and not self._connection.is_in_transaction():
             self.is_ended = True
-            self.error = TransactionEndedError()
+            self.error = HandlerEndedTransactionError()
             raise self.error
 
-    def _forget(self) -> list[tuple[str, list[tuple[object, ...]]]]:
+    def _take_queued(self) -> list[tuple[str, list[tuple[object, ...]]]]:
         runs, self._runs, self.queued = self._runs, [], 0
         return runs
 
     @contextmanager
-    def _telling(self) -> Generator[None]:
-        """Raise errors of ours instead of the driver's, and keep those that are no fault of an event."""
+    def _recording_errors(self) -> Generator[None]:
+        """Raise Perdure's errors instead of the driver's, and record them."""
         try:
             yield
         except Exception as error:
-            ours = translated(error)
-            if ours is None:
+            known = translated(error)
+            if known is None:
                 raise
-            self.error = ours
+            self.error = known
             if getattr(error, "sqlstate", None) in _ENDED:
                 self.is_ended = True
-            elif self._is_trouble(error):
-                self.trouble = ours
-            raise ours from error
+            elif self._is_external(error):
+                self.external_error = known
+            raise known from error
 
-    def _is_trouble(self, error: Exception) -> bool:
+    def _is_external(self, error: Exception) -> bool:
         if isinstance(error, asyncpg.InterfaceError):
-            return self._connection.is_closed()  # else the driver refused a value, or the number of them
+            return self._connection.is_closed()  # otherwise the driver refused a value, or the number of values
         if isinstance(error, asyncpg.PostgresError):
-            return isinstance(error, CONNECTION_LOST) or (error.sqlstate or "").startswith(_TROUBLE)
+            return isinstance(error, CONNECTION_LOST) or (error.sqlstate or "").startswith(_NO_EVENT_FAULT)
         return isinstance(error, CONNECTION_LOST)
 
 
-def _kept(value: object) -> object:
-    """The value as it is now, whatever the handler does to a list later."""
+def _frozen(value: object) -> object:
+    # The handler may change a list before the statement is sent.
     return deepcopy(value) if type(value) in _MUTABLE else value

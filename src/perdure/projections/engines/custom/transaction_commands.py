@@ -1,4 +1,4 @@
-"""Commands that control a transaction, recognised in SQL before it is sent."""
+"""Finds commands that control a transaction in SQL, before it is sent."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _BRACKET: Final = re.compile(r"/\*|\*/")
 
 @lru_cache(maxsize=1000)
 def transaction_command(sql: str) -> str | None:
-    """The first command in some statements that begins or ends a transaction or a savepoint; None for none.
+    """Return the first command that begins or ends a transaction or a savepoint, or None.
 
-    A function or a block can't hold one: the server refuses it there, within a transaction.
+    Functions and blocks needn't be searched: the server refuses such a command there, inside a transaction.
     """
     if not _PERHAPS.search(sql):
         return None
@@ -52,7 +52,7 @@ def transaction_command(sql: str) -> str | None:
 
 
 def _tokens(sql: str) -> Iterator[tuple[str | None, str]]:
-    """What a statement consists of, without spaces and comments."""
+    """Yield the tokens of a statement, without spaces and comments."""
     position = 0
     while found := _TOKEN.match(sql, position):
         position = found.end()
@@ -63,7 +63,7 @@ def _tokens(sql: str) -> Iterator[tuple[str | None, str]]:
 
 
 def _end_of_comment(sql: str, position: int) -> int:
-    """Where a comment ends that has begun before: comments may hold comments."""
+    """Return the end of a comment that begins before `position`. Comments can be nested."""
     depth = 1
     while depth and (bracket := _BRACKET.search(sql, position)):
         depth += 1 if bracket[0] == "/*" else -1

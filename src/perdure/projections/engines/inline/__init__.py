@@ -1,1 +1,1 @@
-"""Projections that appends keep themselves, in their own transactions. See `perdure.projections.inline_store`."""
+"""The engine of inline projections, whose rows are written by the appends. See `perdure.projections.inline_store`."""

@@ -1,4 +1,4 @@
-"""Which projections may be kept inline. Pure."""
+"""The definition of an inline projection. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from perdure.errors import ProjectionDefinitionError
 from perdure.projection import Projection, TableProjection
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.state.options import Mode
 
 
-class InlineDefinition(Definition):
-    """A projection that appends keep themselves, and all that follows from its class.
+class InlineDefinition(TableDefinition):
+    """A projection whose rows each append writes in its own transaction, and what follows from its class.
 
     Raises:
-        ProjectionDefinitionError: it can't work as it is written, or not so.
+        ProjectionDefinitionError: the class can't work as it is written, or not inline.
     """
 
     mode: Mode = "inline"
@@ -24,14 +24,16 @@ class InlineDefinition(Definition):
         if isinstance(projection, Projection):
             raise ProjectionDefinitionError(
                 projection.name or type(projection).__qualname__,
-                "only a TableProjection can be kept inline: run it in a ProjectionService",
+                "only a TableProjection can be inline: run it in a ProjectionService",
             )
         super().__init__(projection, build)
         if projection.by_stream is None:
             raise self.refuse(
-                "it is kept inline only if each row belongs to one stream: rows that several share would be folded in "
-                'the order of locks, not of the log; say by_stream="category", or run it in a ProjectionService'
+                "it can be inline only if each row belongs to one stream: rows of several streams would be folded in "
+                'the order of locks, not of the log; give it by_stream="category", or run it in a ProjectionService'
             )
         if projection.on_failure != "pause":
-            raise self.refuse("nothing is parked inline, for an event that fails isn't appended: leave on_failure out")
+            raise self.refuse(
+                "nothing is parked inline, because an event that fails isn't appended: leave on_failure out"
+            )
         self.category = projection.by_stream

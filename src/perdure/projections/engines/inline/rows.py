@@ -1,22 +1,20 @@
-"""The rows of streams, each as far as it is folded: by whoever holds the stream, from where the last one left it."""
+"""The rows of inline projections, with the stream version up to which each stream is folded."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from perdure.events import StoredEvent
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.table.fold import fold, needed, plan
-from perdure.projections.engines.table.storage import Storage
+from perdure.projections.engines.table.storage import TableStorage
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.scope import Scope
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.reader import Reader
-from perdure.stores.postgres.sql_files import Statements
 
-_FOLDER: Final = Path(__file__).parents[2] / "sql" / "inline"
 _PAGE: Final = 500
 
 
@@ -29,9 +27,9 @@ class EventFailedError(Exception):
 
 
 class InlineRows:
-    """The rows of one build, and up to which version each stream is in them.
+    """The rows of one build, and the version up to which each stream is folded into them.
 
-    Every method runs within the caller's transaction, whose end lets go of the streams that it holds.
+    Every method runs in the caller's transaction. Its end releases the locks of the streams.
 
     Args:
         database: the database of the store.
@@ -39,36 +37,36 @@ class InlineRows:
         storage: its tables.
     """
 
-    def __init__(self, database: Database, definition: InlineDefinition, storage: Storage) -> None:
+    def __init__(self, database: Database, definition: InlineDefinition, storage: TableStorage) -> None:
         self._definition = definition
         self._storage = storage
         self._reader = Reader(database)
         self._build = definition.build
-        self._sql = Statements(_FOLDER, schema=database.quoted_schema)
+        self._sql = statements("inline", schema=database.quoted_schema)
 
     async def behind(self, connection: Connection, versions: Mapping[str, int]) -> list[str]:
-        """Those of some streams that aren't folded up to these versions."""
+        """Return the streams that aren't folded up to these versions."""
         rows = await connection.fetch(self._sql["behind"], *self._build, list(versions), list(versions.values()))
         return [row["stream_id"] for row in rows]
 
-    async def hold(self, connection: Connection, stream_ids: Collection[str]) -> dict[str, int]:
-        """Wait for whoever folds these streams. Returns up to which version each is folded then."""
-        rows = await connection.fetch(self._sql["hold"], *self._build, list(stream_ids))
+    async def lock(self, connection: Connection, stream_ids: Collection[str]) -> dict[str, int]:
+        """Lock streams, so that no other transaction folds them. Return the version up to which each is folded."""
+        rows = await connection.fetch(self._sql["lock"], *self._build, list(stream_ids))
         return {row["stream_id"]: row["stream_version"] for row in rows}
 
     async def catch_up(self, connection: Connection, versions: Mapping[str, int], new: int) -> None:
-        """Fold streams up to these versions, from wherever they are.
+        """Fold streams up to these versions, from the versions up to which they are folded.
 
         Args:
             connection: where the transaction is.
             versions: the streams' versions.
-            new: how many of the events are this transaction's own. Others may have been skipped.
+            new: how many of the events were appended in this transaction. Only older ones may have been skipped.
 
         Raises:
             EventFailedError: an event can't be folded.
         """
-        held = await self.hold(connection, versions)
-        behind = {stream_id: version for stream_id, version in held.items() if version < versions[stream_id]}
+        locked = await self.lock(connection, versions)
+        behind = {stream_id: version for stream_id, version in locked.items() if version < versions[stream_id]}
         missing = sum([versions[stream_id] - version for stream_id, version in behind.items()])
         skipped = await self.skipped(connection) if missing > new else frozenset[int]()
         for stream_id, version in behind.items():
@@ -76,20 +74,20 @@ class InlineRows:
             for start in range(version, last, _PAGE):
                 events = await self._reader.stream_page_in(connection, stream_id, start, min(_PAGE, last - start))
                 await self._fold(connection, events, skipped)
-        await self._move(connection, {stream_id: versions[stream_id] for stream_id in behind})
+        await self._advance(connection, {stream_id: versions[stream_id] for stream_id in behind})
 
     async def take(self, connection: Connection, events: Sequence[StoredEvent]) -> None:
-        """Fold events of streams that are held.
+        """Fold events of streams that are locked.
 
         Raises:
-            EventFailedError: one of them can't be folded.
+            EventFailedError: an event can't be folded.
         """
         if events:
             await self._fold(connection, events, await self.skipped(connection))
-            await self._move(connection, {stored.stream_id: stored.stream_version for stored in events})
+            await self._advance(connection, {stored.stream_id: stored.stream_version for stored in events})
 
     async def skipped(self, connection: Connection) -> frozenset[int]:
-        """The positions of the events that somebody skipped."""
+        """Return the positions of the events that were skipped."""
         rows = await connection.fetch(self._sql["skipped"], *self._build)
         return frozenset(row["global_position"] for row in rows)
 
@@ -102,6 +100,6 @@ class InlineRows:
             raise EventFailedError(failure)
         await self._storage.write(connection, changes)
 
-    async def _move(self, connection: Connection, versions: Mapping[str, int]) -> None:
+    async def _advance(self, connection: Connection, versions: Mapping[str, int]) -> None:
         if versions:
-            await connection.execute(self._sql["move"], *self._build, list(versions), list(versions.values()))
+            await connection.execute(self._sql["advance"], *self._build, list(versions), list(versions.values()))

@@ -1,1 +1,1 @@
-"""The engine of `TableProjection`: folds events into rows, and writes a batch in one statement per table."""
+"""The engine of `TableProjection`: it folds events into rows, and writes a batch with one statement per table."""

@@ -1,21 +1,20 @@
-"""From the fields of a row class to the columns of its table. Pure."""
+"""Derives the columns of a table from the fields of its row class. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
 
-from perdure.errors import PerdureError
 from perdure.errors.formats import shown
+from perdure.projections.engine import Refuse
 
 
-class Column(NamedTuple):
-    """A column, and the field that it holds."""
+class TableColumn(NamedTuple):
+    """A column of a table, and the field that it stores."""
 
     name: str
     sql_type: str
@@ -25,11 +24,9 @@ class Column(NamedTuple):
 
     @property
     def may_be_key(self) -> bool:
-        """Whether equal values have one form only, in the database and in JSON."""
+        """Whether equal values have only one form, in the database and in JSON."""
         return self.sql_type in _KEY_TYPES and not self.nullable
 
-
-Refuse = Callable[[str], PerdureError]
 
 _SCALARS: Final[dict[type, str]] = {
     inspect.StrType: "text",
@@ -42,9 +39,9 @@ _SCALARS: Final[dict[type, str]] = {
     inspect.UUIDType: "uuid",
 }
 _FIXES: Final[dict[type, str]] = {
-    inspect.BytesType: "bytes: use str (base64), or keep the content elsewhere and its address in the row",
-    inspect.ByteArrayType: "bytearray: use str (base64), or keep the content elsewhere and its address in the row",
-    inspect.MemoryViewType: "memoryview: use str (base64), or keep the content elsewhere and its address in the row",
+    inspect.BytesType: "bytes: use str (base64), or store the content elsewhere and its address in the row",
+    inspect.ByteArrayType: "bytearray: use str (base64), or store the content elsewhere and its address in the row",
+    inspect.MemoryViewType: "memoryview: use str (base64), or store the content elsewhere and its address in the row",
     inspect.TimeDeltaType: "timedelta: use a number of seconds",
     inspect.TimeType: "time: use str, or a datetime",
     inspect.NoneType: "None: give it the type of the values it will have",
@@ -53,22 +50,24 @@ _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.Var
 _KEY_TYPES = {"text", "boolean", "bigint", "timestamptz", "date", "uuid"}
 
 
-def columns_of(row: Any, refuse: Refuse) -> tuple[Column, ...]:
-    """The columns of a row class, in the order of its fields.
+def columns_of(row: Any, refuse: Refuse) -> tuple[TableColumn, ...]:
+    """Return the columns of a row class, in the order of its fields.
 
     Args:
         row: a dataclass or a msgspec Struct.
-        refuse: makes the error to raise from the reason why the class can't be used.
+        refuse: returns the error to raise, given the reason why the class can't be used.
     """
     if not isinstance(row, type) or not (dataclasses.is_dataclass(row) or issubclass(row, msgspec.Struct)):
-        raise refuse(f"{shown(cast('object', row))} is no class of rows: use a dataclass or a msgspec Struct")
+        raise refuse(f"{shown(cast('object', row))} is no row class: use a dataclass or a msgspec Struct")
     try:
         info = inspect.type_info(row)
     except (TypeError, NameError) as error:
         raise refuse(f"the fields of {row.__name__} can't be stored: {error}") from error
     assert isinstance(info, inspect.StructType | inspect.DataclassType)  # noqa: S101 - what these classes are described as
     if _is_encoded_otherwise(row, info):
-        raise refuse(f"{row.__name__} isn't encoded by field: leave out rename, tag, array_like and omit_defaults")
+        raise refuse(
+            f"{row.__name__} isn't encoded by its field names: leave out rename, tag, array_like and omit_defaults"
+        )
     return tuple([_column(row, field, refuse) for field in info.fields])
 
 
@@ -80,7 +79,7 @@ def _is_encoded_otherwise(row: type, info: inspect.StructType | inspect.Dataclas
     return bool(renamed or info.tag or info.array_like or config.omit_defaults)
 
 
-def _column(row: type, field: inspect.Field, refuse: Refuse) -> Column:
+def _column(row: type, field: inspect.Field, refuse: Refuse) -> TableColumn:
     kind, nullable = _without_none(field.type)
     sql_type = _scalar(kind)
     if type(kind) in _FIXES:
@@ -90,11 +89,11 @@ def _column(row: type, field: inspect.Field, refuse: Refuse) -> Column:
             f"field {field.name!r} of {row.__name__} has type {kind.cls.__qualname__}, which can't be stored: "
             "use a plain type, or make that class a dataclass or a msgspec Struct"
         )
-    return Column(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
+    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
 
 
 def _without_none(kind: inspect.Type) -> tuple[inspect.Type, bool]:
-    """The type behind ``| None`` and annotations, and whether None is among its values."""
+    """Return the type without ``| None`` and annotations, and whether None is one of its values."""
     if isinstance(kind, inspect.Metadata):
         return _without_none(kind.type)
     if isinstance(kind, inspect.AnyType):
@@ -127,7 +126,7 @@ def _type_of_values(values: list[Any]) -> str | None:
 
 
 def _array(kind: inspect.Type) -> str | None:
-    """Arrays of plain values. What would come back from the database in another form stays JSON."""
+    """Return the array type for plain values; None for values that PostgreSQL returns in another form than JSON."""
     if not isinstance(kind, _ARRAYS):
         return None
     item = _scalar(_without_none(kind.item_type)[0])

@@ -1,4 +1,4 @@
-"""What a projection consists of, checked as a whole: its tables, and what handles which type of event. Pure."""
+"""The definition of a `TableProjection`: its tables, and the handler of each event type. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AT: Final = "at"
 
 
 class Handling(NamedTuple):
-    """What becomes of a type of event."""
+    """The handler of an event type, and what it takes."""
 
     handler: Handler
     takes_at: bool
@@ -31,11 +31,11 @@ class Handling(NamedTuple):
     """The child tables that the handler takes."""
 
 
-class Definition:
-    """A projection, and all that follows from its class.
+class TableDefinition:
+    """A projection whose handlers fold events into rows, and what follows from its class.
 
     Raises:
-        ProjectionDefinitionError: it can't work as it is written.
+        ProjectionDefinitionError: the class can't work as it is written.
     """
 
     mode: Mode = "async"
@@ -43,7 +43,9 @@ class Definition:
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
-            raise ProjectionDefinitionError(shown(projection), "it is no projection: give an instance, MyProjection()")
+            raise ProjectionDefinitionError(
+                shown(projection), "it isn't a projection: give an instance, MyProjection()"
+            )
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
@@ -52,11 +54,11 @@ class Definition:
         if not projection.name:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
-        self._says_keys = _says_keys(cls)
+        self._overrides_keys = _overrides_keys(cls)
         self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
-        is_plain = not self._says_keys and projection.by_stream is None
+        is_plain = not self._overrides_keys and projection.by_stream is None
         self._key_of = attrgetter(*projection.key) if is_plain else None
-        """What `TableProjection.keys` does, where nothing else says what the keys are: it is asked for each event."""
+        """A faster `TableProjection.keys`, if the class doesn't override it: it is called for each event."""
         if projection.by_stream is not None:
             self._check_stream_key()
         self._declared = _children_of(cls)
@@ -74,31 +76,31 @@ class Definition:
 
     @property
     def shape(self) -> str:
-        """What must not change without a new version, as JSON."""
+        """What can't change without a new version, as JSON."""
         return msgspec.json.encode([table.shape for table in self.tables]).decode()
 
     def refuse(self, reason: str) -> PerdureError:
-        """The error for a projection that can't work."""
+        """Return the error for a class that can't work."""
         return ProjectionDefinitionError(self.name, reason)
 
     def keys(self, event: Any, stored: StoredEvent) -> Sequence[Key]:
-        """The keys of the rows that an event changes. Raises ProjectionRowError, or what the user's `keys` raises."""
+        """Return the keys of the rows that an event changes. Raise ProjectionRowError, or what `keys()` raises."""
         if self._key_of is not None:
-            return (self.table.to_key(self._key_of(event)),)  # no list: the garbage collector keeps track of those
-        # The user's own may change what it is given.
-        given = self.projection.keys(event, copy(stored) if self._says_keys else stored)
+            return (self.table.to_key(self._key_of(event)),)  # a tuple: the garbage collector would track a list
+        # The user's keys() may change the event that it gets.
+        given = self.projection.keys(event, copy(stored) if self._overrides_keys else stored)
         keys = [self.table.to_key(key) for key in _listed(self.table, given)]
         return keys if len(keys) < 2 else list(dict.fromkeys(keys))
 
     def child_name(self, child: object) -> str:
-        """The name that a child table has in the class. Raises InvalidArgumentError when it is none of its."""
+        """Return the name of a child table in the class. Raise InvalidArgumentError if the class doesn't have it."""
         for name, declared in self._declared.items():
             if declared is child:
                 return name
         raise InvalidArgumentError("child", f"is no child table of {self.name!r}: name one, as in MyProjection.viewers")
 
     def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
-        """The keys of the child rows that are loaded for an event, of the parent's row of that key."""
+        """Return the keys of the child rows to load for an event, for the parent's row of that key."""
         table, declared = self.children[child], self._declared[child]
         fields = table.key[len(parent) :]
         if declared.keys is None:
@@ -107,13 +109,11 @@ class Definition:
         return [table.to_key((*parent, *(part if isinstance(part, tuple) else (part,)))) for part in parts]
 
     def _check_stream_key(self) -> None:
-        """A row for each stream: nothing else may say which rows an event changes."""
-        if self._says_keys:
-            raise self.refuse(
-                "by_stream says that the key is the stream's id: leave keys() out, or leave out by_stream"
-            )
+        """With `by_stream`, the stream's id is the only key."""
+        if self._overrides_keys:
+            raise self.refuse("by_stream makes the stream's id the key: leave out keys(), or leave out by_stream")
         if self.table.key_types != ("text",):
-            raise self.refuse("by_stream says that the key is the stream's id: let it be one field of type str")
+            raise self.refuse("by_stream makes the stream's id the key: use one field of type str")
 
     def _row_class(self, cls: type) -> Any:
         for owner in cls.__mro__:
@@ -123,7 +123,7 @@ class Definition:
                     row = get_args(parent)[0]
                     if not isinstance(row, TypeVar):
                         return self._resolved(row, owner)
-        raise self.refuse("its class doesn't say what its rows are: class MyProjection(TableProjection[Row], ...)")
+        raise self.refuse("its class doesn't name its row class: class MyProjection(TableProjection[Row], ...)")
 
     def _resolved(self, row: Any, owner: type) -> Any:
         if not isinstance(row, ForwardRef):
@@ -151,7 +151,7 @@ class Definition:
     def _handling(self, event_class: type, handler: Handler) -> Handling:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
-        if self.projection.by_stream is None and not self._says_keys:
+        if self.projection.by_stream is None and not self._overrides_keys:
             self._check_fields(event_class, self.table.key, "override keys()")
         for name in children:
             if self._declared[name].keys is None:
@@ -160,25 +160,29 @@ class Definition:
         return Handling(handler, _AT in takes, children)
 
     def _parameters(self, handler: Handler) -> list[str]:
-        """The names of what a handler takes beside the event and the row."""
+        """Return the names of the parameters after the event and the row."""
         name = handler.__name__
         if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
             raise self.refuse(f"{name}() must be a plain function: handlers do no I/O")
         signature = inspect.signature(handler)
         if signature.return_annotation in (None, "None"):
-            raise self.refuse(f"{name}() says it returns None, which deletes the row: return the row, '-> Row | None'")
+            raise self.refuse(f"{name}() returns None, which deletes the row: return the row, '-> Row | None'")
         parameters = list(signature.parameters.values())
-        rest = [one for one in parameters[3:] if one.default is one.empty]
+        rest = [each for each in parameters[3:] if each.default is each.empty]
         known = [_AT, *self.children]
         unknown = [
-            str(one) for one in rest if one.name not in known or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+            str(each) for each in rest if each.name not in known or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
         ]
-        if len(parameters) < 3 or any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in parameters[:3]) or unknown:
+        if (
+            len(parameters) < 3
+            or any(each.kind is not each.POSITIONAL_OR_KEYWORD for each in parameters[:3])
+            or unknown
+        ):
             raise self.refuse(
-                f"{name}{signature} can't be called: a handler takes (self, event, row), and if wanted, by name, "
+                f"{name}{signature} can't be called: a handler takes (self, event, row), and optionally, by name, "
                 f"{', '.join(known)}"
             )
-        return [one.name for one in rest]
+        return [each.name for each in rest]
 
     def _check_fields(self, event_class: type, names: Iterable[str], fix: str) -> None:
         known = {name for cls in event_class.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))}
@@ -187,8 +191,8 @@ class Definition:
                 raise self.refuse(f"{event_class.__qualname__} has no {name!r}, which is in the key: {fix}")
 
 
-def _says_keys(cls: type) -> bool:
-    """Whether a class has keys() of its own."""
+def _overrides_keys(cls: type) -> bool:
+    """Return whether a class overrides keys()."""
     return any("keys" in vars(owner) for owner in cls.__mro__[: cls.__mro__.index(TableProjection)])
 
 

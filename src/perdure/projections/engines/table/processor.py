@@ -1,143 +1,122 @@
-"""A batch of events: what it needs is loaded, folded in memory, and written in one transaction with the checkpoint."""
+"""Processes batches of a table projection: loads rows, folds events in memory, writes rows and progress at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult, Following
-from perdure.projections.engines.table.definition import Definition
+from perdure.projections.engine import BatchResult
+from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import fold, needed, plan
-from perdure.projections.engines.table.prefetch import Preparing, Ready
-from perdure.projections.engines.table.storage import Storage
-from perdure.projections.state.failures import Failure, TooManyParkedError
+from perdure.projections.engines.table.storage import TableStorage
+from perdure.projections.state.failures import Failure, TooManyParkedError, event_failure
 from perdure.projections.state.identity import Key
-from perdure.projections.state.parked_events import Parking, positions_of
+from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents, positions_of
 from perdure.projections.state.scope import Diverted, Scope
 from perdure.projections.state.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Connection, Database
 
 REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
-"""Classes of SQLSTATE by which the database refuses what is written: cardinality, data, constraints, checks of views,
-limits (as of an index entry), and what a trigger raises. Other errors are no fault of an event."""
+"""SQLSTATE classes with which the database refuses a value: cardinality, data, constraints, checks of views, limits
+(as of an index entry), and exceptions of triggers. Other errors are no fault of an event."""
 
 
-End = Callable[[Connection, Sequence[StoredEvent], Sequence[Diverted]], Coroutine[Any, Any, None]]
-"""What a transaction begins with, beside the rows: the events that are done, and those that are parked."""
-
-
-class _Order(NamedTuple):
-    """What is to be done with some events."""
-
-    since: Checkpoint
-    """They follow this one."""
-    scope: Scope
-    end: End
-    prepare: Callable[[Ready], None] | None = None
-    """Begins to make ready what comes after them all; told what is written of them."""
-
-
-class Batches:
-    """Takes the batches of one build.
+class TableProcessor:
+    """The engine of table projections, for one build.
 
     Args:
         database: the database of the store.
         definition: the projection.
-        segments: its checkpoints.
+        segments: its segments, with their checkpoints.
         storage: its tables.
-        parking: its parked events.
-
-    Attributes:
-        preparing: Makes the next batch ready.
+        parked_events: its parked events.
+        batch_size: how many parked events are retried at once.
     """
 
     def __init__(
-        self, database: Database, definition: Definition, segments: Segments, storage: Storage, parking: Parking
+        self,
+        database: Database,
+        definition: TableDefinition,
+        segments: Segments,
+        storage: TableStorage,
+        parked_events: ParkedEvents,
+        *,
+        batch_size: int,
     ) -> None:
-        self.preparing = Preparing(database, definition, segments, storage)
         self._database = database
         self._definition = definition
         self._segments = segments
         self._storage = storage
-        self._parking = parking
+        self._parked_events = parked_events
+        self._batch_size = batch_size
 
-    async def take(
-        self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope, then: Following | None = None
-    ) -> BatchResult:
-        """Fold events that follow a checkpoint, and write what comes before the first that fails. See `Engine`."""
-        ready = await self.preparing.take(group, events, scope)
+    async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
+        """Fold events of the log, and write what comes before the first that fails. See `Engine.process`."""
+        return await self._process(_LogProgress(self._segments, self._parked_events, group), events, scope)
 
-        def prepare(written: Ready) -> None:
-            if then is not None and not scope.may_divert:
-                self.preparing.begin(group, events, scope, written, then)
+    async def retry_parked(self, blocked: BlockedKeys, segments: Sequence[Segment]) -> None:
+        """Retry a batch of the parked events of the next key that was asked for. See `Engine.retry_parked`."""
+        key, key_hash = blocked.asked[0]
+        for segment in segments:
+            if segment.holds(key_hash) and not segment.is_paused and await self._retry_key(key, segment, blocked):
+                return
+        blocked.asked.popleft()
 
-        async def end(connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
-            await self._segments.advance(connection, group, checkpoint_at(done[-1]))
-            if diverted:
-                await self._parking.park(connection, diverted)
+    async def _retry_key(self, key: Key, segment: Segment, blocked: BlockedKeys) -> bool:
+        """Return whether to go on with the key: it has more parked events, and none of this batch failed."""
+        queue = await self._parked_events.queue(key, self._batch_size)
+        if queue:
+            progress = _ParkedProgress(self._segments, self._parked_events, segment, key)
+            result = await self._process(progress, [parked.stored for parked in queue], Scope(only=key))
+            if result.failure is not None:
+                attempts = queue[result.done].attempts + 1
+                names = self._parked_events.names_of([key])
+                await self._parked_events.record_failure(key, event_failure(result.failure, attempts, names))
+                return False
+            if result.done < len(queue) or len(queue) == self._batch_size:
+                return True
+        blocked.blocked.discard(key)
+        return False
 
-        return await self._take(_Order(group[0].checkpoint, scope, end, prepare), events, ready)
-
-    async def take_parked(self, segment: Segment, key: Key, events: Sequence[StoredEvent]) -> BatchResult:
-        """Take events of a key that are parked; the checkpoint of its segment stays. Raises as `take` does."""
-        self.preparing.forget()
-
-        async def end(connection: Connection, done: Sequence[StoredEvent], _: Sequence[Diverted]) -> None:
-            await self._segments.advance(connection, [segment], segment.checkpoint)
-            await self._parking.unpark(connection, key, positions_of(done))
-
-        return await self._take(_Order(segment.checkpoint, Scope(only=key), end), events)
-
-    async def _take(self, order: _Order, events: Sequence[StoredEvent], ready: Ready | None = None) -> BatchResult:
-        part = order._replace(prepare=None)
+    async def _process(self, progress: _Progress, events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
         try:
-            return await self._fold(order, events, ready)
+            return await self._fold_and_write(progress, events, scope)
         except TooManyParkedError as error:
             before = [one for one in events if one.global_position < error.stored.global_position]
-            taken = await self._take(part, before) if before else BatchResult(order.since, 0, [], None)
-            if len(before) > taken.done:
-                return taken
-            return taken._replace(failure=Failure(error.stored, error, (error.key,)))
+            result = await self._process(progress, before, scope) if before else _nothing(progress)
+            if len(before) > result.done:
+                return result
+            return result._replace(failure=Failure(error.stored, error, (error.key,)))
         except DatabaseError as error:
-            # The database refuses a value, as by a constraint that was added to the table: find out whose.
+            # The database refuses a value, as by a constraint that was added to the table: find the event.
             if error.sqlstate[:2] not in REFUSALS:
                 raise
             if len(events) == 1:
-                return BatchResult(
-                    order.since, 0, [], Failure(events[0], error, await self._refused(events, order.scope))
-                )
-            return await self._take(part, events[: len(events) // 2])
+                return _nothing(progress, Failure(events[0], error, await self._refused_keys(events, scope)))
+            return await self._process(progress, events[: len(events) // 2], scope)
 
-    async def _fold(self, order: _Order, events: Sequence[StoredEvent], ready: Ready | None) -> BatchResult:
-        since = order.since
-        batch = plan(self._definition, events, order.scope) if ready is None else ready.plan
+    async def _fold_and_write(self, progress: _Progress, events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
+        batch = plan(self._definition, events, scope)
         async with self._database.connection() as connection:
-            if ready is None:
-                keys = needed(self._definition, batch.steps)
-                ready = Ready(batch, keys, await self._storage.load(connection, keys))
-            changes, failure = fold(self._definition, batch, ready.rows)
-            stop = None if failure is None else failure.stored.global_position
-            done = [one for one in events if stop is None or one.global_position < stop]
-            diverted = [one for one in batch.diverted if stop is None or one.stored.global_position < stop]
-            if done:
-                try:
-                    async with connection.transaction():
-                        # First of all the checkpoint, so that whoever runs it too waits here.
-                        await order.end(connection, done, diverted)
-                        # Which children a deleted parent had, the database alone knows, once they are deleted.
-                        if order.prepare is not None and failure is None and not changes.orphaned:
-                            order.prepare(ready)
-                        await self._storage.write(connection, changes)
-                except BaseException:
-                    self.preparing.forget()
-                    raise
-                since = checkpoint_at(done[-1])
-        return BatchResult(since, len(done), diverted, failure)
+            rows = await self._storage.load(connection, needed(self._definition, batch.steps))
+            changes, failure = fold(self._definition, batch, rows)
+            done, diverted = events, batch.diverted
+            if failure is not None:
+                stop = failure.stored.global_position
+                done = [one for one in events if one.global_position < stop]
+                diverted = [one for one in diverted if one.stored.global_position < stop]
+            if not done:
+                return _nothing(progress, failure)
+            async with connection.transaction():
+                # Progress first, so that another runner of the same build waits here.
+                await progress.record(connection, done, diverted)
+                await self._storage.write(connection, changes)
+        return BatchResult(checkpoint_at(done[-1]), len(done), diverted, failure)
 
-    async def _refused(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
-        """The keys for which the database refuses an event; all of them, when it refuses them only together."""
+    async def _refused_keys(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
+        """The keys whose rows the database refuses; all keys of the events, if it refuses only their combination."""
         keys = tuple(key for step in plan(self._definition, events, scope).steps for key in step.keys)
         if len(keys) == 1:
             return keys
@@ -160,3 +139,59 @@ class Batches:
                 raise
             return True
         return False
+
+
+class _Progress(Protocol):
+    """What the transaction of a batch records before it writes the rows."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the segments are before the batch."""
+        ...
+
+    async def record(self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
+        """Record that events were processed. Raises FencedError if the segments are no longer this runner's."""
+        ...
+
+
+class _LogProgress(NamedTuple):
+    """Progress in the log: the checkpoint moves, and what doesn't reach a row is parked."""
+
+    segments: Segments
+    parked_events: ParkedEvents
+    group: Sequence[Segment]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.group[0].checkpoint
+
+    async def record(self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
+        await self.segments.advance(connection, self.group, checkpoint_at(done[-1]))
+        if diverted:
+            await self.parked_events.park(connection, diverted)
+
+
+class _ParkedProgress(NamedTuple):
+    """Progress in the parked events of a key: they leave the queue, and the checkpoint stays where it is."""
+
+    segments: Segments
+    parked_events: ParkedEvents
+    segment: Segment
+    key: Key
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.segment.checkpoint
+
+    async def record(
+        self,
+        connection: Connection,
+        done: Sequence[StoredEvent],
+        diverted: Sequence[Diverted],  # noqa: ARG002 - nothing is diverted of events that are parked already
+    ) -> None:
+        await self.segments.advance(connection, [self.segment], self.segment.checkpoint)
+        await self.parked_events.unpark(connection, self.key, positions_of(done))
+
+
+def _nothing(progress: _Progress, failure: Failure | None = None) -> BatchResult:
+    return BatchResult(progress.checkpoint, 0, [], failure)

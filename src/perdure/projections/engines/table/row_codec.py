@@ -1,7 +1,7 @@
-"""From rows to JSON and back, so that what a handler is given doesn't depend on whether it was in the database between.
+"""Encodes rows as JSON and decodes them, so that handlers get the same row whether or not it was in the database.
 
-JSON is the form in which rows travel and in which they are kept while events are folded: nothing is shared between two
-rows, or between a row and an event, and a handler that fails leaves no half-changed row behind.
+Rows are JSON on their way to the database and while events are folded. So two rows share nothing, nor do a row and an
+event, and a handler that fails leaves no half-changed row behind.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from msgspec import inspect
 
 from perdure.errors import ProjectionRowError
 from perdure.errors.formats import shown
-from perdure.projections.engines.table.columns import Column
+from perdure.projections.engines.table.columns import TableColumn
 
-Settle = Callable[[Any], Any]
-"""Makes of a value the equal one that would come back from the database; raises ValueError when there is none."""
+Normalize = Callable[[Any], Any]
+"""Normalizes a value to what PostgreSQL would return. Raises ValueError if PostgreSQL can't store it."""
 
 _encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -40,37 +40,37 @@ class RowCodec:
     Args:
         table: the name of the table, for errors.
         row: the class of the rows.
-        columns: what it is stored in.
+        columns: the columns of the table.
     """
 
-    def __init__(self, table: str, row: type, columns: Sequence[Column]) -> None:
+    def __init__(self, table: str, row: type, columns: Sequence[TableColumn]) -> None:
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder[Any](row).decode
         self._table = table
         self._row = row
         checked = _checked_class(row, columns)
         self._check = self.decode if checked is None else msgspec.json.Decoder[Any](checked).decode
         self._bigints = [] if checked is None else [column.name for column in columns if _is_plain_int(column)]
-        self._settled = [
-            (column.name, settle)
+        self._normalized = [
+            (column.name, normalize)
             for column in columns
-            if column.name not in self._bigints and (settle := _settle_of(column))
+            if column.name not in self._bigints and (normalize := _normalizer_of(column))
         ]
 
     def encode(self, row: object) -> bytes:
-        """The row as JSON.
+        """Return the row as JSON.
 
         Raises:
-            ProjectionRowError: it is no row of this table, or holds what can't be stored or read back.
+            ProjectionRowError: it isn't a row of this table, or has a value that can't be stored or read back.
         """
         if not isinstance(row, self._row):
             raise ProjectionRowError(self._table, f"it is a {type(row).__name__}, not a {self._row.__name__}")
         try:
-            data = _encode(self._settle(row) if self._settled else row)
+            data = _encode(self._normalize(row) if self._normalized else row)
             self._check(data)
         except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ProjectionRowError(self._table, self._reason(row, error)) from error
         if _BACKSLASH in data and _NUL.search(data):
-            raise ProjectionRowError(self._table, "it holds a NUL character, which PostgreSQL can't store")
+            raise ProjectionRowError(self._table, "it has a NUL character, which PostgreSQL can't store")
         return data
 
     def _reason(self, row: object, error: Exception) -> str:
@@ -80,21 +80,21 @@ class RowCodec:
                 return _too_large(value)
         return str(error)
 
-    def _settle(self, row: Any) -> Any:
+    def _normalize(self, row: Any) -> Any:
         changes: dict[str, Any] = {}
-        for name, settle in self._settled:
+        for name, normalize in self._normalized:
             value = getattr(row, name)
-            if value is not None and (settled := settle(value)) is not value:
-                changes[name] = settled
+            if value is not None and (normal := normalize(value)) is not value:
+                changes[name] = normal
         if not changes:
             return row
         return msgspec.structs.replace(row, **changes) if isinstance(row, msgspec.Struct) else _replace(row, changes)
 
 
-def _checked_class(row: type, columns: Sequence[Column]) -> type | None:
-    """A class as which exactly those rows can be read that their class and a column of 8 bytes take.
+def _checked_class(row: type, columns: Sequence[TableColumn]) -> type | None:
+    """Return a class whose decoder accepts the rows that fit both their class and bigint columns.
 
-    None where only the class itself knows what it takes. To look at each number in Python takes twice as long.
+    None if only the class itself knows what it accepts. Checking each number in Python takes twice as long.
     """
     hints = get_type_hints(row, include_extras=True)
     if hasattr(row, "__post_init__") or any(_has_variables(hint) for hint in hints.values()):
@@ -115,7 +115,7 @@ def _has_variables(hint: object) -> bool:
     return isinstance(hint, TypeVar) or bool(getattr(hint, "__parameters__", ()))
 
 
-def _is_plain_int(column: Column) -> bool:
+def _is_plain_int(column: TableColumn) -> bool:
     return column.kind == inspect.IntType()
 
 
@@ -123,12 +123,12 @@ def _replace(row: Any, changes: dict[str, Any]) -> Any:
     return dataclasses.replace(row, **changes)
 
 
-def _settle_of(column: Column) -> Settle | None:
+def _normalizer_of(column: TableColumn) -> Normalize | None:
     if column.sql_type == "json":
         return _document if _may_hold_nan(column.kind, set()) else None
     if isinstance(column.kind, inspect.EnumType | inspect.LiteralType):
         return None
-    return _SETTLES.get(column.sql_type)
+    return _NORMALIZERS.get(column.sql_type)
 
 
 def _is_bigint(value: int) -> bool:
@@ -158,7 +158,7 @@ def _numeric(value: Decimal) -> Decimal:
         raise ValueError(f"{value} is not a finite number")
     exponent = value.as_tuple().exponent
     if value.adjusted() > 131071 or (isinstance(exponent, int) and exponent < -16383):
-        raise ValueError(f"{value} has more digits than PostgreSQL keeps")
+        raise ValueError(f"{value} has more digits than PostgreSQL stores")
     # PostgreSQL has no negative zero and no exponent.
     plain = Decimal(f"{value:f}") if isinstance(exponent, int) and exponent > 0 else value
     return plain.copy_abs() if plain.is_zero() and plain.is_signed() else plain
@@ -167,7 +167,7 @@ def _numeric(value: Decimal) -> Decimal:
 def _timestamptz(value: datetime) -> datetime:
     _check_is_a(datetime, value)
     if value.tzinfo is None:
-        raise ValueError(f"{value!r} is no aware datetime: give it a time zone, as UTC")
+        raise ValueError(f"{value!r} isn't a datetime with a time zone: give it one, such as UTC")
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
@@ -178,8 +178,8 @@ def _check_is_a(kind: type, value: object) -> None:
 
 def _elements(values: Any) -> Any:
     given = msgspec.to_builtins(values)
-    settled = [one if one is None else _bigint(one) if isinstance(one, int) else _finite(one) for one in given]
-    return values if all(map(is_, settled, given)) else type(values)(settled)
+    normal = [each if each is None else _bigint(each) if isinstance(each, int) else _finite(each) for each in given]
+    return values if all(map(is_, normal, given)) else type(values)(normal)
 
 
 def _document(document: Any) -> Any:
@@ -188,7 +188,7 @@ def _document(document: Any) -> Any:
 
 
 def _may_hold_nan(kind: inspect.Type, seen: set[int]) -> bool:
-    """Whether a NaN could stand somewhere within, which JSON would turn into null."""
+    """Return whether a value of this type can contain a NaN, which JSON would turn into null."""
     if id(kind) in seen:
         return False
     seen.add(id(kind))
@@ -203,7 +203,7 @@ def _may_hold_nan(kind: inspect.Type, seen: set[int]) -> bool:
     return False
 
 
-_SETTLES: Final[dict[str, Settle]] = {
+_NORMALIZERS: Final[dict[str, Normalize]] = {
     "bigint": _bigint,
     "bigint[]": _elements,
     "double precision": _finite,

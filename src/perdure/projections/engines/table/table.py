@@ -1,4 +1,4 @@
-"""The tables of a projection, as its classes describe them. Pure."""
+"""A table of a projection, as its row class describes it. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from zlib import crc32
 import msgspec
 from msgspec import inspect
 
-from perdure.errors import InvalidArgumentError, ProjectionRowError
+from perdure.errors import ProjectionRowError
 from perdure.errors.formats import shown
-from perdure.projections.engines.table.columns import Column, Refuse, columns_of
+from perdure.projections.engine import Refuse, check_name
+from perdure.projections.engines.table.columns import TableColumn, columns_of
 from perdure.projections.engines.table.row_codec import RowCodec
 from perdure.projections.state.identity import BuildId, Key, TableShape, table_name
-from perdure.stores.postgres.sql_files import quote_identifier
 
 
 class Table:
-    """A table of rows of one class, and the view by which people query it.
+    """A table of rows of one class, and the view under which users query it.
 
     Args:
-        view: the name for people. The table's own bears the version: ``user_profiles__v1``.
-        build: the build of the projection that it belongs to.
+        view: the name of the view. The table's own name has the version: ``user_profiles__v1``.
+        build: the build of the projection.
         row: the class of the rows.
-        key: the fields that tell them apart.
-        refuse: makes the error to raise from the reason why this can't be.
+        key: the fields that identify a row.
+        refuse: returns the error to raise, given the reason why the class can't be used.
     """
 
     def __init__(self, view: str, build: BuildId, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
@@ -48,10 +48,10 @@ class Table:
         self._key_codec = RowCodec(view, self._key_row, self._key(refuse))
         self._decode_keys = msgspec.json.Decoder[Any](GenericAlias(list, (self._key_row,))).decode
         self._key_of = attrgetter(*key)
-        self._stays = [_stays(column) for column in self._key(refuse)]
+        self._unchanged = [_unchanged_test(column) for column in self._key(refuse)]
         self._is_single = len(key) == 1
 
-    def _key(self, refuse: Refuse) -> list[Column]:
+    def _key(self, refuse: Refuse) -> list[TableColumn]:
         by_name = {column.name: column for column in self.columns}
         for name in self.key:
             if name not in by_name:
@@ -64,33 +64,33 @@ class Table:
 
     @property
     def key_types(self) -> tuple[str, ...]:
-        """The types of the key's columns."""
+        """The SQL types of the key's columns."""
         types = {column.name: column.sql_type for column in self.columns}
         return tuple(types[name] for name in self.key)
 
     @property
     def shape(self) -> TableShape:
-        """What must not change without a new version."""
+        """What can't change without a new version."""
         columns = {column.name: column.sql_type + ("" if column.nullable else " not null") for column in self.columns}
         return TableShape(self.name, self.view, self.key, columns)
 
     def key_of(self, row: Any) -> Key:
-        """The key of a row."""
+        """Return the key of a row."""
         return (self._key_of(row),) if self._is_single else self._key_of(row)
 
     def to_key(self, value: Any) -> Key:
-        """The key that a user gave: a value, or a tuple where the key has several fields.
+        """Return the key that a user gave: a value, or a tuple if the key has several fields.
 
         Raises:
-            ProjectionRowError: it isn't one that a row of this table could have.
+            ProjectionRowError: no row of this table could have it.
         """
-        if self._is_single and self._stays[0](value):
+        if self._is_single and self._unchanged[0](value):
             return (value,)
         values: object = (value,) if self._is_single else value
         if not isinstance(values, tuple):
             raise ProjectionRowError(self.view, f"{shown(value)} is no key ({', '.join(self.key)}): give a tuple")
-        key = tuple(cast("tuple[object, ...]", values))  # without the names that it may have
-        if self._is_settled(key):
+        key = tuple(cast("tuple[object, ...]", values))  # a named tuple becomes a plain one
+        if self._is_stored_unchanged(key):
             return key
         try:
             return _values(self._key_codec.decode(self._key_codec.encode(self._key_row(*key))))
@@ -100,44 +100,44 @@ class Table:
                 self.view, f"{shown(value)} is no key ({', '.join(self.key)}): {reason}"
             ) from error
 
-    def _is_settled(self, values: Key) -> bool:
-        """Whether encoding and decoding these values would surely give the same ones. It takes a tenth of the time."""
-        if len(values) != len(self._stays):
+    def _is_stored_unchanged(self, values: Key) -> bool:
+        """Return whether the values certainly survive encoding and decoding. Takes a tenth of the time of doing it."""
+        if len(values) != len(self._unchanged):
             return False
-        for value, stays in zip(values, self._stays, strict=True):  # noqa: SIM110 - a generator costs twice as much
-            if not stays(value):
+        for value, is_unchanged in zip(values, self._unchanged, strict=True):  # noqa: SIM110 - a generator costs twice as much
+            if not is_unchanged(value):
                 return False
         return True
 
     def encode_keys(self, keys: Iterable[Key]) -> bytes:
-        """The keys as a JSON list of objects."""
+        """Return the keys as a JSON list of objects."""
         return msgspec.json.encode([self._key_row(*key) for key in keys])
 
     def encode_key(self, key: Key) -> str:
-        """The key as a JSON object."""
+        """Return the key as a JSON object."""
         return msgspec.json.encode(self._key_row(*key)).decode()
 
     def decode_keys(self, keys: Iterable[str]) -> list[Key]:
-        """The keys that `encode_key` encoded."""
+        """Return the keys that `encode_key` encoded."""
         return [_values(key) for key in self._decode_keys(f"[{','.join(keys)}]")]
 
     def hash_of(self, key: Key) -> int:
-        """Where the row of this key stands among the segments: 16 bits. Never changes: what is stored hangs on it."""
-        # The lower half: in the upper one, keys of one letter are all neighbours.
+        """Return the hash of a key: 16 bits that decide its segment. It must never change: rows depend on it."""
+        # The lower half: in the upper half, keys of one letter are all neighbours.
         return crc32(msgspec.json.encode(key)) & 0xFFFF
 
     def rows_by_key(self, document: str) -> dict[Key, bytes]:
-        """The rows of a JSON list, each as JSON, by their keys."""
+        """Return the rows of a JSON list by key, each as JSON."""
         rows = _split(document)
         keys = self._decode_keys(document)
         return {_values(key): bytes(row) for key, row in zip(keys, rows, strict=True)}
 
 
-def _stays(column: Column) -> Callable[[Any], bool]:
-    """What tells of most values of a key's column that they stay what they are when they are stored."""
-    for kind, stays in _STAY:
-        if column.kind == kind:  # not one with constraints
-            return stays
+def _unchanged_test(column: TableColumn) -> Callable[[Any], bool]:
+    """Return a quick test whether a value of a key's column is stored as it is."""
+    for kind, is_unchanged in _UNCHANGED:
+        if column.kind == kind:  # the same type without constraints
+            return is_unchanged
     return lambda _: False
 
 
@@ -153,18 +153,10 @@ def _is_uuid(value: Any) -> bool:
     return type(value) is UUID
 
 
-_STAY: Final = (
+_UNCHANGED: Final = (
     (inspect.StrType(), _is_plain_text),
     (inspect.IntType(), _is_bigint),
     (inspect.UUIDType(), _is_uuid),
 )
 _values = msgspec.structs.astuple
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def check_name(name: str, refuse: Refuse, what: str) -> None:
-    """Refuse what can be no name of a table or column."""
-    try:
-        quote_identifier(name, what)
-    except InvalidArgumentError as error:
-        raise refuse(str(error)) from error

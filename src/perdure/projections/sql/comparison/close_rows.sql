@@ -1,2 +1,2 @@
--- There are no more of them.
+-- Close the cursor.
 close perdure_rows

@@ -1,4 +1,4 @@
--- How many rows are in only one of two tables whose keys aren't known.
+-- The number of rows that are in only one of two tables without a known key.
 select count(*)
 from (
     (select t::text from {table} as t except all select t::text from {other} as t)

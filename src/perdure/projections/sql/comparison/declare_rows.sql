@@ -1,3 +1,3 @@
--- Begin to hand out the rows of a query, until the end of the transaction or of them. Without a prepared statement, whose
--- name would stay behind in the session that a pooler lent.
+-- Open a cursor over a query, until the end of the transaction. It isn't prepared: behind a pooler, the name of a
+-- prepared statement would remain in the server's session.
 declare perdure_rows no scroll cursor for {query}

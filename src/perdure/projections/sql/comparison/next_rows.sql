@@ -1,2 +1,2 @@
--- The next rows.
+-- Fetch the next rows from the cursor.
 fetch {count} from perdure_rows

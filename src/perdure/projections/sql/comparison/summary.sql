@@ -1,3 +1,3 @@
--- How many rows a table has, and a sum of them that doesn't depend on their order.
+-- The number of rows of a table, and a checksum that doesn't depend on their order.
 select count(*) as count, coalesce(sum(hashtextextended(({row})::text, 0)::numeric), 0)::text as checksum
 from {table} as t

@@ -1,2 +1,2 @@
--- Before an event is handled.
+-- Set a savepoint before an event is handled.
 savepoint perdure_event

@@ -1,2 +1,2 @@
--- Check now what would be checked at the end of the transaction, so that an error is its event's.
+-- Check deferred constraints now, so that an error is attributed to the event that caused it.
 set constraints all immediate

@@ -1,2 +1,2 @@
--- An event was handled.
+-- Release the savepoint after an event was handled.
 release savepoint perdure_event

@@ -1,2 +1,2 @@
--- An event can't be handled: undo what was written for it.
+-- Roll back what was written for an event that failed.
 rollback to savepoint perdure_event

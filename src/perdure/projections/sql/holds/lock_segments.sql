@@ -1,5 +1,5 @@
--- Keep a build where it is until the transaction ends, once its batches under way are done; the foremost position.
--- $1 name, $2 version, $3 build
+-- Wait for the batches in progress of a build, and keep it at its position until the transaction ends. Returns the
+-- position of its furthest segment. $1 name, $2 version, $3 build
 with locked as (
     select global_position
     from {schema}.projection_segments

@@ -1,4 +1,4 @@
--- Those of some streams that aren't folded up to a version yet. $1 name, $2 version, $3 build, $4 stream_ids,
+-- The streams that aren't folded up to a version yet. $1 name, $2 version, $3 build, $4 stream_ids,
 -- $5 their versions
 select asked.stream_id
 from unnest($4::text[], $5::bigint[]) as asked (stream_id, stream_version)

@@ -1,4 +1,4 @@
--- The positions of events that somebody skipped. $1 name, $2 version, $3 build
+-- The positions of skipped events. $1 name, $2 version, $3 build
 select distinct global_position
 from {schema}.parked_events
 where name = $1 and version = $2 and build = $3 and state = 'skipped'

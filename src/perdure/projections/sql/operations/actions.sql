@@ -1,4 +1,4 @@
--- What was done to projections, newest first. $1 name, or null, $2 how many at most
+-- The audit log, newest entry first. $1 name, or null, $2 how many entries at most
 select number, name, version, build, action, actor, reason, detail, done_at
 from {schema}.projection_actions
 where $1::text is null or name = $1

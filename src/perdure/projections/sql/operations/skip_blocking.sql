@@ -1,5 +1,6 @@
--- Let an event pass by before which segments are paused, for the keys that it failed for, or as a whole, and let them
--- go on. $1 name, $2 global_position, $3 key, or null for all; each one's build and key, or an empty key
+-- Skip an event for which segments are paused, for the keys that it failed for or as a whole, and resume the segments.
+-- Returns builds and keys; the empty key means the whole event. $1 name, $2 global_position, $3 key, or null for all
+-- keys
 with paused as (
     select version, build, first_hash, error
     from {schema}.projection_segments

@@ -1,4 +1,4 @@
--- How many events of a build are parked. $1 name, $2 version, $3 build, $4 where to stop counting
+-- The number of parked events of a build. $1 name, $2 version, $3 build, $4 where to stop counting
 select count(*)
 from (
     select 1

@@ -1,4 +1,4 @@
--- The events of a key that failed or wait, oldest first, with the number of attempts and what the log holds there now.
+-- The parked events of a key, oldest first, with the number of attempts and the event that the log has at the position.
 -- $1 name, $2 version, $3 build, $4 key, $5 how many at most
 select p.global_position as parked_position, p.event_id as parked_id, p.attempts,
     e.stream_id, e.stream_version, e.global_position, e.event_id, e.event_type, e.event_version, e.event_data,

@@ -1,4 +1,4 @@
--- Take segments that nobody has a lease of. What an owner works on at this moment is locked, and stays with it.
+-- Lease segments that have no valid lease. A segment that its owner is working on is locked, and is left to that owner.
 -- $1 name, $2 version, $3 build, $4 owner, $5 lease in seconds, $6 how many at most
 update {schema}.projection_segments as s
 set owner = $4, epoch = s.epoch + 1, leased_until = clock_timestamp() + make_interval(secs => $5)

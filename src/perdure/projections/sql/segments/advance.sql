@@ -1,9 +1,9 @@
--- Move the checkpoint of segments that one owns, from where they are known to stand, but not beyond where they are held,
--- nor to an event that isn't in this log: it may have been read from a server that has failed since, which had more.
--- A row for each that was moved, with the id of the transaction. Where one is named, only in that.
--- Should this process stand still within the transaction, the server ends it with the lease.
--- $1 name, $2 version, $3 build, $4 owner, $5 first hashes, $6 their epochs, $7 global_position so far,
--- $8 global_position, $9 event_id, $10 lease in seconds, $11 id of a transaction
+-- Move the checkpoint of leased segments from their last known position, but not beyond a hold. The new event must be
+-- in this log: it may have been read from a server that had more events and has failed since. Returns a row for each
+-- moved segment, with the transaction's id; if an id is given, the transaction must have it. If this process stalls in
+-- the transaction, the server ends the transaction when the lease expires. $1 name, $2 version, $3 build, $4 owner, $5
+-- first hashes, $6 their epochs, $7 current global_position, $8 new global_position, $9 event_id, $10 lease in seconds,
+-- $11 transaction id or null
 update {schema}.projection_segments as s
 set global_position = $8, event_id = $9, updated_at = clock_timestamp(),
     leased_until = clock_timestamp() + make_interval(secs => $10::float8)

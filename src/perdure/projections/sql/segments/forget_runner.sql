@@ -1,4 +1,4 @@
--- A process stops running a build; those that were not heard of for long go with it. $1 name, $2 version, $3 build,
+-- Delete a runner that stops, and runners whose last heartbeat expired an hour ago. $1 name, $2 version, $3 build,
 -- $4 runner
 delete from {schema}.projection_runners
 where name = $1 and version = $2 and build = $3

@@ -1,4 +1,4 @@
--- Pause segments that one owns where they are known to stand, and keep that in the record.
+-- Pause leased segments at their last known position, and write an entry of the audit log.
 -- $1 name, $2 version, $3 build, $4 owner, $5 first hashes, $6 their epochs, $7 global_position, $8 error, $9 reason,
 -- $10 detail
 with paused as (

@@ -1,4 +1,4 @@
--- Give segments back. $1 name, $2 version, $3 build, $4 owner, $5 their first hashes
+-- Release leased segments. $1 name, $2 version, $3 build, $4 owner, $5 first hashes
 update {schema}.projection_segments
 set owner = null, leased_until = null
 where name = $1 and version = $2 and build = $3 and owner = $4 and first_hash = any($5::integer[])

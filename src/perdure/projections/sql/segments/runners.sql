@@ -1,4 +1,4 @@
--- The processes that run a build. $1 name, $2 version, $3 build
+-- The live runners of a build. $1 name, $2 version, $3 build
 select runner
 from {schema}.projection_runners
 where name = $1 and version = $2 and build = $3 and seen_until > clock_timestamp()

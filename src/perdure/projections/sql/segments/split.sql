@@ -1,5 +1,5 @@
--- Cut a segment in two, both with its checkpoint and its owner. $1 name, $2 version, $3 build, $4 owner, $5 epoch,
--- $6 first_hash, $7 last_hash, $8 the last hash of the first half
+-- Split a leased segment in two; both halves keep its checkpoint and owner. $1 name, $2 version, $3 build, $4 owner,
+-- $5 epoch, $6 first_hash, $7 last_hash, $8 last hash of the first half
 with halved as (
     update {schema}.projection_segments
     set last_hash = $8

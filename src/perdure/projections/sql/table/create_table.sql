@@ -1,2 +1,2 @@
--- The rows of one version of a projection, or of a child table.
+-- Create a table of a build, or of one of its child tables.
 create table {table} ({definitions}, primary key ({key}))

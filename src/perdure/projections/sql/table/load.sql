@@ -1,5 +1,5 @@
--- The rows of some keys, as a JSON list. One look into the index for each key, whatever the planner knows of the table,
--- and values in a form that doesn't depend on the session's settings. $1 keys, a JSON list of objects
+-- The rows of some keys, as a JSON list. Each key takes one index lookup, whatever the planner's statistics say; values
+-- don't depend on the session's settings. $1 keys, a JSON list of objects
 select coalesce(json_agg(found.one), '[]')
 from json_populate_recordset(null::{table}, $1) as asked
 cross join lateral (

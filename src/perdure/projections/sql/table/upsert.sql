@@ -1,4 +1,4 @@
--- Write the rows that changed. $1 rows, a JSON list of objects
+-- Insert or replace rows. $1 rows, a JSON list of objects
 insert into {table} ({columns})
 select {columns}
 from json_populate_recordset(null::{table}, $1)

@@ -1,4 +1,4 @@
--- What people query: the rows of the build that is shown.
+-- Create a view of the rows of a build.
 create view {view} {options} as
 select {columns}
 from {table}

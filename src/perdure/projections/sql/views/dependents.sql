@@ -1,6 +1,5 @@
--- What stands in the way of dropping a view or a table: whatever is built on it, or was put on it by somebody. Its own
--- rule, row type, storage, keys and indexes go with it.
--- $1 its oid, $2 the oids of what is dropped together with it
+-- What prevents dropping a view or a table: the objects that depend on it, or that users attached to it. Its own rule,
+-- row type, storage, keys and indexes are dropped with it. $1 its oid, $2 oids of what is dropped together with it
 select distinct case
         when d.classid = 'pg_rewrite'::regclass and r.ev_class <> $1
             then pg_describe_object('pg_class'::regclass, r.ev_class, 0)

@@ -1,2 +1,2 @@
--- Take away a view.
+-- Drop a view.
 drop view if exists {view}

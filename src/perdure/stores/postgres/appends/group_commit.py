@@ -1,59 +1,83 @@
-"""Group append: the concurrent appends of a process share statements and commits, each with its own outcome.
+"""Group commit: the concurrent appends of a process share statements and commits, each with an outcome of its own.
 
-Lanes, each with its own connection, take batches from the queue: while one waits for the disk, the next is encoded.
-What fails as a batch is tried in halves, down to the commit to blame, so that a poison event fails only its own. A lost
-connection leaves the outcome unknown: the batch is repeated with the same event ids, which are looked up first, until
-the deadline.
+A commit costs a flush of the server's log, however many events it holds. So appends wait in a queue while a flush is
+under way, and go together with the next one:
+
+    append() ─▶ AppendQueue ─▶ lane 0 ─▶ BatchWriter ─▶ connection 0 ─▶ one transaction for each batch
+    append() ─▶             ─▶ lane 1 ─▶             ─▶ connection 1
+    append() ─▶
+
+A *lane* is a task with a connection. It takes a batch, writes it, answers the callers, and takes the next one. With two
+lanes one batch is encoded while the other waits for the disk. A lane that finds nothing to take sleeps until the queue
+wakes it. Lanes share what is ready, so that none of them takes everything while another sleeps.
+
+What becomes of an append, and what its caller gets:
+
+- *Written, or refused by the database*: the answer to its own commit, whatever becomes of the others in its batch. See
+  `BatchWriter`.
+- *Its stream is locked*: it goes back to the front of its stream, and is tried again after a pause until its deadline.
+- *The connection is lost before it was sent*: the caller gets StoreUnavailableError at once. Nothing was written.
+- *The connection is lost after it was sent*: it may be written. The batch is sent again with the same event ids, which
+  are looked up first. At its deadline the caller gets OutcomeUnknownError. See `perdure.outcome`.
+- *Its caller is cancelled*: while it waits it is taken out; once it was sent it may be written.
+- *The store closes*: what is queued is written for `close_timeout`. Then what was sent gets OutcomeUnknownError, and
+  what wasn't sent StoreClosedError (docs/adr/0007).
+- *A lane ends by an error that it doesn't catch*: its batch gets OutcomeUnknownError, or StoreUnavailableError if it
+  wasn't sent. The owner of the tasks logs the error with its traceback, and starts the lane again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
 
 from perdure.commit import AppendResult, Commit
-from perdure.errors import (
-    EventIdReuseError,
-    OptimisticConcurrencyError,
-    OutcomeUnknownError,
-    PerdureError,
-    StoreClosedError,
-    StoreOverloadedError,
-)
-from perdure.errors.roots import copied
+from perdure.errors import PerdureError, StoreClosedError, StoreUnavailableError
+from perdure.errors.formats import shown
 from perdure.observation import AppendBatch, keys, report_fact
-from perdure.stores.postgres.appends.queue import AppendQueue, Pending
-from perdure.stores.postgres.appends.statements import GUARDS, Appends, Outcome
+from perdure.stores.postgres.appends.batch_writer import BatchWriter
+from perdure.stores.postgres.appends.queue import AppendQueue, QueuedAppend
+from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Database
-from perdure.stores.postgres.driver_errors import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
-from perdure.stores.postgres.notifier import Bell
+from perdure.stores.postgres.driver_errors import is_connection_lost, translated
+from perdure.stores.postgres.notifier import Notifier
+from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.append")
 
-LOCK_TIMEOUT = "20ms"
-"""How long a commit by itself waits for its stream, or for whatever else is locked."""
-BATCH_LOCK_TIMEOUT = "500ms"
-"""How long a batch waits for a lock. It only tries those of streams.
-
-What it does wait for is another session that extends the table on a slow disk, a migration, or an open transaction that
-wrote the same id or version around the stream's lock. Less than the server's deadlock_timeout, so that the batch gives
-way, and no caller's transaction."""
-PAUSE_WHILE_LOCKED = 0.005
-_LONE_LOCK_TIMEOUT = "2ms"
-_LONE_PAUSE = 0.05
-"""What held up its batch is tried less often and for a shorter time, for meanwhile its lane does nothing else."""
-_WAITS = 10
-"""How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
-_IMPATIENT_FOR = 5.0
-"""Seconds in which batches wait as short as single commits, after a wait for a lock was too long."""
-_LOOK_UP_FOR = 60.0
-"""Seconds for which batches look ids up after one failed for an id that is stored: repeats come in numbers."""
+_PAUSE_WHILE_LOCKED = 0.005
+_PAUSE_ALONE = 0.05
+"""A commit that held up its batch is tried less often, for meanwhile its lane does nothing else."""
 _PAUSE_BEFORE_REPEAT = 0.05
+
+
+class _Lane:
+    """What a lane has.
+
+    Attributes:
+        name: the name of its task.
+        connection: where it writes; None until it has something to write, and after a failure.
+        batch: what it writes now.
+        task: runs it.
+    """
+
+    __slots__ = ("batch", "connection", "name", "task")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connection: asyncpg.Connection[Any] | None = None
+        self.batch: list[QueuedAppend] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def disconnect(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.terminate()
 
 
 class GroupAppender:
@@ -63,57 +87,51 @@ class GroupAppender:
         database: where to.
         queue: the commits that wait.
         lanes: how many batches may be under way at once.
-        bell: rung after each batch that appended something.
+        notifier: notified after each batch that appended something.
         timeout: seconds after which a commit that could not be written is given up.
+        tasks: owns the lanes.
     """
 
-    def __init__(self, database: Database, queue: AppendQueue, *, lanes: int, bell: Bell, timeout: float) -> None:
+    def __init__(
+        self, database: Database, queue: AppendQueue, *, lanes: int, notifier: Notifier, timeout: float, tasks: Tasks
+    ) -> None:
         self._database = database
-        self._appends = Appends(database.quoted_schema)
+        self._writer = BatchWriter(Appends(database.quoted_schema), announce=notifier.notify, timeout=timeout)
         self._queue = queue
-        self._queue.on_ready = self._wake
-        self._lanes = lanes
-        self._bell = bell
-        self._timeout = timeout
+        self._queue.on_ready = self._wake_one
+        self._tasks = tasks
+        self._lanes = [_Lane(f"perdure append lane {number}") for number in range(lanes)]
         self._idle: list[asyncio.Future[None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._under_way: list[list[Pending]] = []
         self._drained: asyncio.Event | None = None
-        self._unconfirmed: set[object] = set()
-        """Connections whose last commit was not confirmed by a synchronous standby."""
-        self._look_up_until = 0.0
-        """Until when batches look their ids up first, as the event loop counts time."""
-        self._impatient_until = 0.0
-        """Until when batches wait for locks as briefly as single commits."""
+        """Set once nothing is left to write. None until the store closes."""
+        self._has_stopped = False
+        """Whether no lane is left, and the store isn't closing."""
         database.reachability.appends["alone"] = self._count_waiting
 
     def start(self) -> None:
         """Start the lanes. They connect when there is something to append."""
-        self._tasks = [asyncio.create_task(self._lane(), name=f"perdure append lane {i}") for i in range(self._lanes)]
-
-    def check_alive(self) -> None:
-        """Raise StoreClosedError if a lane has ended, as by a fault of ours: what is queued might wait for ever."""
-        for task in self._tasks:
-            if task.done():
-                raise StoreClosedError(f"{task.get_name()!r} has ended")
+        for lane in self._lanes:
+            lane.task = self._tasks.keep(partial(self._run, lane), lane.name, operation="append")
+            lane.task.add_done_callback(self._check_stopped)
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit together with those of other callers. Raises as `EventStore.append_to_stream` does.
 
         When the caller is cancelled, a commit that still waits is taken out; one that was sent may be written.
         """
-        if self._drained is not None:
+        if self._drained is not None or self._has_stopped:
             raise StoreClosedError
-        pending = self._queue.enter(commit)
+        queued = self._queue.put(commit)
         try:
-            return await pending.future
+            return await queued.future
         except asyncio.CancelledError:
-            self._queue.let_in()  # it may have stood before others
+            self._queue.admit()  # it may have held up others that wait for room
             raise
 
     async def close(self, timeout: float) -> None:
-        """Append what is queued, for at most `timeout` seconds; tell the callers of what is left."""
-        if not self._tasks:
+        """Append what is queued, for at most `timeout` seconds; report to the callers what became of the rest."""
+        tasks = [lane.task for lane in self._lanes if lane.task is not None]
+        if not tasks:
             return
         self._drained = asyncio.Event()
         self._note_drained()
@@ -122,232 +140,125 @@ class GroupAppender:
         except TimeoutError:
             logger.warning("closing with appends under way after %.1f s", timeout, extra=keys(operation="close"))
         finally:
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for pending in chain(*self._under_way, self._queue.give_up()):
-                _refuse(pending, _given_up(pending, StoreClosedError()))
+            await self._tasks.stop(*tasks)
+            for queued in [*self._under_way(), *self._queue.clear()]:
+                queued.give_up(StoreClosedError())
+
+    def _under_way(self) -> Iterator[QueuedAppend]:
+        for lane in self._lanes:
+            yield from lane.batch
 
     def _count_waiting(self) -> int:
-        return self._queue.waiting + sum([not pending.future.done() for pending in chain(*self._under_way)])
-
-    def _wake(self) -> None:
-        while self._idle:
-            waiter = self._idle.pop()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        return self._queue.waiting + sum([not queued.future.done() for queued in self._under_way()])
 
     def _note_drained(self) -> None:
         if self._drained is not None and self._queue.is_empty:
             self._drained.set()
 
-    async def _lane(self) -> None:
-        connection: asyncpg.Connection[Any] | None = None
+    def _check_stopped(self, _: asyncio.Task[None]) -> None:
+        """Refuse what is queued if the last lane was ended from outside: nothing would ever write it."""
+        if self._drained is None and all(lane.task is None or lane.task.done() for lane in self._lanes):
+            self._has_stopped = True
+            for queued in self._queue.clear():
+                queued.give_up(StoreClosedError("the append lanes have ended"))
+
+    # --- Lanes --------------------------------------------------------------------------------------------------------
+
+    async def _run(self, lane: _Lane) -> None:
         try:
             while True:
-                # A lane that was woken but hasn't taken anything yet is no longer idle, and still wants its share.
-                batch = self._queue.take(self._lanes - len(self._under_way))
-                if not batch:
+                # A lane that was woken but hasn't taken anything yet doesn't sleep, and still wants its share.
+                lane.batch = self._queue.take(sum([not one.batch for one in self._lanes]))
+                if lane.batch:
+                    if self._queue.ready:
+                        self._wake_one()
+                    await self._write(lane)
+                else:
                     self._note_drained()
-                    waiter = asyncio.get_running_loop().create_future()
-                    self._idle.append(waiter)
-                    await waiter
-                    continue
-                if self._queue.ready:
-                    self._wake()
-                connection = await self._write(connection, batch)
+                    await self._sleep()
+        except BaseException as error:
+            self._abandon(lane, error)
+            raise
         finally:
-            if connection is not None:
-                connection.terminate()
+            lane.disconnect()
 
-    async def _write(
-        self, connection: asyncpg.Connection[Any] | None, batch: list[Pending]
-    ) -> asyncpg.Connection[Any] | None:
-        """Write a batch and settle it. Returns the connection to go on with, if it is still good."""
-        self._under_way.append(batch)
-        again: list[Pending] = []
-        pause = 0.0
+    async def _sleep(self) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._idle.append(woken)
+        await woken
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            woken = self._idle.pop()
+            if not woken.done():
+                woken.set_result(None)
+                return
+
+    async def _write(self, lane: _Lane) -> None:
+        """Write the batch of a lane and finish it."""
+        batch = lane.batch
         now = asyncio.get_running_loop().time
         began = now()
+        pause = 0.0
         try:
-            if connection is None or connection.is_closed():
-                connection = await self._database.connect()
-                connection.add_log_listener(self._note_warning)
-            again = await self._attempt(connection, batch)
-            pause = _LONE_PAUSE if batch[0].is_lone else PAUSE_WHILE_LOCKED
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
-            if connection is not None and is_connection_lost(error):
-                connection.terminate()
-                connection = None
+            connection = await self._connected(lane)
+            again = await self._writer.write(connection, batch)
+            pause = _PAUSE_ALONE if batch[0].is_alone else _PAUSE_WHILE_LOCKED
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers get it
+            if is_connection_lost(error):
+                lane.disconnect()
             again = await self._after_failure(batch, error)
-        except BaseException:
-            # The lane is cancelled: close() settles what is under way.
-            if connection is not None:
-                connection.terminate()
-            raise
-        self._under_way.remove(batch)
-        self._queue.done(batch, again, pause=pause)
-        events = sum([len(pending.commit.events) for pending in batch])
+        self._queue.finish(batch, again, pause=pause)
+        lane.batch = []
+        events = sum([len(queued.commit.events) for queued in batch])
         report_fact(AppendBatch(len(batch), events, len(again), self._queue.events, now() - began))
+
+    async def _connected(self, lane: _Lane) -> asyncpg.Connection[Any]:
+        connection = lane.connection
+        if connection is None or connection.is_closed():
+            connection = lane.connection = await self._database.connect()
+            connection.add_log_listener(self._writer.note_warning)
         return connection
 
-    async def _attempt(self, connection: asyncpg.Connection[Any], batch: list[Pending]) -> list[Pending]:
-        """Try a batch as a whole; what fails, in halves. Returns those to be tried again, for something was locked."""
-        for pending in batch:
-            pending.is_sent = True
-        again: list[Pending] = []
-        parts = [batch]
-        now = asyncio.get_running_loop().time
-        waits = 0
-        while parts:
-            part = parts.pop()
-            # Behind a commit that must be tried again, those of the same stream wait: order is promised.
-            held = {pending.commit.stream_id for pending in again}
-            may_wait = waits < _WAITS
-            free = [one for one in part if may_wait and one.commit.stream_id not in held and one.is_worth(waits, now())]
-            if len(free) < len(part):
-                late = [one for one in part if one not in set(free)]
-                again += self._settle_all(late, [None] * len(late))
-            if len(free) == 1:
-                again += await self._attempt_one(connection, free[0], is_left=len(batch) > 1)
-                waits += free[0].is_lone
-            elif free:
-                try:
-                    outcomes = await self._together(connection, free, self._lock_timeout(waits))
-                except asyncpg.PostgresError as error:
-                    if is_connection_lost(error):
-                        raise
-                    if isinstance(error, asyncpg.LockNotAvailableError):
-                        waits += 1
-                        self._impatient_until = now() + _IMPATIENT_FOR
-                    # Without the error's text, in which the database may quote data of events.
-                    told = keys(error, operation="append", appends=len(free))
-                    logger.debug("a batch of appends failed and is tried in halves: %s", error.sqlstate, extra=told)
-                    middle = len(free) // 2
-                    parts += [free[middle:], free[:middle]]
-                else:
-                    again += self._settle_all(free, outcomes)
-        return again
-
-    def _lock_timeout(self, waits: int) -> str:
-        is_impatient = waits or asyncio.get_running_loop().time() < self._impatient_until
-        return LOCK_TIMEOUT if is_impatient else BATCH_LOCK_TIMEOUT
-
-    async def _together(
-        self, connection: asyncpg.Connection[Any], part: list[Pending], lock_timeout: str
-    ) -> Sequence[Outcome]:
-        """The outcomes of commits that share a transaction. When one of their ids is stored, all are looked up."""
-        now = asyncio.get_running_loop().time()
-        look_up = now < self._look_up_until or any(pending.is_unknown for pending in part)
-        commits = [pending.commit for pending in part]
-        try:
-            outcomes = await self._appends.many(connection, commits, look_up=look_up, lock_timeout=lock_timeout)
-        except asyncpg.UniqueViolationError as error:
-            if look_up or error.constraint_name not in GUARDS:
-                raise
-            self._look_up_until = now + _LOOK_UP_FOR
-            outcomes = await self._appends.many(connection, commits, look_up=True, lock_timeout=lock_timeout)
-        self._check_confirmed(connection)
-        return outcomes
-
-    async def _attempt_one(
-        self, connection: asyncpg.Connection[Any], pending: Pending, *, is_left: bool
-    ) -> list[Pending]:
-        """Try a commit by itself: all there is, or what is left of a batch that failed."""
-        look_up = is_left or pending.is_unknown
-        timeout = _LONE_LOCK_TIMEOUT if pending.is_lone else LOCK_TIMEOUT
-        outcome = await self._alone(connection, pending.commit, look_up=look_up, lock_timeout=timeout)
-        self._check_confirmed(connection)
-        # What holds this one up would hold up each batch that it is in.
-        pending.is_lone = outcome is None and (is_left or pending.is_lone)
-        return self._settle_all([pending], [outcome])
-
-    def _note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
-        if is_unconfirmed(message):
-            self._unconfirmed.add(connection)
-
-    def _check_confirmed(self, connection: object) -> None:
-        if connection in self._unconfirmed:
-            self._unconfirmed.discard(connection)
-            raise UnconfirmedCommitError
-
-    async def _alone(
-        self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool, lock_timeout: str
-    ) -> Outcome:
-        try:
-            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=lock_timeout)
-        except asyncpg.LockNotAvailableError:
-            return None
-        except asyncpg.UniqueViolationError as error:
-            if error.constraint_name in GUARDS:
-                if look_up:
-                    return None
-                return await self._alone(connection, commit, look_up=True, lock_timeout=lock_timeout)
-            return translated(error)
-        except asyncpg.PostgresError as error:
-            if is_connection_lost(error):
-                raise
-            return translated(error)
-
-    def _settle_all(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> list[Pending]:
-        """Tell followers and callers. Returns those who must wait on, because their stream was locked."""
-        if any(isinstance(outcome, AppendResult) for outcome in outcomes):
-            self._bell.ring()
-        again: list[Pending] = []
-        now = asyncio.get_running_loop().time()
-        for pending, outcome in zip(batch, outcomes, strict=True):
-            pending.is_sent = False
-            if isinstance(outcome, AppendResult):
-                if not pending.future.done():
-                    pending.future.set_result(outcome)
-            elif isinstance(outcome, OptimisticConcurrencyError | EventIdReuseError):
-                _refuse(pending, outcome)
-            elif outcome is not None:
-                _refuse(pending, _given_up(pending, outcome))
-            elif now < pending.deadline:
-                again.append(pending)
-            else:
-                reason = f"stream {pending.commit.stream_id!r} was locked"
-                _refuse(pending, _given_up(pending, StoreOverloadedError(reason, self._timeout)))
-        return again
-
-    async def _after_failure(self, batch: list[Pending], error: Exception) -> list[Pending]:
-        """Pause, and say what of the batch is worth another try."""
-        ours = error if isinstance(error, PerdureError) else translated(error)
-        if ours is None:
-            told = keys(error, operation="append", appends=len(batch))
-            logger.error("an append failed in an unforeseen way", exc_info=error, extra=told)
+    async def _after_failure(self, batch: list[QueuedAppend], error: Exception) -> list[QueuedAppend]:
+        """Answer the callers to whom a repeat is of no use. Return the others, after a pause."""
+        known = error if isinstance(error, PerdureError) else translated(error)
+        if known is None:
+            extra = keys(error, operation="append", appends=len(batch))
+            logger.error("an append failed in an unforeseen way", exc_info=error, extra=extra)
         is_refused = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
         now = asyncio.get_running_loop().time()
-        again: list[Pending] = []
-        for pending in batch:
-            if pending.future.done():
+        again: list[QueuedAppend] = []
+        for queued in batch:
+            if queued.future.done():
                 continue
-            pending.is_unknown = pending.is_unknown or (pending.is_sent and not is_refused)
-            pending.is_sent = False
-            # What never reached the server is told at once; an unknown outcome is worth the wait.
-            if ours is not None and pending.is_unknown and now < pending.deadline:
-                again.append(pending)
+            if is_refused:
+                queued.outcome.write_nothing()
             else:
-                _refuse(pending, _given_up(pending, ours or error))
+                queued.outcome.lose(queued.event_ids)
+            # What never reached the server is reported at once; an unknown outcome is worth the wait.
+            if known is not None and queued.outcome.must_repeat and now < queued.deadline:
+                again.append(queued)
+            else:
+                queued.give_up(known or error)
         if again:
-            told = keys(ours, operation="append", appends=len(again))
-            logger.debug("the connection was lost with appends under way; they are repeated: %s", ours, extra=told)
+            extra = keys(known, operation="append", appends=len(again))
+            logger.debug("the connection was lost with appends under way; they are repeated: %s", known, extra=extra)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
         return again
 
+    def _abandon(self, lane: _Lane, error: BaseException) -> None:
+        """Answer the callers of a batch whose lane ends, and release its streams."""
+        batch, lane.batch = lane.batch, []
+        if not batch:
+            return
+        reason = StoreClosedError() if self._drained is not None else _ended(lane, error)
+        for queued in batch:
+            queued.give_up(reason)
+        self._queue.finish(batch)
 
-def _refuse(pending: Pending, error: BaseException) -> None:
-    if not pending.future.done():
-        pending.future.set_exception(error)
 
-
-def _given_up(pending: Pending, error: Exception) -> Exception:
-    """The error for a caller whose commit isn't tried any more: a copy each, for each will have its own traceback."""
-    if not (pending.is_unknown or pending.is_sent):
-        return copied(error)
-    unknown = OutcomeUnknownError([event.event_id for event in pending.commit.events])
-    unknown.__cause__ = error
-    return unknown
+def _ended(lane: _Lane, error: BaseException) -> StoreUnavailableError:
+    unavailable = StoreUnavailableError(f"{lane.name!r} ended by {shown(error)}, and is started again")
+    unavailable.__cause__ = error
+    return unavailable

@@ -1,4 +1,4 @@
-"""Appending to several streams at once: one statement, repeated when its outcome is unknown."""
+"""Appends to several streams at once, all or nothing: one statement, repeated while its outcome is unknown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import asyncpg
 from perdure.commit import AppendResult, CommitGroup
 from perdure.errors import OutcomeUnknownError, PerdureError, StoreOverloadedError, StoreUnavailableError
 from perdure.observation import keys
+from perdure.outcome import AppendOutcome
 from perdure.stores.postgres.appends.statements import GUARDS, Appends
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.deadlocks import outlasted
@@ -22,8 +23,8 @@ logger = logging.getLogger("perdure.append")
 _PAUSE_BEFORE_REPEAT = 0.05
 
 
-class Groups:
-    """Appends groups of commits.
+class MultiStreamAppender:
+    """Appends groups of commits, each group in a transaction of its own.
 
     Args:
         database: where to.
@@ -50,35 +51,34 @@ class Groups:
     async def _append(self, group: CommitGroup) -> list[AppendResult]:
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
-        unknown: OutcomeUnknownError | None = None
+        outcome = AppendOutcome()
         while True:
+            outcome.send()
+            attempt = partial(self._attempt, group, look_up=outcome.must_look_up, deadline=deadline)
             try:
-                attempt = partial(self._attempt, group, look_up=unknown is not None, deadline=deadline)
-                outcome = await outlasted(attempt, deadline - now())
-            except OutcomeUnknownError as error:
-                unknown = error
+                answer = await outlasted(attempt, deadline - now())
             except PerdureError as error:
-                # This try wrote nothing, but the doubt about an earlier one is what the caller must know.
-                if unknown is None:
-                    raise
-                if not isinstance(error, StoreUnavailableError):
-                    raise unknown from error
+                outcome.fail(error)
+                # An unknown outcome is worth waiting for the server, but not for what else may refuse a repeat.
+                is_server_away = isinstance(error, OutcomeUnknownError | StoreUnavailableError)
+                if not (outcome.must_repeat and is_server_away and now() < deadline):
+                    if (reported := outcome.reported(error)) is error:
+                        raise
+                    raise reported from error
+                logger.debug(
+                    "the connection was lost with a group of appends under way; it is repeated: %s",
+                    error,
+                    extra=keys(error, operation="append_to_streams", appends=len(group.commits)),
+                )
             else:
-                return self._settled(outcome)
-            if now() >= deadline:
-                raise unknown
-            logger.debug(
-                "the connection was lost with a group of appends under way; it is repeated: %s",
-                unknown,
-                extra=keys(unknown, operation="append_to_streams", appends=len(group.commits)),
-            )
+                return self._settled(answer)
             await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
 
-    def _settled(self, outcome: list[AppendResult] | PerdureError) -> list[AppendResult]:
-        if isinstance(outcome, PerdureError):
-            raise outcome
+    def _settled(self, answer: list[AppendResult] | PerdureError) -> list[AppendResult]:
+        if isinstance(answer, PerdureError):
+            raise answer
         self._announce()
-        return outcome
+        return answer
 
     async def _attempt(
         self, group: CommitGroup, *, look_up: bool, deadline: float

@@ -1,6 +1,19 @@
-"""The queue of commits that wait to be appended: bounded, in turn, and fair to each stream.
+"""The queue of commits that wait to be appended: bounded, first in first out, and fair to each stream.
 
-It knows nothing of the database. Who appends (a lane) takes a batch, and gives back what must be tried again.
+It knows nothing of the database. A lane takes a batch, writes it, and finishes it. A commit is in one place at a time:
+
+    put ──▶ waiting for room ──admit──▶ ready ──take──▶ in a batch ──finish──▶ out
+     │        (queue is full)             ▲ │               │
+     └──────────there is room─────────────┤ │ its stream    │ to be tried again
+                                          │ ▼ is busy       │ (at once, or after a pause)
+                                          │ deferred ◀──────┘
+                                          └──release──┘
+
+- *Room* is counted in events and bytes, from admission until the commit is out.
+- A *busy* stream is one that a batch writes. Its later commits are deferred until the batch is finished. So two lanes
+  never meet in one stream, and each stream keeps the order of its calls. What must be tried again is deferred, too, in
+  front of the later ones.
+- A commit whose caller was cancelled stays where it is, and is dropped when its turn comes.
 """
 
 from __future__ import annotations
@@ -9,47 +22,67 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from operator import attrgetter
+from uuid import UUID
 
 import msgspec
 
 from perdure.commit import AppendResult, Commit
 from perdure.errors import StoreOverloadedError
+from perdure.errors.roots import copied
+from perdure.outcome import AppendOutcome
 
 
-class Pending(msgspec.Struct, eq=False):
+class QueuedAppend(msgspec.Struct, eq=False):
     """A commit on its way, and the future that its caller waits for."""
 
     commit: Commit
     future: asyncio.Future[AppendResult]
     deadline: float
     """When to give it up, as the event loop counts time."""
-    is_sent: bool = False
-    """Whether it is with the database, which hasn't answered yet."""
-    is_unknown: bool = False
-    """Whether an earlier try was never answered: it may have been written, so its ids are looked up first."""
-    is_lone: bool = False
-    """Whether it takes no others into its batch: something held it up that would hold up all of them."""
+    outcome: AppendOutcome = msgspec.field(default_factory=AppendOutcome)
+    is_alone: bool = False
+    """Whether it shares no batch: something held it up that would hold up all the others."""
+    has_room: bool = False
+    """Whether it counts in the room of the queue."""
 
-    def is_worth(self, waits: int, now: float) -> bool:
-        """Whether it is worth a try, after so many waits of its batch: its caller may wait no longer for the others."""
-        return not waits or now < self.deadline or self.is_unknown
+    @property
+    def event_ids(self) -> list[UUID]:
+        """The ids of its events."""
+        return [event.event_id for event in self.commit.events]
+
+    def is_worth_trying(self, waits: int, now: float) -> bool:
+        """Return whether to try it after so many waits of its batch: they may have taken it beyond its deadline."""
+        return not waits or now < self.deadline or self.outcome.must_look_up
+
+    def succeed(self, result: AppendResult) -> None:
+        """Give the caller the result."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def refuse(self, error: BaseException) -> None:
+        """Raise the error in the caller, which nobody else gets."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def give_up(self, error: Exception) -> None:
+        """Raise an error in the caller that may concern others, too: a copy, or an unknown outcome because of it."""
+        if not self.future.done():
+            reported = self.outcome.reported(error, self.event_ids)
+            self.future.set_exception(copied(error) if reported is error else reported)
 
 
 _stream_id = attrgetter("commit.stream_id")
 
 
 class AppendQueue:
-    """Commits in turn, of which batches are taken.
-
-    A stream that is being appended to is held: its later commits wait until the batch is done, so that two lanes never
-    meet in one stream, and each stream keeps the order of its calls.
+    """Commits in the order of their calls, of which batches are taken.
 
     Args:
-        max_events: how many events may wait or be under way.
+        max_events: how many events may be admitted at a time, those of batches under way included.
         max_bytes: how many bytes they may take.
         batch_commits: how many commits a batch may hold.
         batch_bytes: how many bytes a batch may hold, unless it is a single commit.
-        timeout: seconds that a caller waits for its turn before StoreOverloadedError, and once more for the outcome.
+        timeout: seconds that a caller waits for room before StoreOverloadedError, and once more for the outcome.
     """
 
     def __init__(
@@ -62,147 +95,163 @@ class AppendQueue:
         self._batch_bytes = batch_bytes
         self._timeout = timeout
         self.events = 0
-        """How many events may be taken, or are under way."""
+        """How many events are admitted, those of batches under way included."""
         self._bytes = 0
-        self._ready: deque[Pending] = deque()
-        self._taken: set[str] = set()
-        self._held: defaultdict[str, deque[Pending]] = defaultdict(deque)
-        self._entrance: deque[tuple[Pending, asyncio.TimerHandle]] = deque()
-        self.on_ready: Callable[[], None] = _nothing
+        self._without_room: deque[tuple[QueuedAppend, asyncio.TimerHandle]] = deque()
+        self._ready: deque[QueuedAppend] = deque()
+        self._busy: set[str] = set()
+        self._deferred: defaultdict[str, deque[QueuedAppend]] = defaultdict(deque)
+        self.on_ready: Callable[[], None] = _wake_nobody
         """Called when something can be taken."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return self.events == 0 and not self._entrance
+        return self.events == 0 and not self._without_room
 
     @property
     def waiting(self) -> int:
-        """How many commits wait, those that can't be taken yet and those that there is no room for included."""
-        return len(self._ready) + sum(map(len, self._held.values())) + len(self._entrance)
+        """How many commits wait, in any of the three places."""
+        return len(self._ready) + sum(map(len, self._deferred.values())) + len(self._without_room)
 
     @property
     def ready(self) -> int:
         """How many commits could be taken now."""
         return len(self._ready)
 
-    def enter(self, commit: Commit) -> Pending:
-        """Queue a commit, before the room if that is full. Cancel its future to take it out.
+    @property
+    def without_room(self) -> int:
+        """How many commits wait for room."""
+        return len(self._without_room)
 
-        Its future raises StoreOverloadedError when there was no room in time; nothing was written then.
+    def put(self, commit: Commit) -> QueuedAppend:
+        """Queue a commit. Cancel its future to take it out, and call `admit` then.
+
+        Its future raises StoreOverloadedError if there was no room in time; nothing was written then.
         """
-        pending = Pending(commit, self._loop.create_future(), self._loop.time() + self._timeout)
-        if self._entrance or not self._find_room(commit):
-            self._entrance.append((pending, self._loop.call_at(pending.deadline, self._turn_away, pending)))
+        queued = QueuedAppend(commit, self._loop.create_future(), self._loop.time() + self._timeout)
+        if self._without_room or not self._find_room(queued):
+            self._without_room.append((queued, self._loop.call_at(queued.deadline, self._reject, queued)))
         else:
-            self._ready.append(pending)
+            self._ready.append(queued)
             self.on_ready()
-        return pending
+        return queued
 
-    def take(self, free_lanes: int) -> list[Pending]:
-        """A batch for a lane, sorted by stream: a fair share of what is ready, so that other lanes find work too."""
+    def take(self, free_lanes: int) -> list[QueuedAppend]:
+        """Return a batch for a lane, sorted by stream: a fair share of what is ready, to leave some to other lanes."""
         share = min(self._batch_commits, -(-len(self._ready) // max(free_lanes, 1)))
-        batch: list[Pending] = []
+        batch: list[QueuedAppend] = []
         first_ids: dict[int, str] = {}
         size = 0
         while self._ready and len(batch) < share:
-            pending = self._ready.popleft()
-            commit = pending.commit
+            queued = self._ready.popleft()
+            commit = queued.commit
             first_id = commit.events[0].event_id.int  # a UUID's own hash is Python, and slow
-            if pending.future.done():
-                self._leave_room(pending)
-            elif commit.stream_id in self._taken:
-                self._held[commit.stream_id].append(pending)
+            if queued.future.done():
+                self._leave_room(queued)
+            elif commit.stream_id in self._busy:
+                self._deferred[commit.stream_id].append(queued)
             elif first_ids.get(first_id) == commit.stream_id:
                 # The same append twice: the second must see what the first has written, and so must what comes after.
-                self._taken.add(commit.stream_id)
-                self._held[commit.stream_id].append(pending)
-            elif first_id in first_ids or (batch and (pending.is_lone or size + commit.size > self._batch_bytes)):
+                self._busy.add(commit.stream_id)
+                self._deferred[commit.stream_id].append(queued)
+            elif first_id in first_ids or (batch and (queued.is_alone or size + commit.size > self._batch_bytes)):
                 # Full; or the same event for another stream, which must see it, too.
-                self._ready.appendleft(pending)
+                self._ready.appendleft(queued)
                 break
             else:
                 first_ids[first_id] = commit.stream_id
                 size += commit.size
-                batch.append(pending)
-                if pending.is_lone:
+                batch.append(queued)
+                if queued.is_alone:
                     break
         batch.sort(key=_stream_id)
-        self._taken.update(map(_stream_id, batch))
-        self.let_in()
+        self._busy.update(map(_stream_id, batch))
+        self.admit()
         return batch
 
-    def done(self, batch: Collection[Pending], again: Collection[Pending] = (), *, pause: float = 0.0) -> None:
-        """Let go of a batch's streams. What must be tried again comes first in its stream, after a pause if told so."""
-        retried: dict[str, deque[Pending]] = {}
-        for pending in again:
-            retried.setdefault(pending.commit.stream_id, deque()).append(pending)
+    def finish(
+        self, batch: Collection[QueuedAppend], again: Collection[QueuedAppend] = (), *, pause: float = 0.0
+    ) -> None:
+        """Take a batch out, and release its streams.
+
+        Args:
+            batch: what `take` returned.
+            again: those of it that must be tried again. They come first in their streams.
+            pause: seconds for which the streams of `again` rest.
+        """
+        retried: dict[str, deque[QueuedAppend]] = {}
+        for queued in again:
+            retried.setdefault(queued.commit.stream_id, deque()).append(queued)
         for stream_id, first in retried.items():
-            self._held[stream_id].extendleft(reversed(first))
+            self._deferred[stream_id].extendleft(reversed(first))
         self._leave_room(*(batch if not retried else set(batch).difference(again)))
         streams = dict.fromkeys(map(_stream_id, batch))
         if pause and retried:
-            self._loop.call_later(pause, self._let_go, list(retried))
-            self._let_go([stream_id for stream_id in streams if stream_id not in retried])
+            self._loop.call_later(pause, self._release, list(retried))
+            self._release([stream_id for stream_id in streams if stream_id not in retried])
         else:
-            self._let_go(streams)
+            self._release(streams)
 
-    def give_up(self) -> list[Pending]:
-        """Take out everything that waits."""
-        left = [*self._ready, *(pending for held in self._held.values() for pending in held)]
+    def clear(self) -> list[QueuedAppend]:
+        """Take out everything that waits, and return it."""
+        left = [*self._ready, *(queued for deferred in self._deferred.values() for queued in deferred)]
         self._leave_room(*left)
-        for pending, timer in self._entrance:
+        for queued, timer in self._without_room:
             timer.cancel()
-            left.append(pending)
+            left.append(queued)
         self._ready.clear()
-        self._taken.clear()
-        self._held.clear()
-        self._entrance.clear()
+        self._busy.clear()
+        self._deferred.clear()
+        self._without_room.clear()
         return left
 
-    def let_in(self) -> None:
-        """Let in who waits before the room, in turn, as far as there is room now."""
+    def admit(self) -> None:
+        """Admit the commits that wait for room, in order, as far as there is room now."""
         before = len(self._ready)
-        while self._entrance:
-            pending, timer = self._entrance[0]
-            if not pending.future.done():
-                if not self._find_room(pending.commit):
+        while self._without_room:
+            queued, timer = self._without_room[0]
+            if not queued.future.done():
+                if not self._find_room(queued):
                     break
-                pending.deadline = self._loop.time() + self._timeout
-                self._ready.append(pending)
+                queued.deadline = self._loop.time() + self._timeout
+                self._ready.append(queued)
             timer.cancel()
-            self._entrance.popleft()
+            self._without_room.popleft()
         if len(self._ready) > before:
             self.on_ready()
 
-    def _let_go(self, stream_ids: Collection[str]) -> None:
-        self._taken.difference_update(stream_ids)
-        held = self._held
-        waiting = [pending for stream_id in stream_ids if stream_id in held for pending in held.pop(stream_id)]
+    def _release(self, stream_ids: Collection[str]) -> None:
+        self._busy.difference_update(stream_ids)
+        deferred = self._deferred
+        waiting = [queued for stream_id in stream_ids if stream_id in deferred for queued in deferred.pop(stream_id)]
         self._ready.extendleft(reversed(waiting))
-        self.let_in()
+        self.admit()
         if waiting:
             self.on_ready()
 
-    def _turn_away(self, pending: Pending) -> None:
-        if not pending.future.done():
-            pending.future.set_exception(StoreOverloadedError("the queue of appends was full", self._timeout))
-        self.let_in()
+    def _reject(self, queued: QueuedAppend) -> None:
+        queued.refuse(StoreOverloadedError("the queue of appends was full", self._timeout))
+        self.admit()
 
-    def _find_room(self, commit: Commit) -> bool:
+    def _find_room(self, queued: QueuedAppend) -> bool:
         """Count the commit in, if there is room for it."""
-        events = self.events + len(commit.events)
-        size = self._bytes + commit.size
-        # A commit that is larger than the whole queue gets its turn when the queue is empty.
+        events = self.events + len(queued.commit.events)
+        size = self._bytes + queued.commit.size
+        # A commit that is larger than the whole queue is admitted when the queue is empty.
         if self.events and (events > self._max_events or size > self._max_bytes):
             return False
         self.events, self._bytes = events, size
+        queued.has_room = True
         return True
 
-    def _leave_room(self, *left: Pending) -> None:
-        self.events -= sum([len(pending.commit.events) for pending in left])
-        self._bytes -= sum([pending.commit.size for pending in left])
+    def _leave_room(self, *left: QueuedAppend) -> None:
+        for queued in left:
+            if queued.has_room:
+                queued.has_room = False
+                self.events -= len(queued.commit.events)
+                self._bytes -= queued.commit.size
 
 
-def _nothing() -> None:
-    """Nobody waits to be told."""
+def _wake_nobody() -> None:
+    """No lane waits yet."""

@@ -14,14 +14,22 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
-from perdure.errors import ConfigurationError, InvalidArgumentError, StoreClosedError, StoreUnavailableError
+from perdure.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    StoreClosedError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
 from perdure.errors.mask import DATABASE_URL
 from perdure.observation import keys
+from perdure.store import EventStore
 from perdure.stores.postgres.connections.hosts import Hosts
 from perdure.stores.postgres.connections.pool import Pool
 from perdure.stores.postgres.connections.reachability import Reachability
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated_errors
 from perdure.stores.postgres.sql_files import Statements, quoted_store_schema
+from perdure.tasks import Tasks
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -59,6 +67,7 @@ class Database:
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler.
         default_target: which of several hosts will do, where the URL has no ``target_session_attrs``.
+        tasks: the background tasks of the store, if the database belongs to one.
 
     Attributes:
         reachability: whether it can be reached.
@@ -75,6 +84,7 @@ class Database:
         revive: Callable[[], Awaitable[str]] | None = None,
         direct_url: str | None = None,
         default_target: str = "read-write",
+        tasks: Tasks | None = None,
     ) -> None:
         check_url(url)
         if direct_url is not None:
@@ -99,6 +109,7 @@ class Database:
         self._hosts = self._hosts_of(url)
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
+        self._tasks = Tasks("the database", "connect") if tasks is None else tasks
         self._pool: Pool | None = None
 
     def __repr__(self) -> str:
@@ -119,7 +130,7 @@ class Database:
         if self._is_pooled is None:
             async with self.session():
                 pass
-        self._pool = Pool(self._open_for_pool, self._pool_size)
+        self._pool = Pool(self._open_for_pool, self._pool_size, self._tasks)
         self.reachability.is_watched = self._direct_reachability.is_watched = True
 
     async def close(self) -> None:
@@ -256,6 +267,20 @@ class Database:
 def _is_refused(error: BaseException) -> bool:
     """Whether the server is there, and takes no writes."""
     return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+
+
+def database_of(store: EventStore) -> Database:
+    """Return the PostgreSQL database of a store, which projections need.
+
+    Raises:
+        UnsupportedOperationError: the store has none.
+    """
+    if not isinstance(store.database, Database):
+        raise UnsupportedOperationError(
+            f"{type(store).__name__} has no PostgreSQL database: use a PostgreSQLEventStore "
+            "(perdure.testing.fold shows without one what rows some events make)"
+        )
+    return store.database
 
 
 def check_url(url: object) -> None:

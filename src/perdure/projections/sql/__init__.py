@@ -1,0 +1,20 @@
+"""The SQL of projections: a folder of statements for each module that runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from perdure.stores.postgres.sql_files import Statements
+
+_FOLDER: Final = Path(__file__).parent
+
+
+def statements(folder: str, **names: str) -> Statements:
+    """Return the statements of one folder.
+
+    Args:
+        folder: the folder's name, as ``"segments"``.
+        names: the quoted identifiers that replace ``{schema}``, ``{table}`` and the like.
+    """
+    return Statements(_FOLDER / folder, **names)

@@ -1,2 +1,0 @@
--- The tables of a build that nobody wants any more.
-drop table if exists {tables}

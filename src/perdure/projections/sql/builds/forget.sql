@@ -1,3 +1,0 @@
--- A build is dropped: its segments and what is parked go with it. $1 name, $2 version, $3 build
-delete from {schema}.projections
-where name = $1 and version = $2 and build = $3

@@ -1,0 +1,3 @@
+-- The number of rows of a table.
+select count(*)
+from {table}

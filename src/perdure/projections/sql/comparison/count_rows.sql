@@ -1,3 +1,0 @@
--- How many rows a table has.
-select count(*)
-from {table}

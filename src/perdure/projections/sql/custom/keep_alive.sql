@@ -1,0 +1,2 @@
+-- Keep the transaction from being idle, so that the server doesn't end it.
+select true

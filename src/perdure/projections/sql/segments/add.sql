@@ -1,4 +1,0 @@
--- Cut a new build into pieces of about the same size. $1 name, $2 version, $3 build, $4 how many
-insert into {schema}.projection_segments (name, version, build, first_hash, last_hash)
-select $1, $2, $3, 65536 * n / $4, 65536 * (n + 1) / $4 - 1
-from generate_series(0, $4::integer - 1) as n

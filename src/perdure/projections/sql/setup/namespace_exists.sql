@@ -1,0 +1,2 @@
+-- Whether the schema for the tables exists. $1 its quoted name
+select to_regnamespace($1) is not null

@@ -1,2 +1,0 @@
--- The schema that holds the tables and views of projections.
-create schema {namespace}

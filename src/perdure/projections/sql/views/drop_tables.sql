@@ -1,0 +1,2 @@
+-- Drop the tables of a build.
+drop table if exists {tables}

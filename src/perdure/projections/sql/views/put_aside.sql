@@ -1,2 +1,0 @@
--- Make room for a view of the same name.
-alter view {view} rename to {aside}
