@@ -134,7 +134,7 @@ async def test_waiting_in_vain_ends_with_the_lag(store: PostgreSQLEventStore) ->
 
 async def test_a_projection_that_is_not_run_here_is_unknown(store: PostgreSQLEventStore) -> None:
     async with ProjectionService(store, [Pages()]) as service:
-        with pytest.raises(UnknownProjectionError, match="there are: pages"):
+        with pytest.raises(UnknownProjectionError, match="the projections are: pages"):
             await service.wait_for("page", 1)
         with pytest.raises(UnknownProjectionError):
             await service.resume("page")

@@ -5,8 +5,8 @@ database about once a second, which extends its leases, and reads which other ru
 same fair shares from that list, without a leader:
 
 - A runner with more segments than its share releases the rest, between two batches.
-- A runner with fewer acquires segments that nobody leases: new ones, released ones, and those whose lease has expired
-  because their runner died.
+- A runner with fewer acquires free segments: new ones, released ones, and those whose lease has expired because their
+  runner died.
 - While there are fewer segments than runners, the runner of the widest segment splits it in two.
 
 A lease alone doesn't protect the rows: a runner may freeze past the end of its lease, and wake up later. So each
@@ -194,7 +194,7 @@ class LeaseKeeper:
             self._due = min(self._due, now + _HOLD_POLL_INTERVAL)
 
     async def read(self) -> None:
-        """Read the segments of other runners, and whether this one's were paused, resumed or taken over."""
+        """Read the segments again: others may have moved on, and own ones may be paused, resumed or taken over."""
         # One reading at a time: what was read before `resume` must not overwrite what was read after it.
         async with self._reading:
             segments = await self._segments.read()
