@@ -104,10 +104,10 @@ class PostgreSQLEventStore(EventStore):
             revive=revive,
             direct_url=direct_url,
             default_target="any" if read_only else "read-write",
-            tasks=self.tasks,
         )
         self._is_read_only = read_only
         super().__init__(Reader(self._database), SnapshotTable(self._database), payload_limit=payload_limit)
+        self._database.tasks = self.tasks
         self._migrator = Migrator(self.database)
         self._migrate = migrate
         self._lanes = append_lanes
