@@ -303,7 +303,7 @@ def unprivileged() -> Account:
 
 def give(account: Account, path: Path) -> None:
     """Make the account the owner of a file or folder."""
-    if account.foreign:
+    if account.is_other_user:
         os.chown(path, account.uid, account.gid)
 
 

@@ -32,7 +32,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Closed, Ignored, Page, Pages, Totals, Visited
 from tests.projections.rebuilding import until_shown
-from tests.stores.postgres.embedded import FAST, kill_server
+from tests.stores.postgres.embedded.projects import FAST, kill_server
 
 
 def visits(count: int, pages: int = 3) -> list[Visited]:

@@ -22,7 +22,7 @@ from tests.projections.counting import Pages
 from tests.projections.rebuilding import builds, until, until_shown, visits
 from tests.projections.sabotage import Saboteur
 from tests.projections.test_exactly_once import started
-from tests.stores.postgres.embedded import FAST, kill_server
+from tests.stores.postgres.embedded.projects import FAST, kill_server
 
 pytestmark = pytest.mark.usefixtures("quick_rebuilds")
 

@@ -67,10 +67,10 @@ class Database:
         revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
         direct_url: leads to the server itself where `url` leads to a pooler.
         default_target: which of several hosts will do, where the URL has no ``target_session_attrs``.
+        tasks: the background tasks of the store, if the database belongs to one.
 
     Attributes:
         reachability: whether it can be reached.
-        tasks: the background tasks: of the store that the database belongs to, or its own.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Database:
         revive: Callable[[], Awaitable[str]] | None = None,
         direct_url: str | None = None,
         default_target: str = "read-write",
+        tasks: Tasks | None = None,
     ) -> None:
         check_url(url)
         if direct_url is not None:
@@ -108,7 +109,7 @@ class Database:
         self._hosts = self._hosts_of(url)
         self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
         self._revive = revive
-        self.tasks = Tasks("the database", "connect")
+        self._tasks = Tasks("the database", "connect") if tasks is None else tasks
         self._pool: Pool | None = None
 
     def __repr__(self) -> str:
@@ -129,7 +130,7 @@ class Database:
         if self._is_pooled is None:
             async with self.session():
                 pass
-        self._pool = Pool(self._open_for_pool, self._pool_size, self.tasks)
+        self._pool = Pool(self._open_for_pool, self._pool_size, self._tasks)
         self.reachability.is_watched = self._direct_reachability.is_watched = True
 
     async def close(self) -> None:

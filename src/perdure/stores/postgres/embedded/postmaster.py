@@ -1,4 +1,4 @@
-"""What runs on a data directory, as its `postmaster.pid`, its socket and the system tell."""
+"""Finds and signals the server of a data directory, by its `postmaster.pid`, its socket and /proc."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from perdure.stores.postgres.embedded.files import Folder, check_own_folder
 
 _FILE: Final = "postmaster.pid"
 _PROCESSES: Final = Path("/proc")
-_START_TIME: Final = 19  # among the fields of /proc/PID/stat that follow the program's name
+_START_TIME: Final = 19  # the index among the fields of /proc/PID/stat after the name of the program
 
 
 @dataclass(frozen=True)
 class Postmaster:
-    """The server that last started on a data directory."""
+    """The last server that started on a data directory."""
 
     pid: int
     port: int
@@ -31,7 +31,7 @@ class Postmaster:
 
     @classmethod
     def read(cls, data: Path) -> Postmaster | None:
-        """Read what the server wrote about itself; None when it wrote nothing, or not all of it yet."""
+        """Read the file that the server wrote; None if it is missing or incomplete."""
         try:
             with Folder.open(data) as folder:
                 lines = (folder.read(_FILE) or "").splitlines()
@@ -41,25 +41,25 @@ class Postmaster:
             return None
 
     def encoded(self, password: str) -> str:
-        """All of it as text, with the superuser's password."""
+        """Return it as text, with the password of the superuser."""
         return json.dumps({**asdict(self), "sockets": str(self.sockets), "password": password})
 
     @classmethod
     def decoded(cls, text: str) -> tuple[Self, str]:
-        """The opposite of `encoded`."""
+        """Return the server and the password from the text of `encoded`."""
         known = json.loads(text)
         sockets, tcp, ready = Path(known["sockets"]), known["tcp"], known["ready"]
         return cls(known["pid"], known["port"], sockets, tcp, ready), known["password"]
 
     def answers(self) -> bool:
-        """Tell whether it takes connections. The file alone proves nothing: it survives a kill -9."""
+        """Return whether it accepts connections. The file alone doesn't prove it, because it survives a kill -9."""
         if not self.ready:
             return False
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(0)  # a local socket connects at once or not at all
             try:
                 client.connect(str(self.sockets / f".s.PGSQL.{self.port}"))
-            except BlockingIOError:  # its queue is full, so it lives
+            except BlockingIOError:  # its queue is full, so it is running
                 return True
             except OSError:
                 return False
@@ -67,9 +67,9 @@ class Postmaster:
 
 
 def interrupt(data: Path) -> None:
-    """Ask a server to stop: of all processes on the data directory, the one that started first.
+    """Request a fast shutdown of the server: send SIGINT to the oldest process on the data directory.
 
-    Its file is believed only where the system doesn't tell: it may name a process that has the id by now, or any other.
+    The file is used only on systems without /proc, because another process may have reused the id in it.
     """
     found = list(processes_of(data))
     if not _PROCESSES.exists() and (postmaster := Postmaster.read(data)):
@@ -79,19 +79,19 @@ def interrupt(data: Path) -> None:
 
 
 def processes_of(data: Path) -> Iterator[int]:
-    """Find the processes of PostgreSQL that work in a data directory. Finds none on systems without /proc."""
+    """Yield the PostgreSQL processes on a data directory. Yields none on systems without /proc."""
     for entry in _PROCESSES.glob("[0-9]*"):
         if _works_in(int(entry.name), data):
             yield int(entry.name)
 
 
 def send_signal(pid: int, data: Path, number: signal.Signals) -> None:
-    """Signal a process of PostgreSQL that works in a data directory. Another that has its id by now gets none."""
+    """Send a signal to a PostgreSQL process on a data directory, but not to another process that reused its id."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if not _PROCESSES.exists():
             os.kill(pid, number)
         elif hasattr(os, "pidfd_open"):
-            # It stands for the process that has the id now, whichever has it later.
+            # It refers to the process that has the id now, even if another one reuses the id.
             process = os.pidfd_open(pid)
             try:
                 if _works_in(pid, data):
@@ -105,9 +105,9 @@ def send_signal(pid: int, data: Path, number: signal.Signals) -> None:
 
 
 def forget(data: Path) -> None:
-    """Remove what a dead server left, whose process id may belong to somebody else by now.
+    """Remove the file of a dead server, because another process may have reused the id in it.
 
-    The caller knows by the lock that the server is dead; a server that was started by hand holds no lock, though.
+    The caller holds the lock, so the server is dead. But a server that was started by hand has no lock.
     """
     if check_own_folder(data) and Path("/proc/self").exists() and not any(processes_of(data)):
         with Folder.open(data) as folder:
@@ -120,13 +120,12 @@ def _works_in(pid: int, data: Path) -> bool:
         program, folder = (entry / "exe").readlink(), (entry / "cwd").readlink()
     except OSError:
         return False
-    return folder == data and program.name.startswith("postgres")  # a shell may stand in the folder, too
+    return folder == data and program.name.startswith("postgres")  # a shell may have the same working directory
 
 
 def _started(pid: int) -> int:
-    """When a process started, in the system's own unit; 0 when it is gone."""
     try:
-        # The program's name may hold anything, but ends with the last bracket.
+        # The name of the program may contain anything, but ends with the last bracket.
         fields = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return int(fields[_START_TIME])
     except OSError:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, as one of its users sees it."""
+"""`EmbeddedPostgreSQL`, the share of a process in the embedded server."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from perdure.errors.formats import shown
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.cluster import checked_settings
 from perdure.stores.postgres.embedded.launch import Launch
+from perdure.stores.postgres.embedded.location import find_location
 from perdure.stores.postgres.embedded.locks import FileLock
-from perdure.stores.postgres.embedded.membership import join, leave
-from perdure.stores.postgres.embedded.place import find_place
 from perdure.stores.postgres.embedded.postmaster import Postmaster
+from perdure.stores.postgres.embedded.shared_server import join, leave
 
 _DIRECTORY = ".perdure"
 DIRECTORY_VARIABLE = "PERDURE_EMBEDDED_DIRECTORY"
 
 
 class EmbeddedPostgreSQL:
-    """A share in a PostgreSQL server that the processes of a project run together.
+    """A share in a PostgreSQL server that the processes of a project use together.
 
-    The first to come starts the server, the others join it, the last to go stops it. A process that is killed gives up
-    its share by dying. Its forked children hold on to it for as long as they live; each should take a share of its own.
+    The first process starts the server, others join it, and the last one stops it. A killed process gives up its share.
+    Forked children keep the share of their parent until they end; each should take its own.
 
-    The server lives in `directory`: ``.perdure`` in the working directory unless told here or by the environment's
-    ``PERDURE_EMBEDDED_DIRECTORY``. `settings` are PostgreSQL's, and apply when this share is the one that starts the
-    server. `tcp` opens a port on 127.0.0.1 beside the private socket.
+    The server uses `directory`, else ``PERDURE_EMBEDDED_DIRECTORY``, else ``.perdure`` in the working directory.
+    `settings` are PostgreSQL settings; they apply if this share starts the server. `tcp` also opens a port on
+    127.0.0.1, beside the private socket.
 
     Example:
         >>> async def main() -> None:
@@ -52,11 +52,11 @@ class EmbeddedPostgreSQL:
         if directory is not None:
             check_instance("directory", directory, str, Path)
             if not str(directory) or "\0" in str(directory):
-                raise InvalidArgumentError("directory", f"{shown(directory)} is no path of a folder")
+                raise InvalidArgumentError("directory", f"{shown(directory)} isn't the path of a folder")
         chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or _DIRECTORY
         if "://" in str(chosen):
             raise InvalidArgumentError("directory", "is a URL: give it as url, or in PERDURE_DATABASE_URL")
-        self.directory = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - links are followed when it is looked for
+        self.directory = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - links are followed at the start
         self.major = major
         self._settings = checked_settings(settings or {})
         self._tcp = tcp
@@ -69,22 +69,22 @@ class EmbeddedPostgreSQL:
         """Join the server, or start it. Safe to repeat."""
         binaries = Binaries.find(self.major)
         with self._usable():
-            place = await find_place(self.directory)
-            binaries = await binaries.reachable_by(place.account)
-            await self._join(Launch(place, binaries, self._settings, self._tcp))
+            location = await find_location(self.directory)
+            binaries = await binaries.reachable_by(location.account)
+            await self._join(Launch(location, binaries, self._settings, self._tcp))
 
     async def ensure_running(self) -> None:
-        """Start the server again if it died. Cheap when it runs. Its `url` may be another one afterwards."""
+        """Start the server again if it died. Cheap if it is running. Its `url` may change."""
         launch = self._started()
         with self._usable():
-            # For root, one errand finds out and does it.
-            if not launch.place.account.foreign and (found := launch.running()):
+            # For root, one process of the owner does both.
+            if not launch.location.account.is_other_user and (found := launch.running()):
                 self._postmaster = found
             else:
                 await self._join(launch)
 
     async def stop(self) -> None:
-        """Give up our share; the last share stops the server. Safe to repeat."""
+        """Give up this share. The last share stops the server. Safe to repeat."""
         launch, share = self._launch, self._share
         self._launch = self._share = self._postmaster = None
         if launch is None or share is None:
@@ -103,27 +103,27 @@ class EmbeddedPostgreSQL:
         return self.url_for("postgres")
 
     def url_for(self, database: str) -> str:
-        """Return the URL of a database, by the private socket."""
+        """Return the URL of a database on the private socket."""
         postmaster = self._running()
         folder = quote(str(postmaster.sockets))
         return f"postgresql://postgres@/{quote(database, safe='')}?host={folder}&port={postmaster.port}"
 
     def tcp_url_for(self, database: str) -> str:
-        """Return the URL of a database by TCP, with the password. Only a server started with `tcp` has one."""
+        """Return the TCP URL of a database, with the password. Only a server started with `tcp` has one."""
         postmaster = self._running()
         if not postmaster.tcp:
-            raise EmbeddedServerError("the server runs without a port: stop all its users, then start it with tcp=True")
+            raise EmbeddedServerError("the server has no TCP port: stop all its users, then start it with tcp=True")
         return f"postgresql://postgres:{self._password}@127.0.0.1:{postmaster.port}/{quote(database, safe='')}"
 
     @property
     def location(self) -> Path:
-        """The folder where the server lives: `directory`, or what ``location.txt`` in it names."""
-        return self._started().place.path
+        """The folder of the server: `directory`, or the folder that its ``location.txt`` names."""
+        return self._started().location.path
 
     @property
     def data_directory(self) -> Path:
         """The data directory."""
-        return self._started().place.data
+        return self._started().location.data
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -140,7 +140,7 @@ class EmbeddedPostgreSQL:
             self._share = None
         joined = await join(launch, self._share)
         if self._share not in {None, joined.share}:
-            joined.share.close()  # start() was called twice at once, and one share is enough
+            joined.share.close()  # start() ran twice at the same time, and one share is enough
         else:
             self._share = joined.share
         self._launch, self._postmaster, self._password = launch, joined.postmaster, joined.password

@@ -20,7 +20,7 @@ import perdure.errors
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.account import Account
-from perdure.stores.postgres.embedded.place import shared_folder
+from perdure.stores.postgres.embedded.location import shared_folder
 from perdure.stores.postgres.embedded.postmaster import Postmaster, processes_of
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}

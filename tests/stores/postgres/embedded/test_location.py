@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import EmbeddedServerError
-from perdure.stores.postgres.embedded import EmbeddedPostgreSQL, place
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.embedded.files import Folder
-from tests.stores.postgres.embedded import FAST, ask, project
+from perdure.stores.postgres.embedded.location import create_folder, shared_folder
+from tests.stores.postgres.embedded.projects import FAST, ask, project
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can become other users")
 only_users = pytest.mark.skipif(os.geteuid() == 0, reason="NOT RUN: root can't be kept out of a folder")
+
+SYSTEM_FOLDERS = "perdure.stores.postgres.embedded.location._SYSTEM_FOLDERS"
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_processes_that_settle_a_project_at_the_same_time_do_not_disturb_each_ot
         for attempt in range(200):
             with Folder.open(tmp_path) as start:
                 both_are_there.wait()
-                place.settle(start, (str(attempt), ".perdure"))
+                create_folder(start, (str(attempt), ".perdure"))
 
     with ThreadPoolExecutor() as threads:
         assert [each.result() for each in [threads.submit(settle), threads.submit(settle)]] == [None, None]
@@ -94,14 +97,14 @@ async def test_a_place_that_is_gone_is_told(public_folder: Path, caplog: pytest.
 
         async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
             assert server.location != location
-        assert f"names {location}, which is gone" in caplog.text
+        assert f"names {location}, which doesn't exist" in caplog.text
 
 
 @only_root
 async def test_programs_in_a_private_environment_are_copied_once(
     public_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "_SYSTEM_FOLDERS", (str(public_folder),))
+    monkeypatch.setattr(SYSTEM_FOLDERS, (str(public_folder),))
     private = public_folder / "venv"
     private.mkdir(mode=0o700)
     package = Binaries.find(18).package
@@ -126,12 +129,15 @@ async def test_programs_in_a_private_environment_are_copied_once(
 async def test_a_shared_folder_that_somebody_else_made_is_not_used(
     public_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "_SYSTEM_FOLDERS", (str(public_folder), str(public_folder / "missing")))
+    monkeypatch.setattr(
+        SYSTEM_FOLDERS,
+        (str(public_folder), str(public_folder / "missing")),
+    )
     (public_folder / "perdure").mkdir()
     shutil.chown(public_folder / "perdure", "nobody")
 
     with pytest.raises(EmbeddedServerError, match="PERDURE_EMBEDDED_DIRECTORY"):
-        place.shared_folder()
+        shared_folder()
 
 
 @only_users

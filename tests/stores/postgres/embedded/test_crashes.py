@@ -15,7 +15,7 @@ import perdure
 from perdure.commit import ANY
 from perdure.errors import EmbeddedServerError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
-from tests.stores.postgres.embedded import (
+from tests.stores.postgres.embedded.projects import (
     FAST,
     Neighbour,
     ask,

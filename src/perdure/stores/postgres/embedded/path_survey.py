@@ -1,4 +1,4 @@
-"""Which user decides what a path leads to, for root, who must not be led where another user likes."""
+"""Finds the user that controls a path, so that root doesn't follow links of other users."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _MOST_LINKS: Final = 40
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a path leads to.
+class SurveyedPath:
+    """A path with its links resolved, and the user that controls it.
 
     Attributes:
-        existing: the deepest of its folders that exists, without links.
-        missing: the names of those below it that don't exist.
-        keeper: the id of the one user who, beside root, can change what the path leads to; 0 when only root can.
+        existing: The deepest folder of the path that exists, without links.
+        missing: The names of the folders below it that don't exist.
+        controller: The id of the only user besides root that can change what the path leads to; 0 if only root can.
     """
 
     existing: Path
     missing: tuple[str, ...]
-    keeper: int
+    controller: int
 
     @property
     def path(self) -> Path:
@@ -35,17 +35,17 @@ class Ground:
         return self.existing.joinpath(*self.missing)
 
 
-def survey(path: Path) -> Ground:
-    """Follow a path from the root of the file system, and see who owns each folder and link on the way.
+def survey(path: Path) -> SurveyedPath:
+    """Follow a path from the root of the file system, and check the owner of each folder and link.
 
-    Another user can change what lies below a folder of his while we look. That never hides him: his topmost folder
-    lies in one of root's.
+    Another user may change the contents of its own folder meanwhile. That never hides the user, because its topmost
+    folder is in a folder of root.
 
     Raises:
         EmbeddedServerError: several users, or all, can change what the path leads to.
-        OSError: it can't be followed.
+        OSError: the path can't be followed.
     """
-    here, keepers, links = Path("/"), set[int](), 0
+    here, owners, links = Path("/"), set[int](), 0
     ahead = list(reversed(path.parts[1:]))
     while ahead:
         step = here / ahead[-1]
@@ -54,7 +54,7 @@ def survey(path: Path) -> Ground:
         except FileNotFoundError:
             break
         name = ahead.pop()
-        keepers.add(status.st_uid)
+        owners.add(status.st_uid)
         if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > _MOST_LINKS:
@@ -69,21 +69,21 @@ def survey(path: Path) -> Ground:
             here = step
         else:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(step))
-    others = sorted(keepers - {0})
+    others = sorted(owners - {0})
     if len(others) > 1:
         raise EmbeddedServerError(
-            f"{path} lies in folders of several users ({', '.join(map(user_name, others))}), each of whom can put "
-            "another in its place: set PERDURE_EMBEDDED_DIRECTORY to a folder that only one user can change"
+            f"{path} is below folders of several users ({', '.join(map(user_name, others))}), each of which can "
+            "replace it: set PERDURE_EMBEDDED_DIRECTORY to a folder that only one user can change"
         )
-    return Ground(here, tuple(reversed(ahead)), others[0] if others else 0)
+    return SurveyedPath(here, tuple(reversed(ahead)), others[0] if others else 0)
 
 
 def _check_closed(folder: Path, status: os.stat_result) -> None:
-    """Refuse a folder of root's in which others can rename what root put there."""
+    # Other users could rename what root creates in such a folder.
     open_to_all = status.st_mode & stat.S_IWOTH
     open_to_group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
     if status.st_uid == 0 and (open_to_all or open_to_group) and not status.st_mode & stat.S_ISVTX:
         raise EmbeddedServerError(
-            f"other users can change what is in {folder}, so root starts no server below it: take their right to write "
+            f"other users can write to {folder}, so root starts no server below it: remove that right "
             f"(chmod go-w {folder}), or set PERDURE_EMBEDDED_DIRECTORY to another folder"
         )

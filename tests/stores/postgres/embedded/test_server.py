@@ -13,7 +13,7 @@ import pytest
 from perdure.errors import EmbeddedServerError, InvalidArgumentError, MissingExtraError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.locks import FileLock, exclusively
-from tests.stores.postgres.embedded import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
+from tests.stores.postgres.embedded.projects import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ async def test_data_of_another_major_version_is_refused(directory: Path, made_by
     version = data_of(directory) / "PG_VERSION"
     version.write_text(f"{made_by}\n")
 
-    with pytest.raises(EmbeddedServerError, match=f"made by PostgreSQL {made_by}.*major={made_by}"):
+    with pytest.raises(EmbeddedServerError, match=f"created by PostgreSQL {made_by}.*major={made_by}"):
         await EmbeddedPostgreSQL(directory, major=asked_for).start()
 
     version.write_text("18\n")
