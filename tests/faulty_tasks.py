@@ -62,6 +62,11 @@ async def _nothing(_: World) -> None:
     await asyncio.sleep(0)
 
 
+async def _append(world: World) -> None:
+    with suppress(PerdureError, PanicException):
+        await world.store.append_to_stream("site-1", ANY, [Visited(page="a", visitor="x")])
+
+
 async def _notify(world: World) -> None:
     world.store.wake()
 
@@ -80,11 +85,11 @@ async def _first(store: PostgreSQLEventStore) -> None:
 
 async def _read_two_pages(world: World) -> None:
     subscription = world.store.subscribe()
+    full = subscription.page_size.limit
     if not await world.store.stream_version("site-1"):
-        full = subscription.page_size.limit
         await world.store.append_to_stream("site-1", ANY, [Visited(page="a", visitor="x") for _ in range(2 * full)])
-    await anext(subscription)
-    await subscription.peek()
+    for _ in range(full + 1):
+        await anext(subscription)
 
 
 async def _cut_off(world: World) -> None:
