@@ -13,7 +13,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.releases import STATEMENTS, write_release
 from tests.stores.postgres.races import notes, other_connection, texts
 
-SQL = MIGRATIONS.parent / "sql"
+SQL = MIGRATIONS.parent / "sql" / "schema"
 HOLDING_UP = """
     select distinct l.relation::regclass::text from pg_locks l
     where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.relation = any($1::oid[])

@@ -74,7 +74,7 @@ class Inspection:
 
     async def fence(self) -> Fence:
         """How far the log can be read, and who keeps it from going further."""
-        shared = Statements(_FOLDER, schema=self._database.quoted_schema)
+        shared = Statements(_FOLDER / "reads", schema=self._database.quoted_schema)
         holders = await self.fence_holders()
         [(safe_position, last_drawn, _)] = await self._database.fetch(shared["safe_position"], None, None)
         return Fence(safe_position, last_drawn, holders)

@@ -40,7 +40,7 @@ _DEAF = (
 )
 
 
-_SQL: Final = Statements(Path(__file__).parent / "sql")
+_SQL: Final = Statements(Path(__file__).parent / "sql" / "notifications")
 
 
 class Bell:
@@ -55,7 +55,7 @@ class Bell:
         self._database = database
         self._changes = changes
         self._channel = channel_of(database.schema)
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "notifications", schema=database.quoted_schema)
         self._rung = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()

@@ -41,7 +41,7 @@ class Publisher:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "standbys", schema=database.quoted_schema)
         self._owner = Tasks("the event store", "publish")
         self._task: asyncio.Task[None] | None = None
 

@@ -43,7 +43,7 @@ class Appends:
     """
 
     def __init__(self, quoted_schema: str) -> None:
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "appends", schema=quoted_schema)
 
     async def one(
         self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None

@@ -21,7 +21,7 @@ from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Roles, grant_statements
 from perdure.stores.postgres.sql_files import Statements
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql"
+_FOLDER: Final = Path(__file__).parents[1] / "sql" / "schema"
 _HARMLESS: Final = frozenset({"select", "usage", "execute"})
 """What a role may be given by hand. Public may not."""
 _NAMESPACE: Final = re.compile(r"RETURN (\d+)\b")

@@ -97,7 +97,9 @@ class Migrator:
         self._lock_timeout = lock_timeout
         self._timeout = timeout
         self._sql = Statements(
-            Path(__file__).parents[1] / "sql", schema=self._names.quoted, lock_timeout=_milliseconds(lock_timeout)
+            Path(__file__).parents[1] / "sql" / "schema",
+            schema=self._names.quoted,
+            lock_timeout=_milliseconds(lock_timeout),
         )
 
     async def check(self, connection: Connection) -> None:

@@ -13,7 +13,7 @@ from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Grant, grant_statements
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
 
-_FOLDER = Path(__file__).parents[1] / "sql"
+_FOLDER = Path(__file__).parents[1] / "sql" / "schema"
 
 
 class PlannedStatement(NamedTuple):
