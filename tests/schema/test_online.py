@@ -187,8 +187,8 @@ async def test_who_can_not_be_looked_up_is_no_failure_of_its_own(connection: asy
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from perdure.stores.postgres.database import Database
-from perdure.stores.postgres.migrator import Migrator
+from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.schema.migrator import Migrator
 
 async def main():
     database = Database(sys.argv[1])
