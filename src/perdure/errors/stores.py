@@ -211,14 +211,23 @@ class NamespaceSharedError(SchemaError):
 
 
 class SchemaUnknownError(SchemaError):
-    """A schema has a table `migrations` that isn't Perdure's, or is from before its first release."""
+    """A schema isn't one that a release of Perdure made, and can't be upgraded. Nothing was written.
 
-    def __init__(self, schema: str) -> None:
+    `migrations` names the recorded migrations that no release has: a development version before 0.1 made the schema.
+    It is empty when the table `migrations` isn't Perdure's at all.
+    """
+
+    def __init__(self, schema: str, migrations: Sequence[str] = ()) -> None:
         super().__init__(
-            f"schema {schema!r} has a table of migrations, but not as any release of Perdure made it: "
+            f"schema {schema!r} was made by a development version of Perdure before 0.1 (it records {migrations[0]}), "
+            "and can't be upgraded: to keep its events, stay with the version that made it; otherwise drop the schema "
+            "(of an embedded server, stop it and delete its folder, .perdure), or name another one"
+            if migrations
+            else f"schema {schema!r} has a table of migrations, but not as any release of Perdure made it: "
             "name another schema, or copy what it holds into a new one"
         )
         self.schema = schema
+        self.migrations = tuple(migrations)
 
 
 class SchemaTooNewError(SchemaError):

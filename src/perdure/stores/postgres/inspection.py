@@ -86,7 +86,7 @@ class Inspection:
     async def sharing(self) -> list[str]:
         """The other schemas of the database that have the same number for their locks: copies of this one, mostly."""
         async with self._database.connection() as connection:
-            return (await Namespaces(self._database.schema).standing(connection)).sharing
+            return (await Namespaces(self._database.schema).sharing(connection)).others
 
     async def session(self) -> Session:
         """What the server says of a connection of ours."""

@@ -3,6 +3,6 @@
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     timestamptz_send(recorded_at)
 from {schema}.events
-where global_position > $1 and {schema}.is_known($3, $4)
+where global_position > $1 and {schema}.check_event_at($3, $4)
 order by global_position
 limit $2

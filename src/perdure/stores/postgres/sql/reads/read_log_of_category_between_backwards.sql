@@ -7,7 +7,7 @@ select stream_id, stream_version, global_position, event_id, event_type, event_v
     timestamptz_send(recorded_at)
 from {schema}.events
 where category = $4 and global_position + 0 > $1 and global_position <= $2
-    and {schema}.is_safe($2)
+    and {schema}.check_position($2)
     and ($5::text[] is null or event_type = any($5))
     and ($6::timestamptz is null or recorded_at >= $6)
     and ($7::timestamptz is null or recorded_at < $7)

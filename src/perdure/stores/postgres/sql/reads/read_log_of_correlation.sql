@@ -10,7 +10,7 @@ from {schema}.events
 where left(metadata ->> 'correlation_id', 64) collate "C" = left($4, 64)
     and metadata ->> 'correlation_id' = $4
     and global_position > $1 and global_position + 0 <= $2
-    and {schema}.is_safe($2)
+    and {schema}.check_position($2)
     and ($5::text is null or category = $5)
     and ($6::text[] is null or event_type = any($6))
     and ($7::timestamptz is null or recorded_at >= $7)

@@ -2,6 +2,6 @@
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     timestamptz_send(recorded_at)
 from {schema}.events
-where global_position > $1 and global_position <= $2 and {schema}.is_safe($2)
+where global_position > $1 and global_position <= $2 and {schema}.check_position($2)
 order by global_position
 limit $3

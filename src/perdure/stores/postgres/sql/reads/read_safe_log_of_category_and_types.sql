@@ -6,6 +6,6 @@ select stream_id, stream_version, global_position, event_id, event_type, event_v
     timestamptz_send(recorded_at)
 from {schema}.events
 where category = $4 and global_position > $1 and global_position + 0 <= $2
-    and {schema}.is_safe($2) and event_type = any($5)
+    and {schema}.check_position($2) and event_type = any($5)
 order by global_position
 limit $3

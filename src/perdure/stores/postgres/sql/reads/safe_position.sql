@@ -3,4 +3,4 @@
 -- The event that was read last (null: none): $1 its position, $2 its id
 select safe_position, last_drawn, pg_is_in_recovery() as is_standby
 from {schema}.safe_position()
-where {schema}.is_known($1, $2)
+where {schema}.check_event_at($1, $2)
