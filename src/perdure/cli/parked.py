@@ -145,7 +145,7 @@ async def skip(session: Session, name: str, position: int, reason: str, key: str
 
 def _row(one: ParkedEvent) -> tuple[str | Cell, ...]:
     error = f"{one.failure.error_type}: {one.failure.message}" if one.failure else "-"
-    state = Cell(f"{one.state}, asked" if one.is_asked else one.state, _STYLES[one.state])
+    state = Cell(f"{one.state}, asked" if one.is_retry_requested else one.state, _STYLES[one.state])
     return (
         one.name,
         str(one.global_position),
@@ -166,7 +166,7 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
             ("stream", f"{one.stream_id}, version {one.stream_version}"),
             ("key", one.key or None),
             ("state", one.state),
-            ("tried", f"{count(one.attempts, 'time')}{', asked to be taken again' if one.is_asked else ''}"),
+            ("tried", f"{count(one.attempts, 'time')}{', asked to be taken again' if one.is_retry_requested else ''}"),
             ("parked at", moment(one.parked_at)),
         ]
     )

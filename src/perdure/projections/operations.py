@@ -32,7 +32,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
         key: The key of the row that it didn't reach, as JSON; empty for an event that was skipped as a whole.
         state: It failed, or waits behind one of the same key that did, or was skipped.
         failure: Why it failed; None when it waits.
-        is_asked: Whether somebody asked for it to be retried, which its owner hasn't done yet.
+        is_retry_requested: Whether somebody asked for it to be retried, which its owner hasn't done yet.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     state: ParkedState
     failure: EventFailure | None
     attempts: int
-    is_asked: bool
+    is_retry_requested: bool
     parked_at: datetime
 
 

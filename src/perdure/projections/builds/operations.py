@@ -197,7 +197,7 @@ class BuildOperations(Acting):
 def _coming(builds: Sequence[Build]) -> list[Build]:
     """Those that were never shown, and are newer than what is shown; the newest first."""
     now = shown_of(builds)
-    return [one for one in builds if one.stage != "kept" and (now is None or now.id < one.id)]
+    return [one for one in builds if one.stage != "retained" and (now is None or now.id < one.id)]
 
 
 def _the_shown(name: str, builds: Sequence[Build]) -> Build:

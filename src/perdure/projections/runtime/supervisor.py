@@ -49,7 +49,7 @@ class Watched(NamedTuple):
     id: BuildId
     stage: str
     is_shown: bool
-    switches_by_itself: bool
+    switches_automatically: bool
     differs: bool
     shown: BuildId | None
     """The one that the views show."""
@@ -66,7 +66,7 @@ class Watched(NamedTuple):
     def is_to_be_shown(self) -> bool:
         """Whether it is complete, and newer than what is shown, and nobody is to be asked."""
         is_newer = self.shown is None or self.shown < self.id
-        return self.stage == "ready" and self.switches_by_itself and not self.differs and is_newer
+        return self.stage == "ready" and self.switches_automatically and not self.differs and is_newer
 
 
 class BuildSupervisor:
@@ -176,7 +176,7 @@ class BuildSupervisor:
                 BuildId(row["name"], row["version"], row["build"]),
                 row["stage"],
                 row["is_shown"],
-                row["switches_by_itself"],
+                row["switches_automatically"],
                 row["differs"],
                 None
                 if row["shown_version"] is None

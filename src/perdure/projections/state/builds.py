@@ -16,7 +16,7 @@ from perdure.stores.postgres.sql_files import Statements
 SQL_FOLDER: Final = Path(__file__).parents[1] / "sql"
 
 
-BuildStage = Literal["building", "ready", "kept"]
+BuildStage = Literal["building", "ready", "retained"]
 """It takes the log from the beginning; or it is complete, and was never shown; or it was."""
 
 
@@ -30,7 +30,7 @@ class Build(NamedTuple):
     """Its tables; None until a process that has its code makes them."""
     is_shown: bool
     stage: BuildStage
-    switches_by_itself: bool
+    switches_automatically: bool
     switch_number: int
     """The highest is shown, the next one was shown before; 0 for one that never was."""
     differs: bool
@@ -49,9 +49,9 @@ async def read_builds(connection: Connection, database: Database, name: str) -> 
             None if row["shape"] is None else tables_in(row["shape"]),
             row["is_shown"],
             row["stage"],
-            row["switches_by_itself"],
+            row["switches_automatically"],
             row["switch_number"],
-            row["findings"] is not None,
+            row["differences"] is not None,
             row["mode"],
         )
         for row in await connection.fetch(sql["all"], name)

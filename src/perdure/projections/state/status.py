@@ -75,7 +75,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     build: int = 1
     is_shown: bool = True
-    stage: BuildStage = "kept"
+    stage: BuildStage = "retained"
     mode: Mode = "async"
     state: ProjectionState
     global_position: int
@@ -143,8 +143,8 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         waiting=row["waiting"],
         skipped=row["skipped"],
         owners=tuple(sorted({piece.owner for piece in pieces if piece.owner})),
-        trouble=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
-        differences=decoded_differences(row["findings"]),
+        trouble=next((runner["error"] for runner in runners if runner["error"]), None),
+        differences=decoded_differences(row["differences"]),
         segments=pieces,
     )
 
