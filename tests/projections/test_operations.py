@@ -82,7 +82,7 @@ async def test_what_is_asked_of_nobody_is_done_by_the_next_who_runs_it(
     operations = ProjectionOperations(elsewhere)
     assert await operations.retry("guarded") == 1
     (asked,) = await operations.parked("guarded")
-    assert asked.is_asked
+    assert asked.is_retry_requested
     async with guarded(store, Guarded()) as service:
         await until_parked(service, store)
     await check_against_fold(store, database_url, Guarded())

@@ -74,7 +74,7 @@ class Inspection:
 
     async def fence(self) -> Fence:
         """How far the log can be read, and who keeps it from going further."""
-        shared = Statements(_FOLDER, schema=self._database.quoted_schema)
+        shared = Statements(_FOLDER / "reads", schema=self._database.quoted_schema)
         holders = await self.fence_holders()
         [(safe_position, last_drawn, _)] = await self._database.fetch(shared["safe_position"], None, None)
         return Fence(safe_position, last_drawn, holders)
@@ -86,7 +86,7 @@ class Inspection:
     async def sharing(self) -> list[str]:
         """The other schemas of the database that have the same number for their locks: copies of this one, mostly."""
         async with self._database.connection() as connection:
-            return (await Namespaces(self._database.schema).standing(connection)).sharing
+            return (await Namespaces(self._database.schema).sharing(connection)).others
 
     async def session(self) -> Session:
         """What the server says of a connection of ours."""

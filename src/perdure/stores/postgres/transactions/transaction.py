@@ -39,7 +39,7 @@ class PostgreSQLTransaction(Transaction):
         self._database = database
         self._ring = ring
         self._statements = Appends(database.quoted_schema)
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "transactions", schema=database.quoted_schema)
         self._mark = TransactionMark()
         self._appended: dict[int, list[UUID]] = {}
         """The ids of the events of each append, by its number."""
