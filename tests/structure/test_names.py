@@ -19,15 +19,6 @@ NAMES_IN_ING = {"testing"}  # `perdure.testing`: what Python libraries call it
 # To do: classes that still share a name. This list only gets shorter.
 STILL_TWICE = {
     "Append",
-    "Changes",
-    "Groups",
-    "Pending",
-    "Plan",
-    "Snapshots",
-    "Standing",
-    "TransactionEndedError",
-    "Turns",
-    "_Part",
 }
 # To do: modules whose name is still to be found. This list only gets shorter.
 STILL_MISNAMED: set[str] = set()
