@@ -1,4 +1,4 @@
-"""From commits to the statements that append them, and from their replies to outcomes."""
+"""The statements that append, and what their replies mean."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ CONFLICT: Final = 2
 BUSY: Final = 4
 
 GUARDS: Final = ("events_stream_version", "events_event_id")
-"""The constraints that an append may meet: by ids that are stored, or an insert around the stream's lock."""
+"""The constraints that an append may violate: by ids that are stored, or by an insert around the stream's lock."""
 
 _SEPARATOR = "\x1f"
-"""Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
+"""Separates the values of a column: no stream id, event type or JSON may hold it."""
 
 _digits = int.__repr__  # unlike str(), it shows members of an enumeration as numbers, too
 
 _STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
 
 Answer = AppendResult | PerdureError
-"""What became of a commit: its result or its error."""
-Outcome = Answer | None
-"""The same, or None when its stream was locked and nothing was done."""
+"""The answer to a commit: its result or its error."""
 
 
 class Appends:
-    """The statements that append: one commit, many with an outcome each, or a group, all or nothing.
+    """The statements that append: a commit, a batch with an answer for each commit, or a group, all or nothing.
 
     Args:
         quoted_schema: the schema that holds the store, quoted.
@@ -45,10 +43,10 @@ class Appends:
     def __init__(self, quoted_schema: str) -> None:
         self._sql = Statements(Path(__file__).parents[1] / "sql" / "appends", schema=quoted_schema)
 
-    async def one(
+    async def append_commit(
         self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None
     ) -> Answer:
-        """Append a commit, waiting for its stream: for `lock_timeout`, if told so, else as the session is set."""
+        """Append a commit. Wait for its stream for `lock_timeout`, or else as long as the session is set to."""
         events = commit.events
         if lock_timeout is not None and not look_up and len(events) == 1:
             return await self._event(connection, commit, events[0], lock_timeout)
@@ -63,10 +61,10 @@ class Appends:
         )
         return _answer(commit, status, version, positions)
 
-    async def many(
+    async def append_batch(
         self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
-    ) -> list[Outcome]:
-        """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
+    ) -> list[Answer | None]:
+        """Append commits, sorted by stream, in one transaction. The answer is None for each whose stream was locked."""
         row = await connection.fetchrow(
             self._sql["append_batch"],
             *_texts_of_commits(commits),
@@ -76,25 +74,25 @@ class Appends:
         )
         assert row is not None  # noqa: S101 - the function returns one row
         statuses, stream_versions, positions, repeated = row
-        outcomes: list[Outcome] = []
+        answers: list[Answer | None] = []
         place = 0
         for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
             count = len(commit.events)
             if status == APPENDED:
                 drawn = tuple(positions[place : place + count])
-                outcomes.append(AppendResult(commit.stream_id, version, drawn))
+                answers.append(AppendResult(commit.stream_id, version, drawn))
                 place += count
             elif status == REPEATED:
-                outcomes.append(_answer(commit, status, version, repeated[:count]))
+                answers.append(_answer(commit, status, version, repeated[:count]))
                 del repeated[:count]
             else:
-                outcomes.append(None if status == BUSY else _answer(commit, status, version, ()))
-        return outcomes
+                answers.append(None if status == BUSY else _answer(commit, status, version, ()))
+        return answers
 
-    async def group(
+    async def append_group(
         self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None = None
     ) -> list[AppendResult] | PerdureError:
-        """Append to several streams, all or nothing, waiting for them in the order of their locks."""
+        """Append to several streams, all or nothing. Wait for them in the order of their locks."""
         commits = group.commits
         status, stream_id, stream_version, stream_versions, positions = await self._group(
             connection, group, look_up=look_up, lock_timeout=lock_timeout
