@@ -27,15 +27,10 @@ NOT_YET = (
     "src/perdure/cli/session.py",
     "src/perdure/commit.py",
     "src/perdure/decider.py",
-    "src/perdure/head.py",
-    "src/perdure/health.py",
-    "src/perdure/log.py",
     "src/perdure/projection.py",
     "src/perdure/retry.py",
     "src/perdure/snapshot.py",
     "src/perdure/store.py",
-    "src/perdure/subscription.py",
-    "src/perdure/tasks.py",
 )
 """Files, and folders with all that is below them."""
 
