@@ -73,8 +73,8 @@ class StandbyPublisher:
                 async with self._database.connection() as connection:
                     pause = await self._publish(connection)
             except PerdureError as error:
-                told = keys(error, operation="publish")
-                logger.debug("could not publish for standbys: %s", error, extra=told)
+                details = keys(error, operation="publish")
+                logger.debug("could not publish for standbys: %s", error, extra=details)
                 pause = _PAUSE_AFTER_FAILURE
 
     async def _publish(self, connection: Connection) -> float:
