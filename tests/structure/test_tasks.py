@@ -22,7 +22,7 @@ BARE = {
     "repository/command_queue.py _Line._run": "is awaited at once, in the context of the caller",
     "stores/postgres/appends/group_commit.py GroupAppender.start": "watched by GroupAppender.check_alive",
     "stores/postgres/embedded/account.py Account.run": "is awaited at once, so that being cancelled kills a process",
-    "stores/postgres/embedded/owner_process.py run_as_owner": "is awaited at once, so that a cancellation ends the process",
+    "stores/postgres/embedded/owner_process.py run_as_owner": "is awaited at once, so that a cancellation ends it",
     "stores/postgres/embedded/owner_actions.py _run": "is awaited at once, in a process of its own",
     "stores/postgres/schema/lock_watch.py LockWatch.over": "ends with its block, which awaits it",
 }
