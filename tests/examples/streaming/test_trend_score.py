@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.streaming.trending import decayed_watches, log2_of_sum, with_watch
+from examples.streaming.trend_score import decayed_watches, log2_of_sum, with_watch
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
