@@ -23,7 +23,7 @@ class PostgreSQLTransaction(Transaction):
     """A transaction on `connection` in which appends take part, within its ``async with`` block.
 
     The store begins it with the block, and commits it at the end, or rolls it back after an exception. One that
-    somebody else begins and ends is a `JoinedTransaction`.
+    other code begins and ends is a `JoinedTransaction`.
 
     Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
 
@@ -34,10 +34,10 @@ class PostgreSQLTransaction(Transaction):
     connection: Connection
     _session: Connection
 
-    def __init__(self, database: Database, ring: Callable[[], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[], None]) -> None:
         super().__init__()
         self._database = database
-        self._ring = ring
+        self._notify = notify
         self._statements = Appends(database.quoted_schema)
         self._sql = Statements(Path(__file__).parents[1] / "sql" / "transactions", schema=database.quoted_schema)
         self._mark = TransactionMark()
