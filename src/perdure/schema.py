@@ -38,7 +38,7 @@ __all__ = [
 
 
 async def plan(url: str | None = None, *, schema: str = "perdure") -> Plan:
-    """What `apply` would do: the missing migrations, their statements, and the same as a script. Changes nothing.
+    """Return what `apply` would do: missing migrations, their statements, and the same as a script. Changes nothing.
 
     Raises:
         SchemaTooNewError: the schema was made by a newer version of Perdure.
@@ -62,11 +62,11 @@ async def apply(
     Args:
         url: the database; as in `connect` when it is None.
         schema: the schema that holds the store.
-        lock_timeout: seconds that appends may have to wait behind a migration that waits for a lock.
-        timeout: seconds after which a migration that doesn't get its locks is given up.
+        lock_timeout: how long appends may have to wait behind a migration that waits for a lock, in seconds.
+        timeout: seconds after which a migration that doesn't get its locks fails.
 
     Raises:
-        SchemaLockedError: others held a lock for too long. It names them.
+        SchemaLockedError: other sessions held a lock for too long. It names them.
         SchemaOutdatedError: the database's user may not apply what is missing.
         SchemaTooNewError: the schema was made by a newer version of Perdure.
         ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
@@ -87,13 +87,13 @@ async def renumber(
     """Give the locks of a store a number that no other schema of the database has, and return it.
 
     For a copy of a schema beside its original, which a store refuses to open. Events stay as they are. It is safe while
-    stores are open on the schema: as a migration does, it waits until no append is under way, and holds new ones up.
+    stores are open on the schema: like a migration, it waits until no append is under way, and lets new ones wait.
 
     Args:
         url: the database, as a user who owns the schema; as in `connect` when it is None.
         schema: the schema of the copy.
         lock_timeout: seconds that appends may have to wait behind it while it waits for a lock.
-        timeout: seconds after which it is given up when it doesn't get its locks.
+        timeout: seconds after which it fails if it doesn't get its locks.
 
     Raises:
         SchemaLockedError: a transaction that had appended, or was reading the log, stayed open. It is named.
@@ -108,7 +108,7 @@ async def renumber(
 
 
 def script(*, schema: str = "perdure", namespace: int | None = None) -> str:
-    """The whole schema as SQL, for a database that doesn't have it: to be read, or run by psql.
+    """Return the whole schema as SQL, for a database that doesn't have it: to be read, or run by psql.
 
     Args:
         schema: the schema that will hold the store.
@@ -116,7 +116,7 @@ def script(*, schema: str = "perdure", namespace: int | None = None) -> str:
             drawn at random when it is None. The script ends with an error where another schema has it.
 
     Raises:
-        InvalidArgumentError: Perdure takes other locks under that number.
+        InvalidArgumentError: Perdure uses that number for other locks.
     """
     if namespace in RESERVED:
         raise InvalidArgumentError("namespace", f"{namespace} is the number of other locks of Perdure: choose another")
@@ -124,13 +124,13 @@ def script(*, schema: str = "perdure", namespace: int | None = None) -> str:
 
 
 async def verify(url: str | None = None, *, schema: str = "perdure") -> list[Drift]:
-    """How the schema in the database differs from what the migrations made of it; empty when it doesn't.
+    """Return how the schema in the database differs from the one that the migrations make; an empty list if it doesn't.
 
-    The migrations are applied to a schema beside it, in a transaction that is rolled back, and both are compared. So
-    the database's user must have the right to create a schema.
+    The migrations are applied to a second schema, in a transaction that is rolled back, and both are compared. So the
+    database's user must have the right to create a schema.
 
     Raises:
-        SchemaOutdatedError: migrations are missing, so that there is nothing to compare with yet.
+        SchemaOutdatedError: migrations are missing. Apply them first.
         SchemaTooNewError: the schema was made by a newer version of Perdure.
         ConfigurationError, AuthenticationError, StoreUnavailableError: the database can't be used.
     """
@@ -142,12 +142,13 @@ async def verify(url: str | None = None, *, schema: str = "perdure") -> list[Dri
 async def grant(url: str | None, role: str, kind: RoleKind, *, schema: str = "perdure") -> None:
     """Give a role the rights of a reader, a writer or a projector, or make it the owner of the schema.
 
-    A writer reads, follows, and appends by the store's functions only. Rights add up, and are kept up by `apply`.
+    A writer reads, follows, and appends by the store's functions only. Rights add up. `apply` grants them on what it
+    adds, too.
 
     Args:
         url: the database, as a user who owns the schema, or a superuser; as in `connect` when it is None.
         role: a role that exists.
-        kind: what it is to be.
+        kind: the rights that it gets.
         schema: the schema that holds the store.
 
     Raises:
@@ -155,7 +156,7 @@ async def grant(url: str | None, role: str, kind: RoleKind, *, schema: str = "pe
         ConfigurationError: there is no such role, or no grant can limit it, or the database's user may not grant.
         SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
     """
-    grant_statements(schema, [Grant(role, kind)])  # refuses what can't be one
+    grant_statements(schema, [Grant(role, kind)])  # refuses bad arguments before connecting
     async with _database(url, schema) as database, database.session() as connection:
         await Migrator(database).check(connection)
         await Roles(schema).grant(connection, Grant(role, kind))
@@ -168,14 +169,14 @@ async def revoke(url: str | None, role: str, *, schema: str = "perdure") -> None
         ConfigurationError: there is no such role, or it may act as the schema's owner.
         SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
     """
-    revoke_statements(schema, role)  # refuses what can't be one
+    revoke_statements(schema, role)  # refuses bad arguments before connecting
     async with _database(url, schema) as database, database.session() as connection:
         await Migrator(database).check(connection)
         await Roles(schema).revoke(connection, role)
 
 
 async def grants(url: str | None = None, *, schema: str = "perdure") -> list[Grant]:
-    """What was granted to which roles by `grant`.
+    """Return what `grant` granted, and to which roles.
 
     Raises:
         SchemaOutdatedError, SchemaTooNewError: the schema isn't that of this version of Perdure.
@@ -186,12 +187,12 @@ async def grants(url: str | None = None, *, schema: str = "perdure") -> list[Gra
 
 
 def grant_script(role: str, kind: RoleKind, *, schema: str = "perdure") -> str:
-    """What `grant` does, as SQL."""
+    """Return what `grant` does, as SQL."""
     return _joined(grant_statements(schema, [Grant(role, kind)]))
 
 
 def revoke_script(role: str, *, schema: str = "perdure") -> str:
-    """What `revoke` does, as SQL."""
+    """Return what `revoke` does, as SQL."""
     return _joined(revoke_statements(schema, role))
 
 

@@ -1,8 +1,8 @@
 """How the schema in a database differs from what the migrations made of it.
 
-The migrations are applied to a schema beside it, in a transaction that is rolled back, and what the catalogs tell of
-both is compared. So PostgreSQL itself says what a definition means, in each of its versions, and there is no second
-description of the schema that could be wrong.
+The migrations are applied to a second schema, in a transaction that is rolled back, and the catalog entries of both are
+compared. So PostgreSQL itself says what a definition means, in each of its versions, and there is no second description
+of the schema that could be wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from perdure.stores.postgres.sql_files import Statements
 
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "schema"
 _HARMLESS: Final = frozenset({"select", "usage", "execute"})
-"""What a role may be given by hand. Public may not."""
+"""Privileges that may be granted to a role by hand, but not to public."""
 _NAMESPACE: Final = re.compile(r"RETURN (\d+)\b")
 
 
@@ -91,7 +91,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
 
 
 async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, found: _Inventory) -> None:
-    """All that the migrations and grants make, in another schema."""
+    """Make everything that migrations and grants make, in another schema."""
     number = _NAMESPACE.search(found.parts.get(_CatalogObject("function", None, "store_namespace()"), ""))
     names = Names(scratch, int(number[1]) if number else None, recorded=schema)
     sql = _statements(scratch)
@@ -107,7 +107,7 @@ async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, 
 
 
 async def _is_behind(connection: asyncpg.Connection[Any], schema: str, found: _Inventory) -> bool:
-    """Whether positions would be drawn that events have already."""
+    """Return whether the sequence would draw positions that events have already."""
     if (
         not {_CatalogObject("table", None, "events"), _CatalogObject("sequence", None, "global_position")}
         <= found.parts.keys()
@@ -166,13 +166,13 @@ def _privileges(expected: _Inventory, found: _Inventory) -> Iterator[Drift]:
     objects = {(part.object_type, part.name) for part in expected.parts}
     for object_type, name, grantee, privilege in sorted(expected.privileges - found.privileges):
         title = _title(object_type, name, grantee, privilege)
-        advice = f"let perdure.schema.grant give it again, or perdure.schema.revoke take all from {grantee}"
+        advice = f"grant it again by perdure.schema.grant, or take everything from {grantee} by perdure.schema.revoke"
         yield Drift("missing", "privilege", title, privilege, None, advice)
     for object_type, name, grantee, privilege in sorted(found.privileges - expected.privileges):
         is_ours = (object_type, name) in objects
         if is_ours and (grantee == "public" or privilege not in _HARMLESS):
             title = _title(object_type, name, grantee, privilege)
-            advice = "take it back: it leads around the functions that keep the log"
+            advice = "revoke it: it bypasses the functions that guard the log"
             yield Drift("unexpected", "privilege", title, None, privilege, advice)
 
 
@@ -188,16 +188,16 @@ def _drift(
 
 def _advice(kind: str, part: _CatalogObject, expected: str | None, found: str | None) -> str:
     if kind == "unexpected":
-        return "take it away, unless you know what it is for: it isn't Perdure's"
+        return "drop it, unless you know what it is for: it isn't Perdure's"
     if part.object_type == "index" and f"{expected}, invalid" == found:
         return "build it again (reindex index concurrently)"
     if part.object_type == "trigger" and found is not None and found.startswith(f"{expected}, "):
-        return "enable it (alter table ... enable trigger), and look what was written meanwhile"
+        return "enable it (alter table ... enable trigger), and check what was written meanwhile"
     if part == _RECORD and kind == "changed":
-        return "open the store, or apply: either records that it has another name now"
+        return "open the store, or apply: either records the name that it has now"
     if part.object_type == "table" and kind == "missing":
-        return "restore it from a backup: what it held is gone"
-    return "make it again as expected, or restore it from a backup"
+        return "restore it from a backup: its rows are gone"
+    return "create it again as expected, or restore it from a backup"
 
 
 def _number_shared(schema: str, other: str) -> Drift:

@@ -1,4 +1,4 @@
-"""Who holds the locks that a session waits for."""
+"""Finds the sessions that hold the locks which another session waits for."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _LONGEST_INTERVAL: Final = 0.25
 
 
 class LockWatch:
-    """Looks from time to time, on a connection of its own, for whom a session waits.
+    """Polls for the holders of locks that a session waits for, on a connection of its own.
 
-    Never on one that is in a transaction: an index that is built concurrently would wait for its end.
+    The connection is never in a transaction: an index that is built concurrently would wait for the end of it.
 
     Args:
         database: the database.
-        patience: seconds that a session waits for a lock, so that the watch looks before they are over.
+        patience: seconds that the session waits for a lock; the watch polls more often than that.
 
     Attributes:
-        holders: whom it waited for when that was last seen.
+        holders: the sessions that it waited for, as of the last poll that found any.
     """
 
     def __init__(self, database: Database, patience: float) -> None:
@@ -44,16 +44,16 @@ class LockWatch:
 
     @asynccontextmanager
     async def over(self, connection: Connection) -> AsyncGenerator[None]:
-        """Watch the session that serves the connection: behind a pooler, that of the transaction that it is in."""
+        """Watch the session that serves the connection: behind a pooler, the session of the current transaction."""
         self._done.clear()
-        task = asyncio.create_task(self._look(await session_of(connection)), name="perdure lock watch")
+        task = asyncio.create_task(self._poll(await session_of(connection)), name="perdure lock watch")
         try:
             yield
         finally:
             self._done.set()
             await task
 
-    async def _look(self, pid: int) -> None:
+    async def _poll(self, pid: int) -> None:
         connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
             while not await self._is_done():
@@ -61,7 +61,7 @@ class LockWatch:
                 if rows := await connection.fetch(self._sql["lock_holders"], pid):
                     self.holders = tuple(LockHolder(*row) for row in rows)
         except (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
-            logger.debug("could not look who holds the locks: %s", error, extra=keys(error, operation="migrate"))
+            logger.debug("could not find the holders of locks: %s", error, extra=keys(error, operation="migrate"))
         finally:
             if connection is not None:
                 connection.terminate()

@@ -1,9 +1,9 @@
-"""The numbered migrations of the store's schema, as they stand in the folder `migrations`.
+"""The numbered migrations of the store's schema, as the files in the folder `migrations`.
 
 A migration is a folder ``NNNN_name`` of ``.sql`` files, one statement each, in the order of their names. Those that end
-in ``.locking.sql`` take a lock on something that was there before, so that others wait while they run. Those that end
-in ``.online.sql`` can't run in a transaction: each is a ``create index {concurrently}``, in a file that is named after
-the index, or can be repeated.
+in ``.locking.sql`` take a lock on something that existed before, so that other sessions wait while they run. Those that
+end in ``.online.sql`` can't run in a transaction: each is a ``create index {concurrently}`` in a file named after the
+index, or can be repeated.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Statement(NamedTuple):
     sql: str
     """With ``{schema}`` and the like still to be filled in."""
     is_online: bool
-    """Whether it runs outside a transaction, and holds nobody up."""
+    """Whether it runs outside a transaction, and blocks no other session."""
     is_locking: bool
-    """Whether others have to wait while it runs."""
+    """Whether other sessions have to wait while it runs."""
 
 
 class Migration(NamedTuple):
@@ -49,12 +49,12 @@ class Migration(NamedTuple):
 
 
 class Names:
-    """What is filled into the statements of a store's migrations.
+    """The names and the number that are filled into the statements of a store's migrations.
 
     Args:
         schema: the name of the schema.
         namespace: the number that sets the store's locks apart; drawn when not given.
-        recorded: the schema for which it was drawn, if that is another one.
+        recorded: the schema for which the number was drawn, if that is another one.
     """
 
     def __init__(self, schema: str, namespace: int | None = None, *, recorded: str | None = None) -> None:
@@ -66,7 +66,7 @@ class Names:
         self.literal = (recorded or schema).replace("'", "''")
 
     def fill(self, statement: Statement, *, concurrently: bool = False) -> str:
-        """The statement as it is run: `concurrently` where others use the schema."""
+        """Return the statement as it is run: `concurrently` if other sessions may use the schema."""
         return fill_in(
             statement.sql,
             schema=self.quoted,

@@ -1,8 +1,8 @@
-"""Applies migrations: in order, each once, under a lock, recorded, and without holding up the appends of others.
+"""Applies migrations: in order, each once, under a lock, recorded, and without blocking appends for long.
 
-What can run in a transaction does, migration by migration, and gives up soon where a lock isn't to be had, to try
-again later. What can't, as ``create index concurrently``, is recorded statement by statement, and goes on there after a
-crash. A schema that isn't there yet is made in one transaction.
+A migration that can run in a transaction does. It gives up soon when it doesn't get a lock, and tries again later. One
+that can't, such as ``create index concurrently``, is recorded statement by statement, and goes on from there after a
+crash. A schema that doesn't exist yet is made in one transaction.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ logger = logging.getLogger("perdure.schema")
 LOCK_TIMEOUT: Final = 0.5
 """Seconds that appends may have to wait behind a migration that waits for a lock."""
 PATIENCE: Final = 60.0
-"""Seconds after which a migration that doesn't get its locks is given up."""
+"""Seconds after which a migration that doesn't get its locks fails."""
 _LONGEST_PAUSE: Final = 5.0
 _NO_LIMIT: Final = 30 * 86400.0
 """Instead of the driver's limit for a statement: the index of a big log takes its time."""
@@ -52,14 +52,14 @@ class PendingMigration(NamedTuple):
 
     migration: Migration
     done: int = 0
-    """How many of its statements were run already."""
+    """Number of its statements that were run already."""
 
 
 class State(NamedTuple):
-    """How far a schema is."""
+    """Which migrations a schema lacks."""
 
     is_new: bool
-    """Whether there is nothing yet."""
+    """Whether the schema has no migrations at all yet."""
     pending: list[PendingMigration]
 
     @property
@@ -75,7 +75,7 @@ class Migrator:
         database: the database and the name of the schema.
         folder: where the migrations are.
         lock_timeout: seconds that appends may have to wait behind a migration that waits for a lock.
-        timeout: seconds after which a migration that doesn't get its locks is given up.
+        timeout: seconds after which a migration that doesn't get its locks fails.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Migrator:
         Raises:
             SchemaTooNewError: the schema was made by a newer version of Perdure.
             SchemaOutdatedError: the user lacks the right to apply what is missing.
-            SchemaLockedError: somebody else held a lock for too long.
+            SchemaLockedError: another session held a lock for too long.
         """
         with translated_errors():
             missing = (await self.state(connection)).names
@@ -158,7 +158,7 @@ class Migrator:
         return numbers[-1]
 
     async def _settle_number(self, connection: Connection) -> None:
-        """Record the schema's name where it was renamed or restored, and no other schema has its number."""
+        """Record the name of a schema that was renamed or restored, if no other schema has its number."""
         found = await self._namespaces.sharing(connection)
         if found.is_own or found.others:
             return
@@ -167,9 +167,10 @@ class Migrator:
                 await connection.execute(self._sql["limit_lock_waits"])
                 await self._namespaces.settle(connection)
         except (asyncpg.InsufficientPrivilegeError, asyncpg.LockNotAvailableError) as error:
-            # It opens nevertheless, for it is alone. Only if it is copied, both of them will have to be given numbers.
-            told = keys(error, operation="migrate")
-            logger.info("schema %r: its name can't be recorded now: %s", self._schema, error, extra=told)
+            # The store opens nevertheless: no other schema has its number. If it is copied later, the copy can't be
+            # told from the original, and both need a new number.
+            extra = keys(error, operation="migrate")
+            logger.info("schema %r: its name can't be recorded now: %s", self._schema, error, extra=extra)
 
     async def state(self, connection: Connection) -> State:
         """Which migrations are missing.
@@ -201,9 +202,9 @@ class Migrator:
 
     @asynccontextmanager
     async def _guarded(self) -> AsyncGenerator[None]:
-        """Only one process at a time migrates a schema: by a lock of a transaction that stays open meanwhile.
+        """Let only one process at a time migrate the schema, by a lock of a transaction that stays open meanwhile.
 
-        It is taken without waiting, each time in a new transaction: an index that is built concurrently waits for the
+        Each attempt to lock doesn't wait, and has a new transaction: an index that is built concurrently waits for the
         end of every transaction that has a snapshot.
         """
         async with self._database.session(direct=True) as guard:
@@ -212,7 +213,7 @@ class Migrator:
             while True:
                 async with guard.transaction(isolation="read_committed"):
                     if await guard.fetchval(self._sql["lock_migrations"], self._schema):
-                        # A plain query at last: the portal of the one before would keep its snapshot.
+                        # A simple query comes last, because the portal of an extended one would hold its snapshot.
                         await guard.execute(self._sql["stay_idle"])
                         yield
                         return
@@ -240,7 +241,7 @@ class Migrator:
         return state.names
 
     async def _make(self, connection: asyncpg.Connection[Any]) -> None:
-        """The whole schema, all or nothing. Nobody uses it yet."""
+        """Make the whole schema, all or nothing. No session uses it yet."""
 
         async def attempt() -> None:
             names = Names(self._schema, await self._namespaces.draw(connection))
@@ -275,7 +276,7 @@ class Migrator:
             await self._patiently(connection, attempt)
 
     async def _run_online(self, connection: asyncpg.Connection[Any], statement: Statement) -> None:
-        """Run a statement that holds nobody up: it may wait longer, and needn't be tried again."""
+        """Run a statement that blocks no other session: it may wait longer, and needn't be tried again."""
         await connection.execute(self._sql["allow_long_statement"], _milliseconds(self._timeout))
         watch = LockWatch(self._database, self._timeout)
         index = quote_identifier(statement.name)
@@ -290,7 +291,7 @@ class Migrator:
             raise SchemaLockedError(self._schema, self._timeout, watch.holders) from error
 
     async def _patiently(self, connection: asyncpg.Connection[Any], attempt: Callable[[], Awaitable[None]]) -> None:
-        """Try in one transaction until it gets its locks. Appends that came meanwhile go first in between."""
+        """Try in one transaction until it gets its locks. Between attempts, waiting appends go first."""
         now = asyncio.get_running_loop().time
         began = now()
         watch = LockWatch(self._database, self._lock_timeout)
@@ -305,8 +306,8 @@ class Migrator:
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
                 if now() - began >= self._timeout:
                     raise SchemaLockedError(self._schema, now() - began, watch.holders) from error
-                told = keys(error, operation="migrate")
-                logger.info("schema %r: a lock isn't to be had, next try soon: %s", self._schema, error, extra=told)
+                extra = keys(error, operation="migrate")
+                logger.info("schema %r: a lock is held, next attempt soon: %s", self._schema, error, extra=extra)
             await asyncio.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -317,7 +318,7 @@ class Migrator:
 
 
 def record(sql: str, migration: Migration, steps: int | None = None) -> str:
-    """The statement that remembers a migration, or how many of its steps were done."""
+    """Return the statement that records a migration, or how many of its statements were run."""
     total = len(migration.statements)
     done = total if steps is None else steps
     complete = "true" if done == total else "false"
@@ -329,7 +330,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def check_wait(argument: str, seconds: float) -> None:
-    """Raise InvalidArgumentError unless PostgreSQL can wait for that long: 0 would be for ever."""
+    """Raise InvalidArgumentError unless it is a time that PostgreSQL can wait for: 0 would mean for ever."""
     check_seconds(argument, seconds)
     if seconds < 0.001:
         raise InvalidArgumentError(argument, f"must be at least a millisecond, not {seconds}")

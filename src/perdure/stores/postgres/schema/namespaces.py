@@ -1,6 +1,7 @@
 """The numbers that set the locks of stores apart: no two stores of a database have the same.
 
-A number is part of a schema, so a copy of the schema has it, too. Beside it stands for which schema it was drawn.
+A number is part of a schema, so a copy of the schema has it, too. Beside it, the schema records the name for
+which it was drawn.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Namespaces:
         )
 
     async def draw(self, connection: Connection) -> int:
-        """A number that no schema has. Until the end of the transaction, nobody else draws one.
+        """Draw a number that no schema has. Until the end of the transaction, no other session draws one.
 
         Raises:
             SchemaError: all are taken.
@@ -66,7 +67,7 @@ class Namespaces:
         return secrets.choice(free)
 
     async def sharing(self, connection: Connection) -> NumberSharing:
-        """Which other schemas have this schema's number, by the catalogs. Calls no function of theirs."""
+        """Find the other schemas that have this schema's number, in the catalogs. Calls none of their functions."""
         rows = await connection.fetch(self._sql["sharing"], self._schema)
         sharing = [row for row in rows if row["name"] is not None]
         return NumberSharing(
@@ -77,10 +78,10 @@ class Namespaces:
         )
 
     async def check(self, connection: Connection) -> None:
-        """Refuse a schema that is a copy of another one, or leads to it.
+        """Refuse a schema that is a copy of another one, or whose functions name another one.
 
         Raises:
-            NamespaceSharedError: another schema, which keeps it, has the same number.
+            NamespaceSharedError: the number belongs to another schema.
             SchemaError: the functions of this schema name another one.
         """
         found = await self.sharing(connection)
@@ -105,7 +106,7 @@ class Namespaces:
         return is_alone
 
     async def renumber(self, connection: Connection) -> int:
-        """Give the schema a number of its own, while nobody is using the old one. Part of a transaction."""
+        """Give the schema a new number, while no transaction uses the old one. Part of a transaction."""
         self._check_functions(await self.sharing(connection))
         number = await self.draw(connection)
         for name in ("lock_log", "lock_positions", "write_name"):
@@ -114,5 +115,5 @@ class Namespaces:
         return number
 
     def refusal(self, namespace: str) -> str:
-        """The statement by which a script ends if another schema has its number."""
+        """Return a statement that fails if another schema has the number of a script."""
         return fill_in(self._sql["refuse"], namespace=namespace)

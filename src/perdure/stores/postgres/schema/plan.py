@@ -1,4 +1,4 @@
-"""What a migration would do, before it is done; and the same as SQL for whoever runs it by hand."""
+"""What migrations would do, before they are applied; and the same as SQL, to be run by hand."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PlannedStatement(NamedTuple):
 
     sql: str
     is_online: bool
-    """Whether it runs outside a transaction, and holds nobody up."""
+    """Whether it runs outside a transaction, and blocks no other session."""
     is_locking: bool
-    """Whether others have to wait while it runs."""
+    """Whether other sessions have to wait while it runs."""
 
 
 class PlannedMigration(NamedTuple):
@@ -32,7 +32,7 @@ class PlannedMigration(NamedTuple):
     number: int
     name: str
     statements: tuple[PlannedStatement, ...]
-    """What is left to be run of it."""
+    """Its statements that weren't run yet."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: The name of the schema.
-        migrations: What would be applied, in order; empty when the schema is as it must be.
+        migrations: The migrations that would be applied, in order; empty when none is missing.
         script: The same as SQL, for psql or another client that sends statement by statement.
     """
 
@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_of(schema: str, state: State, grants: list[Grant], namespace: int | None = None) -> Plan:
-    """The plan that brings a schema from its state to the one that this version of Perdure needs."""
+    """Return the plan that brings a schema to the state that this version of Perdure needs."""
     names = Names(schema, namespace)
     return Plan(
         schema=schema,
@@ -60,7 +60,7 @@ def plan_of(schema: str, state: State, grants: list[Grant], namespace: int | Non
 
 
 def new_schema() -> State:
-    """The state of a database without the schema."""
+    """Return the state of a database without the schema."""
     return State(is_new=True, pending=[PendingMigration(migration) for migration in known_migrations()])
 
 

@@ -1,6 +1,6 @@
 """SQL roles: what a reader, a writer and a projector may do, and who owns the schema.
 
-What each may do stands in ``sql/roles``, a folder for each kind. Who writes may read, too.
+The statements in ``sql/roles`` grant the rights, a folder for each kind. Writers and projectors may read, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from perdure.stores.postgres.sql_files import Statements, quote_identifier, quot
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "roles"
 
 RoleKind = Literal["reader", "writer", "projector", "owner"]
-"""What a role is to the store: it reads and follows, appends as well, keeps read models, or owns the schema."""
+"""The kind of a role: it reads and follows the log, appends as well, maintains read models, or owns the schema."""
 
 
 class Grant(NamedTuple):
@@ -29,16 +29,16 @@ class Grant(NamedTuple):
 
 
 def grant_statements(schema: str, grants: Iterable[Grant]) -> list[str]:
-    """The statements that grant, and remember that they did.
+    """Return the statements that grant the rights, and record that.
 
     Raises:
-        InvalidArgumentError: that is no kind, or no name for a role.
+        InvalidArgumentError: there is no such kind, or the name can't be one of a role.
     """
     return list(dict.fromkeys(sql for grant in grants for sql in _statements_of(schema, grant)))
 
 
 def revoke_statements(schema: str, role: str) -> list[str]:
-    """The statements that take back all that was granted to a role."""
+    """Return the statements that take back everything that was granted to a role."""
     return _all_of("revoke", **_names(schema, role))
 
 
@@ -87,10 +87,10 @@ class Roles:
         self._sql = Statements(_FOLDER, schema=quote_identifier(schema))
 
     async def grant(self, connection: asyncpg.Connection[Any], grant: Grant) -> None:
-        """Grant, within a transaction of its own.
+        """Grant rights, within a transaction of its own.
 
         Raises:
-            ConfigurationError: there is no such role, or it may act as the schema's owner, who may do anything.
+            ConfigurationError: there is no such role, or it may act as the schema's owner, so that no grant limits it.
         """
         statements = grant_statements(self._schema, [grant])
         acts_as_owner = await self._find(connection, grant.role)
@@ -102,7 +102,7 @@ class Roles:
         await _run(connection, statements)
 
     async def revoke(self, connection: asyncpg.Connection[Any], role: str) -> None:
-        """Take back all that was granted to a role, within a transaction of its own.
+        """Take back everything that was granted to a role, within a transaction of its own.
 
         Raises:
             ConfigurationError: there is no such role, or it may act as the schema's owner.
@@ -115,11 +115,11 @@ class Roles:
         await _run(connection, revoke_statements(self._schema, role))
 
     async def granted(self, connection: asyncpg.Connection[Any]) -> list[Grant]:
-        """What was granted, but for roles that are gone."""
+        """Return what was granted, without roles that don't exist any more."""
         return [Grant(*row) for row in await connection.fetch(self._sql["recorded"])]
 
     async def repeat(self, connection: asyncpg.Connection[Any]) -> None:
-        """Grant again, within the caller's transaction: migrations may have added something."""
+        """Grant everything again, within the caller's transaction, to cover what migrations added."""
         for sql in grant_statements(self._schema, await self.granted(connection)):
             await connection.execute(sql)
 
