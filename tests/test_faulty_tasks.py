@@ -41,7 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def closed_store(database_url: str) -> PostgreSQLEventStore:
-    return PostgreSQLEventStore(database_url)
+    return PostgreSQLEventStore(database_url, append_lanes=1)
 
 
 def records(caplog: pytest.LogCaptureFixture, faulty: Faulty) -> list[logging.LogRecord]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Self
 from uuid import UUID
 
+from perdure.capability import Capability, StoreDatabase
 from perdure.checks import check_count, check_instance
 from perdure.commit import (
     PAYLOAD_LIMIT,
@@ -31,26 +32,6 @@ from perdure.subscription import Subscription
 from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
-Capability = Literal["database", "notifications", "snapshots", "transactions"]
-"""What a store may offer beyond the promises that every store keeps. See `EventStore.capabilities`."""
-
-
-class StoreDatabase(Protocol):
-    """The PostgreSQL database in which a store keeps its events, as far as the port knows it.
-
-    `perdure.stores.postgres.connections.database.database_of` returns it in full.
-
-    Attributes:
-        schema: The name of the schema that holds the store.
-    """
-
-    schema: str
-
-    @property
-    def name(self) -> str:
-        """The name of the database; empty where its URL has none."""
-        ...
-
 
 class EventStore(LogReader):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
@@ -66,6 +47,7 @@ class EventStore(LogReader):
         reader: reads what is stored.
         snapshots: stores snapshots; None: the store has none, and repositories replay each stream from its first event.
         payload_limit: how many bytes the payload of an event may take.
+        tasks: owns the background tasks of the store; None: a new owner.
 
     Attributes:
         reader: Reads what is stored, for stores around this one.
@@ -76,13 +58,18 @@ class EventStore(LogReader):
     """
 
     def __init__(
-        self, reader: PageReader, snapshots: SnapshotStorage | None = None, *, payload_limit: int = PAYLOAD_LIMIT
+        self,
+        reader: PageReader,
+        snapshots: SnapshotStorage | None = None,
+        *,
+        payload_limit: int = PAYLOAD_LIMIT,
+        tasks: Tasks | None = None,
     ) -> None:
         check_count("payload_limit", payload_limit, 1)
         self.reader = reader
         self.snapshots = snapshots
         self.payload_limit = payload_limit
-        self.tasks = Tasks("the event store", "follow")
+        self.tasks = tasks or Tasks("the event store", "follow")
         self.changes = ChangeSignal()
         self.head = Head(self, self.changes, self.tasks)
 

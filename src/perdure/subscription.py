@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Protocol, Self
 from uuid import UUID
@@ -164,14 +164,6 @@ class Subscription:
         check_count("limit", limit, 1)
         if self._prefetch is None:
             self._prefetch = _Prefetch(self._log, self._read_up_to, limit, self._where)
-
-    async def peek(self) -> Sequence[StoredEvent]:
-        """Return the events of the page that is read ahead, once they are there; none if no page is.
-
-        They aren't delivered by that.
-        """
-        page = await self._prefetch.done() if self._prefetch is not None else None
-        return page.events if page is not None else ()
 
     def drop_prefetch(self) -> asyncio.Task[None] | None:
         """Stop reading ahead. Returns the task that ends then, if there is one."""

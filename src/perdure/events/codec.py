@@ -14,6 +14,7 @@ from perdure.errors import EventEncodingError
 from perdure.events.storable import (
     contents_of,
     fields_of,
+    is_pydantic,
     leaves_of,
     may_stand_for_nan,
     parts_of,
@@ -54,11 +55,6 @@ def codec_for(event_type: str, cls: type) -> EventCodec:
 
         return PydanticCodec(event_type, cls)
     return Codec(event_type, cls)
-
-
-def is_pydantic(cls: type) -> bool:
-    """Return whether a class is a pydantic model. Checks for a method, to avoid importing pydantic."""
-    return hasattr(cls, "model_validate_json")
 
 
 class Codec:

@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
-from perdure.events.codec import is_pydantic
-from perdure.events.storable import may_stand_for_nan, refuse_nan, refuse_nul
+from perdure.events.storable import is_pydantic, may_stand_for_nan, refuse_nan, refuse_nul
 from perdure.events.untyped import ValueChange, changes
 
 _ANYTHING: tuple[Any, ...] = (Any, object, list, dict, set, frozenset, tuple, Sequence, Mapping)

@@ -1,4 +1,4 @@
-"""Checks that types and values can be stored: no NUL, no NaN, and only dict keys that JSON supports."""
+"""Checks of types and values that are to be stored: no NUL, no NaN, and only dict keys that JSON supports."""
 
 from __future__ import annotations
 
@@ -115,6 +115,11 @@ def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
             part = inner.type if isinstance(inner, inspect.Field) else inner
             if isinstance(part, inspect.Type):
                 yield from parts_of(part, seen)
+
+
+def is_pydantic(cls: type) -> bool:
+    """Return whether a class is a pydantic model. Checks for a method, to avoid importing pydantic."""
+    return hasattr(cls, "model_validate_json")
 
 
 def contents_of(data: bytes) -> Counter[object]:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from perdure.capability import Capability
 from perdure.checks import check_instance, check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DatabaseError, InlineProjectionError, ReadOnlyStoreError, StoreClosedError
@@ -19,7 +20,7 @@ from perdure.projections.engines.table.processor import REFUSALS
 from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.options import RunnerOptions
-from perdure.store import Capability, EventStore
+from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.deadlocks import outlasted
 from perdure.stores.postgres.driver_errors import translated_errors
@@ -71,8 +72,8 @@ class InlineProjections(EventStore):
         check_seconds("catch_up_timeout", catch_up_timeout)
         check_instance("projections", projections, list, tuple)
         quote_identifier(schema, "schema")
-        super().__init__(store.reader, store.snapshots, payload_limit=store.payload_limit)
-        self.changes, self.head, self.tasks = store.changes, store.head, store.tasks
+        super().__init__(store.reader, store.snapshots, payload_limit=store.payload_limit, tasks=store.tasks)
+        self.changes, self.head = store.changes, store.head
         self._store = store
         self._timeout = catch_up_timeout
         self._options = RunnerOptions(schema=schema)

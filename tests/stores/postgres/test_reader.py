@@ -250,7 +250,8 @@ async def test_a_follower_holds_two_pages_of_bounded_size(
 
     seen, most = list[int](), 0
     async for stored in follower:
-        most = max(most, size_of([stored, *follower._ready, *await follower.peek()]))
+        ahead = await follower._prefetch.done() if follower._prefetch is not None else None
+        most = max(most, size_of([stored, *follower._ready, *(ahead.events if ahead is not None else [])]))
         seen.append(stored.global_position)
         if stored.event.text == "end":
             break

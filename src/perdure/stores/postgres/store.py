@@ -12,6 +12,7 @@ from typing import Any, Literal, overload
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from perdure.capability import Capability
 from perdure.checks import check_count, check_flag, check_instance, check_seconds
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup
 from perdure.errors import (
@@ -23,7 +24,7 @@ from perdure.errors import (
     WrongContextError,
 )
 from perdure.errors.formats import shown
-from perdure.store import Capability, EventStore
+from perdure.store import EventStore
 from perdure.stores.postgres.appends.group_commit import GroupAppender
 from perdure.stores.postgres.appends.multi_stream import MultiStreamAppender
 from perdure.stores.postgres.appends.queue import AppendQueue
@@ -38,6 +39,7 @@ from perdure.stores.postgres.standby_publisher import StandbyPublisher
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.own_transaction import OwnTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 
@@ -95,6 +97,7 @@ class PostgreSQLEventStore(EventStore):
         check_count("queue_bytes", queue_bytes, 1)
         check_seconds("append_timeout", append_timeout)
         check_seconds("close_timeout", close_timeout)
+        tasks = Tasks("the event store", "follow")
         self._database = Database(
             url,
             schema=schema,
@@ -104,10 +107,12 @@ class PostgreSQLEventStore(EventStore):
             revive=revive,
             direct_url=direct_url,
             default_target="any" if read_only else "read-write",
-            tasks=self.tasks,
+            tasks=tasks,
         )
         self._is_read_only = read_only
-        super().__init__(Reader(self._database), SnapshotTable(self._database), payload_limit=payload_limit)
+        super().__init__(
+            Reader(self._database), SnapshotTable(self._database), payload_limit=payload_limit, tasks=tasks
+        )
         self._migrator = Migrator(self.database)
         self._migrate = migrate
         self._lanes = append_lanes
@@ -172,7 +177,7 @@ class PostgreSQLEventStore(EventStore):
             self.database,
             AppendQueue(**self._queue_limits, timeout=self.append_timeout),
             lanes=self._lanes,
-            notifier=self._notifier,
+            announce=self._notifier.notify,
             timeout=self.append_timeout,
             tasks=self.tasks,
         )
