@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.cli import main
 
-# Whoever ends it, by `timeout` or by closing the terminal, gets what Ctrl-C gives: no server is left behind.
+# `timeout` and a closed terminal act as Ctrl-C, so that no server is left running.
 for ending in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
 

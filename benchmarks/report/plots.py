@@ -24,7 +24,7 @@ _WIDE = 30
 """From this ratio between the highest and the lowest on, only a logarithmic scale shows both."""
 
 _LONG = 24
-"""From this length on, names of cases don't stand side by side."""
+"""Names of cases with this length or more don't fit side by side."""
 
 
 def write_plots(folder: Path, document: Document) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What stands in a database, read around the system that wrote it."""
+"""The contents of a database, read without the system that wrote it."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ class TitleRow(msgspec.Struct):
 
 
 def projection(name: str) -> TableProjection[TitleRow]:
-    """The projection under a name of its own, so that each run makes its rows anew."""
+    """Return the projection under a new name, so that each run builds its rows again."""
 
     class Views(TableProjection[TitleRow], table=name, key="content_id", version=1):
         @handles

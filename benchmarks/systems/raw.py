@@ -65,7 +65,7 @@ class Raw(System):
 
     async def open(self) -> None:
         async with PostgreSQLEventStore(self.place.url):
-            pass  # makes the table that this one's is like
+            pass  # creates the table to copy
         self._all = [await asyncpg.connect(self.place.url) for _ in range(CONNECTIONS)]
         for statement in ("create_schema", "create_events", "create_checkpoints"):
             await self._all[0].execute(self._sql[statement])

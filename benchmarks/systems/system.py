@@ -103,11 +103,11 @@ class System(ABC):
         raise NotImplementedError
 
     def follow_in_vain(self) -> AbstractAsyncContextManager[None]:
-        """Wait for events of a kind that nobody appends."""
+        """Wait for events of a kind that is never appended."""
         raise NotImplementedError
 
     async def change(self, callers: Sequence[Iterator[Append]]) -> None:
-        """Read a stream as it is, write behind that, and try again when somebody else was faster."""
+        """Read a stream, append to it, and try again after a conflict."""
         raise NotImplementedError
 
 
@@ -131,7 +131,7 @@ def each_in_a_thread(callers: Sequence[Iterator[Append]], act: Callable[[Append]
         try:
             for wanted in caller:
                 act(wanted)
-        except BaseException as error:  # noqa: BLE001 - it is raised below, where somebody sees it
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the main thread
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(caller,)) for caller in callers]

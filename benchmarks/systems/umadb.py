@@ -38,7 +38,7 @@ class Peer(System):
         super().__init__(place)
         self._client: Any = None
         self._positions: dict[str, int | None] = {}
-        """The last event of each stream, as whoever appends knows it from reading."""
+        """The last event of each stream, which an appender knows from reading."""
 
     @classmethod
     def version(cls) -> str:

@@ -44,7 +44,7 @@ class Appending(Workload):
             stream_id = f"content-{self.key}.{name}.{number}"
             wanted = Append(stream_id, 0, [watched(stream_id, number * self.events + i) for i in range(self.events)])
             yield wanted
-            # Whoever asks for the next was told that this one is written.
+            # A caller takes the next one after the acknowledgement of this one.
             self._acknowledged.append(wanted)
             number += 1
             began, then = time.perf_counter(), began

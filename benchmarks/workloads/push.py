@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from benchmarks.facts import Append
-from benchmarks.following import Handled, followed_elsewhere
+from benchmarks.follower_process import Handled, follow_in_process
 from benchmarks.sizes import Sizes
 from benchmarks.systems.perdure import Perdure
 from benchmarks.systems.system import System
@@ -44,7 +44,7 @@ class Pushing(Workload):
     async def run(self, case: Case, run: int) -> Sample:
         stream_id = f"content-{case.variant and 'between'}{run}"
         if case.variant == _BETWEEN:
-            async with followed_elsewhere(self.system) as elsewhere:
+            async with follow_in_process(self.system) as elsewhere:
                 await self._send(stream_id)
                 handled = await elsewhere.handled(self.sizes.paced)
         else:
@@ -75,8 +75,8 @@ class Pushing(Workload):
 
 
 class AppendingFollowed(Appending):
-    """Appending as in W1: with nobody who follows the log, with a process that is woken but finds nothing for it, and
-    with one that handles each event."""
+    """Appending as in W1: without a follower, with a process that is woken but finds no event for it, and with one that
+    handles each event."""
 
     key = "W6b"
     title = "Append 1 event, while another process handles them"
@@ -93,5 +93,5 @@ class AppendingFollowed(Appending):
     async def run(self, case: Case, run: int) -> Sample:
         if case.variant == _NOT_FOLLOWED:
             return await super().run(case, run)
-        async with followed_elsewhere(self.system, in_vain=case.variant == _LISTENED_TO):
+        async with follow_in_process(self.system, in_vain=case.variant == _LISTENED_TO):
             return await super().run(case, run)

@@ -4,7 +4,7 @@ import time
 
 from benchmarks.facts import totals_by_title
 from benchmarks.processor import processor_time
-from benchmarks.projecting import projectors
+from benchmarks.projector_process import projectors
 from benchmarks.sizes import Sizes
 from benchmarks.systems.system import System
 from benchmarks.workloads.catch_up import fill, make_log

@@ -16,7 +16,7 @@ from examples.streaming.events import ContentWatched
 
 
 class VerificationError(Exception):
-    """A system didn't do what it was told: no figure of this run counts."""
+    """A system did something wrong, so no figure of this run counts."""
 
 
 class Case(NamedTuple):

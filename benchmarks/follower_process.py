@@ -1,6 +1,6 @@
-"""A process that follows the log: ``python -m benchmarks.following SYSTEM URL SERVER_PID [in-vain]``.
+"""A process that follows the log: ``python -m benchmarks.follower_process SYSTEM URL SERVER_PID [in-vain]``.
 
-It says when it follows. Told a number, it waits until it has handled that many events, and tells what it handled.
+It reports when it follows. Given a number, it waits until it has handled that many events, and reports them.
 """
 
 import asyncio
@@ -23,47 +23,54 @@ _IN_VAIN = "in-vain"
 
 
 class Handled(msgspec.Struct):
-    """What was handled, and how long after it was sent, in seconds."""
+    """The events that were handled, and their delays since they were sent, in seconds."""
 
     numbers: list[int] = []
     latencies: list[float] = []
 
     def handle(self, event: ContentWatched) -> None:
-        """Take an event: its user's id tells when it was sent, its seconds which it is."""
+        """Handle an event. Its user id is the time when it was sent; its seconds are its number."""
         if event.user_id.isdecimal():
             self.latencies.append((time.monotonic_ns() - int(event.user_id)) / 1e9)
         self.numbers.append(event.watch_duration_seconds)
 
     async def wait_for(self, count: int) -> None:
-        """Return once that many were handled, or when that takes too long."""
+        """Return once a number of events were handled, or after a time-out."""
         end = time.monotonic() + _PATIENCE
         while len(self.numbers) < count and time.monotonic() < end:  # noqa: ASYNC110 - threads handle events, too
             await asyncio.sleep(0.01)
 
 
-class Elsewhere:
-    """The process, as the one sees it that started it."""
+class FollowerProcess:
+    """The process, from the side of the process that started it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     async def handled(self, count: int) -> Handled:
-        """What it handled, once it handled that many events."""
+        """Return the handled events, once it has handled that many."""
         output, _ = await self._process.communicate(f"{count}\n".encode())
         return msgspec.json.decode(output, type=Handled)
 
 
 @asynccontextmanager
-async def followed_elsewhere(system: System, *, in_vain: bool = False) -> AsyncGenerator[Elsewhere]:
-    """Let another process follow the log of a system, from now on; or wait in vain for events of a kind."""
+async def follow_in_process(system: System, *, in_vain: bool = False) -> AsyncGenerator[FollowerProcess]:
+    """Follow the log of a system in another process, or wait there for events that never come."""
     place = system.place
-    arguments = ("-m", "benchmarks.following", system.name, place.url, str(place.server_pid), *[_IN_VAIN][:in_vain])
+    arguments = (
+        "-m",
+        "benchmarks.follower_process",
+        system.name,
+        place.url,
+        str(place.server_pid),
+        *[_IN_VAIN][:in_vain],
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
     try:
         ready = await cast("asyncio.StreamReader", process.stdout).readline()
         if ready != _READY:
             raise RuntimeError(f"the process that was to follow {system.name} has ended")
-        yield Elsewhere(process)
+        yield FollowerProcess(process)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,6 +1,6 @@
-"""A process that runs a projection: ``python -m benchmarks.projecting URL NAME SEGMENTS POSITION``.
+"""A process that runs a projection: ``python -m benchmarks.projector_process URL NAME SEGMENTS POSITION``.
 
-It says when it is ready, begins when it is told to, and tells when the rows show everything up to the position.
+It reports when it is ready, starts on a signal of its parent, and reports when the rows are at the position.
 """
 
 import asyncio
@@ -21,37 +21,37 @@ from perdure import PostgreSQLEventStore, ProjectionService
 _PATIENCE = 3600.0
 
 
-class Told(msgspec.Struct):
-    """What a process tells at the end."""
+class ProjectorResult(msgspec.Struct):
+    """The result that a process reports at its end."""
 
     processor_seconds: float
     memory: float
 
 
-class Projectors:
-    """The processes, as the one sees them that started them."""
+class ProjectorProcesses:
+    """The processes, from the side of the process that started them."""
 
     def __init__(self, processes: list[Process]) -> None:
         self._processes = processes
 
-    async def run(self) -> list[Told]:
-        """Let all of them begin, and wait until the rows show everything."""
+    async def run(self) -> list[ProjectorResult]:
+        """Start all of them, and wait until the rows are at the position."""
         for process in self._processes:
             cast("asyncio.StreamWriter", process.stdin).write(b"go\n")
-        return [msgspec.json.decode(await _line(process), type=Told) for process in self._processes]
+        return [msgspec.json.decode(await _line(process), type=ProjectorResult) for process in self._processes]
 
 
 @asynccontextmanager
-async def projectors(count: int, *arguments: str) -> AsyncGenerator[Projectors]:
-    """That many processes, ready to begin."""
-    command = ("-m", "benchmarks.projecting", *arguments)
+async def projectors(count: int, *arguments: str) -> AsyncGenerator[ProjectorProcesses]:
+    """Yield a number of processes that are ready to start."""
+    command = ("-m", "benchmarks.projector_process", *arguments)
     processes = [
         await asyncio.create_subprocess_exec(sys.executable, *command, stdin=PIPE, stdout=PIPE) for _ in range(count)
     ]
     try:
         for process in processes:
             await _line(process)
-        yield Projectors(processes)
+        yield ProjectorProcesses(processes)
         for process in processes:
             await process.communicate(b"")
     finally:
@@ -74,7 +74,7 @@ async def _main(url: str, name: str, segments: str, position: str) -> None:
         await asyncio.to_thread(sys.stdin.readline)
         async with ProjectionService(store, [projection(name)], segments=int(segments)) as service:
             await service.wait_for(name, int(position), timeout=_PATIENCE)
-            told = Told(time.process_time(), most_memory(os.getpid()))
+            told = ProjectorResult(time.process_time(), most_memory(os.getpid()))
             print(msgspec.json.encode(told).decode(), flush=True)
             await asyncio.to_thread(sys.stdin.read)
 
