@@ -1,4 +1,4 @@
-"""Queued commands with command ids: a repeat is found, whoever executed the command."""
+"""Queued commands with command ids: a repeat is found, whichever process executed the command."""
 
 import asyncio
 from typing import Any

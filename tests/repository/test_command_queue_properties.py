@@ -166,7 +166,7 @@ async def check(store: EventStore, callers: list[Caller]) -> None:
         if kind != "named" and (outcome is None or isinstance(outcome, AppendResult | DomainError)):
             version, saw = caller.saw
             there = [note for note in notes[:version] if note is not None]
-            assert saw == there, "what was told was decided on a state that the log had"
+            assert saw == there, "a reported result was decided on a state that the log never had"
 
 
 @settings(max_examples=300, deadline=None)

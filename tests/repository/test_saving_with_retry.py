@@ -1,4 +1,4 @@
-"""Conflicts decided again; appends in doubt repeated with the same ids."""
+"""Conflicts are decided again; appends of unknown outcome are repeated with the same ids."""
 
 import asyncio
 
@@ -274,7 +274,7 @@ async def test_an_unknown_outcome_outlives_attempts_that_wrote_nothing(
 async def test_an_unknown_outcome_of_a_command_outlives_attempts_that_wrote_nothing(
     store: FaultyStore, accounts: Repository[Account], account: Account, fault: Fault
 ) -> None:
-    # Regression: the caller was told of the refusal alone, as if nothing had been written.
+    # Regression: the caller got the refusal alone, as if nothing had been written.
     store.after.append(connection_lost)
     store.before += [None, fault, fault]
 

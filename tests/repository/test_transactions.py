@@ -12,7 +12,7 @@ from tests.repository.accounts import Account, FaultyStore, amounts
 
 
 class CountingTransaction(Transaction):
-    """Commits when told."""
+    """Commits when the test says so."""
 
     def commit(self) -> None:
         self._confirm()

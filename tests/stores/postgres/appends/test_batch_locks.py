@@ -50,7 +50,7 @@ async def test_a_batch_waits_longer_for_the_servers_own_locks_than_a_commit_for_
 
 @asynccontextmanager
 async def held_id(url: str) -> AsyncIterator[NewEvent]:
-    """An event that somebody else's open transaction has appended to a stream of its own."""
+    """An event that the open transaction of another store has appended to a stream of its own."""
     taken = event("theirs")
     async with PostgreSQLEventStore(url) as other, other.transaction() as tx:
         await other.append_to_stream("note-theirs", ANY, [taken], tx=tx)

@@ -89,7 +89,7 @@ async def test_a_poison_event_fails_only_its_own_append(database_url: str, conne
 async def test_a_violated_unique_index_of_the_user_is_reported_as_it_is(
     database_url: str, connection: asyncpg.Connection, together: bool
 ) -> None:
-    # Regression: taken for ids that are known, it was tried again and again, and told as a locked stream.
+    # Regression: taken for ids that are known, it was tried again and again, and reported as a locked stream.
     await connection.execute("create unique index one_text on perdure.events ((event_data->>'text'))")
     async with one_lane(database_url) as store:
         await store.append_to_stream("note-a", ANY, notes("once"))

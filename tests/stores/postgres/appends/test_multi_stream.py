@@ -136,7 +136,7 @@ async def test_an_outcome_that_stays_unknown_is_reported_with_all_event_ids(
 async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
-    # Regression: the locks of the first try itself were told as "nothing was written".
+    # Regression: the locks of the first try itself were reported as "nothing was written".
     tries: list[bool] = []
 
     async def lost_then_refused(*arguments: Any, look_up: bool, **settings: Any) -> Any:

@@ -69,14 +69,14 @@ async def test_a_stream_that_was_locked_rests_for_a_pause_and_keeps_its_order() 
     locked, other = waiting.put(commit("x-a")), waiting.put(commit("x-b"))
     batch = waiting.take(1)
     later = waiting.put(commit("x-a"))
-    told = asyncio.Event()
-    waiting.on_ready = told.set
+    woken = asyncio.Event()
+    waiting.on_ready = woken.set
 
     waiting.finish(batch, [locked], pause=0.001)
 
     assert waiting.take(1) == []
     assert not waiting.is_empty
-    await told.wait()
+    await woken.wait()
     assert waiting.take(1) == [locked, later]
     assert other not in (locked, later)
 
@@ -205,13 +205,13 @@ async def test_when_a_commit_is_rejected_the_next_may_fit() -> None:
     waiting = queue(max_events=2)
     inside = waiting.put(commit("x-a"))
     large, small = waiting.put(commit("x-b", events=2)), waiting.put(commit("x-c"))
-    told = asyncio.Event()
-    waiting.on_ready = told.set
+    woken = asyncio.Event()
+    waiting.on_ready = woken.set
 
     waiting._reject(large)
 
     assert isinstance(large.future.exception(), StoreOverloadedError)
-    assert told.is_set()
+    assert woken.is_set()
     assert waiting.take(1) == [inside, small]
 
 
