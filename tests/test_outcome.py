@@ -162,7 +162,7 @@ def check_end(outcome: AppendOutcome, server: Server) -> None:
 
 
 @given(steps)
-def test_an_outcome_never_says_more_than_is_true_and_keeps_an_older_doubt(sequence: list[Step]) -> None:
+def test_an_outcome_never_says_more_than_is_true_and_keeps_an_older_unknown_outcome(sequence: list[Step]) -> None:
     check(AppendOutcome, sequence)
 
 
@@ -206,7 +206,7 @@ class Hopeful(AppendOutcome):
 
 
 @pytest.mark.parametrize("naive", [Forgetful, Trusting, Careless, Hopeful])
-def test_what_is_simpler_is_found_out(naive: type[AppendOutcome]) -> None:
+def test_a_simpler_machine_breaks_the_property(naive: type[AppendOutcome]) -> None:
     @settings(database=None, max_examples=1000, report_multiple_bugs=False)
     @given(steps)
     def holds(sequence: list[Step]) -> None:
@@ -216,7 +216,7 @@ def test_what_is_simpler_is_found_out(naive: type[AppendOutcome]) -> None:
         holds()
 
 
-def test_a_caller_is_told_of_its_own_events_even_while_they_are_under_way() -> None:
+def test_an_error_names_the_callers_own_events_even_while_they_are_under_way() -> None:
     outcome = AppendOutcome()
     outcome.send()
     error = StoreClosedError()

@@ -1,4 +1,4 @@
-"""`Decider`: an aggregate written as functions. Repositories and scenarios take it as an aggregate of one field."""
+"""`Decider`: an aggregate written as functions. Repositories and scenarios treat it as an aggregate of one field."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ S = TypeVar("S")
 class Decider(Generic[C, E, S]):
     """Rules as pure functions: which events a command leads to, and which state an event leads to.
 
-    Write down the types, ``Decider[Command, Event, State](...)``, and type checkers compare both functions with them.
+    Give the types, ``Decider[Command, Event, State](...)``, and type checkers compare both functions with them.
 
     Args:
         category: the first part of its streams' ids: ``cart`` for ``cart-123``.
-        initial_state: makes the state before the first event: its class, or a function.
-        decide: from a command and the state to an event, or a list of them: ``[]`` for none. Raises what a rule says.
-        evolve: from the state and an event to the next state. It meets every event of the stream, and refuses none.
-        state_version: of `evolve`. Count it up when that changes: snapshots that the old one made aren't used any more.
+        initial_state: returns the state before the first event: its class, or a function.
+        decide: returns the event, or the list of events, that a command leads to in a state; ``[]`` for none. Raises an
+            error if a rule forbids the command.
+        evolve: returns the state after an event. It is called with every event of the stream, and must refuse none.
+        state_version: the version of `evolve`. Count it up when `evolve` changes: older snapshots aren't used then.
 
     Raises:
-        InvalidArgumentError: the category or the version can't be one, or a function can't be called, or is
-            asynchronous.
+        InvalidArgumentError: the category or the version isn't valid, or a function can't be called or is asynchronous.
 
     Example:
         cart = Decider[CartCommand, CartEvent, Cart](category="cart", initial_state=Cart, decide=decide, evolve=evolve)
@@ -63,7 +63,7 @@ class Decider(Generic[C, E, S]):
         """The decider as a class of aggregates."""
         evolve = self.evolve
         namespace = {
-            # Snapshots are told apart by where the rules stand, and annotations are resolved there.
+            # The module and the name of `evolve` tell snapshots apart, and annotations are resolved in its module.
             "__module__": getattr(evolve, "__module__", __name__),
             "__qualname__": getattr(evolve, "__qualname__", type(evolve).__qualname__),
             "__annotations__": {"state": _type_of_state(self)},
@@ -86,7 +86,7 @@ class Decided(AggregateRoot, Generic[C, S]):
         """Raise the events that the command leads to."""
         decided = self.decider.decide(command, self.state)
         if decided is None:
-            raise InvalidArgumentError("decide", f"returned None for {command!r}: return [] where nothing happens")
+            raise InvalidArgumentError("decide", f"returned None for {command!r}: return [] if nothing happens")
         for event in cast("Sequence[object]", decided) if isinstance(decided, list | tuple) else (decided,):
             self.raise_event(event)
 
@@ -101,7 +101,7 @@ class Decided(AggregateRoot, Generic[C, S]):
 
 
 def _type_of_state(decider: Decider[Any, Any, Any]) -> Any:
-    """What `evolve` says that it returns; else the class that makes the first state."""
+    """Return the annotated return type of `evolve`; else the class that makes the first state."""
     returned = getattr(decider.evolve, "__annotations__", {}).get("return")
     if returned is not None:
         return returned

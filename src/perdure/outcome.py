@@ -1,9 +1,9 @@
 """`AppendOutcome`: what is known of an append whose answer may get lost, and which is then sent again.
 
-An append has one of three results: it is written, it isn't, or nobody knows. The third needs care, because an append
-may be sent several times. A later attempt that wrote nothing says nothing about an earlier one that was never answered.
-So an unknown outcome persists until an attempt settles it. Every store looks event ids up before it refuses an append
-that it may have seen before, which gives a repeat one of two definite answers:
+An append has one of three results: it is written, it isn't written, or that is unknown. The third needs care, because
+an append may be sent several times. A later attempt that wrote nothing says nothing about an earlier one that was never
+answered. So an unknown outcome persists until an attempt settles it. Every store looks event ids up before it refuses
+an append that it may have seen before, which gives a repeat one of two definite answers:
 
 - The ids are found: an earlier attempt was written, and the append is committed.
 - The ids aren't found, and the append can't be written any more (a conflict, or its ids belong to other events). No

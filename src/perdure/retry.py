@@ -1,4 +1,4 @@
-"""`RetryConfig`: how often something is tried again, and after which pauses."""
+"""`RetryConfig`: how often to try again, and after which pauses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from perdure.errors import InvalidArgumentError
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How often, and after which pauses, something is tried again.
+    """How often to try, and how long to pause before each further attempt.
 
-    The pause before the second attempt is drawn between 0 and `base_delay` seconds, and the range doubles with each
-    further one up to `max_delay`: those who collided don't collide again in step.
+    The pause before the second attempt is drawn at random between 0 and `base_delay` seconds. The range doubles with
+    each further attempt, up to `max_delay`. So callers that met in a conflict don't meet again in step.
 
     Args:
-        max_attempts: how often in all, the first attempt included.
+        max_attempts: the number of attempts, the first one included.
         base_delay: the longest pause before the second attempt, in seconds.
-        max_delay: the longest pause at all, in seconds.
+        max_delay: the longest pause before any attempt, in seconds.
 
     Raises:
-        InvalidArgumentError: a value makes no sense.
+        InvalidArgumentError: a value is out of range, or `max_delay` is less than `base_delay`.
 
     Example:
         >>> RetryConfig(max_attempts=5, base_delay=0.02)
@@ -42,13 +42,13 @@ class RetryConfig:
             raise InvalidArgumentError("max_delay", f"({self.max_delay}) is less than base_delay ({self.base_delay})")
 
     def delay(self, attempt: int) -> float:
-        """Seconds to pause after that many failed attempts, drawn anew each time."""
+        """Return the seconds to pause after that many failed attempts, drawn at random at each call."""
         check_count("attempt", attempt, 1)
         return random.uniform(0, min(self.max_delay, math.ldexp(self.base_delay, min(attempt, 64) - 1)))
 
 
 def checked_retry(retry: RetryConfig | None, otherwise: RetryConfig | None = None) -> RetryConfig:
-    """How to try again, where a call may say it. Raises InvalidArgumentError unless it is a RetryConfig."""
+    """Return the RetryConfig of a call, or `otherwise`. Raise InvalidArgumentError if it is of another class."""
     if retry is None:
         return otherwise or RetryConfig()
     check_instance("retry", retry, RetryConfig)

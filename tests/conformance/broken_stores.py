@@ -14,6 +14,7 @@ from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, LogPosition, Page, SeenEvent
 from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
+from perdure.store import Capability
 from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
@@ -292,6 +293,32 @@ class ForgetsUpTo(InMemoryEventStore):
         shown, self._shown = self._shown, len(self._log)
         events = [stored for stored in page.events if stored.global_position <= shown]
         return Page(events, max(from_position, min(page.position, shown)))
+
+
+class ClaimsTransactions(InMemoryEventStore):
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities | {"transactions"}
+
+
+class ClaimsNotifications(InMemoryEventStore):
+    """The suite isn't told how to test them."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities | {"notifications"}
+
+
+class ClaimsMore(InMemoryEventStore):
+    @property
+    def capabilities(self) -> Any:
+        return super().capabilities | {"archive"}
+
+
+class HidesItsSnapshots(InMemoryEventStore):
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset()
 
 
 class StaysOpen(InMemoryEventStore):

@@ -8,6 +8,7 @@ import pytest
 from perdure.events import StoredEvent, handles
 from perdure.projection import TableProjection
 from perdure.projections.inline_store import InlineProjections
+from perdure.store import EventStore
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.conformance import EventStoreConformance
@@ -22,6 +23,13 @@ class TestInMemoryEventStore(EventStoreConformance):
 
 
 class TestPostgreSQLEventStore(EventStoreConformance):
+    @pytest.fixture(autouse=True)
+    def know_url(self, database_url: str) -> None:
+        self.url = database_url
+
+    def another_store(self, store: EventStore) -> EventStore:
+        return PostgreSQLEventStore(self.url)
+
     @pytest.fixture
     async def store(self, database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
         async with PostgreSQLEventStore(database_url) as store:
@@ -45,6 +53,13 @@ class NoteCounts(TableProjection[Count], table="note_counts", key="note_id", by_
 
 
 class TestInlineProjections(EventStoreConformance):
+    @pytest.fixture(autouse=True)
+    def know_url(self, database_url: str) -> None:
+        self.url = database_url
+
+    def another_store(self, store: EventStore) -> EventStore:
+        return PostgreSQLEventStore(self.url)
+
     @pytest.fixture
     async def store(self, database_url: str) -> AsyncIterator[InlineProjections]:
         async with InlineProjections(PostgreSQLEventStore(database_url), [NoteCounts()]) as store:

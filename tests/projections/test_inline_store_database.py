@@ -74,7 +74,7 @@ async def test_a_store_in_memory_that_was_closed_is_not_alive() -> None:
 
 
 async def test_health_checks_the_database_of_the_store_inside(inline: InlineProjections) -> None:
-    assert [check.name for check in (await ready(inline)).checks] == ["database", "schema", "listener"]
+    assert [check.name for check in (await ready(inline)).checks] == ["tasks", "database", "schema", "listener"]
     assert (await ready(inline)).is_ok
     assert (await live(inline)).is_ok
 
@@ -85,7 +85,7 @@ async def test_health_says_when_the_schema_inside_does_not_fit(
     await connection.execute("insert into perdure.migrations (number, name) values (9999, 'later')")
 
     states = {check.name: check.state for check in (await ready(inline)).checks}
-    assert states == {"database": "ok", "schema": "failed", "listener": "ok"}
+    assert states == {"tasks": "ok", "database": "ok", "schema": "failed", "listener": "ok"}
 
 
 async def test_a_service_runs_projections_beside_the_inline_ones(inline: InlineProjections) -> None:

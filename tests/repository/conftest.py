@@ -20,7 +20,7 @@ def accounts(store: FaultyStore) -> Repository[Account]:
 
 @pytest.fixture
 def queueing(store: FaultyStore) -> Repository[Account]:
-    """The same, but commands on one account take turns."""
+    """The same, but commands on one account are queued."""
     return Repository(Account, store, retry=AT_ONCE, queue_commands=True)
 
 

@@ -65,7 +65,7 @@ async def test_commands_that_come_together_share_a_commit_and_each_has_its_own_r
     ]
 
 
-async def test_those_who_come_while_a_commit_is_under_way_share_the_next_one(
+async def test_commands_that_come_while_a_commit_is_under_way_share_the_next_one(
     store: FaultyStore, accounts: Accounts
 ) -> None:
     gate, first = await under_way(store, accounts)
@@ -79,7 +79,7 @@ async def test_those_who_come_while_a_commit_is_under_way_share_the_next_one(
     assert await amounts(store) == [1, 2, 3, 4]
 
 
-async def test_who_was_answered_may_come_again_at_once_and_nothing_is_loaded_anew(
+async def test_a_caller_that_was_answered_may_come_again_at_once_and_nothing_is_loaded_again(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages: list[str] = []
@@ -133,7 +133,7 @@ async def test_a_rule_sees_what_those_before_it_decided(store: FaultyStore, acco
     assert await amounts(store) == [60, 40]
 
 
-async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
+async def test_other_aggregates_and_other_repositories_have_queues_of_their_own(
     store: FaultyStore, accounts: Accounts
 ) -> None:
     gate, first = await under_way(store, accounts)
@@ -146,7 +146,7 @@ async def test_other_aggregates_and_other_repositories_have_lines_of_their_own(
     assert [commit.stream_id for commit in store.attempts] == ["account-1", "account-2", "account-3"]
 
 
-async def test_a_commit_takes_as_many_turns_and_bytes_as_it_may(
+async def test_a_commit_takes_as_many_commands_and_bytes_as_it_may(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_module, "BATCH_COMMANDS", 3)
@@ -163,14 +163,14 @@ async def test_a_commit_takes_as_many_turns_and_bytes_as_it_may(
     assert [result.stream_version for result in results if result] == [11, 12]
 
 
-async def test_conflicts_between_turns_are_none(store: FaultyStore, accounts: Accounts) -> None:
+async def test_queued_commands_never_meet_in_conflicts(store: FaultyStore, accounts: Accounts) -> None:
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(10)])
 
     assert accounts.conflicts_retried == 0
     assert (await accounts.get("1")).balance == 10
 
 
-async def test_deciders_take_turns_too(store: FaultyStore) -> None:
+async def test_commands_of_deciders_are_queued_too(store: FaultyStore) -> None:
     carts = DeciderRepository(cart_decider, store, queue_commands=True)
 
     await asyncio.gather(*[carts.execute("1", AddItem(sku)) for sku in ("a", "b", "a")])
@@ -194,7 +194,7 @@ async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(s
 # --- Time and place ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
+async def test_a_queue_is_removed_with_its_state_when_no_command_waits(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[weakref.ref[Account]] = []
@@ -219,7 +219,7 @@ async def test_a_line_is_forgotten_when_nobody_waits_and_so_is_its_state(
     assert [state() for state in states] == [None] * 11
 
 
-async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_was_written(
+async def test_a_command_that_waits_too_long_in_the_queue_raises_an_error_and_nothing_was_written(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, first = await under_way(store, accounts)
@@ -234,7 +234,7 @@ async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_was_written(
     assert await amounts(store) == [1]
 
 
-async def test_each_event_loop_has_lines_of_its_own(store: FaultyStore, accounts: Accounts) -> None:
+async def test_each_event_loop_has_queues_of_its_own(store: FaultyStore, accounts: Accounts) -> None:
     gate, first = await under_way(store, accounts)
 
     elsewhere = await asyncio.to_thread(lambda: asyncio.run(accounts.execute("1", deposit(2))))
@@ -244,7 +244,9 @@ async def test_each_event_loop_has_lines_of_its_own(store: FaultyStore, accounts
     assert await first == AppendResult("account-1", 2, (2,))
 
 
-async def test_a_task_that_begins_at_once_finds_the_turn_in_line(store: FaultyStore, accounts: Accounts) -> None:
+async def test_a_task_that_begins_at_once_finds_the_command_in_the_queue(
+    store: FaultyStore, accounts: Accounts
+) -> None:
     """As with `asyncio.eager_task_factory`, which Python has from 3.12 on."""
 
     def at_once(loop: asyncio.AbstractEventLoop, task: Any, **given: Any) -> asyncio.Future[Any]:

@@ -30,7 +30,9 @@ def accounts(queueing: Accounts) -> Accounts:
     return queueing
 
 
-async def test_who_is_cancelled_before_the_turn_has_written_nothing(store: FaultyStore, accounts: Accounts) -> None:
+async def test_a_caller_that_is_cancelled_before_its_command_is_decided_has_written_nothing(
+    store: FaultyStore, accounts: Accounts
+) -> None:
     gate = Gate()
     store.before.append(gate)
     calls: list[str] = []
@@ -49,7 +51,7 @@ async def test_who_is_cancelled_before_the_turn_has_written_nothing(store: Fault
     assert await amounts(store) == [1, 2]
 
 
-async def test_who_is_cancelled_after_it_was_sent_may_be_written_and_holds_up_nobody(
+async def test_a_command_that_is_cancelled_after_it_was_sent_may_be_written_and_holds_up_no_other(
     store: FaultyStore, accounts: Accounts
 ) -> None:
     gate = Gate()
@@ -66,7 +68,7 @@ async def test_who_is_cancelled_after_it_was_sent_may_be_written_and_holds_up_no
     assert await amounts(store) == [1, 2, 3]
 
 
-async def test_who_was_cancelled_isnt_decided_again(store: FaultyStore, accounts: Accounts) -> None:
+async def test_a_command_that_was_cancelled_isnt_decided_again(store: FaultyStore, accounts: Accounts) -> None:
     gate = Gate()
 
     async def overtaken(commit: Commit) -> None:
@@ -84,7 +86,7 @@ async def test_who_was_cancelled_isnt_decided_again(store: FaultyStore, accounts
     assert await amounts(store) == [1, 3]
 
 
-async def test_an_action_may_cancel_those_behind_it(store: FaultyStore, accounts: Accounts) -> None:
+async def test_an_action_may_cancel_the_commands_behind_it(store: FaultyStore, accounts: Accounts) -> None:
     tasks: list[asyncio.Task[Any]] = []
 
     def action(account: Account) -> None:
@@ -98,7 +100,9 @@ async def test_an_action_may_cancel_those_behind_it(store: FaultyStore, accounts
     assert await amounts(store) == [1, 3]
 
 
-async def test_nobody_waits_for_ever_when_the_work_itself_is_cancelled(store: FaultyStore, accounts: Accounts) -> None:
+async def test_no_caller_waits_for_ever_when_the_task_of_the_queue_is_cancelled(
+    store: FaultyStore, accounts: Accounts
+) -> None:
     gate = Gate()
     store.before.append(gate)
     tasks = [asyncio.create_task(accounts.execute("1", deposit(1)))]
@@ -134,7 +138,7 @@ async def test_a_program_may_end_while_commands_are_under_way() -> None:
     assert accounts._queues._queues == {}
 
 
-async def test_a_line_whose_work_never_began_holds_up_nobody(accounts: Accounts) -> None:
+async def test_a_queue_whose_task_never_began_holds_up_no_later_command(accounts: Accounts) -> None:
     waiting = asyncio.create_task(accounts.execute("1", deposit(1)))
     await asyncio.sleep(0)
     assert accounts._queues is not None

@@ -154,7 +154,7 @@ async def test_named_commands_go_on_from_a_state_that_was_compared_with_what_is_
     assert pages == [0, 0, 2, 4]
 
 
-async def test_a_repeat_of_a_command_is_answered_without_loading_anew(
+async def test_a_repeat_of_a_command_is_answered_without_loading_again(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()

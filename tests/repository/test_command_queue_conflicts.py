@@ -61,7 +61,7 @@ async def test_after_a_conflict_all_decide_again_in_order_on_a_fresh_state_with_
     assert (len(pauses), accounts.conflicts_retried) == (1, 3)
 
 
-async def test_those_who_decide_again_stand_before_those_who_came_meanwhile(
+async def test_commands_that_decide_again_come_before_those_that_were_queued_meanwhile(
     store: FaultyStore, accounts: Accounts, pauses: list[float]
 ) -> None:
     gate = Gate()

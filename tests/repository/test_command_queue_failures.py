@@ -43,7 +43,7 @@ def accounts(queueing: Accounts) -> Accounts:
 
 
 @pytest.mark.parametrize("fault", [unavailable, overloaded, closed, broken])
-async def test_what_concerns_all_is_told_to_each_as_an_error_of_its_own(
+async def test_a_failure_that_concerns_all_raises_an_error_of_its_own_in_each_caller(
     store: FaultyStore, accounts: Accounts, fault: Fault
 ) -> None:
     store.before.append(fault)
@@ -60,7 +60,7 @@ async def test_what_concerns_all_is_told_to_each_as_an_error_of_its_own(
     assert await amounts(store) == [3]
 
 
-async def test_an_error_that_cant_be_copied_is_told_all_the_same(store: FaultyStore, accounts: Accounts) -> None:
+async def test_an_error_that_cant_be_copied_is_raised_all_the_same(store: FaultyStore, accounts: Accounts) -> None:
     class StubbornError(Exception):
         def __init__(self, one: int, two: int) -> None:
             super().__init__("stubborn")
@@ -101,7 +101,7 @@ async def test_an_event_id_that_is_taken_fails_its_own_command_alone(store: Faul
     assert await amounts(store) == [2]
 
 
-async def test_when_loading_fails_each_is_told_and_the_next_one_tries_again(
+async def test_when_loading_fails_each_caller_gets_the_error_and_the_next_command_tries_again(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unreachable(*args: Any) -> Any:
@@ -131,7 +131,7 @@ class Well(AggregateRoot, category="well"):
         self.depth += event.depth
 
 
-async def test_events_that_cant_be_applied_as_they_are_stored_are_met_by_those_who_come_after(
+async def test_events_that_cant_be_applied_as_they_are_stored_fail_the_commands_that_come_after(
     store: FaultyStore,
 ) -> None:
     wells = Repository(Well, store, queue_commands=True)

@@ -203,7 +203,7 @@ async def test_an_event_that_cant_be_stored_fails_its_own_command(store: FaultyS
 
 
 @pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration, GeneratorExit, asyncio.CancelledError])
-async def test_whatever_an_action_raises_leaves_the_call_as_without_turns(
+async def test_whatever_an_action_raises_leaves_the_call_as_without_a_queue(
     store: FaultyStore, accounts: Accounts, error: type[BaseException]
 ) -> None:
     def action(account: Account) -> None:

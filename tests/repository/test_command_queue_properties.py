@@ -1,4 +1,4 @@
-"""Commands that take turns, whatever happens: what was acknowledged is there once, and nothing of what was refused."""
+"""Queued commands, whatever happens: what was acknowledged is there once, and nothing of what was refused."""
 
 import asyncio
 import random
@@ -171,7 +171,7 @@ async def check(store: EventStore, callers: list[Caller]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(wishes=WISHES, faults=st.lists(st.sampled_from(FAULTS), max_size=12))
-def test_whatever_happens_what_is_told_is_what_is_stored(wishes: list[Wish], faults: list[str | None]) -> None:
+def test_whatever_happens_what_is_reported_is_what_is_stored(wishes: list[Wish], faults: list[str | None]) -> None:
     async def main() -> None:
         store = UnsteadyStore(list(faults))
         accounts = Repository(Account, store, queue_commands=True)

@@ -54,7 +54,7 @@ async def test_an_unknown_outcome_is_repeated_with_the_same_ids_before_anything_
     assert [result.stream_version for result in results] == [1, 2, 3]
 
 
-async def test_after_a_doubt_the_state_is_folded_anew(
+async def test_after_an_unknown_outcome_the_state_is_loaded_again(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert accounts._queues is not None
@@ -92,7 +92,7 @@ async def test_an_unknown_outcome_that_proves_to_be_a_conflict_is_decided_again_
     assert await amounts(store) == [7, 1, 2]
 
 
-async def test_who_is_out_of_attempts_is_told_of_its_own_ids_and_the_others_go_on(
+async def test_a_command_that_is_out_of_attempts_reports_its_own_ids_and_the_others_go_on(
     store: FaultyStore, accounts: Accounts
 ) -> None:
     store.after += [connection_lost]
@@ -122,7 +122,7 @@ async def test_when_all_are_out_of_attempts_the_next_ones_start_from_what_is_sto
 
 
 @pytest.mark.parametrize("fault", [unavailable, overloaded, closed, broken])
-async def test_a_doubt_isnt_forgotten_when_a_repeat_fails_otherwise(
+async def test_an_unknown_outcome_isnt_forgotten_when_a_repeat_fails_otherwise(
     store: FaultyStore, accounts: Accounts, fault: Fault
 ) -> None:
     store.after += [connection_lost]

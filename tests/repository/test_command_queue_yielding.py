@@ -1,4 +1,4 @@
-"""Commands that take turns leave the event loop to others now and then, however many there are and however slow."""
+"""Queued commands leave the event loop to others now and then, however many there are and however slow."""
 
 import asyncio
 from collections.abc import Callable
@@ -107,7 +107,7 @@ async def test_commands_that_decide_on_nothing_are_answered_though_they_take_lon
     assert store.attempts == []
 
 
-async def test_who_stops_waiting_while_others_have_the_event_loop_decides_nothing(
+async def test_a_command_whose_caller_stops_waiting_while_others_have_the_event_loop_decides_nothing(
     store: FaultyStore, clock: Clock, accounts: Accounts
 ) -> None:
     def cancel_last(account: Account) -> None:

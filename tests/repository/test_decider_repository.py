@@ -164,7 +164,7 @@ def test_only_deciders_have_decider_repositories(store: FaultyStore, decider: An
         DeciderRepository(decider, store)
 
 
-async def test_a_decision_that_falls_through_is_told(store: FaultyStore) -> None:
+async def test_a_decision_that_falls_through_is_an_error(store: FaultyStore) -> None:
     carts = DeciderRepository(made(decide=lambda command, cart: None), store)
 
     with pytest.raises(InvalidArgumentError, match=r"decide returned None for Look\(\): return \[\]"):

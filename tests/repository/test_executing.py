@@ -16,7 +16,7 @@ from perdure.commit import Commit
 from tests.repository.accounts import AT_ONCE, Account, Audited, Deposited, FaultyStore, amounts, connection_lost
 
 
-@pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
+@pytest.fixture(params=[False, True], ids=["each for itself", "queued"])
 def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
     return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
 

@@ -61,7 +61,7 @@ async def test_a_repeat_gives_the_first_result_whatever_came_since(
     assert await amounts(store) == [5, 1, 2]
 
 
-@pytest.fixture(params=[False, True], ids=["each for itself", "in turns"])
+@pytest.fixture(params=[False, True], ids=["each for itself", "queued"])
 def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[Account]:
     return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
 
@@ -242,7 +242,7 @@ async def test_another_attempt_before_deciding_again(
     assert await amounts(store) == [5]
 
 
-async def test_an_event_elsewhere_that_has_the_id_is_told(store: FaultyStore, accounts: Accounts) -> None:
+async def test_an_event_elsewhere_that_has_the_id_is_an_error(store: FaultyStore, accounts: Accounts) -> None:
     taken = CommandId("a", "account-1").event_id(0)
     await store.append_to_stream("account-2", ANY, [NewEvent(Opened(owner="eve"), event_id=taken)])
 

@@ -117,7 +117,7 @@ async def test_a_repeat_of_an_append_that_was_not_written_still_has_its_conditio
 
 
 @pytest.mark.parametrize("written", [True, False])
-async def test_what_is_in_doubt_together_can_only_be_saved_together(
+async def test_aggregates_whose_common_append_is_unknown_can_only_be_saved_together(
     store: Faulty, purses: Repository[Purse], ann: Purse, bob: Purse, limit: Limit, written: bool
 ) -> None:
     (store.after if written else store.before).append(UNKNOWN)
@@ -139,7 +139,7 @@ async def test_what_is_in_doubt_together_can_only_be_saved_together(
 
 
 @pytest.mark.parametrize("written", [(True, False), (False, True), (True, True)])
-async def test_aggregates_that_are_in_doubt_each_for_itself_are_settled_each_for_itself(
+async def test_aggregates_whose_appends_are_unknown_one_by_one_are_settled_one_by_one(
     store: Faulty, ann: Purse, bob: Purse, written: tuple[bool, bool]
 ) -> None:
     ann.take(30)
@@ -155,7 +155,9 @@ async def test_aggregates_that_are_in_doubt_each_for_itself_are_settled_each_for
     assert sorted(await amounts(store)) == [-30, 30]
 
 
-async def test_a_conflict_ends_the_doubt(store: Faulty, purses: Repository[Purse], ann: Purse, bob: Purse) -> None:
+async def test_a_conflict_settles_an_unknown_outcome(
+    store: Faulty, purses: Repository[Purse], ann: Purse, bob: Purse
+) -> None:
     store.before.append(UNKNOWN)
     ann.take(30)
     bob.put(30)

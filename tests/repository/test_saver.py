@@ -18,7 +18,9 @@ from perdure.commit import Commit
 from tests.repository.accounts import Account, FaultyStore, OtherAccount, amounts, connection_lost, described
 
 
-async def test_saving_returns_where_the_events_stand(accounts: Repository[Account], account: Account) -> None:
+async def test_saving_returns_the_version_and_the_positions_of_the_events(
+    accounts: Repository[Account], account: Account
+) -> None:
     account.deposit(1)
     account.deposit(2)
 
@@ -82,7 +84,7 @@ async def test_of_two_new_aggregates_one_wins(accounts: Repository[Account]) -> 
 
 
 async def test_an_aggregate_of_another_class_is_refused(accounts: Repository[Account]) -> None:
-    with pytest.raises(InvalidArgumentError, match="is a OtherAccount; this repository keeps Account"):
+    with pytest.raises(InvalidArgumentError, match="is a OtherAccount; this repository is for Account"):
         await accounts.save(OtherAccount("1"))
 
 
@@ -135,7 +137,7 @@ async def test_more_commands_after_an_unknown_outcome_are_saved_beside_it(
     assert not account.uncommitted_events
 
 
-async def test_an_append_in_doubt_that_met_a_conflict_is_in_doubt_no_longer(
+async def test_an_unknown_append_that_meets_a_conflict_is_known_not_to_be_written(
     store: FaultyStore, accounts: Repository[Account], account: Account
 ) -> None:
     store.before.append(connection_lost)
@@ -152,7 +154,7 @@ async def test_an_append_in_doubt_that_met_a_conflict_is_in_doubt_no_longer(
 
 
 @pytest.mark.parametrize("fault", [asyncio.CancelledError, ZeroDivisionError])
-async def test_whatever_doesnt_say_that_nothing_was_written_leaves_a_doubt(
+async def test_an_error_that_doesnt_say_that_nothing_was_written_leaves_the_outcome_unknown(
     store: FaultyStore, accounts: Repository[Account], account: Account, fault: type[BaseException]
 ) -> None:
     async def fail(commit: Commit) -> None:

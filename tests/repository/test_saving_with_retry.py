@@ -111,7 +111,7 @@ async def test_a_rule_that_fails_on_the_fresh_state_raises_its_own_error(
     assert await amounts(store) == [60]
 
 
-async def test_a_new_aggregate_that_somebody_else_made_first_is_decided_again(
+async def test_a_new_aggregate_that_another_writer_made_first_is_decided_again(
     store: FaultyStore, accounts: Repository[Account]
 ) -> None:
     account = Account("1")
@@ -201,7 +201,7 @@ async def test_an_outcome_that_stays_unknown_is_raised_and_saving_again_is_safe(
     assert await amounts(store) == [5]
 
 
-async def test_a_second_decision_in_doubt_is_what_saving_again_repeats(
+async def test_a_second_decision_whose_outcome_is_unknown_is_what_saving_again_repeats(
     store: FaultyStore, accounts: Repository[Account], account: Account
 ) -> None:
     store.after += [connection_lost] * 2
@@ -308,7 +308,7 @@ async def test_other_errors_are_raised_at_once(
     assert pauses == []
 
 
-async def test_nobody_changes_an_aggregate_that_is_being_saved_with_retry(
+async def test_an_aggregate_that_is_being_saved_with_retry_cant_be_changed(
     store: FaultyStore, accounts: Repository[Account], account: Account
 ) -> None:
     async def meanwhile(commit: Commit) -> None:

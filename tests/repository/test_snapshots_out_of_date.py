@@ -186,7 +186,7 @@ def test_a_state_version_is_inherited() -> None:
 
 
 @pytest.mark.parametrize("state", ["{}", "null", "[1,2]", '"text"', '{"owner":5,"balance":0,"notes":[]}', "[" * 900])
-async def test_garbage_is_ignored_and_told(
+async def test_garbage_is_ignored_and_logged(
     store: FaultyStore, accounts: Accounts, state: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await deposit(accounts, 3)

@@ -156,7 +156,9 @@ async def test_a_decision_on_a_snapshot_meets_conflicts_as_ever(store: FaultySto
     assert accounts.conflicts_retried == 1
 
 
-async def test_one_that_somebody_else_took_meanwhile_is_not_taken_again(store: FaultyStore, accounts: Accounts) -> None:
+async def test_a_snapshot_that_another_process_wrote_meanwhile_is_not_written_again(
+    store: FaultyStore, accounts: Accounts
+) -> None:
     written: list[Snapshot] = []
     write_snapshot = store.write_snapshot
 
@@ -214,7 +216,7 @@ async def test_a_failure_is_logged_and_not_tried_again_at_once(
         assert calls == [3]
         [record] = caplog.records
         assert (record.name, record.levelno) == ("perdure.repository", logging.WARNING)
-        assert "no snapshot of 'account-1' was taken, and none is for 30 s" in record.getMessage()
+        assert "no snapshot of 'account-1' was written, and none will be for 30 s" in record.getMessage()
 
         now += 31
         await deposit(accounts)

@@ -238,7 +238,7 @@ class WithUnresolved(AggregateRoot, category="unresolved"):
         (WithUnresolved, "WithUnresolved: an annotation can't be resolved: name 'Nowhere' is not defined"),
     ],
 )
-def test_a_state_that_cant_be_stored_is_told_when_the_repository_is_made(
+def test_a_state_that_cant_be_stored_is_refused_when_the_repository_is_made(
     store: FaultyStore, cls: type[AggregateRoot], reason: str
 ) -> None:
     Repository(cls, store)

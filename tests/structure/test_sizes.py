@@ -14,12 +14,7 @@ BODY_LIMIT, BODY_MEDIAN, BODY_P90 = 60, 8, 22
 # To do: test modules that are still to be split by subject. This list only gets shorter.
 STILL_LONG = {
     "tests/projections/engines/custom/test_sql_projection.py",
-    "tests/projections/engines/table/test_prefetch.py",
-    "tests/projections/state/test_parked_events.py",
     "tests/projections/test_inline_store.py",
-    "tests/projections/test_operations.py",
-    "tests/projections/test_parked_exactly_once.py",
-    "tests/projections/test_service.py",
     "tests/repository/test_command_queue.py",
     "tests/repository/test_command_queue_in_trouble.py",
     "tests/repository/test_multi_stream.py",

@@ -19,9 +19,9 @@ BARE = {
     "projections/engines/custom/transaction.py QueueingTransaction.kept_alive": "ends with its block, which raises",
     "repository/command_queue.py _CommandQueue.__init__": "ends when no command waits; its callers get its error",
     "repository/command_queue.py _CommandQueue._run": "is awaited at once, in the context of the caller",
-    "stores/postgres/embedded/account.py Account.run": "is awaited at once, so that being cancelled kills a process",
     "stores/postgres/embedded/owner_process.py run_as_owner": "is awaited at once, so that being cancelled ends it",
     "stores/postgres/embedded/owner_actions.py _run": "is awaited at once, in a process of its own",
+    "stores/postgres/embedded/account.py Account.run": "is awaited at once, so that being cancelled kills a process",
     "stores/postgres/schema/lock_watch.py LockWatch.over": "ends with its block, which awaits it",
 }
 """Where a task is started without an owner, and why that is safe: it ends with what has started it."""

@@ -128,7 +128,7 @@ class IdentifiedCommand(Generic[A]):
         return aggregate
 
     async def result(self, saving: Awaitable[AppendResult | None]) -> AppendResult | None:
-        """Return the result of the command, whoever executed it. `saving` saves what was decided."""
+        """Return the result of the command, even if another process executed it. `saving` saves what was decided."""
         try:
             result = await saving
         except EventIdReuseError:

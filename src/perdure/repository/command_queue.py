@@ -215,7 +215,7 @@ class _CommandQueue(Generic[A]):
     async def _decide(self, batch: list[QueuedCommand[A]]) -> tuple[list[QueuedCommand[A]], list[QueuedCommand[A]]]:
         """Let each decide on the state that those before it leave. Return the decided ones, and those left out.
 
-        Commands are left out if there is no room or time for them, or if they must see what becomes of earlier ones.
+        Commands are left out if there is no room or time for them, or if they must see the outcome of earlier ones.
         """
         is_loaded = self._state.status is StateStatus.LOADED
         decided: list[QueuedCommand[A]] = []
@@ -235,7 +235,7 @@ class _CommandQueue(Generic[A]):
             command.decide(self._state.aggregate, self._store)
             if command.commit is not None:
                 size += command.commit.size
-                # The same ids twice: the second must see what becomes of the first.
+                # The same ids twice: the second must see the outcome of the first.
                 if event_ids and (size > BATCH_BYTES or not event_ids.isdisjoint(command.event_ids)):
                     return decided, batch[number:]
                 event_ids.update(command.event_ids)

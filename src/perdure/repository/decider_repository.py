@@ -21,14 +21,14 @@ S = TypeVar("S")
 
 
 class DeciderRepository(Generic[C, S]):
-    """Loads the states of a decider, and executes its commands. All is as with `Repository`.
+    """Loads the states of a decider, and executes its commands. Everything works as in `Repository`.
 
     Args:
         decider: the rules.
         store: where the events are.
-        retry: how `execute` tries again, unless told otherwise.
-        snapshot_every: after how many events a snapshot is taken of a state; None for no snapshots. The type of the
-            state is what `evolve` is annotated to return.
+        retry: how `execute` tries again, unless the call says otherwise.
+        snapshot_every: after how many events a snapshot of a state is written; None for no snapshots. The type of the
+            state is the annotated return type of `evolve`.
         queue_commands: whether the commands of this process on one state are queued. See `Repository`.
 
     Raises:
@@ -62,16 +62,16 @@ class DeciderRepository(Generic[C, S]):
     async def load(
         self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
     ) -> S | None:
-        """The state as its events make it, or None when there is no such stream. See `Repository.load`."""
+        """Load a state by applying its events. Return None if there is no such stream. See `Repository.load`."""
         aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time)
         return None if aggregate is None else aggregate.state
 
     async def get(self, aggregate_id: str | UUID) -> S:
-        """The same as `load`, but raises AggregateNotFoundError when there is no such stream."""
+        """Load a state as `load` does. Raise AggregateNotFoundError if there is no such stream."""
         return (await self._aggregates.get(aggregate_id)).state
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
-        """Each event, oldest first, with the state after it. See `Repository.history`."""
+        """Yield each event, oldest first, with the state after it. See `Repository.history`."""
         async with aclosing(self._aggregates.history(aggregate_id)) as history:
             async for stored, aggregate in history:
                 yield stored, aggregate.state
@@ -89,11 +89,11 @@ class DeciderRepository(Generic[C, S]):
         Args:
             aggregate_id: text or a UUID, without the category.
             command: what `decide` takes.
-            command_id: names the request, so that a repeat gives the first result. See `Repository.execute`.
-            retry: how to try again; else as the repository does.
+            command_id: identifies the request, so that a repeat gets the first result. See `Repository.execute`.
+            retry: how to try again; by default as the repository does.
 
         Returns:
-            Where the events stand, or None when `decide` gave none.
+            The version and the positions of the events, or None if `decide` returned none.
         """
         return await self._aggregates.execute(
             aggregate_id, lambda aggregate: aggregate.decide(command), command_id=command_id, retry=retry

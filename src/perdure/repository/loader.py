@@ -1,4 +1,4 @@
-"""Aggregates as their events make them: now, and at any time before."""
+"""Loads aggregates by applying their events: as they are, and as they were at any time before."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Loader(Generic[A]):
-    """Makes the aggregates of one class from their events, with the help of snapshots if there are any.
+    """Loads the aggregates of one class from their events, starting at a snapshot if there is one.
 
     Args:
         aggregate_class: the class of the aggregates.
         store: where their events are.
-        codec: reads snapshots; None where there are none.
+        codec: decodes snapshots; None for no snapshots.
     """
 
     def __init__(self, aggregate_class: type[A], store: EventStore, codec: StateCodec[A] | None) -> None:
@@ -43,7 +43,7 @@ class Loader(Generic[A]):
         self._codec = codec
 
     async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
-        """The aggregate, new where there is no stream. See `Repository.load`."""
+        """Load an aggregate, a new one if there is no stream. See `Repository.load`."""
         aggregate = self._aggregate_class(aggregate_id)
         is_present = at_version is None and at_time is None
         last_version = _checked_version(at_version)
@@ -53,7 +53,7 @@ class Loader(Generic[A]):
             return stored.stream_version <= last_version and stored.recorded_at <= last_time
 
         with Load(self._store, aggregate.stream_id) as observed:
-            # The only snapshot is the latest one, so it serves the present.
+            # A stream has one snapshot, of a recent state, so it is of no use for a time in the past.
             if at_time is None and self._codec is not None:
                 observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
             known = aggregate.stream_version
@@ -68,18 +68,18 @@ class Loader(Generic[A]):
         return aggregate
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
-        """Each event, and the aggregate after it. See `Repository.history`."""
+        """Yield each event, and the aggregate after it. See `Repository.history`."""
         aggregate = self._aggregate_class(aggregate_id)
         async with aclosing(self._store.iterate_stream(aggregate.stream_id)) as events:
             async for stored in events:
                 aggregate.apply_stored_event(stored)
-                # It goes on with the copy, so that neither what was given away nor its event is changed any more.
+                # The copy takes the next event, so that the aggregate that the caller has never changes.
                 following = own_copy(aggregate)
                 yield stored, aggregate
                 aggregate = following
 
     async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int) -> bool:
-        """Begin with the snapshot, if there is one that fits. Returns whether there was."""
+        """Restore the snapshot if there is one that fits. Return whether there was."""
         snapshot = await self._store.read_snapshot(aggregate.stream_id)
         if snapshot is None or snapshot.stream_version > last_version or not _fits(snapshot, codec):
             return False
@@ -88,7 +88,7 @@ class Loader(Generic[A]):
         except (msgspec.MsgspecError, RecursionError) as error:
             stream_id = aggregate.stream_id
             told = keys(error, operation="load", stream_id=stream_id)
-            logger.warning("the snapshot of %r can't be read, its events are: %s", stream_id, error, extra=told)
+            logger.warning("the snapshot of %r can't be read, so all its events are: %s", stream_id, error, extra=told)
             return False
         aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
         return True

@@ -1,4 +1,4 @@
-"""Several aggregates, also of different classes, saved at once: all of them, or none."""
+"""Saves several aggregates at once, of any classes: all of them, or none."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ async def save_all(
 ) -> list[AppendResult | None]:
     """Append the uncommitted events of several aggregates: all of them, or none.
 
-    An aggregate without uncommitted events is a condition: somebody else must not have changed it meanwhile, for the
-    others were decided by its state. The events stand in the log in the order of the aggregates.
+    An aggregate without uncommitted events is a condition: it must not have changed meanwhile, because the others were
+    decided by its state. The log has the events in the order of the aggregates.
 
-    Whenever it isn't known whether they were written, the aggregates keep their events with their ids: save them again,
-    all together. No snapshots are taken; the next save of one aggregate by its repository takes those that are due.
+    If it isn't known whether they were written, the aggregates keep their events with their ids: save them again, all
+    together. No snapshots are written. The next save of an aggregate by its repository writes one that is due.
 
     Args:
         store: where the events go.
         aggregates: of any classes.
-        conditions: the version that further streams must have, which aren't written.
-        tx: the caller's transaction; the events count as committed once that is.
+        conditions: the versions that other streams must have, which aren't written.
+        tx: the caller's transaction; the events count as committed once it is.
 
     Returns:
-        For each aggregate where its events stand, or None when it had none. When none had any, nothing is checked.
+        For each aggregate the version and the positions of its events, or None if it had none. If no aggregate had any,
+        nothing is checked.
 
     Raises:
         OptimisticConcurrencyError: a stream has another version; it names the first. See `execute_all`.
         OutcomeUnknownError: save them again.
-        InvalidArgumentError: two are of the same stream, or one was saved with others and that is in doubt still.
+        InvalidArgumentError: two are of the same stream; or one was saved with others, and that outcome is unknown.
         EventEncodingError, PayloadTooLargeError: nothing was written.
         StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
 
@@ -65,8 +66,8 @@ async def execute_all(
 
     Args:
         store: where the events go.
-        decide: an asynchronous function. It may be called several times, so it must load anew each time. What it has
-            only looked at it should return, too: as with `save_all`, that must not have changed meanwhile.
+        decide: an asynchronous function. It may be called several times, so it must load again each time. It should
+            also return the aggregates that it only read: as with `save_all`, they must not have changed meanwhile.
         retry: how to try again.
 
     Returns:
@@ -115,7 +116,7 @@ def _check(aggregates: Sequence[AggregateRoot], conditions: Mapping[str, Expecte
         raise InvalidArgumentError("aggregates", f"must be a list of aggregates, not {type(aggregates).__name__}")
     for one in aggregates:
         if not isinstance(one, AggregateRoot):
-            raise InvalidArgumentError("aggregates", f"holds {type(one).__name__}, which is no aggregate")
+            raise InvalidArgumentError("aggregates", f"holds {type(one).__name__}, which isn't an aggregate")
     streams = {one.stream_id for one in aggregates}
     if len(streams) < len(aggregates):
         raise InvalidArgumentError("aggregates", "holds a stream twice: change one instance of it")

@@ -44,7 +44,7 @@ class QueueState(Generic[A]):
     @property
     def aggregate(self) -> A:
         """The aggregate. It must have been loaded."""
-        assert self._aggregate is not None  # noqa: S101 - whoever decides has loaded it
+        assert self._aggregate is not None  # noqa: S101 - it was loaded before
         return self._aggregate
 
     @property

@@ -1,4 +1,4 @@
-"""`Repository`: aggregates loaded from a store and saved to it, with retries where somebody else was faster."""
+"""`Repository`: loads aggregates from a store and saves them to it, with retries after conflicts."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Repository(Generic[A]):
     Args:
         aggregate_class: the class of the aggregates.
         store: where their events are.
-        retry: how `save_with_retry` and `execute` try again, unless told otherwise.
-        snapshot_every: after how many events a snapshot is taken of an aggregate, so that loading replays at most about
-            as many; None for no snapshots. They pay from about a thousand events on.
+        retry: how `save_with_retry` and `execute` try again, unless the call says otherwise.
+        snapshot_every: after how many events a snapshot of an aggregate is written, so that loading replays about as
+            many at most; None for no snapshots. They pay from about a thousand events on.
         queue_commands: whether `execute` queues the commands of this process on one aggregate. They are decided one
             after the other on one state in memory, and share commits, instead of meeting in conflicts. It pays where
             many callers change one aggregate at once.
@@ -86,30 +86,30 @@ class Repository(Generic[A]):
     async def load(
         self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
     ) -> A | None:
-        """The aggregate as its events make it, or None when there is no such stream.
+        """Load an aggregate by applying its events. Return None if there is no such stream.
 
         Args:
             aggregate_id: text or a UUID, without the category.
-            at_version: as it was after that many events; as it is, when there are fewer.
-            at_time: as it was at that time (aware), going by when the store recorded the events: so it is a state that
-                the aggregate really had. Events may say that they happened earlier; see `history` for those.
+            at_version: load the state after that many events; the present state if there are fewer.
+            at_time: load the state at that time, a datetime with a time zone. What counts is when the store recorded
+                the events, so the aggregate really had that state. For the times in the events, see `history`.
 
         Raises:
-            UnknownEventTypeError: the stream holds a type that no class here bears.
+            UnknownEventTypeError: the stream holds an event type that has no class here.
             EventDecodingError: an event's data doesn't fit its class.
         """
         aggregate = await self._loader.load(aggregate_id, at_version, at_time)
         return aggregate if aggregate.stream_version else None
 
     async def get(self, aggregate_id: str | UUID) -> A:
-        """The same as `load`, but raises AggregateNotFoundError when there is no such stream."""
+        """Load an aggregate as `load` does. Raise AggregateNotFoundError if there is no such stream."""
         aggregate = await self._loader.load(aggregate_id)
         if not aggregate.stream_version:
             raise AggregateNotFoundError(aggregate.stream_id)
         return aggregate
 
     def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
-        """Each event, oldest first, with the aggregate as it was after it. Each is an instance of its own.
+        """Yield each event, oldest first, with the aggregate as it was after it: a separate instance for each event.
 
         Example:
             async for stored, user in users.history("123"):
@@ -118,17 +118,17 @@ class Repository(Generic[A]):
         return self._loader.history(aggregate_id)
 
     async def save(self, aggregate: A, *, tx: Transaction | None = None) -> AppendResult | None:
-        """Append the uncommitted events, all or none. Returns None when there were none.
+        """Append the uncommitted events, all or none. Return None if there were none.
 
-        Whenever it isn't known whether they were written (OutcomeUnknownError, or the task was cancelled), the
-        aggregate keeps its events with their ids, so that saving it again is safe: they are written once.
+        If it isn't known whether they were written (OutcomeUnknownError, or the task was cancelled), the aggregate
+        keeps its events with their ids. Saving it again is safe then: they are written once.
 
         Args:
             aggregate: of this repository's class.
             tx: the caller's transaction; the events count as committed once that is. No snapshot is taken then.
 
         Raises:
-            OptimisticConcurrencyError: somebody else appended first. See `save_with_retry`.
+            OptimisticConcurrencyError: another writer appended first. See `save_with_retry`.
             OutcomeUnknownError: save it again.
             InvalidArgumentError: it is of another class.
             EventEncodingError, PayloadTooLargeError: nothing was written.
@@ -138,11 +138,12 @@ class Repository(Generic[A]):
         return await self._saver.save(aggregate, tx)
 
     async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
-        """Save; on a conflict pause, load the aggregate anew, and decide its recorded commands again.
+        """Save; on a conflict pause, load the aggregate again, and decide its recorded commands again.
 
-        In the end the aggregate is what was saved, or, if an error is raised, what it was before; if it isn't known
-        which (OutcomeUnknownError, or the task was cancelled), it is what may be saved, so that saving again is safe.
-        Until then it can't be changed. Events that no command raised can't be decided again: the conflict is raised.
+        Afterwards the aggregate is as it was saved. If an error is raised, it is as it was before. If the outcome isn't
+        known (OutcomeUnknownError, or the task was cancelled), it has the events that may be written, so that saving it
+        again is safe. Until then it can't be changed. Events that no command raised can't be decided again: then the
+        conflict is raised.
 
         Raises:
             OptimisticConcurrencyError: the last attempt met a conflict, too.
@@ -167,7 +168,7 @@ class Repository(Generic[A]):
                 with Execute(aggregate.stream_id) as observed:
                     result = await self._saver.save_or_decide(aggregate, again, retry, observed)
             finally:
-                # Saved, or in doubt: then these are the events, with their ids, that saving again has to repeat.
+                # Saved; or pending: then saving again must repeat these events with their ids.
                 if current is not aggregate and (not current.uncommitted.events or current.uncommitted.pending):
                     adopt(aggregate, current)
         return result
@@ -180,19 +181,19 @@ class Repository(Generic[A]):
         command_id: UUID | str | None = None,
         retry: RetryConfig | None = None,
     ) -> AppendResult | None:
-        """Load the aggregate, or make it, call `action` with it, and save it; on a conflict pause and start over.
+        """Load or create the aggregate, call `action` with it, and save it; on a conflict pause and start over.
 
         Args:
             aggregate_id: as for `load`.
             action: a synchronous function that calls commands or raises events. It may be called several times.
-            command_id: names the request, so that a repeat of it, at any time and from anywhere, gives the first result
-                instead of acting again: a UUID (best of version 7) or text, such as a client's ``Idempotency-Key``. It
-                counts for this aggregate alone, and is remembered by the events: an action that raised none is called
-                again. It is their causation id, unless the context has one.
-            retry: how to try again; else as the repository does.
+            command_id: identifies the request. A repeat, at any time and from any process, gets the first result, and
+                `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
+                ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
+                raised none is called again. It is their causation id, unless the context has one.
+            retry: how to try again; by default as the repository does.
 
         Returns:
-            Where the events stand, or None when `action` raised none.
+            The version and the positions of the events, or None if `action` raised none.
 
         Raises:
             OptimisticConcurrencyError: the last attempt met a conflict, too.
@@ -223,7 +224,7 @@ class Repository(Generic[A]):
     def _check_class(self, aggregate: object) -> None:
         if type(aggregate) is not self.aggregate_class:
             raise InvalidArgumentError(
-                "aggregate", f"is a {type(aggregate).__name__}; this repository keeps {self.aggregate_class.__name__}"
+                "aggregate", f"is a {type(aggregate).__name__}; this repository is for {self.aggregate_class.__name__}"
             )
 
 

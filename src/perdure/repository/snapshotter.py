@@ -1,4 +1,4 @@
-"""Taking snapshots: after commits, now and then, and never at the price of one."""
+"""Writes snapshots after commits. A failure never fails the commit."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ logger = logging.getLogger("perdure.repository")
 A = TypeVar("A", bound=AggregateRoot)
 
 PATIENCE: Final = 2.0
-"""Seconds that taking a snapshot may take: whoever has saved waits for it."""
+"""Seconds that writing a snapshot may take: the caller that saves waits for it."""
 PAUSE_AFTER_FAILURE: Final = 30.0
-"""Seconds until the next try, so that what can't work costs next to nothing."""
+"""Seconds until the next try, so that snapshots that can't be written cost next to nothing."""
 
 
 class SnapshotWriter(Generic[A]):
     """Writes a snapshot when an aggregate was saved that many versions after its last one.
 
-    The state is read back from the store: that of the instance that was saved may hold what was raised since, or what a
-    handler took from an event before it was stored. So snapshots tell nothing that the events don't.
+    The state is read back from the store. The state of the saved instance may hold events that were raised since, or
+    values that a handler took from an event before it was stored. So a snapshot holds nothing that the events don't.
 
     Args:
-        every: after how many events.
-        loader: how the state is read back.
-        codec: how it is written.
-        store: where to.
+        every: after how many events a snapshot is due.
+        loader: reads the state back.
+        codec: encodes it.
+        store: where the snapshots are.
     """
 
     def __init__(self, every: int, loader: Loader[A], codec: StateCodec[A], store: EventStore) -> None:
@@ -46,7 +46,7 @@ class SnapshotWriter(Generic[A]):
         self._next_try = 0.0
 
     async def write_if_due(self, saved: A) -> None:
-        """Take a snapshot of what was saved, if it is time. Failures are logged, never raised."""
+        """Write a snapshot of the saved aggregate if one is due. A failure is logged, never raised."""
         if saved.committed_version - saved.snapshot_version < self._every or monotonic() < self._next_try:
             return
         try:
@@ -55,7 +55,7 @@ class SnapshotWriter(Generic[A]):
         except Exception as error:
             self._next_try = monotonic() + PAUSE_AFTER_FAILURE
             logger.warning(
-                "no snapshot of %r was taken, and none is for %g s; its events are saved: %s",
+                "no snapshot of %r was written, and none will be for %g s; its events are saved: %s",
                 saved.stream_id,
                 PAUSE_AFTER_FAILURE,
                 error,
@@ -64,7 +64,7 @@ class SnapshotWriter(Generic[A]):
             )
 
     async def _write(self, saved: A) -> int:
-        """Write the state as the store has it. Returns its version."""
+        """Write the state as the store has it. Return its version."""
         aggregate = await self._loader.load(saved.aggregate_id)
         version = aggregate.stream_version
         if version > aggregate.snapshot_version:

@@ -1,4 +1,4 @@
-"""The state of an aggregate as JSON, for snapshots. What is written is known to come back as it was."""
+"""Encodes the states of aggregates as JSON, for snapshots. A state that wouldn't come back as it is, is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StateCodec(Generic[A]):
 
     Attributes:
         version: the class's `state_version`.
-        shape: a hash of the class's place, its fields and all types within them.
+        shape: a hash of the class's qualified name, its fields and all types within them.
 
     Args:
         aggregate_class: the class of the aggregates.
@@ -45,11 +45,11 @@ class StateCodec(Generic[A]):
         self.shape = _shape(aggregate_class, self._struct)
 
     def encode(self, aggregate: A) -> str:
-        """The state as JSON text.
+        """Return the state as JSON text.
 
         Raises:
             EventEncodingError: it holds a value that can't be stored.
-            ValueError: it holds what would come back as something else, or what isn't annotated.
+            ValueError: a field would come back as another value, or isn't annotated.
         """
         state = vars(aggregate)
         if unknown := state.keys() ^ self._names:
@@ -62,7 +62,7 @@ class StateCodec(Generic[A]):
         return data
 
     def restore(self, aggregate: A, data: str) -> None:
-        """Give the aggregate the state that this text was made from. Raises msgspec.MsgspecError if it doesn't fit."""
+        """Give an aggregate the state that this text encodes. Raise msgspec.MsgspecError if it doesn't fit."""
         decoded = self._codec.decode(data)
         vars(aggregate).update({name: getattr(decoded, name) for name in self._names})
 
@@ -72,13 +72,13 @@ def _unusable(cls: type, reason: str) -> InvalidArgumentError:
 
 
 def _shape(cls: type, struct: type) -> str:
-    # With the class's place: two classes may fold one stream differently into the same fields.
+    # With the class's name: two classes may fold one stream differently into the same fields.
     described = [cls.__module__, cls.__qualname__, _described(inspect.type_info(struct), ())]
     return hashlib.sha256(msgspec.json.encode(described)).hexdigest()
 
 
 def _described(part: object, around: tuple[object, ...]) -> object:
-    """A type and all types within it as plain values, the same in every process. Defaults are none of it."""
+    """Return a type and all types within it as plain values, the same in every process, without defaults."""
     if isinstance(part, inspect.Field):
         return [part.name, part.encode_name, _described(part.type, around)]
     if isinstance(part, inspect.Type):
@@ -95,9 +95,9 @@ def _described(part: object, around: tuple[object, ...]) -> object:
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Whether they are equal all the way down, and of the same types: a defaultdict is no dict to those who use it."""
+    """Return whether values are equal all the way down, and of the same types: a defaultdict isn't a dict."""
     if type(one) is not type(other):
-        # What annotations allow: whole numbers where a float is expected.
+        # An annotation allows a whole number where a float is expected.
         return type(one) is int and type(other) is float and one == other
     if isinstance(one, dict):
         return _all_same(cast("dict[object, object]", one).items(), cast("dict[object, object]", other).items())
@@ -114,7 +114,7 @@ def _all_same(ones: Iterable[object], others: Iterable[object]) -> bool:
 
 
 def _field_names(cls: type) -> list[str]:
-    """The names of the fields of a Struct, a dataclass or an attrs class."""
+    """Return the names of the fields of a Struct, a dataclass or an attrs class."""
     if attributes := getattr(cls, "__attrs_attrs__", None):
         return [attribute.name for attribute in attributes]
     return [*getattr(cls, "__struct_fields__", ()), *getattr(cls, "__dataclass_fields__", ())]

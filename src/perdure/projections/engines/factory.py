@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from perdure.errors import ProjectionDefinitionError
 from perdure.projection import AnyProjection, Projection
@@ -23,12 +23,7 @@ from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.segments import Segments
 from perdure.stores.postgres.connections.database import Database
 
-
-class Equipment(NamedTuple):
-    """The parts of an engine, for one build."""
-
-    tables: BuildTables
-    engine: Engine
+_TablesAndEngine = tuple[BuildTables, Engine]
 
 
 def describe(projection: AnyProjection, build: int = 1) -> ProjectionDefinition:
@@ -59,14 +54,14 @@ def check_names(definitions: Sequence[ProjectionDefinition]) -> None:
             raise ProjectionDefinitionError(definition.name, "more than one projection has this name")
 
 
-def equip(
+def create_engine(
     database: Database,
     definition: ProjectionDefinition,
     segments: Segments,
     parking: ParkedEvents,
     options: RunnerOptions,
-) -> Equipment:
-    """Create the engine of a build.
+) -> _TablesAndEngine:
+    """Create the tables and the engine of a build.
 
     Args:
         database: the database of the store.
@@ -84,10 +79,10 @@ def _table_engine(
     segments: Segments,
     parking: ParkedEvents,
     options: RunnerOptions,
-) -> Equipment:
+) -> _TablesAndEngine:
     storage = TableStorage(definition, options.schema)
     processor = TableProcessor(database, definition, segments, storage, parking, batch_size=options.batch_size)
-    return Equipment(storage, processor)
+    return storage, processor
 
 
 def _custom_engine(
@@ -96,12 +91,12 @@ def _custom_engine(
     segments: Segments,
     _parking: ParkedEvents,
     options: RunnerOptions,
-) -> Equipment:
+) -> _TablesAndEngine:
     tables = CustomTables(definition, options.schema)
     processor = CustomProcessor(
         database, definition, segments, tables, lease=options.lease, timeout=options.handler_timeout
     )
-    return Equipment(tables, processor)
+    return tables, processor
 
 
 def _inline_engine(
@@ -110,13 +105,13 @@ def _inline_engine(
     segments: Segments,
     _parking: ParkedEvents,
     options: RunnerOptions,
-) -> Equipment:
+) -> _TablesAndEngine:
     storage = TableStorage(definition, options.schema)
     processor = InlineProcessor(database, definition, segments, InlineRows(database, definition, storage))
-    return Equipment(storage, processor)
+    return storage, processor
 
 
-_ENGINES: Final[dict[type, Callable[..., Equipment]]] = {
+_ENGINES: Final[dict[type, Callable[..., _TablesAndEngine]]] = {
     TableDefinition: _table_engine,
     CustomDefinition: _custom_engine,
     InlineDefinition: _inline_engine,

@@ -56,7 +56,7 @@ from perdure.log import ChangeSignal
 from perdure.observation import ProjectionBatch
 from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engine import ProjectionDefinition
-from perdure.projections.engines.factory import equip
+from perdure.projections.engines.factory import create_engine
 from perdure.projections.runtime.failure_policy import FailurePolicy
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.runtime.leases import LeaseKeeper
@@ -113,9 +113,8 @@ class Runner:
         build, database = definition.build, database_of(store)
         segments = Segments(database, build, self.name, options.lease)
         parked_events = ParkedEvents(database, build, definition.key_codec, self.name, options.max_parked)
-        equipment = equip(database, definition, segments, parked_events, options)
-        self._setup = BuildSetup(database, definition, equipment.tables, options.schema)
-        self._engine = equipment.engine
+        tables, self._engine = create_engine(database, definition, segments, parked_events, options)
+        self._setup = BuildSetup(database, definition, tables, options.schema)
         self._reporter = Reporter(build)
         self._leases = LeaseKeeper(store, definition, segments, self.name, options=options, changes=self.changes)
         self._failures = FailurePolicy(definition, segments, parked_events, options.retry, self._reporter)

@@ -10,7 +10,6 @@ of each event takes the server two thirds as long again.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,6 +23,7 @@ from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader, StoredType
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.driver_errors import DIVERGED
+from perdure.stores.postgres.event_rows import stored_events
 from perdure.stores.postgres.inspection import Inspection
 from perdure.stores.postgres.sql_files import Statements, fill_in
 
@@ -55,12 +55,12 @@ class Reader(PageReader):
     ) -> list[StoredEvent]:
         """The same as a transaction of the caller's sees it."""
         rows = await connection.fetch(self._sql["read_stream"], stream_id, from_version, limit)
-        return [Row(*row) for row in rows]
+        return stored_events(rows)
 
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
         """The events of a stream strictly before `before_version`, newest first."""
         rows = await self._database.fetch(self._sql["read_stream_backwards"], stream_id, before_version, limit)
-        return [Row(*row) for row in rows]
+        return stored_events(rows)
 
     async def stream_version(self, stream_id: str) -> int:
         """The version of a stream, 0 if there is none."""
@@ -69,7 +69,7 @@ class Reader(PageReader):
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """The event with that id, or None."""
         rows = await self._database.fetch(self._sql["read_event"], event_id)
-        return Row(*rows[0]) if rows else None
+        return stored_events(rows)[0] if rows else None
 
     async def stored_types(self) -> list[StoredType]:
         """Each type in each version that there is, sorted."""
@@ -88,7 +88,7 @@ class Reader(PageReader):
             limit,
             _SAMPLED_ROWS,
         )
-        return [Row(*row) for row in rows]
+        return stored_events(rows)
 
     async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:
         """Return the sessions whose open appends may still be given a position up to this one, lowest floor first."""
@@ -130,7 +130,7 @@ class Reader(PageReader):
         safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)
         name, arguments = await self._selection(0, min(before_position - 1, safe), limit, where, backwards=True)
         rows = await self._database.fetch(self._sql[name], *arguments)
-        return [Row(*row) for row in rows]
+        return stored_events(rows)
 
     async def _safe_position(self, seen: SeenEvent | tuple[None, None], up_to: int) -> tuple[int, int]:
         """The safe position, which lies at `up_to` or beyond, and the last that was drawn."""
@@ -157,7 +157,7 @@ class Reader(PageReader):
             return _page(rows) if rows else Page([], from_position, held_back)
         # Nothing that matches can come up to the safe position any more. The page ends at the last event before that,
         # of whatever kind, by which the log is known again.
-        events: list[StoredEvent] = [Row(*row) for row in rows]
+        events = stored_events(rows)
         reached = events[-1].global_position if events else from_position
         if reached == safe:
             return Page(events, safe, held_back)
@@ -198,15 +198,13 @@ class Reader(PageReader):
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:
-    return Page([Row(*row) for row in rows], rows[-1]["global_position"])
+    return Page(stored_events(rows), rows[-1]["global_position"])
 
 
 def _before_large(rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
-    """What comes before the first event that was left out for its size."""
-    for index, row in enumerate(rows):
-        if row[6] is None or row[7] is None:
-            return rows[:index]
-    return rows
+    """Return what comes before the first event that was left out for its size."""
+    left_out = [values.index(None) for values in ([row[6] for row in rows], [row[7] for row in rows]) if None in values]
+    return rows[: min(left_out)] if left_out else rows
 
 
 def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:
@@ -232,25 +230,3 @@ def _statement(where: LogFilter, *, backwards: bool) -> tuple[str, list[Any]]:
     if types is None:
         return "read_safe_log_of_category", [where.category]
     return "read_safe_log_of_category_and_types", [where.category, types]
-
-
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-_sent_time = vars(StoredEvent)["recorded_at"].__get__
-
-
-class Row(StoredEvent, eq=False, gc=False):
-    """An event whose time is still what PostgreSQL sends of it: microseconds since 2000.
-
-    To make a datetime of it takes the driver as long as four other columns together, and few who read events ask.
-    """
-
-    @property  # type: ignore[misc]  # instead of the field: it is made of what the field holds
-    def recorded_at(self) -> datetime:  # type: ignore[override]  # nobody sets what was read
-        """When the database took it."""
-        return _EPOCH + timedelta(microseconds=int.from_bytes(_sent_time(self), signed=True))
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__)
-        return f"StoredEvent({fields})"

@@ -177,7 +177,7 @@ class PostgreSQLEventStore(EventStore):
             self.database,
             AppendQueue(**self._queue_limits, timeout=self.append_timeout),
             lanes=self._lanes,
-            notifier=self._notifier,
+            announce=self._notifier.notify,
             timeout=self.append_timeout,
             tasks=self.tasks,
         )

@@ -1,6 +1,7 @@
 """The conformance suite: what every event store must do, as tests that it inherits.
 
-Needs pytest, pytest-asyncio and Hypothesis. A store passes when a class like this one does:
+Needs pytest, pytest-asyncio and Hypothesis. A store passes when a class like this one does. The store names
+what it offers beyond that in `EventStore.capabilities`: each is tested, and the report shows which were.
 
 Example:
     from perdure.testing.conformance import EventStoreConformance
@@ -15,8 +16,8 @@ Example:
 import pytest
 
 _PARTS = (
-    *("appends", "bad_input", "concurrency", "evolution", "history", "model", "model_check", "multi_stream"),
-    *("own_writes", "reads", "repeats", "samples", "snapshots", "subscriptions", "suite"),
+    *("appends", "bad_input", "capabilities", "concurrency", "evolution", "history", "model", "model_check"),
+    *("multi_stream", "own_writes", "reads", "repeats", "samples", "snapshots", "subscriptions", "suite"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 

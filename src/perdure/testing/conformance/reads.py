@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs, to_builtins
 
 from perdure.commit import ANY, Commit, EncodedEvent
 from perdure.context import context
@@ -99,6 +100,19 @@ class Reading:
         for stored in await read():
             assert stored.event == Measured(details={"given": [1]})
             assert stored.stream_id == "note-1"
+
+    async def test_an_event_is_the_same_object_whatever_the_store_and_the_call(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes("a"))
+        [stored] = await store.read_stream("note-1")
+        fields = {name: getattr(stored, name) for name in StoredEvent.__struct_fields__}
+        by_id = await store.read_event(stored.event_id)
+        assert by_id is not None
+
+        assert type(stored.recorded_at) is datetime
+        for one in (stored, *await store.read_all_events(), by_id):
+            assert type(one) is StoredEvent
+            assert structs.asdict(one) == fields
+            assert to_builtins(one) == to_builtins(StoredEvent(*fields.values()))
 
     async def test_metadata_comes_back_as_it_was(self, store: EventStore) -> None:
         event_id, when = uuid4(), datetime(2020, 1, 1, 1, 0, 0, 1, tzinfo=timezone(timedelta(hours=5)))

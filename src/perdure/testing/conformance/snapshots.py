@@ -25,6 +25,13 @@ async def taken(store: EventStore, version: int, state: object = None, stream_id
 class Snapshots:
     """The part of the suite on snapshots."""
 
+    @pytest.fixture
+    def claims_snapshots(self, store: EventStore) -> None:
+        """Skip the test where the store has no snapshots."""
+        if "snapshots" not in store.capabilities:
+            pytest.skip(f"{type(store).__name__} doesn't claim snapshots")
+
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_a_snapshot_comes_back_as_it_was(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes(*"abc"))
         snapshot = await taken(store, 2, {"text": "quote\" \\ 💥 'ä'", "deep": [1, None, 1.5, {"a": [2]}]})
@@ -34,6 +41,7 @@ class Snapshots:
         assert await store.read_snapshot("note-1") == snapshot
         assert await store.read_snapshot("note-2") is None
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_a_snapshot_makes_way_for_a_later_one_only(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes(*"abc"))
 
@@ -44,6 +52,7 @@ class Snapshots:
             assert kept is not None
             assert kept.state == f'"{expected}"'
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_each_stream_has_a_snapshot_of_its_own(self, store: EventStore) -> None:
         for stream_id in ("note-1", "note-11"):
             await store.append_to_stream(stream_id, 0, notes("a"))
@@ -52,6 +61,7 @@ class Snapshots:
         for stream_id in ("note-1", "note-11"):
             assert await store.read_snapshot(stream_id) == await taken(store, 1, stream_id, stream_id)
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_a_snapshot_that_does_not_fit_the_log_is_not_given(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes("a", "b"))
         await store.append_to_stream("note-2", 0, notes("a", "b"))
@@ -63,6 +73,7 @@ class Snapshots:
         await store.write_snapshot(fitting)
         assert await store.read_snapshot("note-1") == fitting
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_a_snapshot_beyond_the_end_of_its_stream_makes_way(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes("a", "b"))
         await store.write_snapshot(await taken(store, 7))
@@ -73,6 +84,7 @@ class Snapshots:
 
         assert await store.read_snapshot("note-1") == fitting
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_an_event_is_found_by_its_id(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", ANY, notes("a"))
         await store.append_to_stream("note-2", ANY, notes("b", "c"))
@@ -83,6 +95,7 @@ class Snapshots:
             assert (found.global_position, found.event) == (stored.global_position, stored.event)
         assert await store.read_event(uuid4()) is None
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_bad_arguments_of_snapshots_are_refused(self, store: EventStore) -> None:
         bad_ids: list[Any] = ["note", "", "note-\x00", 5, None]
         bad_snapshots: list[Any] = [None, "note-1", {"stream_id": "note-1"}]
@@ -95,6 +108,7 @@ class Snapshots:
                 await store.write_snapshot(Snapshot(stream_id, 1, uuid4(), 1, "shape", "{}"))
         assert await accepted(bad_event_ids, store.read_event) == []
 
+    @pytest.mark.usefixtures("claims_snapshots")
     async def test_a_closed_store_gives_and_takes_no_snapshots(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", ANY, notes("a"))
         snapshot = await taken(store, 1)

@@ -6,6 +6,7 @@ import pytest
 
 from perdure.testing.conformance.appends import Appending
 from perdure.testing.conformance.bad_input import BadInput
+from perdure.testing.conformance.capabilities import Capabilities
 from perdure.testing.conformance.concurrency import Racing
 from perdure.testing.conformance.evolution import Evolving
 from perdure.testing.conformance.history import Browsing
@@ -31,6 +32,10 @@ class EventStoreConformance(
     Racing,
     Snapshots,
     Evolving,
+    Capabilities,
     Modelled,
 ):
-    """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events."""
+    """What every event store must do. Subclass it, and provide the fixture ``store``: an open store with no events.
+
+    A store that claims ``notifications`` also overrides `another_store`.
+    """

@@ -11,7 +11,7 @@ from perdure.events import StoredEvent, registry
 from perdure.events import event as event_type
 from perdure.projection import Projection, ProjectionTransaction
 from perdure.projections.builds.setup import BuildSetup
-from perdure.projections.engines.factory import describe, equip
+from perdure.projections.engines.factory import create_engine, describe
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.parked_events import ParkedEvents
@@ -92,12 +92,12 @@ async def test_a_runner_that_lost_its_lease_does_not_write_to_the_sink(store: Po
     definition = describe(sink)
     segments = Segments(store.database, definition.build, "a test", 60)
     parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
-    equipment = equip(store.database, definition, segments, parking, RunnerOptions())
-    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    tables, engine = create_engine(store.database, definition, segments, parking, RunnerOptions())
+    await BuildSetup(store.database, definition, tables, "public").set_up(segments=1)
     await segments.acquire(1)
     (mine,) = await segments.read()
     with pytest.raises(FencedError):
-        await equipment.engine.process([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
+        await engine.process([mine._replace(epoch=mine.epoch - 1)], await store.read_all_events(), EVERYTHING)
 
     assert sink.seen == []
 

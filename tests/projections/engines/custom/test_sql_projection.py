@@ -19,7 +19,7 @@ from perdure.errors import (
 from perdure.events import handles
 from perdure.projection import Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.builds.setup import BuildSetup
-from perdure.projections.engines.factory import describe, equip
+from perdure.projections.engines.factory import create_engine, describe
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
@@ -57,13 +57,13 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     definition, options = describe(VisitCounts()), RunnerOptions()
     segments = Segments(store.database, definition.build, "a test", 60)
     parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
-    equipment = equip(store.database, definition, segments, parking, options)
-    await BuildSetup(store.database, definition, equipment.tables, "public").set_up(segments=1)
+    tables, engine = create_engine(store.database, definition, segments, parking, options)
+    await BuildSetup(store.database, definition, tables, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for start, end in pairwise(edges):
-        taken = await equipment.engine.process(await segments.read(), events[start:end], EVERYTHING)
+        taken = await engine.process(await segments.read(), events[start:end], EVERYTHING)
         assert (taken.done, taken.failure) == (end - start, None)
 
     assert await counts_in(connection) == counted(events)

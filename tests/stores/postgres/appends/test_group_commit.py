@@ -86,7 +86,7 @@ async def test_a_poison_event_fails_only_its_own_append(database_url: str, conne
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_unique_index_of_the_user_is_told_as_it_is(
+async def test_a_violated_unique_index_of_the_user_is_reported_as_it_is(
     database_url: str, connection: asyncpg.Connection, together: bool
 ) -> None:
     # Regression: taken for ids that are known, it was tried again and again, and told as a locked stream.
@@ -210,7 +210,7 @@ async def test_appends_of_one_moment_are_shared_among_the_lanes(
         await asyncio.gather(*appends)
 
 
-async def test_who_finds_the_queue_full_waits_in_turn_and_is_written(
+async def test_appends_that_find_the_queue_full_wait_in_order_and_are_written(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await add_gate(connection)
@@ -227,7 +227,7 @@ async def test_who_finds_the_queue_full_waits_in_turn_and_is_written(
         assert texts(await store.read_stream("note-a")) == ["gated", "0", "1", "2", "3", "4"]
 
 
-async def test_who_waits_too_long_before_a_full_queue_is_told_and_nothing_is_written(
+async def test_an_append_that_waits_too_long_for_room_in_the_queue_raises_an_error_and_nothing_is_written(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await add_gate(connection)

@@ -63,7 +63,7 @@ async def test_several_locked_streams_are_tried_now_and_then_not_all_the_time(
             )
 
         assert [type(outcome) for outcome in outcomes] == [StoreOverloadedError] * 2
-        assert 2 <= tries <= 42  # two streams, one try in 5 ms
+        assert tries <= 42  # two streams, one try in 5 ms
         assert texts(await store.read_all_events()) == ["theirs", "theirs"]
 
 

@@ -77,7 +77,7 @@ async def test_a_session_that_is_ended_in_the_middle_of_an_append_is_replaced(
         assert result.stream_version == 1
 
 
-async def test_a_batch_whose_session_is_ended_is_repeated_for_those_who_still_wait(
+async def test_a_batch_whose_session_is_ended_is_repeated_for_the_callers_that_still_wait(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await add_gate(connection)
@@ -136,7 +136,7 @@ async def test_an_idle_session_that_was_ended_is_replaced_unnoticed(
     assert await store.stream_version("note-a") == 3
 
 
-async def test_an_outcome_that_stays_unknown_is_told_with_the_event_ids(
+async def test_an_outcome_that_stays_unknown_is_reported_with_the_event_ids(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with one_lane(database_url, append_timeout=0.05) as store:
@@ -177,7 +177,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
         assert isinstance(unknown.value.__cause__, DatabaseError if refusal else StoreOverloadedError)
 
 
-async def test_a_server_that_is_down_is_told_at_once_to_each_caller(
+async def test_a_server_that_is_down_raises_an_error_in_each_caller_at_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with one_lane(database_url) as store:
@@ -196,7 +196,7 @@ async def test_a_server_that_is_down_is_told_at_once_to_each_caller(
 
 
 @pytest.mark.one_session
-async def test_a_server_that_takes_no_writes_any_more_is_told_as_such(
+async def test_a_server_that_takes_no_writes_any_more_is_reported_as_such(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with one_lane(database_url) as store:
@@ -210,7 +210,7 @@ async def test_a_server_that_takes_no_writes_any_more_is_told_as_such(
         assert (await store.append_to_stream("note-a", ANY, notes("fine"))).stream_version == 1
 
 
-async def test_an_error_that_nobody_foresaw_is_told_to_the_callers_and_the_lane_goes_on(
+async def test_an_unforeseen_error_reaches_the_callers_and_the_lane_goes_on(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*arguments: Any, **settings: Any) -> Any:
@@ -225,7 +225,7 @@ async def test_an_error_that_nobody_foresaw_is_told_to_the_callers_and_the_lane_
     assert (await store.append_to_stream("note-a", ANY, notes("fine"))).stream_version == 1
 
 
-async def test_an_error_that_cant_be_copied_is_told_to_each_caller_and_the_lane_goes_on(
+async def test_an_error_that_cant_be_copied_reaches_each_caller_and_the_lane_goes_on(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class StubbornError(Exception):

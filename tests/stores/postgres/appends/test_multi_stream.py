@@ -59,7 +59,9 @@ async def test_a_group_waits_for_a_stream_and_goes_on(
 
 
 @pytest.mark.parametrize("is_condition", [False, True])
-async def test_a_stream_that_stays_locked_is_told_and_nothing_is_written(database_url: str, is_condition: bool) -> None:
+async def test_a_stream_that_stays_locked_is_an_error_and_nothing_is_written(
+    database_url: str, is_condition: bool
+) -> None:
     async with PostgreSQLEventStore(database_url, append_timeout=0.05) as store:
         async with locked_stream(database_url, "note-b"):
             with pytest.raises(StoreOverloadedError, match=r"locked for 0\.05 s and nothing was written"):
@@ -111,7 +113,7 @@ async def test_a_group_that_was_written_before_the_connection_was_lost_is_found_
     assert texts(await store.read_all_events()) == ["group", "group"]
 
 
-async def test_an_outcome_that_stays_unknown_is_told_with_all_event_ids(
+async def test_an_outcome_that_stays_unknown_is_reported_with_all_event_ids(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with PostgreSQLEventStore(database_url, append_timeout=0.05) as store:
@@ -148,7 +150,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
     assert tries == [False, True]
 
 
-async def test_a_server_that_is_down_for_the_first_try_is_told_and_for_a_repeat_is_waited_for(
+async def test_a_server_that_is_down_for_the_first_attempt_is_an_error_and_for_a_repeat_is_waited_for(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acquire, group_of = Pool.acquire, store._groups._appends.group
@@ -177,7 +179,7 @@ async def test_a_server_that_is_down_for_the_first_try_is_told_and_for_a_repeat_
 
 
 @pytest.mark.one_session
-async def test_a_server_that_takes_no_writes_any_more_is_told_at_once(
+async def test_a_server_that_takes_no_writes_any_more_is_reported_at_once(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     name = await connection.fetchval("select current_database()")
@@ -262,7 +264,7 @@ async def test_a_conflict_of_a_group_leaves_the_callers_transaction_usable(store
     assert texts(await store.read_all_events()) == ["known", "known", "new"]
 
 
-async def test_a_group_that_is_under_way_when_the_store_closes_is_in_doubt_or_written(
+async def test_a_group_that_is_under_way_when_the_store_closes_is_unknown_or_written(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await add_gate(connection)

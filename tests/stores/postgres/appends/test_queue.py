@@ -139,7 +139,7 @@ async def test_a_commit_that_held_up_its_batch_is_taken_without_others() -> None
     assert [waiting.take(1) for _ in range(3)] == [[before], [lone], [after]]
 
 
-async def test_who_finds_the_room_full_is_let_in_in_turn() -> None:
+async def test_commits_that_find_the_queue_full_are_admitted_in_order() -> None:
     waiting = queue(max_events=2)
     inside = [waiting.put(commit("x-a")), waiting.put(commit("x-b"))]
     large, small = waiting.put(commit("x-c", events=2)), waiting.put(commit("x-d"))
@@ -157,7 +157,7 @@ async def test_who_finds_the_room_full_is_let_in_in_turn() -> None:
     assert waiting.is_empty
 
 
-async def test_one_who_calls_later_never_overtakes_one_who_was_just_let_in() -> None:
+async def test_a_later_commit_never_overtakes_one_that_was_just_admitted() -> None:
     waiting = queue(max_events=2)
     inside = [waiting.put(commit("x-a")), waiting.put(commit("x-b"))]
     earlier = waiting.put(commit("x-c"))
@@ -190,7 +190,7 @@ async def test_a_commit_larger_than_the_room_has_it_alone() -> None:
     assert waiting.take(1) == [third]
 
 
-async def test_who_waits_too_long_is_turned_away() -> None:
+async def test_a_commit_that_waits_too_long_for_room_is_rejected() -> None:
     waiting = queue(max_events=1, timeout=0.001)
     waiting.put(commit("x-a"))
 
@@ -201,7 +201,7 @@ async def test_who_waits_too_long_is_turned_away() -> None:
     assert waiting.is_empty
 
 
-async def test_when_one_is_turned_away_the_next_may_fit() -> None:
+async def test_when_a_commit_is_rejected_the_next_may_fit() -> None:
     waiting = queue(max_events=2)
     inside = waiting.put(commit("x-a"))
     large, small = waiting.put(commit("x-b", events=2)), waiting.put(commit("x-c"))
@@ -225,7 +225,7 @@ async def test_a_cancelled_commit_is_dropped_and_makes_room() -> None:
     assert waiting.take(1) == [next_in_turn]
 
 
-async def test_one_who_is_cancelled_before_the_room_makes_way() -> None:
+async def test_a_commit_that_is_cancelled_while_it_waits_for_room_makes_way() -> None:
     waiting = queue(max_events=2)
     inside = waiting.put(commit("x-a"))
     large, small = waiting.put(commit("x-b", events=2)), waiting.put(commit("x-c"))

@@ -112,7 +112,7 @@ KNOWN, KNOWN_ELSEWHERE = uuid4(), uuid4()
 @pytest.mark.parametrize("event_id", [None, KNOWN, KNOWN_ELSEWHERE], ids=["new", "known", "known elsewhere"])
 @pytest.mark.parametrize("stream_id", ["note-a", "note-new"])
 @pytest.mark.parametrize("expected", [-2, -1, 0, 1, 2, 3])
-async def test_an_event_alone_is_told_the_same_by_the_short_way(
+async def test_a_single_event_gets_the_same_answer_by_the_short_way(
     connection: asyncpg.Connection, store: PostgreSQLEventStore, event_id: UUID | None, stream_id: str, expected: int
 ) -> None:
     for stream, known in (("note-a", KNOWN), ("note-b", KNOWN_ELSEWHERE)):

@@ -11,9 +11,9 @@ A *lane* is a task with a connection. It takes a batch, writes it, answers the c
 lanes one batch is encoded while the other waits for the disk. A lane that finds nothing to take sleeps until the queue
 wakes it. Lanes share what is ready, so that none of them takes everything while another sleeps.
 
-What becomes of an append, and what its caller gets:
+What may happen to an append, and what its caller gets:
 
-- *Written, or refused by the database*: the answer to its own commit, whatever becomes of the others in its batch. See
+- *Written, or refused by the database*: the answer to its own commit, whatever happens to the others in its batch. See
   `BatchWriter`.
 - *Its stream is locked*: it goes back to the front of its stream, and is tried again after a pause until its deadline.
 - *The connection is lost before it was sent*: the caller gets StoreUnavailableError at once. Nothing was written.
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,6 @@ from perdure.stores.postgres.appends.queue import AppendQueue, QueuedAppend
 from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.driver_errors import is_connection_lost, translated
-from perdure.stores.postgres.notifier import Notifier
 from perdure.tasks import Tasks
 
 logger = logging.getLogger("perdure.append")
@@ -87,16 +86,23 @@ class GroupAppender:
         database: where to.
         queue: the commits that wait.
         lanes: how many batches may be under way at once.
-        notifier: notified after each batch that appended something.
+        announce: called after each transaction that appended something.
         timeout: seconds after which a commit that could not be written is given up.
         tasks: owns the lanes.
     """
 
     def __init__(
-        self, database: Database, queue: AppendQueue, *, lanes: int, notifier: Notifier, timeout: float, tasks: Tasks
+        self,
+        database: Database,
+        queue: AppendQueue,
+        *,
+        lanes: int,
+        announce: Callable[[], None],
+        timeout: float,
+        tasks: Tasks,
     ) -> None:
         self._database = database
-        self._writer = BatchWriter(Appends(database.quoted_schema), announce=notifier.notify, timeout=timeout)
+        self._writer = BatchWriter(Appends(database.quoted_schema), announce=announce, timeout=timeout)
         self._queue = queue
         self._queue.on_ready = self._wake_one
         self._tasks = tasks

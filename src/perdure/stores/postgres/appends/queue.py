@@ -60,7 +60,7 @@ class QueuedAppend(msgspec.Struct, eq=False):
             self.future.set_result(result)
 
     def refuse(self, error: BaseException) -> None:
-        """Raise the error in the caller, which nobody else gets."""
+        """Raise an error in the caller that concerns it alone."""
         if not self.future.done():
             self.future.set_exception(error)
 

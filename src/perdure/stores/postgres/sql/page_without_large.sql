@@ -5,7 +5,7 @@ select stream_id, stream_version, global_position, event_id, event_type, event_v
         when pg_column_size(event_data) <= {large} and pg_column_compression(event_data) is null then event_data
     end as event_data,
     case when pg_column_size(metadata) <= {large} and pg_column_compression(metadata) is null then metadata end as metadata,
-    timestamptz_send
+    seconds
 from (
 {page}
 ) page

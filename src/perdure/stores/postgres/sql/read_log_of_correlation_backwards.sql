@@ -5,7 +5,7 @@
 -- The lower bound isn't for the index (+ 0): a generic plan takes a range with both bounds for a short one, and would
 -- filter the whole log by its primary key.
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
-    timestamptz_send(recorded_at)
+    date_part('epoch', recorded_at) as seconds
 from {schema}.events
 where left(metadata ->> 'correlation_id', 64) collate "C" = left($4, 64)
     and metadata ->> 'correlation_id' = $4

@@ -1,6 +1,6 @@
 -- A page of a stream, newest first. $1 stream_id, $2 before_version (exclusive), $3 limit (null: all)
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
-    timestamptz_send(recorded_at)
+    date_part('epoch', recorded_at) as seconds
 from {schema}.events
 where stream_id = $1 and stream_version < $2::bigint
 order by stream_version desc

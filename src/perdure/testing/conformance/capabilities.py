@@ -1,0 +1,96 @@
+"""What a store offers beyond the promises of every store. The report of the tests shows which of it was tested."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import get_args
+
+import pytest
+
+from perdure.commit import ANY
+from perdure.errors import UnsupportedOperationError
+from perdure.health import ready
+from perdure.store import Capability, EventStore
+from perdure.stores.postgres.connections.database import database_of
+from perdure.testing.conformance.samples import notes, texts
+from perdure.testing.conformance.snapshots import taken
+
+PATIENCE = 10.0
+"""Seconds until a notification that doesn't come counts as lost."""
+
+
+class Deliberate(Exception):  # noqa: N818 - it stands for any error
+    """Rolls a transaction back."""
+
+
+class Capabilities:
+    """The part of the suite on capabilities: one test for each, skipped where the store doesn't claim it.
+
+    ``pytest -v`` shows which capabilities of a store were tested, and ``-rs`` which it doesn't claim.
+    """
+
+    def another_store(self, store: EventStore) -> EventStore:
+        """Return a store on the same data, as another process would make it, and not open yet.
+
+        Override it for a store that claims ``notifications``.
+        """
+        pytest.fail(f"{type(store).__name__} claims notifications, which are untested: override another_store()")
+
+    @pytest.mark.parametrize("capability", get_args(Capability))
+    async def test_a_capability_that_is_claimed_is_there(self, store: EventStore, capability: Capability) -> None:
+        if capability not in store.capabilities:
+            pytest.skip(f"{type(store).__name__} doesn't claim it")
+        await getattr(self, f"check_{capability}")(store)
+
+    async def test_no_capability_is_claimed_that_this_suite_does_not_test(
+        self, store: EventStore, record_property: Callable[[str, object], None]
+    ) -> None:
+        record_property("capabilities", ", ".join(sorted(store.capabilities)))
+
+        assert store.capabilities <= {*get_args(Capability)}
+
+    async def test_a_capability_that_is_not_claimed_is_not_there(self, store: EventStore) -> None:
+        assert ("database" in store.capabilities) == (store.database is not None)
+        assert ("snapshots" in store.capabilities) == (store.snapshots is not None)
+        if "transactions" not in store.capabilities:
+            with pytest.raises(UnsupportedOperationError):
+                store.transaction()
+
+    async def check_database(self, store: EventStore) -> None:
+        """Projections and health checks find the database."""
+        assert database_of(store) is store.database
+        health = await ready(store, timeout=PATIENCE)
+        assert {check.name for check in health.checks} == {"database", "schema", "listener"}
+        assert health.is_ok
+
+    async def check_notifications(self, store: EventStore) -> None:
+        """Another process hears of appends. A follower would find them without that, too, but nothing is announced."""
+        async with self.another_store(store) as other:
+            other.subscribe()
+            heard = other.changes.count
+            async with asyncio.timeout(PATIENCE):
+                while other.changes.count == heard:  # what is appended before it listens isn't heard
+                    await store.append_to_stream("note-1", ANY, notes("a"))
+                    await other.changes.wait(heard, 0.1)
+
+    async def check_snapshots(self, store: EventStore) -> None:
+        """What is written comes back."""
+        await store.append_to_stream("note-1", 0, notes("a"))
+        snapshot = await taken(store, 1, {"text": "a"})
+        await store.write_snapshot(snapshot)
+        assert await store.read_snapshot("note-1") == snapshot
+
+    async def check_transactions(self, store: EventStore) -> None:
+        """Appends are seen once the transaction is committed, and never when it is rolled back."""
+        async with store.transaction() as tx:
+            await store.append_to_stream("note-1", 0, notes("a"), tx=tx)
+            await store.append_to_streams([("note-1", 1, notes("b")), ("note-2", 0, notes("c"))], tx=tx)
+            assert await store.read_stream("note-1") == []
+        with suppress(Deliberate):
+            async with store.transaction() as tx:
+                await store.append_to_stream("note-1", 2, notes("undone"), tx=tx)
+                raise Deliberate
+
+        assert texts(await store.read_all_events()) == ["a", "b", "c"]

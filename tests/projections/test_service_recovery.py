@@ -1,0 +1,182 @@
+"""The service recovers: from another log, lost connections, a restarted server, and renamed classes."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from perdure.commit import ANY
+from perdure.errors import (
+    LogDivergedError,
+)
+from perdure.events import event, handles, registry
+from perdure.projection import TableProjection
+from perdure.projections.service import ProjectionService
+from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.projections.checking import check_against_fold
+from tests.projections.counting import Page, Pages
+from tests.projections.rebuilding import visits
+from tests.stores.postgres.embedded.projects import FAST, kill_server
+
+# --- The log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+    await connection.execute("update perdure.projection_segments set event_id = $1", uuid4())
+
+    with pytest.raises(LogDivergedError, match=r"projection 'pages'.*give it a new version"):
+        await ProjectionService(store, [Pages()]).start()
+
+
+async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+    await connection.execute("update perdure.projection_segments set global_position = 1000")
+
+    with pytest.raises(LogDivergedError, match="no event has that position"):
+        await ProjectionService(store, [Pages()]).start()
+
+
+async def test_a_log_that_changes_while_the_database_is_away_is_told(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(2))
+        await service.wait_for("pages", saved, timeout=30)
+        await connection.execute("update perdure.projection_segments set event_id = $1", uuid4())
+        await connection.execute("update perdure.projection_segments set global_position = 1")
+        behind = await store.append_to_stream("x-1", ANY, visits(1))
+        with pytest.raises(LogDivergedError):
+            await service.wait_for("pages", behind, timeout=30)
+        (status,) = await service.status()
+
+    assert status.error is not None
+    assert "this isn't the log that was read" in status.error
+
+
+# --- Faults of other libraries (regressions 19, 20, 23, 24, 27) -------------------------------------------------------
+
+
+@pytest.mark.one_session
+async def test_regression_19_a_killed_listener_does_not_put_it_to_sleep(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
+) -> None:
+    listeners = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where query ilike 'listen %' and datname = current_database()"
+    )
+    async with ProjectionService(store, [Pages()]) as service, PostgreSQLEventStore(database_url) as elsewhere:
+        for _ in range(3):
+            while not await connection.fetch(listeners):  # noqa: ASYNC110 - the database has no event to wait for
+                await asyncio.sleep(0.01)
+            saved = await elsewhere.append_to_stream("x-1", ANY, visits(1))
+            await service.wait_for("pages", saved, timeout=30)
+
+
+async def test_regression_19_every_connection_killed_is_waited_out(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, database_url: str
+) -> None:
+    others = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where pid <> pg_backend_pid() and datname = current_database()"
+    )
+    async with (
+        ProjectionService(store, [Pages()], batch_size=3) as service,
+        PostgreSQLEventStore(database_url) as elsewhere,
+    ):
+        for _ in range(5):
+            await elsewhere.append_to_stream("x-1", ANY, visits(10))
+            await connection.execute(others)
+        await service.wait_for("pages", 50, timeout=30)
+
+    await check_against_fold(store, database_url, Pages())
+
+
+async def test_regression_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
+    async def revived() -> str:
+        await server.ensure_running()
+        return server.url
+
+    async with (
+        EmbeddedPostgreSQL(tmp_path / ".perdure", settings=FAST) as server,
+        PostgreSQLEventStore(server.url, revive=revived) as store,
+        ProjectionService(store, [Pages()]) as service,
+    ):
+        for _ in range(2):
+            saved = await store.append_to_stream("x-1", ANY, visits(4))
+            await service.wait_for("pages", saved, timeout=60)
+            await asyncio.to_thread(kill_server, tmp_path / ".perdure")
+        saved = await store.append_to_stream("x-1", ANY, visits(4))
+        await service.wait_for("pages", saved, timeout=60)
+
+        assert await check_against_fold(store, server.url, Pages()) == saved.global_position
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 1000])
+async def test_regression_23_no_event_is_skipped_or_repeated_at_a_restart_or_when_going_live(
+    store: PostgreSQLEventStore, database_url: str, batch_size: int
+) -> None:
+    for count in (3, 4, 1, 12):
+        saved = await store.append_to_stream("x-1", ANY, visits(count))
+        async with ProjectionService(store, [Pages()], batch_size=batch_size) as service:
+            await service.wait_for("pages", saved, timeout=30)
+            live = await store.append_to_stream("x-1", ANY, visits(count))
+            await service.wait_for("pages", live, timeout=30)
+
+        assert await check_against_fold(store, database_url, Pages()) == live.global_position
+
+
+@pytest.mark.parametrize("segments", [1, 8])
+async def test_regression_24_checkpoints_keep_moving_under_load(
+    store: PostgreSQLEventStore, database_url: str, segments: int
+) -> None:
+    """All of them, those of segments for which nothing comes, too: they are one for whoever waits."""
+    seen: set[int] = set()
+    async with ProjectionService(store, [Pages()], batch_size=10, segments=segments) as service:
+
+        async def append(writer: int) -> None:
+            for _ in range(20):
+                saved = await store.append_to_stream(f"x-{writer}", ANY, visits(3))
+                await service.wait_for("pages", saved, timeout=60)
+                seen.add((await service.status())[0].global_position)
+
+        await asyncio.gather(*[append(writer) for writer in range(4)])
+
+    assert len(seen) > 10
+    assert await check_against_fold(store, database_url, Pages()) == 240
+
+
+async def test_regression_27_a_renamed_class_still_gets_its_old_events(
+    store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append_to_stream("x-1", ANY, visits(2))
+    monkeypatch.setattr(registry, "_by_name", dict(registry._by_name))
+    del registry._by_name["test.projections.visited"]
+
+    @event("test.projections.visited")
+    class CameBy:
+        page: str
+        visitor: str
+
+    class PagesAfterwards(TableProjection[Page], table="afterwards", key="page"):
+        @handles
+        def came_by(self, event: CameBy, row: Page | None) -> Page:
+            row = row or Page(event.page)
+            row.visits += 1
+            return row
+
+    async with ProjectionService(store, [PagesAfterwards()]) as service:
+        await service.wait_for("afterwards", 2, timeout=30)
+
+    assert await store.database.fetch_value("select sum(visits)::int from afterwards") == 2
