@@ -1,13 +1,13 @@
 """A video streaming service on Perdure: the reference application.
 
-The application, in the order in which to read it:
+Read its modules in this order:
 
-- `events`: what can happen, to users and to content
-- `user`: the aggregate that decides which of it may
-- `profiles`, `popularity`: the two read models, with `trending` for the arithmetic of the second
-- `application`: all of it in one place, for the command line: ``perdure --app examples.streaming:app doctor``
+- `events`: the events of users and content
+- `user`: the aggregate with the business rules of users
+- `profiles`, `popularity`: the two read models; `trend_score` has the arithmetic of the second
+- `application`: the application for the command line: ``perdure --app examples.streaming:app doctor``
 
-`demo` plays years of such a service through it, and checks every row: ``python -m examples.streaming``.
+`demo` replays years of such a service, and checks every row: ``python -m examples.streaming``.
 """
 
 from examples.streaming.application import app as app

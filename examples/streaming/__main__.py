@@ -10,10 +10,10 @@ except ModuleNotFoundError as error:
         raise
     sys.exit("The demo needs the extra 'demo': pip install 'perdure[demo]', or run it by 'make demo'")
 
-# A script's "&" starts it with SIGINT ignored. All that ends it goes by asyncio's handler, which replaces this one.
+# A script's "&" starts the process with SIGINT ignored. Restore it, so that asyncio can handle it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Whoever ends it, by `timeout` or by closing the terminal, gets what Ctrl-C gives: no server is left behind.
+# `timeout` and a closed terminal act as Ctrl-C, so that no server is left running.
 for ending in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
 

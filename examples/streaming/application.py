@@ -1,4 +1,4 @@
-"""The application: what the command line and the dashboard look at, ``perdure --app examples.streaming:app``."""
+"""The application for the command line and the dashboard: ``perdure --app examples.streaming:app``."""
 
 from examples.streaming.popularity import ContentPopularity
 from examples.streaming.profiles import UserProfiles

@@ -1,4 +1,4 @@
-"""What can happen. The names are what is stored, so they outlive every renaming of these classes."""
+"""The events. Their names are stored, so the classes can be renamed."""
 
 from datetime import datetime
 
@@ -37,8 +37,8 @@ class UserDeactivated:
     deactivation_timestamp: datetime
 
 
-# Facts that other services report. Nothing is decided here, so no aggregate stands behind them: they are appended to
-# "content-<id>" as they come.
+# Facts from other services. There are no rules for them, so they have no aggregate: they are appended directly to the
+# streams "content-<id>".
 
 
 @event("content.added")

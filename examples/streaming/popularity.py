@@ -1,11 +1,11 @@
-"""The read model `content_popularity`: how a title does. Every column costs the same however long its history is."""
+"""The read model `content_popularity`: the figures of each title. Every event costs the same."""
 
 from datetime import datetime
 
 import msgspec
 
 from examples.streaming.events import ContentAdded, ContentRated, ContentWatched
-from examples.streaming.trending import with_watch
+from examples.streaming.trend_score import with_watch
 from perdure import ChildRows, StoredEvent, TableProjection, child_table, handles
 
 
@@ -13,7 +13,7 @@ class ContentRow(msgspec.Struct, kw_only=True):
     content_id: str
     title: str | None = None
     genre: str | None = None
-    """The first listed, "unknown" when there is none. Null, as the title, until the content is added."""
+    """The first genre, or "unknown" if there is none. Null, like the title, until the content is added."""
     total_views: int = 0
     total_watch_time: int = 0
     """In seconds."""
@@ -24,22 +24,22 @@ class ContentRow(msgspec.Struct, kw_only=True):
     """Null before the first rating."""
     rating_count: int = 0
     trending_score: float | None = None
-    """See `trending`. Null before the first view."""
+    """See `trend_score`. Null before the first view."""
     last_updated: datetime
     completion_sum: float = 0.0
-    """What the averages are made from: a sum and a count are enough to take in one more."""
+    """The sums behind the averages: with a sum and a count, one more value can be added."""
     rating_sum: float = 0.0
 
 
 class Viewer(msgspec.Struct):
-    """That a user has watched a title: the row's being there is all it says."""
+    """A user that has watched a title. The existence of the row is the information."""
 
     content_id: str
     user_id: str
 
 
 class ContentPopularity(TableProjection[ContentRow], table="content_popularity", key="content_id", version=1):
-    """Any event of a title makes its row: other services don't wait until somebody has added it."""
+    """Every event of a title creates its row, because other services don't wait until the title is added."""
 
     viewers = child_table(Viewer, table="content_popularity_viewers", key=("content_id", "user_id"))
 

@@ -1,4 +1,4 @@
-"""The read model `user_profiles`: a user's account page, and what they have watched in total."""
+"""The read model `user_profiles`: the account page of each user, with totals of watched content."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ class UserRow(msgspec.Struct, kw_only=True):
 
 
 class UserProfiles(TableProjection[UserRow], table="user_profiles", key="user_id", version=1):
-    """Begins with the registration. What a user did who never registered leaves no trace here."""
+    """A row starts with the registration. Events of users that never registered are ignored."""
 
     @handles
     def registered(self, event: UserRegistered, row: UserRow | None, at: StoredEvent) -> UserRow:
@@ -74,7 +74,7 @@ class UserProfiles(TableProjection[UserRow], table="user_profiles", key="user_id
     @handles
     def active(
         self,
-        event: ContentRated | UserDeactivated,  # noqa: ARG002 - that it happened is all that counts here
+        event: ContentRated | UserDeactivated,  # noqa: ARG002 - only its existence counts
         row: UserRow | None,
         at: StoredEvent,
     ) -> UserRow | None:
@@ -82,7 +82,7 @@ class UserProfiles(TableProjection[UserRow], table="user_profiles", key="user_id
 
 
 def _seen(row: UserRow | None, at: StoredEvent) -> UserRow | None:
-    # The latest, not the last to arrive: streams of different titles have no order between them.
+    # The latest by time, not by arrival, because streams of different titles have no common order.
     if row is not None:
         row.last_active = max(row.last_active, at.timestamp)
     return row

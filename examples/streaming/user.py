@@ -1,4 +1,4 @@
-"""The user's account, and the rules that its commands keep."""
+"""The account of a user, and its business rules."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ class InactiveUserError(DomainError):
 
 
 class User(AggregateRoot, category="user"):
-    """A user of the service. Each command takes the time `at` which it happened; else it happens now."""
+    """A user of the service. The argument `at` of each command is the time of its events. Default: now."""
 
     email: str | None = None
     name: str | None = None
@@ -91,5 +91,5 @@ class User(AggregateRoot, category="user"):
         self.preferences = event.new_preferences
 
     @handles
-    def _deactivated(self, event: UserDeactivated) -> None:  # noqa: ARG002 - that it happened is all that counts here
+    def _deactivated(self, event: UserDeactivated) -> None:  # noqa: ARG002 - only its existence counts
         self.is_active = False

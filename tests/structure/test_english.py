@@ -16,6 +16,7 @@ NOT_YET = (
     "docs/adr/0034-root-runs-the-embedded-server-as-the-folders-owner.md",
     "docs/reliability.md",
     "CHANGELOG.md",
+    "benchmarks",
     "src/perdure/projections/inline_store.py",
     "src/perdure/projections/state/status.py",
     "src/perdure/repository",
@@ -24,7 +25,6 @@ NOT_YET = (
     "src/perdure/testing/conformance",
     "src/perdure/cli/session.py",
     "src/perdure/commit.py",
-    "src/perdure/outcome.py",
     "src/perdure/projection.py",
     "src/perdure/snapshot.py",
     "src/perdure/store.py",
@@ -91,11 +91,17 @@ def documents() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+def programs() -> list[Path]:
+    """The modules and documents of the examples and the benchmarks."""
+    found = [path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.*")]
+    return sorted(path for path in found if path.suffix in {".py", ".md", ".sql"})
+
+
 def is_left(path: Path) -> bool:
     return any(path.is_relative_to(ROOT / place) for place in NOT_YET)
 
 
-READ = [path for path in [*modules(), *sql_files(), *documents()] if not is_left(path)]
+READ = [path for path in [*modules(), *sql_files(), *documents(), *programs()] if not is_left(path)]
 
 
 @pytest.mark.parametrize("path", READ, ids=shown)

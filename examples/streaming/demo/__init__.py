@@ -1,8 +1,8 @@
-"""Plays a service's years through the application, watches it, and checks what comes out.
+"""Replays years of a service through the application, shows the progress, and checks the results.
 
-- `source`: what happened, as `movielens` reads it or `generated` makes it up
-- `replay`: lets it happen, as commands and appended events
-- `recomputation`, `verification`: what the read models must hold, found another way, and whether they do
-- `display`, `report`, `document`: what is shown while it runs, at its end, and written as JSON
-- `demo`: all of it in a row; `cli`: its arguments
+- `source`: the history of the service, read by `movielens` or made up by `generated`
+- `workload`, `replay`: the actions of its users, and their replay as commands and appended events
+- `recomputation`, `verification`: the expected rows of the read models, computed independently, and the comparison
+- `display`, `report`, `document`: the output during the run, at its end, and as JSON
+- `demo`: the whole run; `cli`: its arguments
 """

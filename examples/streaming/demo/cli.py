@@ -1,4 +1,4 @@
-"""The demo's arguments, its server, and its exit status."""
+"""The arguments, server and exit status of the demo."""
 
 import argparse
 import asyncio
@@ -21,13 +21,13 @@ from examples.streaming.demo.outcome import Outcome
 from examples.streaming.demo.report import print_report
 from examples.streaming.demo.source import Source
 
-_ON_DISK = "/var/tmp"  # unlike /tmp, which is in memory on many a machine
+_ON_DISK = "/var/tmp"  # unlike /tmp, which is in memory on many machines
 
 PASSED, DIFFERENT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo, and return its exit status."""
+    """Run the demo and return the exit status."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             write_document(options.json, outcome)
         if options.keep:
-            console.print("Look into it: perdure --app examples.streaming:app doctor", highlight=False)
+            console.print("Inspect it: perdure --app examples.streaming:app doctor", highlight=False)
     except KeyboardInterrupt:
         console.print(f"Stopped. The server is stopped too{'' if options.keep else ', and its data is gone'}.")
         return INTERRUPTED
@@ -58,7 +58,7 @@ async def _run(source: Source, console: Console, concurrency: int, folder: Path)
 
 @contextmanager
 def _kept() -> Iterator[Path]:
-    """The place where the command line looks for the database, which must be a new one."""
+    """Return the default directory of the command line's database, which must not exist yet."""
     folder = Path(".perdure")
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: delete it, or leave --keep out")
@@ -67,10 +67,10 @@ def _kept() -> Iterator[Path]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A place for a new server's data, gone afterwards: no run meets the data of another."""
+    """Yield a temporary folder for the data of a new server, so that runs don't share data."""
     parent = os.environ.get("TMPDIR") or _ON_DISK
     with TemporaryDirectory(prefix="perdure-demo-", dir=parent if os.access(parent, os.W_OK) else None) as folder:
-        Path(folder).chmod(0o711)  # started by root, the server runs as another user, who has to get in
+        Path(folder).chmod(0o711)  # root starts the server as another user, which must be able to enter
         yield Path(folder) / "server"
 
 
@@ -82,16 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of MovieLens files, instead of made-up data")
     parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the figures and all rows to this file")
     parser.add_argument("--keep", action="store_true", help="keep the database in ./.perdure, to look into it")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the made-up data (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the made-up data (default: 1)")
     parser.add_argument(
-        "--concurrency", type=_positive, default=64, metavar="N", help="how much happens at a time (default: 64)"
+        "--concurrency", type=_positive, default=64, metavar="N", help="number of concurrent actions (default: 64)"
     )
     return parser
 
 
 def _new_file(text: str) -> Path:
     path = Path(text)
-    if not path.parent.is_dir():  # told now, rather than when all is done
+    if not path.parent.is_dir():  # fails now, not at the end of the run
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path
 

@@ -1,4 +1,4 @@
-"""The demo on an open store: the replay with both projections beside it, then the check."""
+"""The demo on an open store: the replay, with both projections running, and the verification."""
 
 import time
 
@@ -20,7 +20,7 @@ CATCH_UP_SECONDS = 300
 
 
 class Demo:
-    """One run. Make a new one for each."""
+    """One run of the demo."""
 
     def __init__(self, source: Source, store: PostgreSQLEventStore, console: Console, *, concurrency: int) -> None:
         self._source = source
@@ -34,7 +34,7 @@ class Demo:
         self._begin = 0.0
 
     async def run(self) -> Outcome:
-        """Let everything happen, and say what came of it."""
+        """Run the replay and the verification, and return the outcome."""
         self._console.print(_introduction(self._workload, self._concurrency), soft_wrap=True, highlight=False)
         async with self._service:
             self._begin = time.perf_counter()
@@ -93,6 +93,6 @@ def _introduction(workload: Workload, concurrency: int) -> str:
 
 
 def _shown_user(workload: Workload) -> str:
-    """The first of those whose account has most to tell."""
+    """Return the first user with the most interesting account."""
     viewer = min(workload.viewers.values(), key=lambda viewer: (-viewer.events, viewer.user_id))
     return str(viewer.user_id)

@@ -1,4 +1,4 @@
-"""Shows how far the demo is: live on a terminal, a line now and then elsewhere."""
+"""Shows the progress of the demo: live on a terminal, as occasional lines elsewhere."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ Look = Callable[[], Awaitable[Figures]]
 
 @asynccontextmanager
 async def displayed(console: Console, look: Look) -> AsyncIterator[None]:
-    """Show what `look` sees for as long as the block runs, and once more when it has run to its end."""
+    """Show the figures of `look` while the block runs, and once more at its end."""
     done = asyncio.Event()
     show = _show_live if console.is_terminal else _print_lines
     shown = asyncio.create_task(show(console, look, done))
@@ -35,7 +35,7 @@ async def displayed(console: Console, look: Look) -> AsyncIterator[None]:
 
 async def _show_live(console: Console, look: Look, done: asyncio.Event) -> None:
     bars = _Bars()
-    # Drawn by this task, for the thread that rich would start competes with the event loop.
+    # This task draws, because the thread of rich would compete with the event loop.
     with Live(console=console, auto_refresh=False) as live:
         while not await _done_within(REDRAWN_EVERY, done):
             live.update(bars.drawn(await look()), refresh=True)
@@ -55,7 +55,7 @@ async def _done_within(seconds: float, done: asyncio.Event) -> bool:
 
 
 def line(figures: Figures) -> str:
-    """The figures in one line."""
+    """Return the figures in one line."""
     lags = ", ".join(f"{name} {lag:,} behind" for name, lag in figures.lags.items())
     return (
         f"{figures.events:>9,} of {figures.total:,} events, {figures.events_per_second:,.0f}/s; {lags}; "
@@ -64,7 +64,7 @@ def line(figures: Figures) -> str:
 
 
 class _Bars:
-    """Two bars, for what was appended and for what has reached the read models, above a table of figures."""
+    """Return two bars, for appended and for projected events, above a table of figures."""
 
     def __init__(self) -> None:
         self._progress = Progress(

@@ -1,4 +1,4 @@
-"""The outcome as a JSON document, for programs."""
+"""The outcome of the demo as a JSON document."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How far the demo is: what the live display shows."""
+"""The figures of the live display."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 class Figures:
     seconds: float
     events: int
-    """Appended so far."""
+    """The number of events appended so far."""
     total: int
     conflicts: int
-    """Met and retried so far."""
+    """The number of conflicts retried so far."""
     lags: Mapping[str, int]
-    """By projection: how many positions of the log it is behind."""
+    """The number of positions that each projection is behind the log."""
 
     @property
     def events_per_second(self) -> float:
@@ -21,5 +21,5 @@ class Figures:
 
     @property
     def done(self) -> int:
-        """How many events were appended and reached both read models."""
+        """The number of events that both read models have processed."""
         return max(0, self.events - max(self.lags.values(), default=0))

@@ -1,4 +1,4 @@
-"""Makes up half a year of a small service. The same seed gives the same source, to the second."""
+"""Generates half a year of a small service. The same seed gives exactly the same source."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -19,7 +19,7 @@ _SECOND = ("Harbour", "Letter", "Witness", "Winter", "Garden", "Señora", "Stati
 
 
 def generate(seed: int) -> Source:
-    """A source of about 20,000 events. Few titles have most of the views, as everywhere."""
+    """Return a source of about 20,000 events. As in reality, few titles have most of the views."""
     random = Random(seed)
     titles = {movie_id: _title(random, movie_id) for movie_id in range(1, TITLES + 1)}
     weights = [1 / rank for rank in range(5, TITLES + 5)]
@@ -42,7 +42,7 @@ def _title(random: Random, movie_id: int) -> Title:
 
 
 def _distinct(random: Random, movies: list[int], weights: list[float], count: int) -> list[int]:
-    # Whoever draws the largest weight-th root of a random number is drawn first: weighted, and each at most once.
+    # Weighted sampling without repeats: take the items with the largest weight-th root of a random number.
     keys = {movie_id: random.random() ** (1 / weight) for movie_id, weight in zip(movies, weights, strict=True)}
     return sorted(movies, key=keys.__getitem__, reverse=True)[:count]
 

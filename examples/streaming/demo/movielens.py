@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class SourceError(Exception):
-    """A file is missing, or doesn't hold what it should."""
+    """A file is missing or has invalid content."""
 
 
 def read_movielens(folder: Path) -> Source:
-    """What the folder's three files tell. Raises SourceError, which says where it went wrong."""
+    """Read the three files of a folder. Raise SourceError, with file and line, if that fails."""
     titles = _read(folder / "movies.csv", "movieId,title,genres", _title)
     ratings = _read(folder / "ratings.csv", "userId,movieId,rating,timestamp", _rating)
     tags = _read(folder / "tags.csv", "userId,movieId,tag,timestamp", _tag)
     if not ratings:
-        raise SourceError(f"{folder / 'ratings.csv'} holds no rating: nobody does anything in that story")
+        raise SourceError(f"{folder / 'ratings.csv'} has no ratings, so there is nothing to replay")
     return Source(folder.resolve().name, {title.movie_id: title for title in titles}, ratings, tags)
 
 

@@ -1,4 +1,4 @@
-"""What came of a run of the demo."""
+"""The outcome of a run of the demo."""
 
 import resource
 import sys
@@ -15,16 +15,16 @@ from examples.streaming.user import User
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     events: int
-    """Appended."""
+    """The number of appended events."""
     seconds: float
-    """From the first append until both read models showed the last."""
+    """Seconds from the first append until both read models were up to date."""
     timings: Mapping[str, float]
     """Seconds by step."""
     conflicts_retried: int
     titles: list[Row]
     profiles: list[Row]
     user: User
-    """One aggregate, loaded by replay."""
+    """An aggregate, loaded from its events."""
     checks: list[Check]
     peak_rss_mb: float
 
@@ -38,16 +38,16 @@ class Outcome:
 
     @property
     def last_event_at(self) -> datetime:
-        """When the latest event of the log happened: every one of them touches a title or a user."""
+        """The time of the latest event. Every event changes a row of a title or a user."""
         last: datetime = max(row["last_updated"] for row in self.titles)
         return last
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has had, in MB of 10^6 bytes."""
+    """Return the peak memory of this process, in MB of 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Better than getrusage, which on Linux also counts what the process was before it became Python.
+        # On Linux, getrusage also counts the program that the process ran before Python.
         peak = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024

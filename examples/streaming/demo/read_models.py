@@ -1,4 +1,4 @@
-"""Reads the read models, as anybody would: by SELECT on their views."""
+"""Reads the read models by SELECT on their views."""
 
 from examples.streaming.demo.recomputation import Row
 from perdure import PostgreSQLEventStore

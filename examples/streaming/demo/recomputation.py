@@ -1,7 +1,7 @@
-"""What both read models must hold in the end, worked out from the source alone.
+"""The expected rows of both read models at the end, computed from the source alone.
 
-It shares no code with the application nor with the workload, and goes another way: it looks at all that concerns a row
-at once, where a projection folds one event after the other.
+It shares no code with the application or the workload, and computes each row from all its data at once, whereas a
+projection folds one event after the other.
 """
 
 import math
@@ -26,7 +26,7 @@ class _View(NamedTuple):
 
 
 def expected_titles(source: Source) -> dict[str, Row]:
-    """The rows of content_popularity by content_id."""
+    """Return the rows of content_popularity by content_id."""
     views: dict[int, list[_View]] = defaultdict(list)
     for view in _views(source):
         views[view.movie_id].append(view)
@@ -39,7 +39,7 @@ def expected_titles(source: Source) -> dict[str, Row]:
 
 
 def expected_profiles(source: Source) -> dict[str, Row]:
-    """The rows of user_profiles by user_id."""
+    """Return the rows of user_profiles by user_id."""
     views: dict[int, list[_View]] = defaultdict(list)
     for view in _views(source):
         views[view.user_id].append(view)
@@ -103,7 +103,7 @@ def _mean(numbers: Sequence[float]) -> float | None:
 
 
 def _trending(views: Sequence[_View]) -> float | None:
-    """Seen from the last view: then all exponents are negative, and the plain sum fits a float."""
+    """Compute relative to the last view, so that all exponents are negative and the sum fits a float."""
     completed = [view for view in views if view.completion > 0]
     if not completed:
         return None

@@ -1,4 +1,4 @@
-"""Lets a workload happen: commands on users, and events that other services append."""
+"""Replays a workload: commands on users, and events appended by other services."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -12,17 +12,17 @@ from perdure import ANY, AppendResult, EventStore, NewEvent, Repository, RetryCo
 
 T = TypeVar("T")
 
-# The two who collide here pause for milliseconds; the default suits people who collide with each other.
+# Conflicts here are resolved in milliseconds; the default suits conflicts between people.
 RETRY = RetryConfig(max_attempts=5, base_delay=0.01)
 
 
 class Replay:
-    """Plays a workload in the order of time, several things at once.
+    """Replays a workload in the order of time, with concurrent actions.
 
     Attributes:
-        users: where the commands go; it counts the conflicts.
-        events: how many events were appended so far.
-        position: of the last of them in the log.
+        users: The repository for commands, which counts conflicts.
+        events: The number of events appended so far.
+        position: The position of the last of them in the log.
     """
 
     def __init__(self, workload: Workload, store: EventStore, *, concurrency: int) -> None:
@@ -35,12 +35,12 @@ class Replay:
         self._registered: dict[int, asyncio.Event] = {}
 
     async def run(self) -> None:
-        """Add all titles, then let everybody watch."""
+        """Add all titles, then replay all watches."""
         await self._each(self._add, self._workload.source.titles.values())
         await self._each(self._watch, self._workload.watches)
 
     async def _each(self, act: Callable[[T], Awaitable[None]], things: Iterable[T]) -> None:
-        """Call `act` with each thing, in order, up to `concurrency` at a time."""
+        """Call `act` for each item in order, up to `concurrency` at a time."""
         queue = iter(things)
 
         async def work() -> None:
@@ -52,7 +52,7 @@ class Replay:
                 for _ in range(self._concurrency):
                     tasks.create_task(work())
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # one says it all: the others failed for the same reason
+            raise failures.exceptions[0] from None  # one is enough: the others failed for the same reason
 
     async def _add(self, title: Title) -> None:
         event = ContentAdded(content_id=str(title.movie_id), title=title.name, genres=list(title.genres))
@@ -78,7 +78,7 @@ class Replay:
         self._count(await self._store.append_to_stream(f"content-{content_id}", ANY, events))
 
     async def _arrive(self, user_id: int) -> None:
-        """Return once the user is registered, whoever of those who wait for it does that."""
+        """Register the user, or wait until another task has done so."""
         viewer = self._workload.viewers.get(user_id)
         if viewer is None:
             return
@@ -108,7 +108,7 @@ class Replay:
             await self._choose_on_two_devices(viewer)
 
     async def _choose_on_two_devices(self, viewer: Viewer) -> None:
-        """Both devices know the same version of the user, so one of the commands is decided again."""
+        """Both devices load the same version of the user, so one of the commands conflicts and runs again."""
         phone, television = [await self.users.get(str(viewer.user_id)) for _ in range(2)]
         phone.subscribe_to_plan("basic", "invoice", at=viewer.joined_at)
         television.update_preferences(viewer.preferences[::-1], at=viewer.joined_at)

@@ -1,4 +1,4 @@
-"""What is printed at the end."""
+"""The report at the end of the demo."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from rich.text import Text
 from examples.streaming.demo.outcome import Outcome
 from examples.streaming.demo.recomputation import Row
 from examples.streaming.demo.verification import TOLERANCE, Check
-from examples.streaming.trending import decayed_watches
+from examples.streaming.trend_score import decayed_watches
 
 TOP = 10
 RATINGS_THAT_COUNT = 50
@@ -20,7 +20,7 @@ DIFFERENCES_SHOWN = 10
 
 
 def print_report(console: Console, outcome: Outcome) -> None:
-    """The closing lines of the demo."""
+    """Print the tables, timings and checks of a run."""
     for part in (_trending(outcome), _rated(outcome), _profile(outcome), _aggregate(outcome), _timings(outcome)):
         console.print()
         console.print(part)

@@ -1,4 +1,4 @@
-"""What happened at the service, in the form of the MovieLens files: titles, ratings and tags."""
+"""The history of a service in the form of the MovieLens files: titles, ratings and tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Rating(NamedTuple):
     user_id: int
     movie_id: int
     stars: float
-    """From half a star to five."""
+    """Stars, from 0.5 to 5."""
     seconds: int
-    """Since 1970."""
+    """Seconds since 1970."""
 
 
 class Tag(NamedTuple):

@@ -1,4 +1,4 @@
-"""Compares the rows of the read models with what they must be."""
+"""Compares the rows of the read models with the expected rows."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ MEANS = {"average_completion_rate", "rating_average"}
 class Difference:
     key: str
     column: str
-    """Empty when the whole row is missing, or is one too many."""
+    """Empty if the row is missing, or isn't expected."""
     found: object
     expected: object
 
@@ -67,7 +67,7 @@ def _same(column: str, found: Any, expected: Any) -> bool:
     if found is None or expected is None:
         return found is expected
     if column == "trending_score":
-        # Relative to the watches that it is the logarithm of: far stricter than relative to the score.
+        # Relative to the number of watches, which is far stricter than relative to its logarithm, the score.
         return abs(math.expm1((found - expected) * math.log(2))) <= TOLERANCE
     if column in MEANS:
         return math.isclose(found, expected, rel_tol=0, abs_tol=TOLERANCE)

@@ -1,7 +1,7 @@
-"""What the people of a source did, in the order of time: who signed up when, and who watched what.
+"""The actions of the users of a source, in the order of time: registrations and watches.
 
-Each rating is a watch and a rating at its own time, each tag one more watch. A user who rated something has registered
-before; one who only left tags never did.
+Each rating is a watch and a rating at the same time; each tag is one more watch. Users with ratings register before
+their first one. Users with only tags never register.
 """
 
 from collections import defaultdict
@@ -43,12 +43,12 @@ class Viewer:
 
     @property
     def is_of_two_minds(self) -> bool:
-        """Whether they subscribe and change their preferences at the same moment, on two devices."""
+        """Whether the user subscribes and changes preferences at the same time, on two devices."""
         return self.user_id % 5 == 0
 
     @property
     def events(self) -> int:
-        """How many events their account begins with."""
+        """The number of events that the account starts with."""
         return 1 + self.goes_premium + 2 * self.is_of_two_minds
 
 
@@ -56,7 +56,7 @@ class Viewer:
 class Workload:
     source: Source
     opening: datetime
-    """When the service opens, with all titles: just before the first thing happens."""
+    """When all titles are added: just before the first action."""
     viewers: dict[int, Viewer]
     watches: list[Watch]
 
@@ -67,7 +67,7 @@ class Workload:
 
 
 def plan(source: Source) -> Workload:
-    """The workload that a source stands for."""
+    """Return the workload of a source."""
     watches = [Watch(one.seconds, one.user_id, one.movie_id, one.stars) for one in source.ratings]
     watches += [Watch(one.seconds, one.user_id, one.movie_id, None) for one in source.tags]
     watches.sort(key=lambda watch: (watch.seconds, watch.user_id, watch.movie_id))
@@ -80,18 +80,18 @@ def plan(source: Source) -> Workload:
 
 
 def genre_of(source: Source, movie_id: int) -> str:
-    """The first genre that is listed for a title."""
+    """Return the first genre of a title."""
     title = source.titles.get(movie_id)
     return title.genres[0] if title and title.genres else UNKNOWN_GENRE
 
 
 def _just_before(seconds: int) -> datetime:
-    # The sources count in seconds, so nothing else lies between.
+    # Sources count in seconds, so no other action is in between.
     return moment(seconds - 1)
 
 
 def _tastes(source: Source) -> dict[int, list[str]]:
-    """For each user who rated: the distinct genres of their earliest ratings."""
+    """Return the distinct genres of the earliest ratings of each user with ratings."""
     ratings: dict[int, list[Rating]] = defaultdict(list)
     for rating in source.ratings:
         ratings[rating.user_id].append(rating)

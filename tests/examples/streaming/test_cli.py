@@ -87,7 +87,7 @@ def test_a_database_that_is_kept_can_be_looked_into(place: Path, tmp_path: Path)
     found = subprocess.run(look, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.splitlines()[-1] == "Look into it: perdure --app examples.streaming:app doctor"
+    assert first.stdout.splitlines()[-1] == "Inspect it: perdure --app examples.streaming:app doctor"
     assert (again.returncode, again.stderr) == (2, ".perdure is there already: delete it, or leave --keep out\n")
     assert [one["name"] for one in json.loads(found.stdout)["data"]["projections"]] == [
         "content_popularity",

@@ -67,5 +67,5 @@ def test_text_that_is_not_utf8_is_told(folder: Path) -> None:
 def test_files_without_a_rating_are_told(folder: Path) -> None:
     (folder / "ratings.csv").write_text(RATINGS.partition("\n")[0] + "\n", encoding="utf-8")
 
-    with pytest.raises(SourceError, match="nobody"):
+    with pytest.raises(SourceError, match="has no ratings"):
         read_movielens(folder)

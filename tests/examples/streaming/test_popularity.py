@@ -4,7 +4,7 @@ import pytest
 
 from examples.streaming.events import ContentAdded, ContentRated, ContentWatched
 from examples.streaming.popularity import ContentPopularity, ContentRow
-from examples.streaming.trending import decayed_watches
+from examples.streaming.trend_score import decayed_watches
 from perdure import NewEvent
 from perdure.testing.projections import fold
 

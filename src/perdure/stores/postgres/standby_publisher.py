@@ -42,7 +42,7 @@ class StandbyPublisher:
     def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "standbys", schema=database.quoted_schema)
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
 

@@ -223,7 +223,7 @@ class PostgreSQLEventStore(EventStore):
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""
         self.check_usable()
-        sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
+        sql = Statements(Path(__file__).parent / "sql" / "connections", schema=self.database.quoted_schema)
         [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
         if self.is_read_only:
             return
@@ -301,7 +301,9 @@ class PostgreSQLEventStore(EventStore):
 
     async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
         schema = self.database.quoted_schema
-        sql = Statements(Path(__file__).parent / "sql", schema=schema, schema_literal=schema.replace("'", "''"))
+        sql = Statements(
+            Path(__file__).parent / "sql" / "schema", schema=schema, schema_literal=schema.replace("'", "''")
+        )
         if await connection.fetchval(sql["sequence_is_behind"]):
             raise SchemaError(
                 f"schema {self.database.schema!r}: the sequence of positions is behind the last event, as after a "

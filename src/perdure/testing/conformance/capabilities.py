@@ -9,10 +9,11 @@ from typing import get_args
 
 import pytest
 
+from perdure.capability import Capability
 from perdure.commit import ANY
 from perdure.errors import UnsupportedOperationError
 from perdure.health import ready
-from perdure.store import Capability, EventStore
+from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.testing.conformance.samples import notes, texts
 from perdure.testing.conformance.snapshots import taken

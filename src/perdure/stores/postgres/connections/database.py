@@ -304,7 +304,7 @@ def _can_be_split(url: str) -> bool:
     return True
 
 
-_SQL = Statements(Path(__file__).parents[1] / "sql")
+_SQL = Statements(Path(__file__).parents[1] / "sql" / "connections")
 
 
 async def session_of(connection: Connection) -> int:

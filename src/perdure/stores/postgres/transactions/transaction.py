@@ -39,7 +39,7 @@ class PostgreSQLTransaction(Transaction):
         self._database = database
         self._ring = ring
         self._statements = Appends(database.quoted_schema)
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "transactions", schema=database.quoted_schema)
         self._mark = TransactionMark()
         self._appended: dict[int, list[UUID]] = {}
         """The ids of the events of each append, by its number."""
@@ -59,7 +59,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
         with self._appending():
             number = await self._next_append()
-            outcome = await self._statements.one(self._session, commit, look_up=True)
+            outcome = await self._statements.append_commit(self._session, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._appended[number] = [event.event_id for event in commit.events]
@@ -69,7 +69,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a group of commits within the transaction, waiting for their streams."""
         with self._appending():
             number = await self._next_append()
-            outcome = await self._statements.group(self._session, group, look_up=True)
+            outcome = await self._statements.append_group(self._session, group, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._appended[number] = list(group.event_ids)
