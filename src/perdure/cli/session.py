@@ -1,4 +1,4 @@
-"""What the commands share: the application, its store, and where the answer goes."""
+"""What all commands share: the application, its store, and the output."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class CommandSession:
     """One call of the command line.
 
     Args:
-        options: those that stand before the command.
-        command: the command, as ``events read``.
+        options: the options before the command.
+        command: the command, such as ``events read``.
         json: whether answers are printed as JSON.
-        is_streaming: whether it answers more than once: then each answer is a line.
+        is_streaming: whether the command prints several answers; each is then one line.
     """
 
     def __init__(self, options: Options, command: str, *, json: bool, is_streaming: bool = False) -> None:
@@ -46,16 +46,16 @@ class CommandSession:
 
     @cached_property
     def named(self) -> ApplicationName | None:
-        """Which application was named, and by what."""
+        """The application that was named, and what named it."""
         return named_application(self.options.app)
 
     @cached_property
     def application(self) -> Application:
-        """The application; without one, there are no aggregates and no projections."""
+        """The application. If none is named, it has no aggregates and no projections."""
         return Application() if self.named is None else load_application(self.named)
 
     def require_application(self) -> Application:
-        """The application. Raises CommandError when none was named."""
+        """Return the application. Raise CommandError if none is named."""
         if self.named is None:
             raise CommandError(
                 f"{self.command!r} needs the application: name it by --app, the variable PERDURE_APP, "
@@ -67,7 +67,7 @@ class CommandSession:
 
     @property
     def store_source(self) -> EventStore | ConnectSettings:
-        """The store that the application names, or the arguments for `connect`, with what the options change."""
+        """The store of the application, or the arguments for `connect`, with the changes that the options make."""
         source = self.application.store_source
         if isinstance(source, EventStore) and not self.options.database:
             return source
@@ -87,7 +87,7 @@ class CommandSession:
         return source.get("schema", "perdure") if isinstance(source, dict) else "perdure"
 
     def chosen_database(self, settings: ConnectSettings) -> ChosenDatabase:
-        """Which database these settings of the store and the environment choose."""
+        """Return the database that these settings and the environment choose."""
         chosen = choose_database(settings.get("url"), settings.get("directory"))
         if chosen.source in {"url", "directory"}:
             return chosen._replace(source="--database" if self.options.database else "the application")
@@ -95,15 +95,15 @@ class CommandSession:
 
     @asynccontextmanager
     async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[EventStore]:
-        """The application's store, open.
+        """Open the application's store.
 
         Args:
-            migrate: whether to apply missing migrations; None as the application says. If not, a missing embedded
-                server isn't made, either.
+            migrate: whether to apply missing migrations, and to create a missing embedded server; None: as the
+                application says.
 
         Raises:
             CommandError: there is no database.
-            PerdureError: it can't be used.
+            PerdureError: the database can't be used.
         """
         source = self.store_source
         if not isinstance(source, EventStore) and migrate is not None:
@@ -120,13 +120,13 @@ class CommandSession:
 
     @asynccontextmanager
     async def database(self, *, make: bool = False) -> AsyncGenerator[tuple[str, str]]:
-        """The URL of the database, around a pooler, and the name of the schema, whatever state they are in.
+        """Yield the URL of the database, bypassing a pooler, and the name of the schema, whatever state they are in.
 
         Args:
-            make: whether an embedded server is made where there is none.
+            make: whether to create an embedded server if there is none.
 
         Raises:
-            CommandError: the application made its store itself, so that they aren't known.
+            CommandError: the application made its store itself, so the URL and the schema aren't known.
             PerdureError: the database can't be used.
         """
         settings = self.store_source
@@ -142,26 +142,26 @@ class CommandSession:
             yield settings.get("direct_url") or url, self.schema
 
     def confirm(self, question: str, *, yes: bool, command: str) -> None:
-        """Ask on a terminal before something is destroyed.
+        """Ask for confirmation on the terminal before something is destroyed.
 
         Raises:
-            CommandError: the answer is no; or there is no terminal to ask at, and ``--yes`` isn't given.
+            CommandError: the answer is no; or there is no terminal, and ``--yes`` isn't given.
         """
         if yes:
             return
         if self.json or not (sys.stdin.isatty() and self.screen.is_terminal):
-            raise CommandError(f"{question} Nobody can be asked here", f"{command} --yes", status=USAGE)
+            raise CommandError(f"{question} There is no terminal to ask on", f"{command} --yes", status=USAGE)
         if not click.confirm(question):
             raise CommandError("nothing was done", f"perdure {self.command} --help")
 
     def next_command(self, command: str) -> str:
-        """A command to type, with the options that stand before it, unless it has some."""
+        """Return a command to type, with this session's options before it, unless it has options there."""
         begin, _, rest = command.partition(" ")
         full = begin == "perdure" and not rest.startswith("--")
         return masked_text(f"perdure{self.options.repeated()} {rest}" if full else command)
 
     def again(self, command: str, *arguments: str, **options: object) -> str:
-        """A command of this program with arguments and options; those that are None or empty are left out."""
+        """Return a command of this program with arguments and options, without options that are None or empty."""
         words = [command, *map(shlex.quote, arguments)]
         for name, value in options.items():
             values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
@@ -172,7 +172,7 @@ class CommandSession:
         return f"perdure {' '.join(words)}"
 
     def answer(self, report: CommandReport) -> None:
-        """Print what a command found."""
+        """Print the report of a command."""
         suggested = self.next_command(report.next_command) if report.next_command else None
         if self.json:
             self._print(Envelope(ENVELOPE_VERSION, self.command, report.status, report.data, None, suggested))
@@ -182,7 +182,7 @@ class CommandSession:
             _suggest(Screen(sys.stderr), suggested)
 
     def fail(self, error: BaseException) -> int:
-        """Print why a command found nothing, and what to type next. Returns the exit status."""
+        """Print why a command failed, and what to type next. Return the exit status."""
         status, message = status_of(error), message_of(error)
         suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
         if self.json:
@@ -211,5 +211,5 @@ class CommandSession:
 
 
 def _suggest(screen: Screen, command: str) -> None:
-    """What to type next isn't part of the answer, which may go to a file: it is told beside it."""
+    """Print the suggestion to stderr: it isn't part of the answer, which may go to a file."""
     screen.cells([Cell("Next: ", QUIET), Cell(command)])
