@@ -56,7 +56,11 @@ async def _run(options: argparse.Namespace) -> Document:
 
 def _chosen(options: argparse.Namespace) -> list[type[Workload]]:
     asked = {"W8": options.growth, "W9": options.demo, "W10": options.scale}
-    keys = options.only or [key for key, is_asked in asked.items() if is_asked] or [one.key for one in WORKLOADS]
+    keys = (
+        options.only
+        or [key for key, is_retry_requested in asked.items() if is_retry_requested]
+        or [one.key for one in WORKLOADS]
+    )
     return [one for one in ALL_WORKLOADS if one.key in keys]
 
 

@@ -104,15 +104,6 @@ async def _rebuild(world: World) -> None:
         await operations.rebuild("pages")
 
 
-async def _append(world: World) -> None:
-    world.in_background(_refused(world.store))
-
-
-async def _refused(store: PostgreSQLEventStore) -> None:
-    with suppress(PerdureError):
-        await store.append_to_stream("site-3", ANY, [Visited(page="c", visitor="z")])
-
-
 TASKS = {
     "stores/postgres/appends/group_commit.py GroupAppender.start": Faulty(
         "perdure append lane 0", _append, survives_exceptions=True

@@ -40,7 +40,7 @@ ExpectedVersion = int | StreamState
 """The version that a stream must have for an append to be written: a number, NO_STREAM, STREAM_EXISTS or ANY."""
 
 PAYLOAD_LIMIT: Final = 1024 * 1024
-"""How many bytes the payload of an event may take, unless told otherwise."""
+"""How many bytes the payload of an event may take by default."""
 MAX_VERSION: Final = 2**31 - 1
 
 

@@ -68,7 +68,7 @@ class Head:
     _GROWTH_AT_GAP: Final = 1.1
     """The same at a gap: it is seen to be gone after at most another tenth of the time that it was there."""
     _BUSY_INTERVAL: Final = 0.01
-    """Seconds between two polls that announcements cause, at least: each poll costs those who append."""
+    """Seconds between two polls that announcements cause, at least: each poll costs appends time."""
     _FIRST_PAUSE: Final = 0.05
     _LONGEST_PAUSE: Final = 5.0
     """Seconds between polls that fail."""

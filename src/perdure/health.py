@@ -1,4 +1,4 @@
-"""Whether a process is alive and ready, for those who restart it and who send it requests: `live` and `ready`."""
+"""Health checks: `live` for what restarts a process, `ready` for what sends it requests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from perdure.projections.state.status import ProjectionStatus
 from perdure.store import EventStore
 
 State = Literal["ok", "degraded", "failed"]
-"""Degraded: it works, but somebody should look."""
+"""Degraded: it works, but needs attention."""
 
 _ORDER: Final[tuple[State, ...]] = ("ok", "degraded", "failed")
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was looked at, and how it is.
+    """The state of one part of a process.
 
     Attributes:
         name: ``store``, ``tasks``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
             ``projections``, when they can't be seen. ``tasks`` are those that the store runs in the background.
-        state: How it is.
+        state: Its state.
         reason: Why it isn't ok.
         lag: How many positions a projection is behind.
     """
@@ -36,11 +36,11 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How a process is. Made by `live` and `ready`.
+    """The state of a process. Made by `live` and `ready`.
 
     Attributes:
         state: The worst of the checks.
-        checks: What was looked at.
+        checks: The state of each part.
     """
 
     state: State
@@ -53,11 +53,11 @@ class Health(msgspec.Struct, frozen=True):
 
     @property
     def http_status(self) -> int:
-        """What an HTTP handler answers: 200, or 503 when something has failed."""
+        """The status that an HTTP handler answers with: 200, or 503 when something has failed."""
         return 200 if self.is_ok else 503
 
     def to_json(self) -> str:
-        """The same as JSON, for the body of the answer."""
+        """Return the same as JSON, for the body of the answer."""
         return msgspec.json.encode(self).decode()
 
 
@@ -78,7 +78,7 @@ class Projections(Protocol):
 
 
 async def live(store: EventStore, service: Projections | None = None) -> Health:
-    """Whether the process works. If not, it should be restarted; a database that is down is no reason for that.
+    """Return whether the process works. If not, restart it. A database that is down is no reason for that.
 
     It fails when a background task has failed for a minute, or can't be started again. It never raises, and doesn't ask
     the database.
@@ -96,7 +96,7 @@ async def live(store: EventStore, service: Projections | None = None) -> Health:
 async def ready(
     store: EventStore, service: Projections | None = None, *, max_lag: int | None = None, timeout: float = 2.0
 ) -> Health:
-    """Whether the process can take requests. If not, they should go elsewhere until it can.
+    """Return whether the process can take requests. If not, send them elsewhere until it can.
 
     It fails as soon as a background task has failed, until that works again. It never raises, and returns within
     `timeout`, whatever the database does.
@@ -112,26 +112,26 @@ async def ready(
         health = await ready(store, service, max_lag=1000)
         answer = Response(health.to_json(), status=health.http_status)
     """
-    looks: dict[str, Coroutine[object, object, list[Check]]] = {"tasks": _tasks(store)}
+    checks_by_name: dict[str, Coroutine[object, object, list[Check]]] = {"tasks": _tasks(store)}
     if store.database is not None:
-        looks["database"] = _passed("database", store.check_writable)
-        looks["schema"] = _passed("schema", store.check_schema)
-        looks["listener"] = _listener(store)
+        checks_by_name["database"] = _passed("database", store.check_writable)
+        checks_by_name["schema"] = _passed("schema", store.check_schema)
+        checks_by_name["listener"] = _listener(store)
     else:
-        looks["store"] = _passed("store", store.check_writable)
+        checks_by_name["store"] = _passed("store", store.check_writable)
     if service is not None:
-        looks["projections"] = _projections(service, max_lag)
-    return _health(await _all(looks, timeout))
+        checks_by_name["projections"] = _projections(service, max_lag)
+    return _health(await _all(checks_by_name, timeout))
 
 
-async def _all(looks: dict[str, Coroutine[object, object, list[Check]]], timeout: float) -> list[Check]:
-    tasks = {name: asyncio.create_task(look, name=f"perdure health {name}") for name, look in looks.items()}
+async def _all(checks_by_name: dict[str, Coroutine[object, object, list[Check]]], timeout: float) -> list[Check]:
+    tasks = {name: asyncio.create_task(check, name=f"perdure health {name}") for name, check in checks_by_name.items()}
     try:
         await asyncio.wait(tasks.values(), timeout=timeout)
         return [check for name, task in tasks.items() for check in _checks(name, task, timeout)]
     finally:
         for task in tasks.values():
-            # Not waited for: a connection that hangs may take its time to be cancelled, too.
+            # Not waited for: to cancel work on a connection that hangs may take long, too.
             if task.cancel():
                 _ending.add(task)
                 task.add_done_callback(_ended)
@@ -151,8 +151,8 @@ async def _tasks(store: EventStore) -> list[Check]:
     return [Check("tasks", "ok")]
 
 
-async def _passed(name: str, look: Callable[[], Awaitable[object]]) -> list[Check]:
-    await look()
+async def _passed(name: str, check: Callable[[], Awaitable[object]]) -> list[Check]:
+    await check()
     return [Check(name, "ok")]
 
 
@@ -165,7 +165,7 @@ async def _listener(store: EventStore) -> list[Check]:
 def _alive(name: str, check: Callable[[], None]) -> Check:
     try:
         check()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong, it is told
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is the answer
         return _failed(name, error)
     return Check(name, "ok")
 
@@ -195,7 +195,7 @@ def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str |
 
 
 def _failed(name: str, error: BaseException) -> Check:
-    # Of our own errors the text, which says what to do; of others the class, for their text may say anything.
+    # The text of Perdure's errors says what to do. Of others only the class: their text may hold anything.
     return Check(name, "failed", str(error) if isinstance(error, PerdureError) else type(error).__qualname__)
 
 
@@ -207,7 +207,7 @@ def _health(checks: Sequence[Check]) -> Health:
 def _ended(task: asyncio.Task[list[Check]]) -> None:
     _ending.discard(task)
     if not task.cancelled():
-        task.exception()  # looked at, lest asyncio complain
+        task.exception()  # retrieved, so that asyncio logs nothing
 
 
 _ending: set[asyncio.Task[list[Check]]] = set()

@@ -95,7 +95,7 @@ class LogReader(ABC):
         timeout: float = UP_TO_TIMEOUT,
         **where: Unpack[Selection],
     ) -> list[StoredEvent]:
-        """The events of the whole log strictly before `before_position`, newest first: for people who look at it.
+        """The events of the whole log strictly before `before_position`, newest first, for display.
 
         Where fewer than `max_count` come back, nothing is left. For the next page, give the last event's position: a
         page is the same whenever it is read, whatever was appended since. An event shows up once nothing can be

@@ -77,7 +77,7 @@ class Subscription:
     """Seconds between tries that fail."""
     _PAUSE_AT_HEAD = 0.01
     """Seconds after a read at the head that found nothing that matches. A busy log changes all the time, and each read
-    costs those who append to it."""
+    costs appends time."""
 
     def __init__(self, log: FollowedLog, position: int, event_id: UUID | None, where: LogFilter) -> None:
         self.page_size = PageSize()
@@ -99,8 +99,8 @@ class Subscription:
     def position(self) -> int:
         """Where to subscribe again to lose and repeat nothing, once the event that was delivered last is handled.
 
-        It is the position of that event. When all events that were read are delivered, it moves on over events that the
-        filter left out. Store it after an event is handled, never before.
+        This is the position of that event. When all events that were read are delivered, it moves on over events that
+        the filter left out. Store it after an event is handled, never before.
         """
         return self._reached.position
 
@@ -130,13 +130,13 @@ class Subscription:
         return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
-        """The next page as soon as there is one, waiting out what may pass. It may hold no event that matches.
+        """Return the next page as soon as there is one, which may hold no event that matches. Wait out what may pass.
 
-        Its events count as delivered. It begins with those that were read but not iterated over yet.
+        The events of the page count as delivered. It begins with events that were read but not iterated over yet.
 
         Args:
             limit: how many events at most.
-            patience: after how many seconds to return an empty page instead; then what may pass is an error, too.
+            patience: after how many seconds to return an empty page instead. With it, what may pass is raised, too.
 
         Raises:
             InvalidArgumentError: `limit` is no number from 1 on, or `patience` no number of seconds.

@@ -199,8 +199,8 @@ class Tasks:
         while (error := await self._error_of(work)) is not None:
             pause = self._pause_after(task)
             self._note(task, name, error, pause + _SETTLED)
-            told = keys(error, operation=operation, pause=pause)
-            logger.error("%r ended by an error; it starts again in %.2f s", name, pause, exc_info=error, extra=told)
+            details = keys(error, operation=operation, pause=pause)
+            logger.error("%r ended by an error; it starts again in %.2f s", name, pause, exc_info=error, extra=details)
             self._resting.add(task)
             try:
                 await asyncio.sleep(pause)
@@ -241,8 +241,8 @@ class Tasks:
         return None
 
     def _stop_all(self, error: BaseException) -> None:
-        told = keys(error, operation=self._operation)
-        logger.critical("%s stops: %s", self._owner, shown(error), exc_info=error, extra=told)
+        details = keys(error, operation=self._operation)
+        logger.critical("%s stops: %s", self._owner, shown(error), exc_info=error, extra=details)
         self._interrupt = error
         self._interrupted.set()
         for task in self._tasks - {asyncio.current_task()}:

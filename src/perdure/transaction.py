@@ -45,7 +45,7 @@ class Transaction:
         self._appends.append((event_ids, callback))
 
     def _take_back(self, *, all_but: Container[UUID] = ()) -> None:
-        """Report of each append, the latest first, that it wasn't written: unless these events hold all of its own."""
+        """Report each append as not written, the latest first, except those whose events are all in `all_but`."""
         appends, self._appends = self._appends, []
         for event_ids, callback in reversed(appends):
             if all(event_id in all_but for event_id in event_ids):
@@ -54,7 +54,7 @@ class Transaction:
                 callback(False)  # noqa: FBT003 - the answer to "is it written?"
 
     def _confirm(self) -> None:
-        """Report of each append that wasn't taken back that it was written, and call who waits for the commit."""
+        """Report each remaining append as written, and call the callbacks of `after_commit`."""
         appends, self._appends = self._appends, []
         for _, callback in appends:
             callback(True)  # noqa: FBT003 - the answer to "is it written?"

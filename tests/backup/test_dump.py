@@ -177,7 +177,7 @@ async def test_a_restore_without_privileges_is_told_for_it_opens_the_functions_t
     found = await schema.verify(restored_url)
 
     assert {(drift.kind, drift.object_type) for drift in found} == {("unexpected", "privilege")}
-    assert any("append_commits" in drift.name and "public" in drift.name for drift in found)
+    assert any("append_batch" in drift.name and "public" in drift.name for drift in found)
 
 
 async def test_data_alone_is_not_restored_over_a_schema_that_was_made_anew(

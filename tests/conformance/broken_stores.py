@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from perdure.capability import Capability
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
 from perdure.log import LogFilter, LogPosition, Page, SeenEvent
 from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
-from perdure.store import Capability
 from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance

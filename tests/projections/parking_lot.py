@@ -1,4 +1,4 @@
-"""A projection that fails where it is told to, and how to wait for what becomes of its events."""
+"""A projection that fails for chosen pages, and how to wait for what happens to its events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

@@ -15,7 +15,7 @@ class PanicException(BaseException):
 
 
 Raise = Callable[[], None]
-"""Raises something, unless it was mended."""
+"""Raises an exception while it is broken."""
 
 
 class Odd:

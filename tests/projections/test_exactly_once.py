@@ -1,4 +1,4 @@
-"""Each event counts exactly once: however the log is cut, whatever crashes where, whoever runs it too."""
+"""Each event counts exactly once: however the log is cut, whatever crashes where, and with several runners."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ def drawn_events(count: int, seed: int) -> list[object]:
     return [make() for make in drawn.choices(kinds, [8, 1, 1, 1], k=count)]
 
 
-async def start_anew(connection: asyncpg.Connection) -> None:
+async def reset(connection: asyncpg.Connection) -> None:
     await connection.execute("drop schema public cascade")
     await connection.execute("create schema public")
     await connection.execute("delete from perdure.projections")
@@ -74,7 +74,7 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     count: int,
     cuts: set[int],
 ) -> None:
-    await start_anew(connection)
+    await reset(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
     await store.append_to_stream("x-1", ANY, drawn_events(count, seed))
     events = await store.read_all_events(since)
@@ -106,7 +106,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
     at = 0
     while True:
         at += 1
-        await start_anew(connection)
+        await reset(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
@@ -120,7 +120,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
     assert at > 20, "there are three batches of six statements or more"
 
 
-# --- Whoever runs it too ----------------------------------------------------------------------------------------------
+# --- Several runners --------------------------------------------------------------------------------------------------
 
 
 async def test_regression_22_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
@@ -154,7 +154,7 @@ async def test_regression_22_a_service_that_took_a_batch_writes_nothing_once_ano
 async def test_without_the_fence_a_late_writer_would_spoil_the_rows(
     store: PostgreSQLEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test before this one can fail: it does when nobody looks at epochs and positions."""
+    """The test before this one can fail: it does if epochs and positions aren't checked."""
     monkeypatch.setattr(Segments, "advance", advance_naively)
     with pytest.raises(AssertionError):
         await test_regression_22_a_service_that_took_a_batch_writes_nothing_once_another_has_gone_further(
@@ -174,7 +174,7 @@ async def test_two_services_share_the_work_in_any_order(store: PostgreSQLEventSt
             await check_against_fold(store, database_url, Pages())
 
 
-async def test_a_service_that_stands_still_in_its_transaction_writes_nothing_later(
+async def test_a_service_that_freezes_in_its_transaction_writes_nothing_later(
     store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection is cut while it stands still, as a fail-over would; the other takes over; then it wakes."""

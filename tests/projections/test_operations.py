@@ -72,7 +72,7 @@ async def test_what_is_retried_can_be_said(
         await until_parked(service, store, *[(position, page(" abcd"[position]), FAILED) for position in left])
 
 
-async def test_what_is_asked_of_nobody_is_done_by_the_next_who_runs_it(
+async def test_a_retry_that_was_asked_for_while_no_process_runs_is_made_by_the_next_one(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
 ) -> None:
     """The process that has the segment ends between the request and the retry."""
@@ -82,13 +82,13 @@ async def test_what_is_asked_of_nobody_is_done_by_the_next_who_runs_it(
     operations = ProjectionOperations(elsewhere)
     assert await operations.retry("guarded") == 1
     (asked,) = await operations.parked("guarded")
-    assert asked.is_asked
+    assert asked.is_retry_requested
     async with guarded(store, Guarded()) as service:
         await until_parked(service, store)
     await check_against_fold(store, database_url, Guarded())
 
 
-async def test_the_one_who_has_the_segment_retries_whoever_asks(
+async def test_the_owner_of_the_segment_retries_what_any_process_asks_for(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
 ) -> None:
     projections = Guarded(*ascii_letters), Guarded(*ascii_letters)
@@ -209,7 +209,7 @@ async def test_waiting_elsewhere_in_vain_ends_with_the_lag(
     assert (late.value.reached, late.value.global_position) == (0, 1)
 
 
-async def test_unknown_names_and_stores_without_projections_are_told(store: PostgreSQLEventStore) -> None:
+async def test_unknown_names_and_stores_without_projections_are_refused(store: PostgreSQLEventStore) -> None:
     operations = ProjectionOperations(store)
     async with guarded(store, Guarded()):
         for call in (
@@ -231,7 +231,7 @@ async def test_unknown_names_and_stores_without_projections_are_told(store: Post
 # --- The record -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_record_tells_all_that_was_done_by_whom_and_why(store: PostgreSQLEventStore) -> None:
+async def test_the_audit_log_says_what_was_done_by_which_actor_and_why(store: PostgreSQLEventStore) -> None:
     operations = ProjectionOperations(store, actor="ann")
     projection = Guarded("a")
     async with guarded(store, projection, max_parked=2) as service:
@@ -282,14 +282,14 @@ async def test_the_record_tells_all_that_was_done_by_whom_and_why(store: Postgre
     assert len(await operations.actions(limit=3)) == 3
 
 
-async def test_without_a_name_the_systems_user_is_kept(store: PostgreSQLEventStore) -> None:
+async def test_without_a_name_the_actor_is_the_user_of_the_system(store: PostgreSQLEventStore) -> None:
     async with guarded(store, Guarded()):
         await ProjectionOperations(store).pause("guarded")
         (action,) = await ProjectionOperations(store).actions()
     assert "@" in action.actor
 
 
-async def test_operators_who_act_at_once_do_not_lock_each_other_out(
+async def test_operators_that_act_at_once_do_not_lock_each_other_out(
     store: PostgreSQLEventStore, database_url: str
 ) -> None:
     projection = Guarded(*"abcdef")
@@ -328,7 +328,7 @@ async def test_operators_who_act_at_once_do_not_lock_each_other_out(
         ("drop", (1,)),
     ],
 )
-async def test_by_a_store_that_is_read_only_projections_are_only_looked_at(
+async def test_a_read_only_store_shows_projections_and_changes_nothing(
     store: PostgreSQLEventStore, database_url: str, operation: str, arguments: tuple[object, ...]
 ) -> None:
     async with guarded(store, Guarded()), PostgreSQLEventStore(database_url, read_only=True) as reading:

@@ -113,7 +113,7 @@ async def test_skipping_resumes_only_what_was_paused_before_that_event(
 async def test_a_skipped_event_is_not_tried_once_more_however_fast_the_projection_is_resumed(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: whoever waits sees that it goes on before it is known why."""
+    """Regression: a caller that waits reads that it goes on before the runner reads why."""
     monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 3600)
     projection = Pausing("a")
     async with guarded(store, projection) as service:

@@ -24,7 +24,7 @@ from tests.projections.parking_lot import (
     until,
     visit,
 )
-from tests.projections.test_exactly_once import start_anew
+from tests.projections.test_exactly_once import reset
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
@@ -125,7 +125,7 @@ async def test_whatever_is_done_in_whatever_order_the_rows_are_those_of_a_fresh_
     max_parked: int,
 ) -> None:
     """And in the end, with nothing bad any more, everything is taken but what was skipped."""
-    await start_anew(connection)
+    await reset(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
     world = World(store, random.Random(seed), since, on_failure, segments=segments, max_parked=max_parked)
     async with world.stack:

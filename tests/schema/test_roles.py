@@ -127,9 +127,9 @@ AROUND = {
     "shadow a function": "create function perdure.hashtext(text) returns integer return 1",
     "shadow a table": "create table perdure.pg_locks (pid integer)",
     "replace a function": "create or replace function perdure.store_namespace() returns integer return 1",
-    "unpin a function": "alter function perdure.append_commit reset search_path",
-    "drop a function": "drop function perdure.append_commit",
-    "look ids up": "select perdure.find_append('note-1', array[]::uuid[])",
+    "unpin a function": "alter function perdure.append_group reset search_path",
+    "drop a function": "drop function perdure.append_group",
+    "look ids up": "select perdure.find_appends(array['note-1'], array[]::integer[], array[]::uuid[])",
     "call a trigger's function": "select perdure.hold_position()",
     "forge a grant": "insert into perdure.roles (role, kind) values (current_user, 'projector')",
     "forge a migration": "insert into perdure.migrations (number, name) values (9999, 'x')",
@@ -289,7 +289,7 @@ async def test_a_reader_can_not_append(reader: str) -> None:
             await store.append_to_stream("note-1", ANY, notes("a"))
         with pytest.raises(ConfigurationError, match="permission denied for function append_group"):
             await store.append_to_streams([StreamAppend("note-1", ANY, notes("a"))])
-        with pytest.raises(ConfigurationError, match="permission denied for function append_commit"):
+        with pytest.raises(ConfigurationError, match="permission denied for function append_group"):
             async with store.transaction() as tx:
                 await store.append_to_stream("note-1", ANY, notes("a"), tx=tx)
 

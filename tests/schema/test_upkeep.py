@@ -33,7 +33,7 @@ async def test_a_plan_tells_what_is_missing_and_changes_nothing(empty_database_u
     assert [migration.name for migration in plan.migrations] == ALL
     assert [migration.name for migration in (await schema.plan(empty_database_url)).migrations] == ALL
 
-    created = plan.migrations[0].statements[2].sql
+    created = plan.migrations[0].statements[4].sql
     assert 'create table "perdure".events' in created
     # Nobody uses a schema that isn't there yet.
     planned = [statement for migration in plan.migrations for statement in migration.statements]

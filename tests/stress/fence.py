@@ -157,8 +157,9 @@ async def _insert(connection: asyncpg.Connection, number: int) -> list[int]:
     if random.random() < 0.5:
         row = await connection.fetchrow(
             """
-            select global_positions from perdure.append_commit(
-                $1, -1, array[$2::uuid], array['test.stress.written'], array[1::smallint], array['{}'::json],
+            select global_positions from perdure.append_group(
+                array[$1], array[-1], array[1], array[]::text[], array[]::integer[], array[$2::uuid],
+                array['test.stress.written'], array[1::smallint], array['{}'::json],
                 array['{"timestamp":"2024-01-01T00:00:00Z"}'::json], true, null
             )
             """,

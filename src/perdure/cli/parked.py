@@ -153,7 +153,7 @@ async def skip(
 
 def _row(one: ParkedEvent) -> tuple[str | Cell, ...]:
     error = f"{one.failure.error_type}: {one.failure.message}" if one.failure else "-"
-    state = Cell(f"{one.state}, retry requested" if one.is_asked else one.state, _STYLES[one.state])
+    state = Cell(f"{one.state}, retry requested" if one.is_retry_requested else one.state, _STYLES[one.state])
     return (
         one.name,
         str(one.global_position),
@@ -174,7 +174,7 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
             ("stream", f"{one.stream_id}, version {one.stream_version}"),
             ("key", one.key or None),
             ("state", one.state),
-            ("tried", f"{count(one.attempts, 'time')}{', retry requested' if one.is_asked else ''}"),
+            ("tried", f"{count(one.attempts, 'time')}{', retry requested' if one.is_retry_requested else ''}"),
             ("parked at", moment(one.parked_at)),
         ]
     )

@@ -145,7 +145,7 @@ class CommandSession:
         """Ask on a terminal before something is destroyed.
 
         Raises:
-            CommandError: the answer is no; or there is nobody to ask, and ``--yes`` isn't given.
+            CommandError: the answer is no; or there is no terminal to ask at, and ``--yes`` isn't given.
         """
         if yes:
             return

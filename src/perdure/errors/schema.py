@@ -83,14 +83,24 @@ class NamespaceSharedError(SchemaError):
 
 
 class SchemaUnknownError(SchemaError):
-    """The table `migrations` of a schema isn't from Perdure, or is from before its first release."""
+    """No release of Perdure created the schema, so it can't be upgraded. Nothing was written.
 
-    def __init__(self, schema: str) -> None:
+    `migrations` names the recorded migrations that no release has: a development version before 0.1 created the schema.
+    It is empty if the table `migrations` isn't from Perdure at all.
+    """
+
+    def __init__(self, schema: str, migrations: Sequence[str] = ()) -> None:
         super().__init__(
-            f"schema {schema!r} has a table of migrations that no release of Perdure created: "
+            f"schema {schema!r} was created by a development version of Perdure before 0.1 (it records "
+            f"{migrations[0]}), and can't be upgraded: to keep its events, stay with the version that created it; "
+            "otherwise drop the schema (of an embedded server: stop it and delete its folder, .perdure), "
+            "or name another schema"
+            if migrations
+            else f"schema {schema!r} has a table of migrations that no release of Perdure created: "
             "name another schema, or copy its contents into a new one"
         )
         self.schema = schema
+        self.migrations = tuple(migrations)
 
 
 class SchemaTooNewError(SchemaError):

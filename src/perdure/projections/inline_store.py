@@ -1,4 +1,4 @@
-"""`InlineProjections`: a store whose appends keep rows in their own transaction, so that nobody waits for them."""
+"""`InlineProjections`: a store whose appends write the rows of projections in the same transaction."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ R = TypeVar("R")
 
 
 class InlineProjections(EventStore):
-    """A store, with projections that its appends keep: the rows are there as soon as the events are, or neither.
+    """A store around another one. Its appends also write rows: events and rows are committed together, or neither.
 
-    Only projections whose key is the stream (`by_stream`) can be kept so. Appends to streams of their categories leave
-    the group and take a transaction each, which is several times slower; all others are those of the store itself.
+    It takes only projections whose key is the stream (`by_stream`). An append to a stream of their categories takes a
+    transaction of its own instead of sharing a commit, which is several times slower. Other appends stay as they are.
 
-    It also follows the log, for streams that were appended to without it: before it was there, or by programs that use
-    the store alone. Opening it returns once the rows show everything. Status, pauses and skips are those of other
-    projections; a pause holds up that search only.
+    It also follows the log, for events that were appended without it: earlier, or by programs that use the inner store.
+    Opening returns once the rows show the whole log. Operators see its status, pause it and skip events as with other
+    projections; a pause stops only the following.
 
     Args:
-        store: the store; opened and closed with this one, unless it is open already.
-        projections: what to keep.
-        schema: the schema for tables and views; made if it isn't there.
+        store: the inner store; opened and closed with this one, unless it is open already.
+        projections: the projections whose rows appends write.
+        schema: the schema for tables and views; created if it is missing.
         catch_up_timeout: how many seconds opening waits at most for the rows to show what is in the log.
 
     Raises:
-        ProjectionDefinitionError: a projection can't be kept inline; says why.
-        ReadOnlyStoreError: the store was opened to be read only.
+        ProjectionDefinitionError: a projection can't be inline; the message says why.
+        ReadOnlyStoreError: the store is read only.
 
     Example:
         async with InlineProjections(PostgreSQLEventStore(url), [UserProfiles()]) as store:
@@ -81,7 +81,7 @@ class InlineProjections(EventStore):
         self._definitions = [InlineDefinition(projection) for projection in projections]
         check_names(self._definitions)
         self._rows = [(one, InlineRows(store.database, one, TableStorage(one, schema))) for one in self._definitions]
-        self._turns = Turns()
+        self._stream_locks = StreamLocks()
         self._stack = AsyncExitStack()
         self._is_open = False
 
@@ -123,16 +123,16 @@ class InlineProjections(EventStore):
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used."""
+        """Whether the store takes work."""
         return self._is_open and self._store.is_open
 
     async def open(self) -> None:
-        """Make the tables that are missing, and wait until the rows show everything that is in the log.
+        """Create the missing tables, and wait until the rows show the whole log.
 
         Raises:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of the projections, or their build
-                is kept by a service.
-            ProjectionPausedError: an event of the log can't be folded; mend the cause, and resume or skip it.
+                is run by a service.
+            ProjectionPausedError: an event of the log can't be folded; fix the cause, then resume or skip it.
             ProjectionTimeoutError: it took too long.
             ConfigurationError, StoreUnavailableError, and the others of the store itself.
         """
@@ -155,7 +155,7 @@ class InlineProjections(EventStore):
         await stack.aclose()
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
-        """Write a commit, and its rows. Raises as `append_to_stream` does, and InlineProjectionError."""
+        """Write a commit and its rows. Raises as `append_to_stream` does, and InlineProjectionError."""
         self._check_open()
         if not self._concerns([commit]):
             return await self._store.append(commit, tx)
@@ -169,7 +169,7 @@ class InlineProjections(EventStore):
         return await self._outlasted(attempt, tx)
 
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
-        """Write a group of commits, and their rows, all or nothing. Raises as `append` does."""
+        """Write a group of commits and their rows, all or nothing. Raises as `append` does."""
         self._check_open()
         if not self._concerns(group.commits):
             return await self._store.append_group(group, tx)
@@ -191,9 +191,12 @@ class InlineProjections(EventStore):
 
     @asynccontextmanager
     async def _within(self, tx: Transaction | None, commits: Sequence[Commit]) -> AsyncGenerator[Transaction]:
-        """A transaction, or a part of the caller's, so that events without rows can't be committed by mistake."""
+        """Begin a transaction, or a savepoint in the caller's: events can't be committed without their rows."""
         if tx is None:
-            async with self._turns.at(commit.stream_id for commit in commits), self._store.transaction() as own:
+            async with (
+                self._stream_locks.held(commit.stream_id for commit in commits),
+                self._store.transaction() as own,
+            ):
                 yield own
         elif isinstance(tx, PostgreSQLTransaction) and tx.is_open:
             async with tx.savepoint():
@@ -244,19 +247,19 @@ class InlineProjections(EventStore):
     def transaction(
         self, connection: Any = None, *, commit: Literal["store", "caller"] = "store"
     ) -> PostgreSQLTransaction:
-        """A transaction in which appends take part, and their rows. See `PostgreSQLEventStore.transaction`."""
+        """Return a transaction in which appends and their rows take part. See `PostgreSQLEventStore.transaction`."""
         return self._store.transaction(connection, commit=commit)
 
 
-class Turns:
-    """Lets one caller at a time through to each stream. The others wait here, where they take no connection."""
+class StreamLocks:
+    """A lock for each stream. Callers wait here, where they take no connection, instead of in the database."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def at(self, stream_ids: Iterable[str]) -> AsyncGenerator[None]:
-        """One's turn at all of these streams. In the order of their ids, so that nobody waits for each other."""
+    async def held(self, stream_ids: Iterable[str]) -> AsyncGenerator[None]:
+        """Hold the locks of these streams. They are taken in the order of the ids, so that no deadlock is possible."""
         locks = [self._locks.setdefault(stream_id, asyncio.Lock()) for stream_id in sorted(set(stream_ids))]
         async with AsyncExitStack() as stack:
             for lock in locks:

@@ -32,7 +32,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
         key: The key of the row, as JSON; empty if the event was skipped for all rows.
         state: The event failed, or waits behind a failed event of the same key, or was skipped.
         failure: Why it failed; None if it waits.
-        is_asked: Whether a retry was asked for and is still to be made by the process that owns the segment.
+        is_retry_requested: Whether a retry was asked for and is still to be made by the process that owns the segment.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     state: ParkedState
     failure: EventFailure | None
     attempts: int
-    is_asked: bool
+    is_retry_requested: bool
     parked_at: datetime
 
 

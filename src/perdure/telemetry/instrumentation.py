@@ -20,11 +20,11 @@ def instrument(
 ) -> None:
     """Make spans and metrics of what Perdure does in this process, from now on.
 
-    It may be called again, as to change an argument: nothing is told twice. An observer of your own is replaced.
+    It may be called again, as to change an argument: nothing is reported twice. An observer of your own is replaced.
 
     Args:
-        tracer_provider: who takes the spans; else the global one.
-        meter_provider: who takes the metrics; else the global one.
+        tracer_provider: receives the spans; by default the global one.
+        meter_provider: receives the metrics; by default the global one.
         traceparent: whether each event that is appended is given the header ``traceparent``, which says in which trace
             it was: the span of a projection's batch then links to those of the appends. It takes about 70 bytes.
 

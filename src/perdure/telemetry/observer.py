@@ -1,4 +1,4 @@
-"""The observer that makes spans and metrics of what it is told."""
+"""The observer that turns what the package reports into spans and metrics."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Telemetry(Observer):
     """Tells OpenTelemetry what happens.
 
     Args:
-        tracer_provider: who takes the spans; else the global one.
-        meter_provider: who takes the metrics; else the global one.
+        tracer_provider: receives the spans; by default the global one.
+        meter_provider: receives the metrics; by default the global one.
         traceparent: whether events are given the header that names the span of their append.
     """
 

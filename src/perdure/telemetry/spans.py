@@ -28,7 +28,7 @@ from perdure.observation import (
 from perdure.store import EventStore
 
 MOST_LINKS: Final = 128
-"""As many as an SDK keeps, unless told otherwise."""
+"""As many as an SDK keeps by default."""
 
 Attributes = dict[str, str | int]
 

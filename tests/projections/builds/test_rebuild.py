@@ -159,7 +159,7 @@ async def test_a_rebuild_that_is_switched_by_hand_waits_for_it(
         assert (ready.stage, ready.is_shown, ready.progress, len(ready.segments)) == ("ready", False, 1.0, 3)
 
         status = await operations.switch("pages", reason="looks good")
-        assert (status.build, status.is_shown, status.stage) == (2, True, "kept")
+        assert (status.build, status.is_shown, status.stage) == (2, True, "retained")
         status = await operations.rollback("pages")
         assert (status.build, status.is_shown) == (1, True)
         status = await operations.rollback("pages")

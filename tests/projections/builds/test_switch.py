@@ -224,7 +224,7 @@ async def test_a_view_that_would_have_to_be_dropped_is_kept_while_something_buil
         await connection.execute("create function first_page() returns pages language sql as 'select * from pages'")
     async with ProjectionService(store, [FewerColumns()]):
         await until_ready(store, BuildId("pages", 2))
-        with pytest.raises(ViewInUseError, match="drop that first") as caught:
+        with pytest.raises(ViewInUseError, match="drop those objects first") as caught:
             await operations.switch("pages")
         assert caught.value.dependents == {"pages": ("function first_page()", "view report")}
         assert await connection.fetch("select visits from report") == []

@@ -62,7 +62,7 @@ def test_what_asks_the_process_to_end_leaves_run(
                     await service.run()
             finally:
                 assert odd.tries == 1
-                await check_that_it_is_told(store, service)
+                await check_that_it_is_reported(store, service)
 
     left_by(error, main)
     asyncio.run(check_that_nothing_counts(database_url, odd, kind))
@@ -73,7 +73,7 @@ def test_what_asks_the_process_to_end_leaves_run(
     assert "attempt" not in caplog.text
 
 
-async def check_that_it_is_told(store: PostgreSQLEventStore, service: ProjectionService) -> None:
+async def check_that_it_is_reported(store: PostgreSQLEventStore, service: ProjectionService) -> None:
     for health in (await live(store, service), await ready(store, service)):
         assert health.state == "failed"
         assert any("was stopped by" in (check.reason or "") for check in health.checks)
@@ -82,7 +82,9 @@ async def check_that_it_is_told(store: PostgreSQLEventStore, service: Projection
 
 
 @pytest.mark.parametrize("error", ENDING)
-def test_it_leaves_the_event_loop_where_nobody_runs_the_service(database_url: str, error: type[BaseException]) -> None:
+def test_it_leaves_the_event_loop_if_the_service_is_used_without_run(
+    database_url: str, error: type[BaseException]
+) -> None:
     """As asyncio has it for any task; on the way out, the block ends, and the service with it."""
     odd, is_left = Odd(error), False
 
@@ -103,7 +105,7 @@ def test_it_leaves_the_event_loop_where_nobody_runs_the_service(database_url: st
     assert is_left
 
 
-# --- Tasks that end by an error that nobody has foreseen --------------------------------------------------------------
+# --- Tasks that end by an unforeseen error ----------------------------------------------------------------------------
 
 
 def once(original: Any, error: BaseException) -> Any:
@@ -120,7 +122,7 @@ def once(original: Any, error: BaseException) -> Any:
 
 @pytest.mark.usefixtures("quick_rebuilds")
 @pytest.mark.parametrize("error", [KeyError("a bug"), asyncio.CancelledError("by itself")])
-async def test_what_looks_for_builds_is_started_again_and_that_is_told(
+async def test_the_supervisor_is_started_again_after_an_error_which_is_logged(
     store: PostgreSQLEventStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -143,7 +145,7 @@ async def test_what_looks_for_builds_is_started_again_and_that_is_told(
 
 @pytest.mark.usefixtures("quick_rebuilds")
 @pytest.mark.parametrize("error", [KeyError("a bug"), PanicException("a bug")])
-async def test_a_build_whose_end_fails_is_finished_later_and_that_is_told(
+async def test_a_build_whose_completion_fails_is_completed_later_and_the_error_is_logged(
     store: PostgreSQLEventStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -38,7 +38,7 @@ async def owned(connection: asyncpg.Connection) -> dict[str, int]:
 
 async def until_shared(connection: asyncpg.Connection, *shares: int) -> dict[str, int]:
     """Wait until the segments are shared so."""
-    while sorted((found := await owned(connection)).values()) != sorted(shares):  # noqa: ASYNC110 - told to nobody
+    while sorted((found := await owned(connection)).values()) != sorted(shares):  # noqa: ASYNC110 - no process announces it
         await asyncio.sleep(0.01)
     return found
 
@@ -94,7 +94,7 @@ async def test_segments_are_cut_in_two_when_there_are_fewer_than_processes(
     async with AsyncExitStack() as services:
         for count in range(1, 6):
             service = await services.enter_async_context(ProjectionService(store, [Pages()], batch_size=7))
-            while len(await owned(connection)) < count:  # noqa: ASYNC110 - told to nobody
+            while len(await owned(connection)) < count:  # noqa: ASYNC110 - no process announces it
                 await asyncio.sleep(0.01)
             await service.wait_for("pages", saved, timeout=30)
         assert await covered(connection) == dict.fromkeys(range(LAST_HASH + 1), 1)
@@ -128,7 +128,7 @@ async def test_a_build_that_was_dropped_has_no_segments_to_share(
     assert await Leases(segments, "a test", least=1).renew(0, None) == []
 
 
-async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lease_ended(
+async def test_a_segment_is_acquired_only_once_its_lease_has_ended(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     async with ProjectionService(store, [Pages()], segments=2):
@@ -144,7 +144,7 @@ async def test_nobody_takes_a_segment_whose_lease_runs_and_anybody_one_whose_lea
     assert taken.epoch == 1 + next(one.epoch for one in await other.read() if one.owner == "one")
 
 
-async def test_who_lost_a_segment_can_move_release_split_or_pause_it_no_more(
+async def test_a_runner_that_lost_a_segment_can_not_move_release_split_or_pause_it(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     """Also when the same process got it back in between: its epoch is another."""
@@ -168,7 +168,7 @@ async def test_who_lost_a_segment_can_move_release_split_or_pause_it_no_more(
         assert await connection.fetch("select * from perdure.projection_segments") == before
 
 
-async def test_a_process_that_stands_still_in_its_transaction_is_cut_off_by_the_server(
+async def test_a_process_that_freezes_in_its_transaction_is_cut_off_by_the_server(
     store: PostgreSQLEventStore,
 ) -> None:
     """Or the lock on its segment's row would keep all others out for as long as it stands still."""

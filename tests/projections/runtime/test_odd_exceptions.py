@@ -216,7 +216,7 @@ async def test_a_row_that_panics_rolls_back_to_where_the_callers_transaction_was
 
 
 @pytest.mark.parametrize("error", [PanicException, GeneratorExit, asyncio.CancelledError])
-async def test_who_folds_by_hand_gets_an_error_that_can_be_caught(
+async def test_a_fold_outside_of_a_service_raises_an_error_that_can_be_caught(
     store: PostgreSQLEventStore, error: type[BaseException]
 ) -> None:
     """A check, a question to a live projection, a test: what they call is theirs, but not the end of their task."""

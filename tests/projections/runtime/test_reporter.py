@@ -18,7 +18,7 @@ class ParkingPages(Pages, table="parking_pages", key="page", on_failure="park"):
     """Parks what it can't take."""
 
 
-async def test_batches_are_told_with_their_events(store: PostgreSQLEventStore) -> None:
+async def test_batches_are_reported_with_their_events(store: PostgreSQLEventStore) -> None:
     recorder = Recorder()
     saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")] * 3)
     with observed(recorder):
@@ -31,7 +31,7 @@ async def test_batches_are_told_with_their_events(store: PostgreSQLEventStore) -
     ]
 
 
-async def test_failures_are_told_at_each_attempt(store: PostgreSQLEventStore) -> None:
+async def test_failures_are_reported_at_each_attempt(store: PostgreSQLEventStore) -> None:
     recorder = Recorder()
     saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
     with observed(recorder):
@@ -46,7 +46,7 @@ async def test_failures_are_told_at_each_attempt(store: PostgreSQLEventStore) ->
     ] * 3
 
 
-async def test_parked_events_are_told_and_those_that_wait_behind_them(store: PostgreSQLEventStore) -> None:
+async def test_parked_events_are_reported_with_those_that_wait_behind_them(store: PostgreSQLEventStore) -> None:
     recorder = Recorder()
     saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), Visited(page="a", visitor="x")])
     with observed(recorder):
@@ -58,7 +58,7 @@ async def test_parked_events_are_told_and_those_that_wait_behind_them(store: Pos
     assert [(one.projection, one.count) for one in parked] == [("parking_pages", 2)]
 
 
-async def test_the_standing_is_told_by_itself(store: PostgreSQLEventStore) -> None:
+async def test_the_progress_is_reported_without_being_asked_for(store: PostgreSQLEventStore) -> None:
     told = asyncio.Event()
 
     class Waiting(Recorder):

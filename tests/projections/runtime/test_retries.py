@@ -19,7 +19,7 @@ def segment(first_hash: int, position: int) -> Segment:
     )
 
 
-def test_segments_that_fail_in_turn_do_not_make_each_other_begin_anew() -> None:
+def test_segments_that_fail_in_turn_do_not_reset_each_others_attempts() -> None:
     retries = Retries(RetryConfig(base_delay=0))
     one, other = segment(0, 4), segment(100, 8)
     for attempts in (1, 2, 3):
@@ -27,14 +27,14 @@ def test_segments_that_fail_in_turn_do_not_make_each_other_begin_anew() -> None:
         assert retries.failed([other], 9, now=0) == attempts
 
 
-def test_another_event_and_a_fresh_start_begin_anew() -> None:
+def test_another_event_and_a_fresh_start_reset_the_attempts() -> None:
     retries = Retries(RetryConfig(base_delay=0))
     assert [retries.failed([segment(0, 4)], position, now=0) for position in (5, 5, 6, 5)] == [1, 2, 1, 1]
     retries.forget([segment(0, 4), segment(100, 4)])
     assert retries.failed([segment(0, 4)], 5, now=0) == 1
 
 
-def test_a_segment_waits_for_its_next_attempt_as_long_as_it_stands_before_the_event() -> None:
+def test_a_segment_waits_for_its_next_attempt_while_it_is_before_the_event() -> None:
     retries = Retries(RetryConfig(base_delay=1))
     retries.failed([segment(0, 4)], 5, now=1000.0)
     assert 1000.0 <= retries.due(segment(0, 4)) <= 1001.0

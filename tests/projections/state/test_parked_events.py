@@ -67,7 +67,7 @@ async def test_a_parked_event_is_kept_with_its_error_and_attempts(store: Postgre
     assert (failed.global_position, failed.event_type) == (2, "test.projections.broken")
     stored = (await store.read_stream("x-1"))[1]
     assert (failed.stream_id, failed.stream_version, failed.event_id) == ("x-1", 2, stored.event_id)
-    assert (failed.state, failed.attempts, failed.is_asked) == (FAILED, 2, False)
+    assert (failed.state, failed.attempts, failed.is_retry_requested) == (FAILED, 2, False)
     failure = failed.failure
     assert failure is not None
     assert (failure.kind, failure.error_type, failure.message) == ("handler", "RuntimeError", "a is bad")

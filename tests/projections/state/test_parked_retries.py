@@ -82,7 +82,7 @@ async def test_a_retry_that_fails_again_is_counted_and_its_error_renewed(
             (failed,) = await operations.parked("renewed")
             assert failed.failure is not None
             assert (failed.failure.message, failed.failure.attempts) == (f"try {attempts}", attempts)
-            assert (failed.state, failed.is_asked) == (FAILED, False)
+            assert (failed.state, failed.is_retry_requested) == (FAILED, False)
         assert await parked(store, WAITING) == [(2, page("a"), WAITING)]
 
 

@@ -141,7 +141,7 @@ async def test_a_group_that_loses_deadlocks_for_too_long_is_given_up_and_nothing
 ) -> None:
     async with PostgreSQLEventStore(database_url, append_timeout=0.05) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(store._groups._appends, "group", always_deadlocked)
+            patch.setattr(store._groups._appends, "append_group", always_deadlocked)
             with pytest.raises(StoreOverloadedError, match=r"lost deadlocks for .* s and nothing was written"):
                 await store.append_to_streams([("note-a", ANY, notes("a")), ("note-b", ANY, notes("b"))])
 
@@ -160,7 +160,7 @@ async def test_a_group_in_doubt_that_loses_deadlocks_stays_in_doubt(
         raise asyncpg.DeadlockDetectedError("deadlock detected")
 
     async with PostgreSQLEventStore(database_url, append_timeout=0.2) as store:
-        monkeypatch.setattr(store._groups._appends, "group", lost_then_deadlocked)
+        monkeypatch.setattr(store._groups._appends, "append_group", lost_then_deadlocked)
         with pytest.raises(OutcomeUnknownError):
             await store.append_to_streams([("note-a", ANY, notes("a")), ("note-b", ANY, notes("b"))])
 

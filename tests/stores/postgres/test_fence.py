@@ -329,11 +329,10 @@ async def test_a_standby_goes_by_what_was_published(
     async with other_connection(store.database._url) as standby:
         [position] = await standby.fetch("select * from perdure.safe_position()")
         assert tuple(position) == (2, 3)
-        assert await standby.fetchval("select perdure.is_safe(2)")
-        for question in ("select perdure.is_safe(3)", "select perdure.refuse_standby()"):
-            with pytest.raises(asyncpg.PostgresError) as refused:
-                await standby.execute(question)
-            assert refused.value.sqlstate == "PD003"
+        assert await standby.fetchval("select perdure.check_position(2)")
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await standby.execute("select perdure.check_position(3)")
+        assert refused.value.sqlstate == "PD003"
 
 
 async def test_nothing_is_published_where_nobody_receives_it(

@@ -334,7 +334,7 @@ async def test_a_full_pool_is_waited_for_and_a_cancelled_caller_leaves_nothing_b
 
 
 async def test_closing_cuts_off_what_is_still_in_use(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.stores.postgres.connections.database._LONGEST_FAREWELL", 0.0)
+    monkeypatch.setattr("perdure.stores.postgres.connections.database._CLOSE_WITHIN", 0.0)
     database = Database(database_url)
     await database.open()
     async with database.connection() as connection:

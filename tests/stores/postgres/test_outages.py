@@ -132,7 +132,7 @@ async def test_a_failover_is_two_records_and_tells_where_the_database_is_now(cap
             away, back = told(caplog)
 
     assert "no server of the database can be used" in away
-    assert f"it is at 127.0.0.1:{standby.port} now, no more at 127.0.0.1:{primary.port}" in back
+    assert f"it is at 127.0.0.1:{standby.port} now, no longer at 127.0.0.1:{primary.port}" in back
 
 
 async def test_the_record_says_how_many_appends_wait(caplog: pytest.LogCaptureFixture) -> None:

@@ -105,7 +105,7 @@ async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection) -> S
 
 
 async def test_what_is_looked_up_by_id_or_stream_is_found_by_an_index(store: PostgreSQLEventStore, plan: Seen) -> None:
-    read_event, read = Reader(store.database)._sql["read_event"], SnapshotTable(store.database)._sql["read_snapshot"]
+    read_event, read = Reader(store.database)._sql["read_event"], SnapshotTable(store.database)._sql["read"]
 
     by_id = await plan(read_event.replace("$1", f"'{'0' * 32}'"))
     of_stream = await plan(read.replace("$1", "'note-5'"))

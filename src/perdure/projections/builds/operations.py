@@ -65,7 +65,7 @@ class BuildOperations(AuditedOperations):
                 build,
                 current.schema,
                 None,
-                switches_by_itself=switch == "automatic",
+                switches_automatically=switch == "automatic",
                 mode=current.mode,
                 segments=count,
             )
@@ -202,7 +202,7 @@ def _check_rebuildable(current: Build, builds: Sequence[Build]) -> None:
 def _pending(builds: Sequence[Build]) -> list[Build]:
     """Return the builds that were never shown and are newer than the shown one, the newest first."""
     current = shown_of(builds)
-    return [each for each in builds if each.stage != "kept" and (current is None or current.id < each.id)]
+    return [each for each in builds if each.stage != "retained" and (current is None or current.id < each.id)]
 
 
 def _shown_build(name: str, builds: Sequence[Build]) -> Build:

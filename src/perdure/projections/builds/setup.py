@@ -80,7 +80,7 @@ class BuildSetup:
                 self._id,
                 self._schema,
                 shape,
-                switches_by_itself=True,
+                switches_automatically=True,
                 mode=self._definition.mode,
                 segments=segments,
             )

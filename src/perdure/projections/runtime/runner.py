@@ -13,7 +13,7 @@ A runner is one task that repeats one step. What the task awaits is the state of
       |                 |     wait for news                   ^
       |                 |  4. read the events that follow: ---+
       |                 |     wait for them, if there are none
-      |                 |  5. process the batch, then repeat
+      |                 |  5. process the batch, then repeat; after FencedError, read the segments again first
       |                 |
       |                 |  any error but FencedError, such as that of a database that is down
       |                 v

@@ -48,7 +48,7 @@ class ListedBuild(NamedTuple):
     id: BuildId
     stage: str
     is_shown: bool
-    switches_by_itself: bool
+    switches_automatically: bool
     differs: bool
     shown: BuildId | None
     """The build that the views show."""
@@ -65,7 +65,7 @@ class ListedBuild(NamedTuple):
     def is_to_be_shown(self) -> bool:
         """Whether the views are to show it, without `switch` by an operator."""
         is_newer = self.shown is None or self.shown < self.id
-        return self.stage == "ready" and self.switches_by_itself and not self.differs and is_newer
+        return self.stage == "ready" and self.switches_automatically and not self.differs and is_newer
 
 
 class BuildSupervisor:
@@ -164,7 +164,7 @@ class BuildSupervisor:
                 BuildId(row["name"], row["version"], row["build"]),
                 row["stage"],
                 row["is_shown"],
-                row["switches_by_itself"],
+                row["switches_automatically"],
                 row["differs"],
                 None
                 if row["shown_version"] is None

@@ -12,7 +12,7 @@ from perdure.projections.state.identity import BuildId, TableShape
 from perdure.projections.state.options import Mode
 from perdure.stores.postgres.connections.database import Connection, Database
 
-BuildStage = Literal["building", "ready", "kept"]
+BuildStage = Literal["building", "ready", "retained"]
 """Building: it reads the log from the beginning. Ready: complete, never shown. Kept: shown, now or before."""
 
 
@@ -26,7 +26,7 @@ class Build(NamedTuple):
     """Its tables; None until a process that has the projection's code creates them."""
     is_shown: bool
     stage: BuildStage
-    switches_by_itself: bool
+    switches_automatically: bool
     switch_number: int
     """Counts the switches of the projection: the shown build has the highest number. 0 if it was never shown."""
     differs: bool
@@ -65,9 +65,9 @@ class BuildRecords:
                 None if row["shape"] is None else tables_in(row["shape"]),
                 row["is_shown"],
                 row["stage"],
-                row["switches_by_itself"],
+                row["switches_automatically"],
                 row["switch_number"],
-                row["findings"] is not None,
+                row["differences"] is not None,
                 row["mode"],
             )
             for row in await connection.fetch(self._sql["read"], self._name)
@@ -80,7 +80,7 @@ class BuildRecords:
         schema: str,
         shape: str | None,
         *,
-        switches_by_itself: bool,
+        switches_automatically: bool,
         mode: Mode,
         segments: int,
     ) -> None:
@@ -91,11 +91,11 @@ class BuildRecords:
             build: which build.
             schema: the schema that holds its tables and views.
             shape: its tables, as JSON; None if they are created later.
-            switches_by_itself: whether the build is shown as soon as it is complete.
+            switches_automatically: whether the build is shown as soon as it is complete.
             mode: what keeps it up to date.
             segments: how many segments it is divided into.
         """
-        await connection.execute(self._sql["add"], *build, schema, shape, switches_by_itself, mode)
+        await connection.execute(self._sql["add"], *build, schema, shape, switches_automatically, mode)
         await connection.execute(self._sql["add_segments"], *build, segments)
 
     async def record_tables(self, connection: Connection, build: BuildId, shape: str) -> None:

@@ -81,7 +81,7 @@ class ParkedEvents:
         return BlockedKeys(
             set(keys),
             frozenset(whole.union(zip(positions, self._keys.decode_keys(row["key"] for row in keyed), strict=True))),
-            deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_asked"]),
+            deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_retry_requested"]),
         )
 
     async def park(self, connection: Connection, diverted: Sequence[Diverted]) -> None:

@@ -52,7 +52,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
         build: The number of the build within that version: 1, or more after a rebuild.
         is_shown: Whether the views show it.
         stage: ``"building"``: it is reading the log from the beginning. ``"ready"``: it is complete, and was never
-            shown. ``"kept"``: it was shown, and is kept up to date.
+            shown. ``"retained"``: it was shown, and is kept up to date.
         progress: The share of the log that it has processed, from 0 to 1.
         mode: ``"async"``: a service keeps it up to date. ``"inline"``: each append does, in its own transaction. The
             position is then how far the log was searched for events that were appended without their rows.
@@ -75,7 +75,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     build: int = 1
     is_shown: bool = True
-    stage: BuildStage = "kept"
+    stage: BuildStage = "retained"
     mode: Mode = "async"
     state: ProjectionState
     global_position: int
@@ -143,8 +143,8 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         waiting=row["waiting"],
         skipped=row["skipped"],
         owners=tuple(sorted({piece.owner for piece in pieces if piece.owner})),
-        error=next((runner["trouble"] for runner in runners if runner["trouble"]), None),
-        differences=decoded_differences(row["findings"]),
+        error=next((runner["error"] for runner in runners if runner["error"]), None),
+        differences=decoded_differences(row["differences"]),
         segments=pieces,
     )
 

@@ -110,7 +110,7 @@ def is_unconfirmed(message: asyncpg.PostgresLogMessage) -> bool:
 
 
 def translated(error: BaseException) -> PerdureError | None:
-    """The error of ours that stands for one of the driver's; None for any other exception."""
+    """Return the Perdure error for one of the driver's; None for any other exception."""
     reason = masked_text(str(error)) or type(error).__name__
     for classes, translate in _TRANSLATIONS:
         if isinstance(error, classes):
@@ -127,7 +127,7 @@ def translated(error: BaseException) -> PerdureError | None:
 
 @contextmanager
 def translated_errors() -> Generator[None]:
-    """Let errors of ours leave the block instead of the driver's."""
+    """Raise Perdure errors from the block instead of the driver's."""
     try:
         yield
     except Exception as error:

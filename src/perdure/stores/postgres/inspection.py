@@ -1,4 +1,4 @@
-"""What people want to know of a store: which streams there are, who holds the fence, whether bells are heard."""
+"""Answers the questions of operators: which streams exist, which sessions hold the fence, whether NOTIFY arrives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOLDER: Final = Path(__file__).parent / "sql"
 
 
 class StreamSummary(msgspec.Struct, frozen=True):
-    """A stream, and its last event."""
+    """A stream and its last event."""
 
     stream_id: str
     stream_version: int
@@ -32,9 +32,9 @@ class Fence(msgspec.Struct, frozen=True):
     """How far the log can be read.
 
     Attributes:
-        safe_position: Readers go up to here.
-        last_drawn: The last position that anybody has drawn; what lies between may still be committed.
-        holders: Who may still commit there, the lowest floor first.
+        safe_position: Readers read up to here.
+        last_drawn: The last position that was drawn; events up to it may still be committed.
+        holders: The sessions that may still commit there, the lowest floor first.
     """
 
     safe_position: int
@@ -42,8 +42,8 @@ class Fence(msgspec.Struct, frozen=True):
     holders: tuple[FenceHolder, ...]
 
 
-class Session(msgspec.Struct, frozen=True):
-    """A connection, as the server sees it."""
+class ServerSession(msgspec.Struct, frozen=True):
+    """What the server reports about a connection."""
 
     server_version: str
     user_name: str
@@ -52,7 +52,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Inspection:
-    """Looks at a store's database, and changes nothing.
+    """Reads the state of a store's database, and changes nothing.
 
     Args:
         database: the open database of a store.
@@ -63,7 +63,7 @@ class Inspection:
         self._sql = Statements(_FOLDER / "inspection", schema=database.quoted_schema)
 
     async def streams(self, category: str | None = None, *, after: str = "", limit: int = 50) -> list[StreamSummary]:
-        """A page of streams in the order of their ids. Its cost doesn't grow with the log."""
+        """Return a page of streams in the order of their ids. Its cost doesn't grow with the log."""
         begin, end = after, None
         if category is not None:
             check_category(category)
@@ -73,26 +73,26 @@ class Inspection:
         return [StreamSummary(*row) for row in rows]
 
     async def fence(self) -> Fence:
-        """How far the log can be read, and who keeps it from going further."""
-        shared = Statements(_FOLDER, schema=self._database.quoted_schema)
+        """Return how far the log can be read, and which sessions hold it back."""
+        shared = Statements(_FOLDER / "reads", schema=self._database.quoted_schema)
         holders = await self.fence_holders()
         [(safe_position, last_drawn, _)] = await self._database.fetch(shared["safe_position"], None, None)
         return Fence(safe_position, last_drawn, holders)
 
     async def fence_holders(self) -> tuple[FenceHolder, ...]:
-        """The transactions that have appended and aren't ended, the lowest floor first."""
+        """Return the open transactions that have appended, the lowest floor first."""
         return tuple([FenceHolder(*row) for row in await self._database.fetch(self._sql["fence_holders"])])
 
     async def sharing(self) -> list[str]:
-        """The other schemas of the database that have the same number for their locks: copies of this one, mostly."""
+        """Return the other schemas that use the same number for their locks: copies of this one, mostly."""
         async with self._database.connection() as connection:
-            return (await Namespaces(self._database.schema).standing(connection)).sharing
+            return (await Namespaces(self._database.schema).sharing(connection)).others
 
-    async def session(self) -> Session:
-        """What the server says of a connection of ours."""
+    async def session(self) -> ServerSession:
+        """Return what the server reports about a connection of the pool."""
         [row] = await self._database.fetch(self._sql["session"])
-        return Session(*row)
+        return ServerSession(*row)
 
     async def seconds_until_heard(self, timeout: float) -> float | None:
-        """How long a NOTIFY takes from one connection to another; None when it wasn't heard, as behind some poolers."""
+        """Return how long a NOTIFY takes between two connections; None if it didn't arrive, as behind some poolers."""
         return await seconds_until_heard(self._database, timeout)

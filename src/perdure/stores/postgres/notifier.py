@@ -60,7 +60,7 @@ class Notifier:
         self._changes = changes
         self._tasks = tasks
         self._channel = channel_of(database.schema)
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "notifications", schema=database.quoted_schema)
         self._is_due = asyncio.Event()
         """Whether others are to be notified."""
         self._is_idle = asyncio.Event()
@@ -184,7 +184,7 @@ def channel_of(schema: str) -> str:
     return f"perdure:{schema}".encode()[:63].decode(errors="ignore")  # PostgreSQL takes 63 bytes
 
 
-_SQL: Final = Statements(Path(__file__).parent / "sql")
+_SQL: Final = Statements(Path(__file__).parent / "sql" / "notifications")
 
 _CHANNEL = f"perdure:inspection:{uuid4().hex}"
 """Another one in each process, for behind a pooler, a LISTEN stays with the session that was lent."""

@@ -42,7 +42,7 @@ class Reader(PageReader):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "reads", schema=database.quoted_schema)
         self._bounded: dict[tuple[str, str], str] = {}
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:

@@ -18,17 +18,17 @@ class SnapshotTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "snapshots", schema=database.quoted_schema)
 
     async def read(self, stream_id: str) -> Snapshot | None:
         """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
-        rows = await self._database.fetch(self._sql["read_snapshot"], stream_id)
+        rows = await self._database.fetch(self._sql["read"], stream_id)
         return Snapshot(*rows[0]) if rows else None
 
     async def write(self, snapshot: Snapshot) -> None:
         """Store a snapshot, unless there is a later one of a version that the stream has reached."""
         await self._database.fetch(
-            self._sql["write_snapshot"],
+            self._sql["write"],
             snapshot.stream_id,
             snapshot.stream_version,
             snapshot.event_id,

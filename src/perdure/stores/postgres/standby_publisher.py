@@ -42,7 +42,7 @@ class StandbyPublisher:
     def __init__(self, database: Database, changes: ChangeSignal, tasks: Tasks) -> None:
         self._database = database
         self._changes = changes
-        self._sql = Statements(Path(__file__).parent / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parent / "sql" / "standbys", schema=database.quoted_schema)
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
 
@@ -73,8 +73,8 @@ class StandbyPublisher:
                 async with self._database.connection() as connection:
                     pause = await self._publish(connection)
             except PerdureError as error:
-                told = keys(error, operation="publish")
-                logger.debug("could not publish for standbys: %s", error, extra=told)
+                details = keys(error, operation="publish")
+                logger.debug("could not publish for standbys: %s", error, extra=details)
                 pause = _PAUSE_AFTER_FAILURE
 
     async def _publish(self, connection: Connection) -> float:

@@ -194,7 +194,7 @@ class PostgreSQLEventStore(EventStore):
             return
         self.check_usable()
         self._loop = None
-        self.changes.announce()  # those who follow find the store closed
+        self.changes.announce()  # followers find the store closed
         async with AsyncExitStack() as stack:
             for part in (self.database, self._notifier, self._publisher):
                 stack.push_async_callback(part.close)
@@ -202,7 +202,7 @@ class PostgreSQLEventStore(EventStore):
 
     @property
     def is_listening(self) -> bool | None:
-        """Whether other processes can wake those who follow the log here; None when nobody has begun to."""
+        """Whether NOTIFY of other processes wakes followers here; None before the first follower."""
         self.check_usable()
         return self._notifier.is_listening
 
@@ -223,7 +223,7 @@ class PostgreSQLEventStore(EventStore):
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and takes appends if this store may write any."""
         self.check_usable()
-        sql = Statements(Path(__file__).parent / "sql", schema=self.database.quoted_schema)
+        sql = Statements(Path(__file__).parent / "sql" / "connections", schema=self.database.quoted_schema)
         [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
         if self.is_read_only:
             return
@@ -280,7 +280,7 @@ class PostgreSQLEventStore(EventStore):
 
         Args:
             connection: one of the caller's own; None for one of the pool.
-            commit: who begins and ends it. ``"store"``: the store, with the block. ``"caller"``: somebody else, as a
+            commit: what begins and ends it. ``"store"``: the store, with the block. ``"caller"``: other code, such as a
                 session of SQLAlchemy; `connection` is in the transaction already. See `JoinedTransaction`.
 
         Example:
@@ -301,7 +301,9 @@ class PostgreSQLEventStore(EventStore):
 
     async def _check_sequence(self, connection: asyncpg.Connection[Any]) -> None:
         schema = self.database.quoted_schema
-        sql = Statements(Path(__file__).parent / "sql", schema=schema, schema_literal=schema.replace("'", "''"))
+        sql = Statements(
+            Path(__file__).parent / "sql" / "schema", schema=schema, schema_literal=schema.replace("'", "''")
+        )
         if await connection.fetchval(sql["sequence_is_behind"]):
             raise SchemaError(
                 f"schema {self.database.schema!r}: the sequence of positions is behind the last event, as after a "

@@ -37,8 +37,8 @@ _runs = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Append:
-    """Append so many new events to each of some streams, under conditions on others."""
+class ModelAppend:
+    """ModelAppend so many new events to each of some streams, under conditions on others."""
 
     streams: tuple[tuple[int, Expected, int], ...]
     conditions: tuple[tuple[int, Expected], ...] = ()
@@ -47,7 +47,7 @@ class Append:
 
 @dataclass(frozen=True)
 class Again:
-    """Append the events of an earlier call again: as they were, or otherwise."""
+    """ModelAppend the events of an earlier call again: as they were, or otherwise."""
 
     call: int
     how: str
@@ -56,7 +56,7 @@ class Again:
 
 @dataclass(frozen=True)
 class Together:
-    """Append to streams, all in one moment."""
+    """ModelAppend to streams, all in one moment."""
 
     appends: tuple[tuple[int, Expected, int], ...]
 
@@ -73,7 +73,7 @@ class Look:
     correlation: int = 0
 
 
-Step = Append | Again | Together | Look
+Step = ModelAppend | Again | Together | Look
 
 _streams = st.integers(0, len(CATEGORIES) - 1)
 _expected = st.sampled_from([0, "any", 0, "exists", -1, 1, "none", 1000])
@@ -86,9 +86,9 @@ def programs() -> st.SearchStrategy[list[Step]]:
     conditions = st.lists(st.tuples(_streams, _expected), min_size=1, max_size=2, unique_by=lambda one: one[0])
     ways = st.sampled_from(["reversed", "shorter", "longer", "elsewhere", "with the next"])
     steps = st.one_of(
-        st.builds(Append, streams=st.tuples(_single), correlation=st.integers(0, 2)),
-        st.builds(Append, streams=st.tuples(_single), conditions=conditions.map(tuple)),
-        st.builds(Append, streams=several),
+        st.builds(ModelAppend, streams=st.tuples(_single), correlation=st.integers(0, 2)),
+        st.builds(ModelAppend, streams=st.tuples(_single), conditions=conditions.map(tuple)),
+        st.builds(ModelAppend, streams=several),
         st.builds(Again, call=st.integers(0, 2), how=st.just("same"), expected=_expected),
         st.builds(Again, call=st.integers(0, 5), how=ways, expected=_expected),
         st.builds(Together, st.lists(_single, min_size=2, max_size=5).map(tuple)),
@@ -132,7 +132,7 @@ class _Run:
     async def take(self, step: Step) -> None:
         """Do a step in the store and in the model, and compare what comes of it."""
         match step:
-            case Append():
+            case ModelAppend():
                 with context(correlation_id=CORRELATIONS[step.correlation]):
                     await self._append(self._call(step.streams, step.conditions))
             case Again():

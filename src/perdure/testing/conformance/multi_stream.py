@@ -34,7 +34,7 @@ async def fill(store: EventStore, **versions: int) -> None:
             await store.append_to_stream(f"note-{name}", NO_STREAM, notes(*[f"old {name}"] * version))
 
 
-class Groups:
+class MultiStreamAppends:
     """The part of the suite on appends to several streams."""
 
     async def test_a_group_tells_each_streams_version_and_stands_in_the_order_given(self, store: EventStore) -> None:

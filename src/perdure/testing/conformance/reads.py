@@ -20,7 +20,7 @@ from perdure.testing.conformance.samples import Counted, Measured, Noted, notes,
 MANY = PAGE_SIZE * 2 + 100
 
 
-class Reading:
+class Reads:
     """The part of the suite on reading."""
 
     async def test_a_stream_is_read_strictly_after_a_version(self, store: EventStore) -> None:

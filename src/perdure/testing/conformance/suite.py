@@ -11,9 +11,9 @@ from perdure.testing.conformance.concurrency import Racing
 from perdure.testing.conformance.evolution import Evolving
 from perdure.testing.conformance.history import Browsing
 from perdure.testing.conformance.model_check import Modelled
-from perdure.testing.conformance.multi_stream import Groups
+from perdure.testing.conformance.multi_stream import MultiStreamAppends
 from perdure.testing.conformance.own_writes import Including
-from perdure.testing.conformance.reads import Reading
+from perdure.testing.conformance.reads import Reads
 from perdure.testing.conformance.repeats import Repeating
 from perdure.testing.conformance.snapshots import Snapshots
 from perdure.testing.conformance.subscriptions import Following
@@ -23,9 +23,9 @@ from perdure.testing.conformance.subscriptions import Following
 class EventStoreConformance(
     Appending,
     Repeating,
-    Groups,
+    MultiStreamAppends,
     BadInput,
-    Reading,
+    Reads,
     Browsing,
     Including,
     Following,

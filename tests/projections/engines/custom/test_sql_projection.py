@@ -33,7 +33,7 @@ from tests.projections.counting import Broken, Moved, Visited
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
 from tests.projections.rebuilding import until_ready, until_shown
 from tests.projections.sabotage import Saboteur
-from tests.projections.test_exactly_once import drawn_events, start_anew
+from tests.projections.test_exactly_once import drawn_events, reset
 
 ONCE = RetryConfig(max_attempts=1)
 
@@ -50,7 +50,7 @@ def visits(*pages: str) -> list[object]:
 async def test_any_cut_into_batches_gives_the_same_rows(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, seed: int, count: int, cuts: set[int]
 ) -> None:
-    await start_anew(connection)
+    await reset(connection)
     since = await connection.fetchval("select coalesce(max(global_position), 0) from perdure.events")
     await store.append_to_stream("x-1", ANY, drawn_events(count, seed))
     events = await store.read_all_events(since)
@@ -79,7 +79,7 @@ async def test_a_connection_cut_at_any_statement_loses_and_repeats_nothing(
     at = 0
     while True:
         at += 1
-        await start_anew(connection)
+        await reset(connection)
         saboteur = Saboteur(at, after=after)
         running = projection()
         with pytest.MonkeyPatch.context() as monkeypatch:

@@ -22,7 +22,7 @@ class Tries(list[tuple[int, bool]]):
 
     def __init__(self, store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
         appends = store._group._writer._appends
-        many, one = appends.many, appends.one
+        many, one = appends.append_batch, appends.append_commit
 
         async def noted_many(to: Any, commits: Sequence[Commit], *, look_up: bool, **settings: Any) -> Any:
             self.append((len(commits), look_up))
@@ -32,8 +32,8 @@ class Tries(list[tuple[int, bool]]):
             self.append((1, look_up))
             return await one(to, commit, look_up=look_up, **settings)
 
-        monkeypatch.setattr(appends, "many", noted_many)
-        monkeypatch.setattr(appends, "one", noted_one)
+        monkeypatch.setattr(appends, "append_batch", noted_many)
+        monkeypatch.setattr(appends, "append_commit", noted_one)
 
 
 @asynccontextmanager

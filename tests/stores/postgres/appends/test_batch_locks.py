@@ -85,13 +85,13 @@ async def test_after_a_long_wait_for_a_lock_batches_wait_briefly(
 ) -> None:
     async with one_lane(database_url) as store:
         waits: list[str] = []
-        many = store._group._writer._appends.many
+        many = store._group._writer._appends.append_batch
 
         async def noted(*arguments: Any, lock_timeout: str, **settings: Any) -> Any:
             waits.append(lock_timeout)
             return await many(*arguments, lock_timeout=lock_timeout, **settings)
 
-        monkeypatch.setattr(store._group._writer._appends, "many", noted)
+        monkeypatch.setattr(store._group._writer._appends, "append_batch", noted)
         async with held_id(database_url) as taken:
             held = asyncio.create_task(store.append_to_stream("note-ours", ANY, [taken]))
             await gathered(*others(store, 30))

@@ -170,11 +170,11 @@ async def test_a_batch_gives_the_answers_that_its_commits_get_one_by_one(databas
                 encode_commit(stream_id, expected, [event(n, UUID(int=n)) for n in numbers], PAYLOAD_LIMIT)
                 for stream_id, expected, numbers in batch
             ]
-            ours: list[Answer | None] = await together._group._writer._appends.many(
+            ours: list[Answer | None] = await together._group._writer._appends.append_batch(
                 connection, commits, look_up=True, lock_timeout="0"
             )
             theirs = [
-                await singly._group._writer._appends.one(connection, commit, look_up=True, lock_timeout="0")
+                await singly._group._writer._appends.append_commit(connection, commit, look_up=True, lock_timeout="0")
                 for commit in commits
             ]
             stored = [
@@ -193,7 +193,7 @@ async def test_a_batch_of_repeats_writes_something_so_that_its_commit_waits_for_
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
     commits = [encode_commit(f"note-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(2)]
-    many = store._group._writer._appends.many
+    many = store._group._writer._appends.append_batch
     first = await many(connection, commits, look_up=True, lock_timeout="0")
 
     async with connection.transaction():
@@ -210,7 +210,7 @@ async def test_a_batch_never_scans_the_log_though_that_was_small_when_the_plan_w
 
     async def batch(number: int) -> None:
         commits = [encode_commit(f"note-{number}-{n}", ANY, [event(n)], PAYLOAD_LIMIT) for n in range(200)]
-        await store._group._writer._appends.many(connection, commits, look_up=look_up, lock_timeout="0")
+        await store._group._writer._appends.append_batch(connection, commits, look_up=look_up, lock_timeout="0")
 
     async def scanned() -> int:
         found = await connection.fetchval("""

@@ -56,7 +56,7 @@ async def test_a_lane_that_ends_in_the_middle_of_a_batch_leaves_its_outcome_unkn
 ) -> None:
     event = NewEvent(notes("perhaps")[0])
     with monkeypatch.context() as patch:
-        once(patch, one_lane._group._writer._appends, "one", is_async=True, error=error)
+        once(patch, one_lane._group._writer._appends, "append_commit", is_async=True, error=error)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await one_lane.append_to_stream("note-a", NO_STREAM, [event])
 

@@ -36,7 +36,7 @@ async def test_regression_07_a_lost_connection_is_repeated_with_the_same_ids_and
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, is_written: bool
 ) -> None:
     async with one_lane(database_url) as store:
-        many = store._group._writer._appends.many
+        many = store._group._writer._appends.append_batch
         calls = []
 
         async def cut_off(to: asyncpg.Connection, *arguments: Any, **settings: Any) -> Any:
@@ -48,7 +48,7 @@ async def test_regression_07_a_lost_connection_is_repeated_with_the_same_ids_and
             await end_sessions(connection, f"pid = {to.get_server_pid()}")
             return await many(to, *arguments, **settings)
 
-        monkeypatch.setattr(store._group._writer._appends, "many", cut_off)
+        monkeypatch.setattr(store._group._writer._appends, "append_batch", cut_off)
         results = await asyncio.gather(
             store.append_to_stream("note-a", NO_STREAM, notes("a1", "a2")),
             store.append_to_stream("note-b", NO_STREAM, notes("b")),
@@ -146,7 +146,7 @@ async def test_an_outcome_that_stays_unknown_is_reported_with_the_event_ids(
             raise ConnectionResetError("cut off")
 
         with monkeypatch.context() as patch:
-            patch.setattr(store._group._writer._appends, "one", lost)
+            patch.setattr(store._group._writer._appends, "append_commit", lost)
             with pytest.raises(OutcomeUnknownError) as unknown:
                 await store.append_to_stream("note-a", NO_STREAM, events)
 
@@ -159,8 +159,8 @@ async def test_an_outcome_that_stays_unknown_is_reported_with_the_event_ids(
 async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
     database_url: str, monkeypatch: pytest.MonkeyPatch, refusal: PerdureError | None
 ) -> None:
-    # Regression: a stream that was locked by the first try itself was told as "nothing was written".
-    async with one_lane(database_url, append_timeout=0.05) as store:
+    # Regression: a stream that was locked by the first attempt itself was reported as "nothing was written".
+    async with one_lane(database_url, append_timeout=10.0 if refusal else 1.0) as store:
         tries = []
 
         async def lost_then_refused(*arguments: Any, **settings: Any) -> Any:
@@ -217,7 +217,7 @@ async def test_an_unforeseen_error_reaches_the_callers_and_the_lane_goes_on(
         raise LookupError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._group._writer._appends, "one", broken)
+        patch.setattr(store._group._writer._appends, "append_commit", broken)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await store.append_to_stream("note-a", ANY, notes("perhaps"))
 

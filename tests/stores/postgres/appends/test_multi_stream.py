@@ -96,7 +96,7 @@ async def test_a_group_that_was_written_before_the_connection_was_lost_is_found_
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[bool] = []
-    append = store._groups._appends.group
+    append = store._groups._appends.append_group
 
     async def cut_off(*arguments: Any, look_up: bool, **settings: Any) -> Any:
         calls.append(look_up)
@@ -105,7 +105,7 @@ async def test_a_group_that_was_written_before_the_connection_was_lost_is_found_
             raise ConnectionResetError("cut off")
         return result
 
-    monkeypatch.setattr(store._groups._appends, "group", cut_off)
+    monkeypatch.setattr(store._groups._appends, "append_group", cut_off)
     results = await store.append_to_streams(group("note-a", "note-b"))
 
     assert calls == [False, True]
@@ -119,7 +119,7 @@ async def test_an_outcome_that_stays_unknown_is_reported_with_all_event_ids(
     async with PostgreSQLEventStore(database_url, append_timeout=0.05) as store:
         appends = group("note-a", "note-b")
         with monkeypatch.context() as patch:
-            patch.setattr(store._groups._appends, "group", lost)
+            patch.setattr(store._groups._appends, "append_group", lost)
             with pytest.raises(OutcomeUnknownError) as unknown:
                 await store.append_to_streams(appends)
 
@@ -143,7 +143,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
         tries.append(look_up)
         raise ConnectionResetError("cut off") if len(tries) == 1 else refusal
 
-    monkeypatch.setattr(store._groups._appends, "group", lost_then_refused)
+    monkeypatch.setattr(store._groups._appends, "append_group", lost_then_refused)
     with pytest.raises(OutcomeUnknownError):
         await store.append_to_streams(group("note-a", "note-b"))
 
@@ -153,7 +153,7 @@ async def test_a_repeat_that_is_refused_leaves_the_outcome_unknown(
 async def test_a_server_that_is_down_for_the_first_attempt_is_an_error_and_for_a_repeat_is_waited_for(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acquire, group_of = Pool.acquire, store._groups._appends.group
+    acquire, group_of = Pool.acquire, store._groups._appends.append_group
     calls: list[str] = []
 
     async def down(self: Pool, patience: float) -> Any:
@@ -169,7 +169,7 @@ async def test_a_server_that_is_down_for_the_first_attempt_is_an_error_and_for_a
         return await group_of(*arguments, **settings)
 
     monkeypatch.setattr(Pool, "acquire", down)
-    monkeypatch.setattr(store._groups._appends, "group", lost_once)
+    monkeypatch.setattr(store._groups._appends, "append_group", lost_once)
     await store.append_to_streams(group("note-a", "note-b"))
     assert calls == ["acquire", "append", "acquire", "acquire", "append"]
 
@@ -286,7 +286,7 @@ async def test_a_group_that_is_under_way_when_the_store_closes_is_unknown_or_wri
 async def test_a_group_meets_an_insert_around_its_locks_more_than_once(
     store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append, tries = store._groups._appends.group, 0
+    append, tries = store._groups._appends.append_group, 0
 
     async def met(*arguments: Any, **settings: Any) -> Any:
         nonlocal tries
@@ -297,7 +297,7 @@ async def test_a_group_meets_an_insert_around_its_locks_more_than_once(
             raise error
         return await append(*arguments, **settings)
 
-    monkeypatch.setattr(store._groups._appends, "group", met)
+    monkeypatch.setattr(store._groups._appends, "append_group", met)
     [result] = await store.append_to_streams([("note-1", 0, notes("a"))])
 
     assert (result.stream_version, tries) == (1, 4)

@@ -145,7 +145,7 @@ async def test_the_pool_leaves_a_host_that_is_good_no_more(
         await door.wait_closed()
         async with database.session():
             pass  # finds the other host
-        assert "no more at 127.0.0.1" in caplog.text
+        assert "no longer at 127.0.0.1" in caplog.text
         after = await database.fetch_value("select pg_backend_pid()")
         await database.close()
     assert after != before

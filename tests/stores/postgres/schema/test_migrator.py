@@ -272,7 +272,7 @@ async def test_event_ids_are_looked_up_by_their_index(
     await connection.execute("select pg_stat_reset()")
     ids = [uuid4() for _ in range(3)]
 
-    await connection.fetch("select * from perdure.find_append('note-1', $1)", ids)
+    await connection.fetch("select * from perdure.find_appends(array['note-1'], array[1, 1, 1], $1)", ids)
     await connection.execute("select pg_stat_force_next_flush()")
 
     scanned = await connection.fetchval("select seq_tup_read from pg_stat_user_tables where relname = 'events'")

@@ -2,5 +2,5 @@
 select exists (
     select
     from {schema}.projection_runners
-    where name = $1 and version = $2 and build = $3 and seen_until > clock_timestamp()
+    where name = $1 and version = $2 and build = $3 and expires_at > clock_timestamp()
 )

@@ -1,5 +1,5 @@
 -- All builds of a projection, the newest first. $1 name
-select version, build, table_schema, shape, is_shown, stage, switches_by_itself, switch_number, findings, mode
+select version, build, table_schema, shape, is_shown, stage, switches_automatically, switch_number, differences, mode
 from {schema}.projections
 where name = $1
 order by version desc, build desc

@@ -2,4 +2,4 @@
 -- $4 runner
 delete from {schema}.projection_runners
 where name = $1 and version = $2 and build = $3
-    and (runner = $4 or seen_until < clock_timestamp() - interval '1 hour')
+    and (runner = $4 or expires_at < clock_timestamp() - interval '1 hour')

@@ -1,5 +1,5 @@
 -- The live runners of projections. $1 name or null
-select name, version, build, runner, rate, trouble
+select name, version, build, runner, rate, error
 from {schema}.projection_runners
-where seen_until > clock_timestamp() and ($1::text is null or name = $1)
+where expires_at > clock_timestamp() and ($1::text is null or name = $1)
 order by name, version, build, runner

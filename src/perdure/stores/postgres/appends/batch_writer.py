@@ -143,12 +143,12 @@ class BatchWriter:
         look_up = self._now() < self._look_up_until or any(queued.outcome.must_look_up for queued in part)
         commits = [queued.commit for queued in part]
         try:
-            answers = await self._appends.many(connection, commits, look_up=look_up, lock_timeout=lock_timeout)
+            answers = await self._appends.append_batch(connection, commits, look_up=look_up, lock_timeout=lock_timeout)
         except asyncpg.UniqueViolationError as error:
             if look_up or error.constraint_name not in GUARDS:
                 raise
             self._look_up_until = self._now() + _LOOK_UP_FOR
-            answers = await self._appends.many(connection, commits, look_up=True, lock_timeout=lock_timeout)
+            answers = await self._appends.append_batch(connection, commits, look_up=True, lock_timeout=lock_timeout)
         self._check_confirmed(connection)
         return answers
 
@@ -168,7 +168,7 @@ class BatchWriter:
         self, connection: asyncpg.Connection[Any], commit: Commit, *, look_up: bool, lock_timeout: str
     ) -> Answer | None:
         try:
-            return await self._appends.one(connection, commit, look_up=look_up, lock_timeout=lock_timeout)
+            return await self._appends.append_commit(connection, commit, look_up=look_up, lock_timeout=lock_timeout)
         except asyncpg.LockNotAvailableError:
             return None
         except asyncpg.UniqueViolationError as error:

@@ -87,7 +87,7 @@ class MultiStreamAppender:
         async with self._database.connection() as connection:
             try:
                 with confirmed(connection):
-                    return await self._appends.group(
+                    return await self._appends.append_group(
                         connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
                     )
             except asyncpg.LockNotAvailableError:

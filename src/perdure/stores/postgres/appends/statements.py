@@ -1,12 +1,12 @@
-"""From commits to the statements that append them, and from their replies to outcomes."""
+"""The statements that append, and what their replies mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 from msgspec.structs import astuple
 
 from perdure.commit import AppendResult, Commit, CommitGroup, EncodedEvent, ExpectedVersion, StreamState
@@ -20,53 +20,40 @@ CONFLICT: Final = 2
 BUSY: Final = 4
 
 GUARDS: Final = ("events_stream_version", "events_event_id")
-"""The constraints that an append may meet: by ids that are stored, or an insert around the stream's lock."""
+"""The constraints that an append may violate: by ids that are stored, or by an insert around the stream's lock."""
 
 _SEPARATOR = "\x1f"
-"""Stands between the values of a column, for no id of a stream, type of an event, or JSON may hold it."""
+"""Separates the values of a column: no stream id, event type or JSON may hold it."""
 
 _digits = int.__repr__  # unlike str(), it shows members of an enumeration as numbers, too
 
 _STATES = {StreamState.ANY: -1, StreamState.STREAM_EXISTS: -2}
 
 Answer = AppendResult | PerdureError
-"""What became of a commit: its result or its error."""
-Outcome = Answer | None
-"""The same, or None when its stream was locked and nothing was done."""
+"""The answer to a commit: its result or its error."""
 
 
 class Appends:
-    """The statements that append: one commit, many with an outcome each, or a group, all or nothing.
+    """The statements that append: a commit, a batch with an answer for each commit, or a group, all or nothing.
 
     Args:
         quoted_schema: the schema that holds the store, quoted.
     """
 
     def __init__(self, quoted_schema: str) -> None:
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "appends", schema=quoted_schema)
 
-    async def one(
+    async def append_commit(
         self, connection: Connection, commit: Commit, *, look_up: bool, lock_timeout: str | None = None
     ) -> Answer:
-        """Append a commit, waiting for its stream: for `lock_timeout`, if told so, else as the session is set."""
+        """Append a commit. Wait for its stream for `lock_timeout`, or else as long as the session is set to."""
         events = commit.events
         if lock_timeout is not None and not look_up and len(events) == 1:
             return await self._event(connection, commit, events[0], lock_timeout)
-        row = await connection.fetchrow(
-            self._sql["append_commit"],
-            commit.stream_id,
-            _expected(commit.expected_version),
-            [event.event_id for event in events],
-            [event.event_type for event in events],
-            [event.event_version for event in events],
-            [event.event_data for event in events],
-            [event.metadata for event in events],
-            look_up,
-            lock_timeout,
+        status, _, version, versions, positions = await self._group(
+            connection, CommitGroup((commit,), {}), look_up=look_up, lock_timeout=lock_timeout
         )
-        assert row is not None  # noqa: S101 - the function returns one row
-        status, version, positions = row
-        return _answer(commit, status, version, positions)
+        return _answer(commit, status, version if versions is None else versions[0], positions)
 
     async def _event(self, connection: Connection, commit: Commit, event: EncodedEvent, lock_timeout: str) -> Answer:
         status, version, *positions = await connection.fetchval(
@@ -74,10 +61,10 @@ class Appends:
         )
         return _answer(commit, status, version, positions)
 
-    async def many(
+    async def append_batch(
         self, connection: Connection, commits: Sequence[Commit], *, look_up: bool, lock_timeout: str
-    ) -> list[Outcome]:
-        """Append commits, sorted by stream, in one transaction; None for each whose stream was locked."""
+    ) -> list[Answer | None]:
+        """Append commits, sorted by stream, in one transaction. The answer is None for each whose stream was locked."""
         row = await connection.fetchrow(
             self._sql["append_batch"],
             *_texts_of_commits(commits),
@@ -87,37 +74,29 @@ class Appends:
         )
         assert row is not None  # noqa: S101 - the function returns one row
         statuses, stream_versions, positions, repeated = row
-        outcomes: list[Outcome] = []
+        answers: list[Answer | None] = []
         place = 0
         for commit, status, version in zip(commits, statuses, stream_versions, strict=True):
             count = len(commit.events)
             if status == APPENDED:
                 drawn = tuple(positions[place : place + count])
-                outcomes.append(AppendResult(commit.stream_id, version, drawn))
+                answers.append(AppendResult(commit.stream_id, version, drawn))
                 place += count
             elif status == REPEATED:
-                outcomes.append(_answer(commit, status, version, repeated[:count]))
+                answers.append(_answer(commit, status, version, repeated[:count]))
                 del repeated[:count]
             else:
-                outcomes.append(None if status == BUSY else _answer(commit, status, version, ()))
-        return outcomes
+                answers.append(None if status == BUSY else _answer(commit, status, version, ()))
+        return answers
 
-    async def group(
+    async def append_group(
         self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None = None
     ) -> list[AppendResult] | PerdureError:
-        """Append to several streams, all or nothing, waiting for them in the order of their locks."""
+        """Append to several streams, all or nothing. Wait for them in the order of their locks."""
         commits = group.commits
-        row = await connection.fetchrow(
-            self._sql["append_group"],
-            *_columns_of_commits(commits),
-            list(group.conditions),
-            [_expected(version) for version in group.conditions.values()],
-            *_columns_of_events(commits),
-            look_up,
-            lock_timeout,
+        status, stream_id, stream_version, stream_versions, positions = await self._group(
+            connection, group, look_up=look_up, lock_timeout=lock_timeout
         )
-        assert row is not None  # noqa: S101 - the function returns one row
-        status, stream_id, stream_version, stream_versions, positions = row
         if status in (APPENDED, REPEATED):
             drawn = iter(positions)
             return [
@@ -127,6 +106,21 @@ class Appends:
         if status == CONFLICT:
             return OptimisticConcurrencyError(stream_id, group.expected_version(stream_id), stream_version)
         return EventIdReuseError(commits[0].stream_id, group.event_ids)
+
+    async def _group(
+        self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None
+    ) -> asyncpg.Record:
+        row: asyncpg.Record | None = await connection.fetchrow(
+            self._sql["append_group"],
+            *_columns_of_commits(group.commits),
+            list(group.conditions),
+            [_expected(version) for version in group.conditions.values()],
+            *_columns_of_events(group.commits),
+            look_up,
+            lock_timeout,
+        )
+        assert row is not None  # noqa: S101 - the function returns one row
+        return row
 
 
 def _answer(commit: Commit, status: int, version: int, positions: Sequence[int]) -> Answer:
@@ -177,21 +171,15 @@ def _columns_of_event(commit: Commit, event: EncodedEvent) -> tuple[object, ...]
 
 
 def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
-    """The commits, column by column: stream, expected version, number of the first event, and how many there are."""
-    counts = [len(commit.events) for commit in commits]
+    """The commits, column by column: stream, expected version, and how many events there are."""
     return (
         [commit.stream_id for commit in commits],
         [_expected(commit.expected_version) for commit in commits],
-        [*accumulate(counts[:-1], initial=1)],
-        [*counts],
+        [len(commit.events) for commit in commits],
     )
 
 
 def _columns_of_events(commits: Sequence[Commit]) -> Iterator[list[object]]:
-    """The events of all commits, column by column: number of the commit, number in it, and what is stored."""
-    events = [
-        (commit_number, number, *astuple(event))
-        for commit_number, commit in enumerate(commits, 1)
-        for number, event in enumerate(commit.events, 1)
-    ]
+    """The events of all commits, column by column: what is stored."""
+    events = [astuple(event) for commit in commits for event in commit.events]
     return map(list, zip(*events, strict=True))

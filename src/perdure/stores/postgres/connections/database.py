@@ -1,4 +1,4 @@
-"""The database of a store: connections, and which schema is ours."""
+"""The database of a store: its connections, and the schema that holds the store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ logger = logging.getLogger("perdure.postgres")
 
 # A string, for the driver's classes are generic in their stubs only.
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
-"""A connection to the database, of one's own or of the pool."""
+"""A connection to the database, dedicated or of the pool."""
 
 
 C = TypeVar("C")
@@ -50,13 +50,14 @@ _DEAD_OR_DYING = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InternalClientError,
 )
-_LONGEST_FAREWELL = 5.0
+_CLOSE_WITHIN = 5.0
+"""Seconds that closing waits for connections that are in use."""
 _PAUSES_WHILE_DYING = (0.0, 0.05, 0.2, 0.5)
 """Seconds: a server that was killed may still take a connection for a moment, and one that starts takes none yet."""
 
 
 class Database:
-    """A PostgreSQL database: a pool for short work, dedicated connections for the rest, and errors of ours.
+    """A PostgreSQL database: a pool for short work, dedicated connections for the rest, and Perdure's errors.
 
     Args:
         url: ``postgresql://user@host:port/database``, or several hosts; the rest comes from the ``PG*`` variables.
@@ -122,7 +123,7 @@ class Database:
 
     @property
     def may_be_deaf(self) -> bool:
-        """Whether something stands between us and the server, so that LISTEN may hear nothing."""
+        """Whether a pooler may be between the store and the server, so that LISTEN may hear nothing."""
         return self._direct_hosts is not None or self._is_pooled is not False
 
     async def open(self) -> None:
@@ -134,16 +135,16 @@ class Database:
         self.reachability.is_watched = self._direct_reachability.is_watched = True
 
     async def close(self) -> None:
-        """Close the pool; what is still in use is cut off after a moment."""
+        """Close the pool. Connections that are still in use after a moment are cut off."""
         pool, self._pool = self._pool, None
         self.reachability.forget()
         self._direct_reachability.forget()
         if pool is not None:
-            await pool.close(_LONGEST_FAREWELL)
+            await pool.close(_CLOSE_WITHIN)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """A connection of the pool, for short work.
+        """Lend a connection of the pool, for short work.
 
         Raises:
             StoreUnavailableError: the server can't be reached, or went away.
@@ -165,17 +166,17 @@ class Database:
             self.reachability.worked(began)
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        """The rows of one statement."""
+        """Return the rows of one statement."""
         async with self.connection() as connection:
             return await connection.fetch(sql, *arguments)
 
     async def fetch_value(self, sql: str, *arguments: object) -> Any:
-        """The first column of the first row of one statement."""
+        """Return the first column of the first row of one statement."""
         async with self.connection() as connection:
             return await connection.fetchval(sql, *arguments)
 
     async def connect(self) -> asyncpg.Connection[Any]:
-        """A connection of one's own, to be closed by the caller.
+        """Return a dedicated connection, which the caller closes.
 
         Raises:
             StoreUnavailableError, AuthenticationError, ConfigurationError: it can't be had.
@@ -184,7 +185,7 @@ class Database:
             return await self._revived(self._connect)
 
     async def connect_directly(self) -> asyncpg.Connection[Any]:
-        """A connection of one's own to `direct_url`, for what needs a session. Raises as `connect` does."""
+        """Return a dedicated connection to `direct_url`, for what needs a session. Raises as `connect` does."""
         if self._direct_hosts is None:
             return await self.connect()
         with self._direct_reachability.attempt(), translated_errors():
@@ -192,7 +193,7 @@ class Database:
 
     @asynccontextmanager
     async def session(self, *, direct: bool = False) -> AsyncGenerator[asyncpg.Connection[Any]]:
-        """A connection of one's own, for work that is rare. Raises as `connect` does."""
+        """Lend a dedicated connection, for work that is rare. Raises as `connect` does."""
         with translated_errors():
             connection = await (self.connect_directly() if direct else self.connect())
             try:
@@ -235,7 +236,7 @@ class Database:
             raise
 
     def _settings(self) -> dict[str, Any]:
-        """Settings for a connection. A pooler takes no statements with names."""
+        """Return settings for a connection. Through a pooler, named statements don't work."""
         return {} if self._is_pooled is False else {"statement_cache_size": 0}
 
     def _move(self, host: str, former: str) -> None:
@@ -243,7 +244,7 @@ class Database:
         self.reachability.moved(host, former)
 
     def _leave_server(self) -> None:
-        """Let no connection of the pool be used again that was opened until now: its server isn't the primary."""
+        """Use no connection of the pool again that is open now: its server isn't the primary."""
         if self._pool is not None:
             self._pool.expire()
 
@@ -265,7 +266,7 @@ class Database:
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Whether the server is there, and takes no writes."""
+    """Return whether the server answered, but refuses writes."""
     return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
@@ -303,15 +304,15 @@ def _can_be_split(url: str) -> bool:
     return True
 
 
-_SQL = Statements(Path(__file__).parents[1] / "sql")
+_SQL = Statements(Path(__file__).parents[1] / "sql" / "connections")
 
 
 async def session_of(connection: Connection) -> int:
-    """The pid of the server's session that serves the connection: behind a pooler, in this transaction only."""
+    """Return the pid of the session that serves the connection: behind a pooler, in this transaction only."""
     pid: int = await connection.fetchval(_SQL["backend_pid"])
     return pid
 
 
 async def is_pooled(connection: asyncpg.Connection[Any]) -> bool:
-    """Whether a pooler stands in between, of whatever kind: it tells its clients another pid than the server's."""
+    """Return whether a pooler of any kind is in between: the pid that it reports isn't that of the server's session."""
     return await session_of(connection) != connection.get_server_pid()

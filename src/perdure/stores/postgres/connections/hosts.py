@@ -1,6 +1,6 @@
 """The servers that a URL names. Each is tried by itself, so that one that is silent costs its own time-out only.
 
-The one that was good last is tried first. After a failover it is gone, or a standby, and the others' turn comes.
+The one that was good last is tried first. After a failover it is gone, or a standby, and the others are tried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TARGET: Final = "target_session_attrs"
 
 
 class Host(NamedTuple):
-    """One of the servers, and what the driver is told of it."""
+    """One of the servers, as the driver is given it."""
 
     host: str
     port: int | None
@@ -67,7 +67,7 @@ class Hosts:
         return self._timeout * max(1, len(self._all))
 
     async def connect(self, **settings: Any) -> asyncpg.Connection[Any]:
-        """A new connection.
+        """Open a connection.
 
         Raises:
             ServersUnavailableError: none of several servers fits.
@@ -125,7 +125,7 @@ class Hosts:
 
 
 def _hosts(url: str) -> list[Host]:
-    """The servers that a URL or the environment names, as the driver reads them; none when neither does."""
+    """Return the servers that a URL or the environment names, as the driver reads them; none if neither names any."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     given = unquote(parts.netloc.rpartition("@")[2]) or query.get("host", [os.environ.get("PGHOST", "")])[-1]
@@ -154,7 +154,7 @@ def _name(host: str) -> str:
 
 
 def _split(host: str) -> tuple[str, str]:
-    """A host and its port, if it has one."""
+    """Return a host and its port, which is empty if there is none."""
     if host.startswith("/"):
         return host, ""
     if host.startswith("["):

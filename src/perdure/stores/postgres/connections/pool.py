@@ -8,7 +8,7 @@ The pool has a fixed number of places. A place is free, or holds a connection, w
 - *opening*: `acquire` found no idle connection, and took a free place;
 - *in use*: by the task that called `acquire`, until it calls `release` or `restore`;
 - *restoring*: the work on it was cut off, so a background task resets it first;
-- *idle*: until it is needed, or nobody has needed it for long;
+- *idle*: until it is needed, or was not for long;
 - *dropped*: it was lost, or is of an earlier generation, so it is terminated, and its place is free again.
 
 Where all places are taken, callers of `acquire` wait in order. Each is given the next connection that is released, or

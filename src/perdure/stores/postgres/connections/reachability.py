@@ -1,4 +1,4 @@
-"""Whether the database can be reached. Each part of a store finds out for itself, and it is logged once for all."""
+"""Whether the database can be reached. Each part of a store finds that out by itself; it is logged once for all."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MOST_LOSSES: Final = 20
 class Reachability:
     """Logs when a server can't be reached any more, and when it can again: a record each, for a whole store.
 
-    What counts are attempts to connect. A connection that is lost is replaced; only if that fails, the server is away.
+    Only attempts to connect count. A connection that is lost is replaced; if that fails, the server is away.
 
     Args:
         what: what is reached, as the records call it.
 
     Attributes:
-        is_watched: whether the store is open. The failure of opening it is its caller's alone.
-        appends: tells how many appends wait, for each part of the store that makes them wait.
+        is_watched: whether the store is open. If opening it fails, only its caller gets the error.
+        appends: count the appends that wait, for each part of the store that makes them wait.
     """
 
     def __init__(self, what: str) -> None:
@@ -38,7 +38,7 @@ class Reachability:
         self.appends: dict[str, Callable[[], int]] = {}
         self._outage = Outage(logger, what, away="is away", back="is back", settle=_SETTLE, of_database=True)
         self._changed = -1.0
-        """When it was last known that the server came or went: an attempt that began before says nothing."""
+        """When the server was last known to come or go. An attempt that began before that proves nothing."""
         self._losses = 0
         self._first_loss = 0.0
         self._place = ""
@@ -50,7 +50,7 @@ class Reachability:
 
     @contextmanager
     def attempt(self) -> Generator[None]:
-        """Around each attempt to connect."""
+        """Surround an attempt to connect."""
         began = time.monotonic()
         try:
             yield
@@ -61,7 +61,7 @@ class Reachability:
         self.worked(began)
 
     def worked(self, began: float) -> None:
-        """The server has done what it was asked for at the time `began`."""
+        """Note that the server has answered a request that was sent at the time `began`."""
         if not self.is_away or began < self._changed:
             return
         self._changed = time.monotonic()
@@ -69,7 +69,11 @@ class Reachability:
         self._outage.succeeded(self, detail=place, operation="connect")
 
     def lost(self) -> bool:
-        """A connection was lost. Returns whether that is told: by the outage, or as it passes with the next attempt."""
+        """Note that a connection was lost. Returns whether others needn't log that.
+
+        Either the outage was logged, or the next attempt to connect will do. Many losses within a short time are more
+        than that, though the server can be reached.
+        """
         now = time.monotonic()
         if now > self._first_loss + _SETTLE:
             self._first_loss, self._losses = now, 0
@@ -77,15 +81,15 @@ class Reachability:
         return self.is_away or self._losses <= _MOST_LOSSES
 
     def moved(self, host: str, former: str) -> None:
-        """Another of several servers is the good one now."""
-        place = f"it is at {host} now, no more at {former}"
+        """Note that another of several servers is the good one now."""
+        place = f"it is at {host} now, no longer at {former}"
         if self.is_away:
             self._place = place
         else:
             logger.warning("the database has moved: %s", place, extra=keys(operation="connect"))
 
     def forget(self) -> None:
-        """The store is closed."""
+        """Note that the store is closed."""
         self.is_watched = False
         self._outage.left(self)
 

@@ -11,7 +11,7 @@ from perdure.errors import ConfigurationError
 from perdure.stores.postgres.sql_files import Statements
 
 _OLDEST: Final = 150000
-_SQL: Final = Statements(Path(__file__).parents[1] / "sql")
+_SQL: Final = Statements(Path(__file__).parents[1] / "sql" / "connections")
 
 
 async def check_server(connection: asyncpg.Connection[Any], *, is_read_only: bool) -> None:

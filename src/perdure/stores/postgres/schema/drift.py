@@ -21,7 +21,7 @@ from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Roles, grant_statements
 from perdure.stores.postgres.sql_files import Statements
 
-_FOLDER: Final = Path(__file__).parents[1] / "sql"
+_FOLDER: Final = Path(__file__).parents[1] / "sql" / "schema"
 _HARMLESS: Final = frozenset({"select", "usage", "execute"})
 """What a role may be given by hand. Public may not."""
 _NAMESPACE: Final = re.compile(r"RETURN (\d+)\b")
@@ -44,7 +44,7 @@ class Drift(NamedTuple):
         return f"{self.object_type} {self.name} is {self.kind}: {self.advice}"
 
 
-class _Part(NamedTuple):
+class _CatalogObject(NamedTuple):
     object_type: str
     table: str | None
     name: str
@@ -53,11 +53,11 @@ class _Part(NamedTuple):
         return f"{self.table}.{self.name}" if self.table else self.name
 
 
-_RECORD: Final = _Part("function", None, "store_schema()")
+_RECORD: Final = _CatalogObject("function", None, "store_schema()")
 
 
 class _Inventory(NamedTuple):
-    parts: Mapping[_Part, str]
+    parts: Mapping[_CatalogObject, str]
     privileges: frozenset[tuple[str, ...]]
 
 
@@ -73,7 +73,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     try:
         found = await _inventory(connection, schema, (schema, scratch))
         behind = await _is_behind(connection, schema, found)
-        sharing = (await Namespaces(schema).standing(connection)).sharing
+        sharing = (await Namespaces(schema).sharing(connection)).others
         await _make(connection, schema, scratch, found)
         expected = await _inventory(connection, scratch, (schema, scratch))
     except asyncpg.InsufficientPrivilegeError as error:
@@ -92,7 +92,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
 
 async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, found: _Inventory) -> None:
     """All that the migrations and grants make, in another schema."""
-    number = _NAMESPACE.search(found.parts.get(_Part("function", None, "store_namespace()"), ""))
+    number = _NAMESPACE.search(found.parts.get(_CatalogObject("function", None, "store_namespace()"), ""))
     names = Names(scratch, int(number[1]) if number else None, recorded=schema)
     sql = _statements(scratch)
     await connection.execute(sql["create_schema"])
@@ -101,14 +101,17 @@ async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, 
         for statement in migration.statements:
             await connection.execute(names.fill(statement))
     await connection.execute(sql["close_to_public"])
-    if _Part("table", None, "roles") in found.parts:
+    if _CatalogObject("table", None, "roles") in found.parts:
         for grant in grant_statements(scratch, await Roles(schema).granted(connection)):
             await connection.execute(grant)
 
 
 async def _is_behind(connection: asyncpg.Connection[Any], schema: str, found: _Inventory) -> bool:
     """Whether positions would be drawn that events have already."""
-    if not {_Part("table", None, "events"), _Part("sequence", None, "global_position")} <= found.parts.keys():
+    if (
+        not {_CatalogObject("table", None, "events"), _CatalogObject("sequence", None, "global_position")}
+        <= found.parts.keys()
+    ):
         return False
     behind: bool = await connection.fetchval(_statements(schema)["sequence_is_behind"])
     return behind
@@ -121,7 +124,7 @@ async def _inventory(connection: asyncpg.Connection[Any], schema: str, both: tup
     rows = await connection.fetch(sql["catalog"], oid)
     privileges = await connection.fetch(sql["privileges"], oid)
     return _Inventory(
-        {_Part(*row[:3]): _without_schema(row["definition"], both) for row in rows},
+        {_CatalogObject(*row[:3]): _without_schema(row["definition"], both) for row in rows},
         frozenset((kind, _without_schema(name, both), *rest) for kind, name, *rest in privileges),
     )
 
@@ -178,12 +181,12 @@ def _title(object_type: str, name: str, grantee: str, privilege: str) -> str:
 
 
 def _drift(
-    kind: Literal["missing", "changed", "unexpected"], part: _Part, expected: str | None, found: str | None
+    kind: Literal["missing", "changed", "unexpected"], part: _CatalogObject, expected: str | None, found: str | None
 ) -> Drift:
     return Drift(kind, part.object_type, str(part), expected, found, _advice(kind, part, expected, found))
 
 
-def _advice(kind: str, part: _Part, expected: str | None, found: str | None) -> str:
+def _advice(kind: str, part: _CatalogObject, expected: str | None, found: str | None) -> str:
     if kind == "unexpected":
         return "take it away, unless you know what it is for: it isn't Perdure's"
     if part.object_type == "index" and f"{expected}, invalid" == found:

@@ -38,7 +38,7 @@ class LockWatch:
     def __init__(self, database: Database, patience: float) -> None:
         self._database = database
         self._interval = min(patience / 4, _LONGEST_INTERVAL)
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "schema", schema=database.quoted_schema)
         self._done = asyncio.Event()
         self.holders: tuple[LockHolder, ...] = ()
 

@@ -47,7 +47,7 @@ _NO_LIMIT: Final = 30 * 86400.0
 """Instead of the driver's limit for a statement: the index of a big log takes its time."""
 
 
-class Pending(NamedTuple):
+class PendingMigration(NamedTuple):
     """A migration that isn't applied yet."""
 
     migration: Migration
@@ -60,7 +60,7 @@ class State(NamedTuple):
 
     is_new: bool
     """Whether there is nothing yet."""
-    pending: list[Pending]
+    pending: list[PendingMigration]
 
     @property
     def names(self) -> list[str]:
@@ -97,7 +97,9 @@ class Migrator:
         self._lock_timeout = lock_timeout
         self._timeout = timeout
         self._sql = Statements(
-            Path(__file__).parents[1] / "sql", schema=self._names.quoted, lock_timeout=_milliseconds(lock_timeout)
+            Path(__file__).parents[1] / "sql" / "schema",
+            schema=self._names.quoted,
+            lock_timeout=_milliseconds(lock_timeout),
         )
 
     async def check(self, connection: Connection) -> None:
@@ -157,8 +159,8 @@ class Migrator:
 
     async def _settle_number(self, connection: Connection) -> None:
         """Record the schema's name where it was renamed or restored, and no other schema has its number."""
-        standing = await self._namespaces.standing(connection)
-        if standing.is_own or standing.sharing:
+        found = await self._namespaces.sharing(connection)
+        if found.is_own or found.others:
             return
         try:
             async with connection.transaction(isolation="read_committed"):
@@ -174,10 +176,10 @@ class Migrator:
 
         Raises:
             SchemaTooNewError: the schema was made by a newer version of Perdure.
-            SchemaUnknownError: it was made by one from before the first release, or by something else.
+            SchemaUnknownError: a development version before the first release made it, or something else than Perdure.
         """
         if not await connection.fetchval(self._sql["table_exists"], f"{self._names.quoted}.migrations"):
-            return State(is_new=True, pending=[Pending(migration) for migration in self._known])
+            return State(is_new=True, pending=[PendingMigration(migration) for migration in self._known])
         try:
             applied = await connection.fetch(self._sql["applied_migrations"])
         except asyncpg.UndefinedColumnError as error:
@@ -185,10 +187,13 @@ class Migrator:
         recorded = {row["number"]: row for row in applied}
         if (newest := max(recorded, default=0)) > self._known[-1].number:
             raise SchemaTooNewError(self._schema, newest, self._known[-1].number)
+        known = {(migration.number, migration.name) for migration in self._known}
+        if unknown := [row["name"] for row in applied if (row["number"], row["name"]) not in known]:
+            raise SchemaUnknownError(self._schema, unknown)
         return State(
             is_new=False,
             pending=[
-                Pending(migration, recorded[migration.number]["steps"] if migration.number in recorded else 0)
+                PendingMigration(migration, recorded[migration.number]["steps"] if migration.number in recorded else 0)
                 for migration in self._known
                 if migration.number not in recorded or not recorded[migration.number]["is_complete"]
             ],
@@ -249,7 +254,7 @@ class Migrator:
 
         await self._patiently(connection, attempt)
 
-    async def _apply_in_one(self, connection: asyncpg.Connection[Any], pending: Pending) -> None:
+    async def _apply_in_one(self, connection: asyncpg.Connection[Any], pending: PendingMigration) -> None:
         async def attempt() -> None:
             for statement in pending.migration.statements:
                 await connection.execute(self._names.fill(statement), timeout=_NO_LIMIT)
@@ -257,7 +262,7 @@ class Migrator:
 
         await self._patiently(connection, attempt)
 
-    async def _apply_online(self, connection: asyncpg.Connection[Any], pending: Pending) -> None:
+    async def _apply_online(self, connection: asyncpg.Connection[Any], pending: PendingMigration) -> None:
         for step, statement in enumerate(pending.migration.statements[pending.done :], pending.done + 1):
             if statement.is_online:
                 await self._run_online(connection, statement)

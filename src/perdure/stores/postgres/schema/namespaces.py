@@ -17,15 +17,15 @@ from perdure.stores.postgres.sql_files import Statements, fill_in
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "namespaces"
 
 
-class Standing(NamedTuple):
-    """How the number of a schema stands to those of the others in its database."""
+class NumberSharing(NamedTuple):
+    """Whether the number of a schema is its own, and which other schemas of the database have the same."""
 
     is_own: bool
     """Whether it was drawn for this schema, by its name."""
-    sharing: list[str]
+    others: list[str]
     """The other schemas that have the same."""
-    before: list[str]
-    """Those of them that keep it: this schema is the copy."""
+    originals: list[str]
+    """Those of them to which it belongs: this schema is the copy."""
     leads_to_itself: bool
     """Whether the schema's functions name this very schema."""
 
@@ -65,14 +65,14 @@ class Namespaces:
             )
         return secrets.choice(free)
 
-    async def standing(self, connection: Connection) -> Standing:
+    async def sharing(self, connection: Connection) -> NumberSharing:
         """Which other schemas have this schema's number, by the catalogs. Calls no function of theirs."""
-        rows = await connection.fetch(self._sql["standing"], self._schema)
+        rows = await connection.fetch(self._sql["sharing"], self._schema)
         sharing = [row for row in rows if row["name"] is not None]
-        return Standing(
+        return NumberSharing(
             is_own=all(row["is_own"] for row in rows),
-            sharing=[row["name"] for row in sharing],
-            before=[row["name"] for row in sharing if row["comes_first"]],
+            others=[row["name"] for row in sharing],
+            originals=[row["name"] for row in sharing if row["comes_first"]],
             leads_to_itself=all(row["leads_to_itself"] for row in rows),
         )
 
@@ -83,13 +83,13 @@ class Namespaces:
             NamespaceSharedError: another schema, which keeps it, has the same number.
             SchemaError: the functions of this schema name another one.
         """
-        standing = await self.standing(connection)
-        self._check_functions(standing)
-        if standing.before:
-            raise NamespaceSharedError(self._schema, standing.before)
+        found = await self.sharing(connection)
+        self._check_functions(found)
+        if found.originals:
+            raise NamespaceSharedError(self._schema, found.originals)
 
-    def _check_functions(self, standing: Standing) -> None:
-        if not standing.leads_to_itself:
+    def _check_functions(self, found: NumberSharing) -> None:
+        if not found.leads_to_itself:
             raise SchemaError(
                 f"the functions of schema {self._schema!r} name another schema, as after 'alter schema ... rename', so "
                 "that they would read and append there: rename it back, or restore it from a dump in which the new "
@@ -99,14 +99,14 @@ class Namespaces:
     async def settle(self, connection: Connection) -> bool:
         """Record that the number is this schema's, if no other has it. Part of a transaction."""
         await connection.execute(self._sql["lock"])
-        is_alone = not (await self.standing(connection)).sharing
+        is_alone = not (await self.sharing(connection)).others
         if is_alone:
             await connection.execute(self._sql["write_name"])
         return is_alone
 
     async def renumber(self, connection: Connection) -> int:
         """Give the schema a number of its own, while nobody is using the old one. Part of a transaction."""
-        self._check_functions(await self.standing(connection))
+        self._check_functions(await self.sharing(connection))
         number = await self.draw(connection)
         for name in ("lock_log", "lock_positions", "write_name"):
             await connection.execute(self._sql[name])

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import msgspec
 
 from perdure.stores.postgres.schema.migrations import Names, Statement, known_migrations
-from perdure.stores.postgres.schema.migrator import Pending, State, record
+from perdure.stores.postgres.schema.migrator import PendingMigration, State, record
 from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Grant, grant_statements
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
 
-_FOLDER = Path(__file__).parents[1] / "sql"
+_FOLDER = Path(__file__).parents[1] / "sql" / "schema"
 
 
 class PlannedStatement(NamedTuple):
@@ -61,10 +61,10 @@ def plan_of(schema: str, state: State, grants: list[Grant], namespace: int | Non
 
 def new_schema() -> State:
     """The state of a database without the schema."""
-    return State(is_new=True, pending=[Pending(migration) for migration in known_migrations()])
+    return State(is_new=True, pending=[PendingMigration(migration) for migration in known_migrations()])
 
 
-def _planned(pending: Pending, names: Names, *, is_new: bool) -> PlannedMigration:
+def _planned(pending: PendingMigration, names: Names, *, is_new: bool) -> PlannedMigration:
     migration, done = pending
 
     def one(statement: Statement) -> PlannedStatement:
@@ -105,7 +105,7 @@ class _Script:
         self._say(Namespaces(self._names.schema).refusal(str(self._names.namespace)))
         self._end()
 
-    def _add_in_one(self, pending: Pending) -> None:
+    def _add_in_one(self, pending: PendingMigration) -> None:
         migration, _ = pending
         self._begin()
         for statement in migration.statements:
@@ -113,7 +113,7 @@ class _Script:
         self._say(record(self._sql["record_migration"], migration))
         self._end()
 
-    def _add_online(self, pending: Pending) -> None:
+    def _add_online(self, pending: PendingMigration) -> None:
         migration, done = pending
         for number, statement in enumerate(migration.statements[done:], done + 1):
             if statement.is_online:

@@ -1,4 +1,4 @@
-"""A transaction of the caller's that somebody else begins and ends: a session of SQLAlchemy, or another framework."""
+"""A transaction that other code begins and ends: a session of SQLAlchemy, or another framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("perdure.postgres")
 
 
 class JoinedTransaction(PostgreSQLTransaction):
-    """A transaction that somebody else has begun on `connection`, and commits or rolls back after the block.
+    """A transaction that other code has begun on `connection`, and commits or rolls back after the block.
 
     The store can't see that end, so report it: by `committed`, or by `rolled_back`. Until then the callbacks of
     `after_commit` aren't called, and aggregates that were saved in it keep their events. Saving such an aggregate again
@@ -38,8 +38,8 @@ class JoinedTransaction(PostgreSQLTransaction):
         await tx.committed()
     """
 
-    def __init__(self, database: Database, ring: Callable[[], None], connection: Connection) -> None:
-        super().__init__(database, ring)
+    def __init__(self, database: Database, notify: Callable[[], None], connection: Connection) -> None:
+        super().__init__(database, notify)
         self.connection = self._session = connection
         self._outer_mark = ""
         """Of the transaction of the store, if any, whose block is around this one's."""
@@ -103,7 +103,7 @@ class JoinedTransaction(PostgreSQLTransaction):
             raise
         self._take_back(all_but=found)
         if found:
-            self._ring()
+            self._notify()
         self._confirm()
 
     def rolled_back(self) -> None:

@@ -20,7 +20,7 @@ logger = logging.getLogger("perdure.postgres")
 
 
 class _Lent:
-    """A connection of the pool while it is lent to a caller: somebody else has it afterwards."""
+    """A connection of the pool while it is lent to a caller. Afterwards, other callers use it."""
 
     __slots__ = ("_connection",)
 
@@ -42,8 +42,8 @@ class OwnTransaction(PostgreSQLTransaction):
 
     _transaction: DriverTransaction
 
-    def __init__(self, database: Database, ring: Callable[[], None], connection: Connection | None) -> None:
-        super().__init__(database, ring)
+    def __init__(self, database: Database, notify: Callable[[], None], connection: Connection | None) -> None:
+        super().__init__(database, notify)
         self._given = connection
         self._lent: _Lent | None = None
         self._stack = AsyncExitStack()
@@ -83,7 +83,7 @@ class OwnTransaction(PostgreSQLTransaction):
                     return
                 await self._commit()
             if self._appended:
-                self._ring()
+                self._notify()
             self._confirm()
 
     async def _begin(self) -> None:
@@ -102,7 +102,7 @@ class OwnTransaction(PostgreSQLTransaction):
         except TransactionEndedError as error:
             await self._roll_back(look_for_events=False)
             if error.written:
-                self._ring()
+                self._notify()
             raise
         except BaseException:
             await self._roll_back()
@@ -147,7 +147,7 @@ class OwnTransaction(PostgreSQLTransaction):
         if not written:
             self._take_back()
             return
-        self._ring()
+        self._notify()
         text = "a statement inside the block of a transaction has committed: %d of its %d events are in the log"
         logger.warning(text, len(written), len(self._event_ids), extra=keys(operation="transaction"))
 

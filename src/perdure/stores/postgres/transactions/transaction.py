@@ -23,7 +23,7 @@ class PostgreSQLTransaction(Transaction):
     """A transaction on `connection` in which appends take part, within its ``async with`` block.
 
     The store begins it with the block, and commits it at the end, or rolls it back after an exception. One that
-    somebody else begins and ends is a `JoinedTransaction`.
+    other code begins and ends is a `JoinedTransaction`.
 
     Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
 
@@ -34,12 +34,12 @@ class PostgreSQLTransaction(Transaction):
     connection: Connection
     _session: Connection
 
-    def __init__(self, database: Database, ring: Callable[[], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[], None]) -> None:
         super().__init__()
         self._database = database
-        self._ring = ring
+        self._notify = notify
         self._statements = Appends(database.quoted_schema)
-        self._sql = Statements(Path(__file__).parents[1] / "sql", schema=database.quoted_schema)
+        self._sql = Statements(Path(__file__).parents[1] / "sql" / "transactions", schema=database.quoted_schema)
         self._mark = TransactionMark()
         self._appended: dict[int, list[UUID]] = {}
         """The ids of the events of each append, by its number."""
@@ -59,7 +59,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
         with self._appending():
             number = await self._next_append()
-            outcome = await self._statements.one(self._session, commit, look_up=True)
+            outcome = await self._statements.append_commit(self._session, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._appended[number] = [event.event_id for event in commit.events]
@@ -69,7 +69,7 @@ class PostgreSQLTransaction(Transaction):
         """Append a group of commits within the transaction, waiting for their streams."""
         with self._appending():
             number = await self._next_append()
-            outcome = await self._statements.group(self._session, group, look_up=True)
+            outcome = await self._statements.append_group(self._session, group, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
         self._appended[number] = list(group.event_ids)

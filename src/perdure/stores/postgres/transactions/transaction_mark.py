@@ -17,7 +17,7 @@ from uuid import uuid4
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import Statements
 
-_SQL = Statements(Path(__file__).parents[1] / "sql")
+_SQL = Statements(Path(__file__).parents[1] / "sql" / "transactions")
 
 
 class TransactionMark:

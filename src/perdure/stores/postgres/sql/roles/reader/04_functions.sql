@@ -1,5 +1,5 @@
--- What finds out up to where the log can be read.
+-- The functions that determine up to where the log can be read.
 grant execute on function
-    {schema}.store_namespace, {schema}.safe_position, {schema}.refuse_standby, {schema}.is_safe, {schema}.is_known,
+    {schema}.store_namespace, {schema}.safe_position, {schema}.check_position, {schema}.check_event_at,
     {schema}.position_before
 to {role}

@@ -1,4 +1,0 @@
--- The number that sets the advisory locks of this store apart from those of other stores. Drawn when it is made.
-create function {schema}.store_namespace() returns integer
-language sql immutable parallel safe
-return {namespace};

@@ -1,2 +1,0 @@
--- Nothing is published yet.
-insert into {schema}.published default values

@@ -1,0 +1,2 @@
+-- Nothing is published yet.
+insert into {schema}.published default values;

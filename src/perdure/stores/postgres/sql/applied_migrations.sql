@@ -1,4 +1,0 @@
--- The migrations that were applied, or are under way.
-select number, steps, applied_at is not null as is_complete
-from {schema}.migrations
-order by number
