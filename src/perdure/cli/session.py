@@ -1,4 +1,4 @@
-"""What the commands share: the application, its store, and where the answer goes."""
+"""The session of a command: its application, its store and its output."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class CommandSession:
     """One call of the command line.
 
     Args:
-        options: those that stand before the command.
-        command: the command, as ``events read``.
-        json: whether answers are printed as JSON.
-        is_streaming: whether it answers more than once: then each answer is a line.
+        options: the options before the command.
+        command: the command, such as ``events read``.
+        json: whether to print JSON.
+        is_streaming: whether the command prints several reports, in JSON one per line.
     """
 
     def __init__(self, options: Options, command: str, *, json: bool, is_streaming: bool = False) -> None:
@@ -46,7 +46,7 @@ class CommandSession:
 
     @cached_property
     def named(self) -> ApplicationName | None:
-        """Which application was named, and by what."""
+        """The name of the application and its source, or None."""
         return named_application(self.options.app)
 
     @cached_property
@@ -150,18 +150,18 @@ class CommandSession:
         if yes:
             return
         if self.json or not (sys.stdin.isatty() and self.screen.is_terminal):
-            raise CommandError(f"{question} Nobody can be asked here", f"{command} --yes", status=USAGE)
+            raise CommandError(f"{question} There is no terminal to confirm this on", f"{command} --yes", status=USAGE)
         if not click.confirm(question):
             raise CommandError("nothing was done", f"perdure {self.command} --help")
 
     def next_command(self, command: str) -> str:
-        """A command to type, with the options that stand before it, unless it has some."""
+        """Return a command to type, with the options of the program unless it has its own."""
         begin, _, rest = command.partition(" ")
         full = begin == "perdure" and not rest.startswith("--")
         return masked_text(f"perdure{self.options.repeated()} {rest}" if full else command)
 
     def again(self, command: str, *arguments: str, **options: object) -> str:
-        """A command of this program with arguments and options; those that are None or empty are left out."""
+        """Return a command of this program with arguments and options, except options that are None or empty."""
         words = [command, *map(shlex.quote, arguments)]
         for name, value in options.items():
             values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
@@ -172,7 +172,7 @@ class CommandSession:
         return f"perdure {' '.join(words)}"
 
     def answer(self, report: CommandReport) -> None:
-        """Print what a command found."""
+        """Print the report of a command."""
         suggested = self.next_command(report.next_command) if report.next_command else None
         if self.json:
             self._print(Envelope(ENVELOPE_VERSION, self.command, report.status, report.data, None, suggested))
@@ -182,7 +182,7 @@ class CommandSession:
             _suggest(Screen(sys.stderr), suggested)
 
     def fail(self, error: BaseException) -> int:
-        """Print why a command found nothing, and what to type next. Returns the exit status."""
+        """Print an error and the command to type next. Return the exit status."""
         status, message = status_of(error), message_of(error)
         suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
         if self.json:
@@ -211,5 +211,5 @@ class CommandSession:
 
 
 def _suggest(screen: Screen, command: str) -> None:
-    """What to type next isn't part of the answer, which may go to a file: it is told beside it."""
+    # On the standard error, because the output may go to a file.
     screen.cells([Cell("Next: ", QUIET), Cell(command)])
