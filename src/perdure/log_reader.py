@@ -76,7 +76,7 @@ class LogReader(ABC):
         found: list[StoredEvent] = []
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = Reach(self, up_to, timeout)
+        reach = LogBarrier(self, up_to, timeout)
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
             page = await reach.read(partial(self.log_page, from_position, limit, wanted))
@@ -116,7 +116,7 @@ class LogReader(ABC):
             check_count("max_count", max_count)
         wanted = make_filter(**where)
         before_position = checked_end("before_position", before_position)
-        reach = Reach(self, up_to, timeout)
+        reach = LogBarrier(self, up_to, timeout)
         found: list[StoredEvent] = []
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
@@ -165,7 +165,7 @@ class LogReader(ABC):
         """
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = Reach(self, up_to, timeout)
+        reach = LogBarrier(self, up_to, timeout)
         size = PageSize()
         while True:
             page = await reach.read(partial(self.log_page, from_position, size.limit, wanted))
@@ -203,7 +203,7 @@ class LogReader(ABC):
         return ()
 
 
-class Reach:
+class LogBarrier:
     """How far the log must be readable for a read, and how long the read waits for that.
 
     Args:
