@@ -443,8 +443,8 @@ begin
     into find_appends.statuses, find_appends.stream_versions, find_appends.global_positions
     from generate_series(1, cardinality(p_stream_ids)) as c (number)
     left join found f on f.commit = c.number;
-    -- What was found may be known to this server alone: it was killed while it wrote it, or the wait for a synchronous standby
-    -- was cut short. So a repeat writes something, too: its commit waits until the standby has everything up to here.
+    -- What was found may exist on this server alone: the server was killed while it wrote it, or the wait for a synchronous
+    -- standby was cut short. So a repeat writes something, too: its commit waits until the standby has everything up to here.
     if 1 = any(statuses) then
         perform pg_logical_emit_message(true, 'perdure', '');
     end if;
@@ -596,7 +596,7 @@ $$;
 
 CREATE FUNCTION perdure.store_namespace() RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 14901;
+    RETURN 22546;
 
 
 --
@@ -920,13 +920,13 @@ CREATE VIEW public.parcels AS
 -- Data for Name: events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22df0-65b7-73f2-8535-61a99d9df1e6', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T19:30:59.127791Z"}', '2026-11-30 19:30:59.270791+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22df0-65b7-73f2-8535-61aa022b4f2c', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T19:30:59.127854Z"}', '2026-11-30 19:30:59.289638+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22df0-666d-74e7-9453-54dcb641c082', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:30:59.309254Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:30:59.397093+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22df0-666d-74e7-9453-54dd6bd0150e', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:30:59.309293Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:30:59.422764+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T19:30:59.470415Z"}', '2026-11-30 19:30:59.47715+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22df0-6985-7739-b19c-ecf686f4a096', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T19:31:00.101735Z"}', '2026-11-30 19:31:00.195079+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22df0-6985-7739-b19c-ecf765b7170f', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T19:31:00.101767Z"}', '2026-11-30 19:31:00.200204+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22e04-0ad9-74fb-b539-54f224eb3940', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T19:52:26.585378Z"}', '2026-11-30 19:52:26.623063+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22e04-0ad9-74fb-b539-54f35a112241', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.585438Z"}', '2026-11-30 19:52:26.626602+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22e04-0b08-741c-8c7d-090dffb6fc3e', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.632207Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:52:26.66618+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22e04-0b08-741c-8c7d-090e05c75efb', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.632244Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:52:26.667136+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.672650Z"}', '2026-11-30 19:52:26.675759+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22e04-0be5-7517-b7ef-f5ac6f223885', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T19:52:26.853501Z"}', '2026-11-30 19:52:26.871714+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22e04-0be5-7517-b7ef-f5ad78820153', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T19:52:26.853528Z"}', '2026-11-30 19:52:26.872236+00');
 
 
 --
@@ -940,28 +940,28 @@ INSERT INTO perdure.inline_streams VALUES ('parcels', 1, 1, 'parcel-7', 2);
 -- Data for Name: migrations; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 19:30:58.803074+00');
+INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 19:52:26.49343+00');
 
 
 --
 -- Data for Name: parked_events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22df0-666d-74e7-9453-54dd6bd0150e', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22df0-666d-74e7-9453-54dd6bd0150e","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 175, in fold\n    outcomes.append((key, _handle(definition, step, len(outcomes), rows, children)))\n                          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 203, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:30:59.739029Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 19:30:59.751464+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 19:30:59.751499+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22df0-666d-74e7-9453-54dcb641c082', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22df0-666d-74e7-9453-54dcb641c082","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 175, in fold\n    outcomes.append((key, _handle(definition, step, len(outcomes), rows, children)))\n                          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 203, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:30:59.717377Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 19:30:59.732068+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22e04-0b08-741c-8c7d-090e05c75efb', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22e04-0b08-741c-8c7d-090e05c75efb","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:52:26.764529Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 19:52:26.766509+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 19:52:26.766528+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22e04-0b08-741c-8c7d-090dffb6fc3e', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22e04-0b08-741c-8c7d-090dffb6fc3e","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:52:26.757169Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 19:52:26.762116+00');
 
 
 --
 -- Data for Name: projection_actions; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:11639:ae20b0', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:30:59.735564+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:11639:ae20b0', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 19:30:59.760227+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:30:59.813807+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 19:30:59.864185+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:30:59.904596+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:30:59.905651+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:12103:4dd0cd', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:52:26.762643+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:12103:4dd0cd', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 19:52:26.766689+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:52:26.776077+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 19:52:26.785213+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:52:26.791919+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:52:26.792008+00');
 
 
 --
@@ -974,39 +974,39 @@ INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'order
 -- Data for Name: projection_segments; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:30:59.903156+00');
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 19:30:59.903212+00');
-INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22df0-6985-7739-b19c-ecf765b7170f', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:31:00.287728+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:52:26.791711+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 19:52:26.791748+00');
+INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22e04-0be5-7517-b7ef-f5ad78820153', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:52:26.882551+00');
 
 
 --
 -- Data for Name: projections; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:30:59.547213+00');
-INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 19:30:59.863704+00');
-INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:30:59.938954+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:52:26.705837+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 19:52:26.784879+00');
+INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:52:26.797904+00');
 
 
 --
 -- Data for Name: published; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 19:30:58.390737+00');
+INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 19:52:26.442875+00');
 
 
 --
 -- Data for Name: roles; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 19:30:59.00636+00');
+INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 19:52:26.581078+00');
 
 
 --
 -- Data for Name: snapshots; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 19:30:59.491951+00');
+INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 19:52:26.692913+00');
 
 
 --

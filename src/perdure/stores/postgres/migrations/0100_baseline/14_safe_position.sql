@@ -1,7 +1,7 @@
 -- The readers' half of the fence: any later statement sees every event up to here that will ever be committed.
--- It reads the sequence first, the locks second. The transaction that drew a position before the first read has, at the
--- second, either ended or still holds its lock, whose key lies below. PostgreSQL releases locks only after a commit is
--- visible. The rows must be read by a later statement, which has a snapshot of its own.
+-- It reads the sequence first, the locks second. A transaction that drew a position before the first read has ended by
+-- the second, or still holds its lock, whose key lies below. PostgreSQL releases locks only after a commit is visible.
+-- The rows must be read by a later statement, which has a snapshot of its own.
 -- A standby can't see the locks. It uses the position that the primary published, which arrives after all events below it.
 create function {schema}.safe_position(out safe_position bigint, out last_drawn bigint)
 language plpgsql volatile

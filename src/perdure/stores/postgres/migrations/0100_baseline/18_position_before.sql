@@ -1,5 +1,5 @@
 -- The last position before the events that were recorded at a time or later; null for null.
--- It finds it by bisection on the primary key, because an index on the time would slow down every append. Times follow
+-- It is found by bisection on the primary key, because an index on the time would slow down every append. Times follow
 -- positions unless the clock is set back: callers must leave a margin for that, and compare the times themselves.
 create function {schema}.position_before(p_time timestamptz) returns bigint
 language plpgsql stable strict

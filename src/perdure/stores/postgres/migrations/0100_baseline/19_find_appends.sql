@@ -43,8 +43,8 @@ begin
     into find_appends.statuses, find_appends.stream_versions, find_appends.global_positions
     from generate_series(1, cardinality(p_stream_ids)) as c (number)
     left join found f on f.commit = c.number;
-    -- What was found may be known to this server alone: it was killed while it wrote it, or the wait for a synchronous standby
-    -- was cut short. So a repeat writes something, too: its commit waits until the standby has everything up to here.
+    -- What was found may exist on this server alone: the server was killed while it wrote it, or the wait for a synchronous
+    -- standby was cut short. So a repeat writes something, too: its commit waits until the standby has everything up to here.
     if 1 = any(statuses) then
         perform pg_logical_emit_message(true, 'perdure', '');
     end if;

@@ -1,6 +1,6 @@
 -- Appends to one stream, or to several: all or nothing. It waits for the locks of the streams.
--- Events stand stream after stream; p_event_counts says how many belong to each. The condition streams are only compared.
--- Expected versions: a number, -1 = any, -2 = the stream exists. p_look_up has the ids looked up before anything else:
+-- Events are listed stream by stream; p_event_counts says how many belong to each. The condition streams are only compared.
+-- Expected versions: a number, -1 = any, -2 = the stream exists. p_look_up: look up the ids before anything else,
 -- for a repeat after an unknown outcome, and where a failed insert would abort the caller's own transaction.
 -- Without p_lock_timeout it waits as long as the session is set to.
 -- Status: 0 appended, 1 written earlier under these ids, 2 conflict, 3 ids used elsewhere. After a conflict, stream_id and

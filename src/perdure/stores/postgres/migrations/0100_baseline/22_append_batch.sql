@@ -2,7 +2,7 @@
 -- If p_look_up says so, or once a commit has another version than expected, the ids of all commits are looked up.
 --
 -- Each argument is a column: its values with U+001F between them, a character that no stream id, type or JSON may contain.
--- For the client that takes half the time of arrays. p_commits names the commit of each event by its number in p_stream_ids
+-- For the client, that takes half the time of arrays. p_commits names the commit of each event by its number in p_stream_ids
 -- (1, 2, 3 ...).
 --
 -- It never waits for a stream: a commit whose stream is locked by another transaction is left out, as busy.

@@ -8,7 +8,7 @@ create table {schema}.projections (
     table_schema text not null,
     -- The tables of the build; null until a process that has the code makes them.
     shape json,
-    -- It takes the log from the beginning; or it is complete, and was never shown; or it was shown, and is retained.
+    -- building: it reads the log from the beginning. ready: it is complete, and was never shown. retained: it was shown.
     stage text not null default 'building' check (stage in ('building', 'ready', 'retained')),
     -- Whether the views show it.
     is_shown boolean not null default false,

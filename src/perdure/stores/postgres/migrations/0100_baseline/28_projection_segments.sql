@@ -1,4 +1,4 @@
--- The segments of a build, by the hash of a row's key, each with its own checkpoint: its rows follow from the log up to there.
+-- The segments of a build, by the hash of a row's key. The rows of a segment include the log up to its checkpoint.
 -- Only the owner of the lease moves the checkpoint, in the transaction that writes the rows. Each new owner increments the
 -- epoch, so that a process that was suspended beyond the end of its lease is detected.
 create table {schema}.projection_segments (

@@ -7,7 +7,7 @@ create unlogged table {schema}.projection_runners (
     expires_at timestamptz not null,
     -- Events of the log that it processes in a second.
     rate real not null default 0,
-    -- The error that keeps it from going on, if that isn't an event's.
+    -- The error that prevents progress, unless an event caused it.
     error text,
     primary key (name, version, build, runner)
 );
