@@ -6,6 +6,8 @@ import pytest
 
 from tests.cluster import servers, url_of
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 
 async def test_a_synchronous_standby_has_what_the_primary_had_when_it_was_killed() -> None:
     async with servers() as cluster:

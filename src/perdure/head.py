@@ -47,8 +47,9 @@ class Head:
     well: an announcement may get lost, and a rolled back append isn't announced. While a gap holds events back, an
     announcement causes a poll instead, and followers are woken when the gap is gone.
 
-    A poll reads what follows the furthest event that a follower has read, and verifies that event. A follower for which
-    that proves nothing, as one that has read another event there, is woken after each poll, and reads for itself.
+    A poll reads what follows the furthest event that a follower has read, and verifies that event. If the
+    poll can't verify the last event of a follower, for example because it read another event there, the follower is
+    woken after each poll, and reads for itself.
 
     Args:
         log: the log that is polled.

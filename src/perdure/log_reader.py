@@ -75,10 +75,10 @@ class LogReader(ABC):
         found: list[StoredEvent] = []
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = Reach(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await reach.read(partial(self.log_page, from_position, limit, wanted))
+            page = await barrier.read(partial(self.log_page, from_position, limit, wanted))
             found += page.events
             if page.position == from_position:
                 break
@@ -114,11 +114,11 @@ class LogReader(ABC):
             check_count("max_count", max_count)
         wanted = make_filter(**where)
         before_position = checked_end("before_position", before_position)
-        reach = Reach(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         found: list[StoredEvent] = []
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await reach.read(partial(self.log_page_backwards, before_position, limit, wanted))
+            page = await barrier.read(partial(self.log_page_backwards, before_position, limit, wanted))
             found += page
             if len(page) < limit:
                 break
@@ -163,10 +163,10 @@ class LogReader(ABC):
         """
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = Reach(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         size = PageSize()
         while True:
-            page = await reach.read(partial(self.log_page, from_position, size.limit, wanted))
+            page = await barrier.read(partial(self.log_page, from_position, size.limit, wanted))
             if page.position <= from_position:
                 return
             for stored in page.events:
@@ -201,8 +201,8 @@ class LogReader(ABC):
         return ()
 
 
-class Reach:
-    """The position up to which the log must be readable for a read, and how long the read waits for that.
+class LogBarrier:
+    """Holds a read until the log can be read up to a position, for a limited time.
 
     Args:
         log: the log to read.

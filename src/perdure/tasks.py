@@ -225,7 +225,7 @@ class Tasks:
         return BackgroundTaskError(self._owner, failure.name, failure.error_type, seconds, is_final=failure.is_final)
 
     async def _error_of(self, work: Work) -> BaseException | None:
-        """Return the error that ends the work; None if it returns. Being cancelled is none, nor an interrupt."""
+        """Return the error that ends the work; None if it returns. Cancellation and interrupts are no errors."""
         task = asyncio.current_task()
         try:
             await work()

@@ -14,6 +14,8 @@ from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
 from tests.stores.postgres.races import notes, texts
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 BEYOND = 40
 """More events than positions that the server draws in advance, so that after the recovery they are drawn again."""
 

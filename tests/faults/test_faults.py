@@ -5,6 +5,8 @@ import pytest
 from tests.faults.catalogue import FAULTS, Fault, struck
 from tests.faults.stage import WRITERS, NotRun
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_nothing_acknowledged_is_lost_skipped_or_doubled_by(fault: Fault) -> None:

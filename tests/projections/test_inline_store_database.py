@@ -79,6 +79,18 @@ async def test_health_checks_the_database_of_the_store_inside(inline: InlineProj
     assert (await live(inline)).is_ok
 
 
+async def test_a_process_is_not_ready_while_the_inline_projections_do_not_catch_up(inline: InlineProjections) -> None:
+    async def fail() -> None:
+        raise KeyError("injected")
+
+    assert inline._catch_up is not None
+    await inline._catch_up.start(fail, "perdure projection builds")
+
+    health = await ready(inline)
+    assert [check.name for check in health.checks if check.state == "failed"] == ["tasks"]
+    assert (await live(inline)).is_ok
+
+
 async def test_health_says_when_the_schema_inside_does_not_fit(
     inline: InlineProjections, connection: asyncpg.Connection
 ) -> None:

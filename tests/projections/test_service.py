@@ -1,7 +1,8 @@
 """The service: it follows the log, tells how projections are, and starts and stops in order."""
 
 import asyncio
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,7 @@ from perdure.projections.engines.table.processor import TableProcessor
 from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
+from perdure.projections.state.options import RunnerOptions
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
@@ -40,6 +42,13 @@ async def total_visits(store: PostgreSQLEventStore) -> int:
 
 
 # --- Following --------------------------------------------------------------------------------------------------------
+
+
+def test_the_options_of_a_runner_have_the_defaults_of_the_service() -> None:
+    offered = {name: option.default for name, option in inspect.signature(ProjectionService).parameters.items()}
+    used = {option.name: option.default for option in fields(RunnerOptions) if option.name != "retry"}
+
+    assert {name: offered[name] for name in used} == used
 
 
 async def test_what_was_saved_can_be_read_after_waiting(store: PostgreSQLEventStore, database_url: str) -> None:

@@ -103,6 +103,7 @@ async def test_regression_19_every_connection_killed_is_waited_out(
     await check_against_fold(store, database_url, Pages())
 
 
+@pytest.mark.server
 async def test_regression_20_a_restarted_database_is_waited_out(tmp_path: Path) -> None:
     async def revived() -> str:
         await server.ensure_running()

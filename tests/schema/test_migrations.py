@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, Names, known_migrations
+from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, MigrationNames, known_migrations
 from perdure.stores.postgres.sql_files import Statements
 from tests.schema.releases import STATEMENTS, write_release
 from tests.stores.postgres.races import other_connection
@@ -20,7 +20,7 @@ HOLDING_UP = """
 
 async def holding_others_up(url: str, migrations: list[Migration]) -> dict[str, bool]:
     """Each statement that runs in a transaction, and whether it locks what others may be using."""
-    names = Names("perdure")
+    names = MigrationNames("perdure")
     found = {}
     async with other_connection(url) as connection:
         for name in ("create_schema", "create_migrations"):

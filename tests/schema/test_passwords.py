@@ -20,6 +20,8 @@ from tests.schema.releases import Release, release
 from tests.schema.roles import url_of
 from tests.stores.postgres.races import notes, other_connection
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 __all__ = ["release"]  # a fixture, which is imported to be found
 
 SECRET = "hunter2 :/?#@%&=secret"

@@ -23,7 +23,7 @@ _COLUMNS: Final = (
 )
 
 
-class Gate(msgspec.Struct):
+class GateResult(msgspec.Struct):
     """What ``check`` finds."""
 
     passed: bool
@@ -67,7 +67,7 @@ async def check(session: CommandSession, samples: int, ignore: tuple[str, ...], 
 
 
 def _report(session: CommandSession, code: tuple[str, ...], found: EvolutionReport) -> CommandReport:
-    gate = Gate(not code and not found.problems, code, found.types)
+    gate = GateResult(not code and not found.problems, code, found.types)
 
     def show(screen: Screen) -> None:
         if found.types:

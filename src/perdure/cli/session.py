@@ -1,4 +1,4 @@
-"""What all commands share: the application, its store, and the output."""
+"""The session of a command: its application, its store and its output."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class CommandSession:
     Args:
         options: the options before the command.
         command: the command, such as ``events read``.
-        json: whether answers are printed as JSON.
-        is_streaming: whether the command prints several answers; each is then one line.
+        json: whether to print JSON.
+        is_streaming: whether the command prints several reports, in JSON one per line.
     """
 
     def __init__(self, options: Options, command: str, *, json: bool, is_streaming: bool = False) -> None:
@@ -46,16 +46,16 @@ class CommandSession:
 
     @cached_property
     def named(self) -> ApplicationName | None:
-        """The application that was named, and what named it."""
+        """The name of the application and its source, or None."""
         return named_application(self.options.app)
 
     @cached_property
     def application(self) -> Application:
-        """The application. If none is named, it has no aggregates and no projections."""
+        """The application; without one, there are no aggregates and no projections."""
         return Application() if self.named is None else load_application(self.named)
 
     def require_application(self) -> Application:
-        """Return the application. Raise CommandError if none is named."""
+        """The application. Raises CommandError when none was named."""
         if self.named is None:
             raise CommandError(
                 f"{self.command!r} needs the application: name it by --app, the variable PERDURE_APP, "
@@ -67,7 +67,7 @@ class CommandSession:
 
     @property
     def store_source(self) -> EventStore | ConnectSettings:
-        """The store of the application, or the arguments for `connect`, with the changes that the options make."""
+        """The store that the application names, or the arguments for `connect`, with what the options change."""
         source = self.application.store_source
         if isinstance(source, EventStore) and not self.options.database:
             return source
@@ -87,7 +87,7 @@ class CommandSession:
         return source.get("schema", "perdure") if isinstance(source, dict) else "perdure"
 
     def chosen_database(self, settings: ConnectSettings) -> ChosenDatabase:
-        """Return the database that these settings and the environment choose."""
+        """Which database these settings of the store and the environment choose."""
         chosen = choose_database(settings.get("url"), settings.get("directory"))
         if chosen.source in {"url", "directory"}:
             return chosen._replace(source="--database" if self.options.database else "the application")
@@ -95,15 +95,15 @@ class CommandSession:
 
     @asynccontextmanager
     async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[EventStore]:
-        """Open the application's store.
+        """The application's store, open.
 
         Args:
-            migrate: whether to apply missing migrations, and to create a missing embedded server; None: as the
-                application says.
+            migrate: whether to apply missing migrations; None as the application says. If not, a missing embedded
+                server isn't made, either.
 
         Raises:
             CommandError: there is no database.
-            PerdureError: the database can't be used.
+            PerdureError: it can't be used.
         """
         source = self.store_source
         if not isinstance(source, EventStore) and migrate is not None:
@@ -120,13 +120,13 @@ class CommandSession:
 
     @asynccontextmanager
     async def database(self, *, make: bool = False) -> AsyncGenerator[tuple[str, str]]:
-        """Yield the URL of the database, bypassing a pooler, and the name of the schema, whatever state they are in.
+        """The URL of the database, around a pooler, and the name of the schema, whatever state they are in.
 
         Args:
-            make: whether to create an embedded server if there is none.
+            make: whether an embedded server is made where there is none.
 
         Raises:
-            CommandError: the application made its store itself, so the URL and the schema aren't known.
+            CommandError: the application made its store itself, so that they aren't known.
             PerdureError: the database can't be used.
         """
         settings = self.store_source
@@ -142,26 +142,26 @@ class CommandSession:
             yield settings.get("direct_url") or url, self.schema
 
     def confirm(self, question: str, *, yes: bool, command: str) -> None:
-        """Ask for confirmation on the terminal before something is destroyed.
+        """Ask on a terminal before something is destroyed.
 
         Raises:
-            CommandError: the answer is no; or there is no terminal, and ``--yes`` isn't given.
+            CommandError: the answer is no; or there is no terminal to ask at, and ``--yes`` isn't given.
         """
         if yes:
             return
         if self.json or not (sys.stdin.isatty() and self.screen.is_terminal):
-            raise CommandError(f"{question} There is no terminal to ask on", f"{command} --yes", status=USAGE)
+            raise CommandError(f"{question} There is no terminal to confirm this on", f"{command} --yes", status=USAGE)
         if not click.confirm(question):
             raise CommandError("nothing was done", f"perdure {self.command} --help")
 
     def next_command(self, command: str) -> str:
-        """Return a command to type, with this session's options before it, unless it has options there."""
+        """Return a command to type, with the options of the program unless it has its own."""
         begin, _, rest = command.partition(" ")
         full = begin == "perdure" and not rest.startswith("--")
         return masked_text(f"perdure{self.options.repeated()} {rest}" if full else command)
 
     def again(self, command: str, *arguments: str, **options: object) -> str:
-        """Return a command of this program with arguments and options, without options that are None or empty."""
+        """Return a command of this program with arguments and options, except options that are None or empty."""
         words = [command, *map(shlex.quote, arguments)]
         for name, value in options.items():
             values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
@@ -182,7 +182,7 @@ class CommandSession:
             _suggest(Screen(sys.stderr), suggested)
 
     def fail(self, error: BaseException) -> int:
-        """Print why a command failed, and what to type next. Return the exit status."""
+        """Print an error and the command to type next. Return the exit status."""
         status, message = status_of(error), message_of(error)
         suggested = self.next_command(next_command(error, f"perdure {self.command}".rstrip()))
         if self.json:
@@ -211,5 +211,5 @@ class CommandSession:
 
 
 def _suggest(screen: Screen, command: str) -> None:
-    """Print the suggestion to stderr: it isn't part of the answer, which may go to a file."""
+    # On the standard error, because the output may go to a file.
     screen.cells([Cell("Next: ", QUIET), Cell(command)])

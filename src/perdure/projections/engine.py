@@ -20,7 +20,7 @@ from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.options import Mode
 from perdure.projections.state.parked_events import BlockedKeys
-from perdure.projections.state.scope import Diverted, Scope
+from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import quote_identifier
@@ -107,7 +107,7 @@ class BatchResult(NamedTuple):
     """The position up to which it was written."""
     done: int
     """How many of its events were written."""
-    parked: Sequence[Diverted]
+    parked: Sequence[DivertedEvent]
     """The events among those that were parked."""
     failure: Failure | None
     """The event after those, if it failed."""

@@ -28,6 +28,7 @@ from perdure.stores.postgres.sql_files import quote_identifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
+from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 R = TypeVar("R")
@@ -83,6 +84,8 @@ class InlineProjections(EventStore):
         self._rows = [(one, InlineRows(store.database, one, TableStorage(one, schema))) for one in self._definitions]
         self._stream_locks = StreamLocks()
         self._stack = AsyncExitStack()
+        self._catch_up: Tasks | None = None
+        """What folds the events that were appended without this store."""
         self._is_open = False
 
     @property
@@ -108,6 +111,15 @@ class InlineProjections(EventStore):
         """Raise unless this store is open and the inner store works."""
         self._store.check_alive()
         self._check_open()
+        if self._catch_up is not None:
+            self._catch_up.check_alive()
+
+    def check_running(self) -> None:
+        """Raise unless all background tasks do their work: those of the store inside, and those that catch up."""
+        self._store.check_running()
+        self._check_open()
+        if self._catch_up is not None:
+            self._catch_up.check_running()
 
     async def check_writable(self) -> None:
         """Raise unless the database can be reached, and accepts appends."""
@@ -146,6 +158,7 @@ class InlineProjections(EventStore):
                 for projection in self._projections:
                     await builds.wait_for(projection.name, last.global_position, self._timeout)
             self._stack = stack.pop_all()
+        self._catch_up = builds.tasks
         self._is_open = True
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Encodes the states of aggregates as JSON, for snapshots. A state that wouldn't come back as it is, is refused."""
+"""Encodes the states of aggregates as JSON, for snapshots. It refuses a state that decoding would change."""
 
 from __future__ import annotations
 

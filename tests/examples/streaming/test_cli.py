@@ -19,6 +19,8 @@ from perdure import PostgreSQLEventStore
 from tests.examples.streaming.files import write_files
 from tests.examples.streaming.sources import SMALL
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "examples.streaming"]
 

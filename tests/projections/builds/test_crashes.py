@@ -61,6 +61,7 @@ async def test_kill_9_of_a_rebuilding_process_never_shows_a_half_built_table(
 
 
 @pytest.mark.one_session
+@pytest.mark.server
 async def test_kill_9_of_the_server_amid_a_rebuild_is_waited_out(tmp_path: Path) -> None:
     async def revived() -> str:
         await server.ensure_running()

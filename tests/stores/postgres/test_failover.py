@@ -18,6 +18,8 @@ from perdure.testing.projections import fold_tables
 from tests.cluster import Server, Servers, servers, url_of
 from tests.stores.postgres.races import Noted, notes, texts, until
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 Append = Callable[[PostgreSQLEventStore, str, NewEvent], Awaitable[object]]
 
 

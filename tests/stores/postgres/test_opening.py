@@ -80,6 +80,7 @@ async def test_a_server_that_is_down_can_not_be_reached(tmp_path: Any) -> None:
         assert_no_secret(refused.value)
 
 
+@pytest.mark.server
 async def test_a_wrong_password_user_or_database_is_told(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     settings = {"fsync": "off", "shared_buffers": "16MB"}

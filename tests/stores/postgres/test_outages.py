@@ -20,6 +20,8 @@ from perdure.testing.checker.samples import Checked
 from tests.cluster import Server, free_port, servers, url_of
 from tests.stores.postgres.races import add_gate, close_gate, notes, until, until_waiting
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 LANES = 4
 FOLLOWERS = 4
 WRITERS = 8

@@ -26,6 +26,8 @@ from perdure.testing.checker import Tally
 from tests.cluster import Server, servers, url_of
 from tests.stores.postgres.races import Noted, end_sessions, notes, other_connection, texts, until
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 
 class Pair(NamedTuple):
     """A primary and its standby, with a database of the test's own."""

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Fault, Workload, check
 from tests.cluster import servers
 from tests.stores.postgres.races import until
+
+pytestmark = pytest.mark.server  # the tests start servers of their own
 
 
 async def test_what_a_lagging_standby_has_lost_is_reported_when_it_is_promoted(tmp_path: Path) -> None:

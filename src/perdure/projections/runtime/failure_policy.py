@@ -11,7 +11,7 @@ from perdure.projections.runtime.retries import Retries
 from perdure.projections.state.failures import EventFailure, Failure, TooManyParkedError, event_failure
 from perdure.projections.state.identity import Key
 from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents
-from perdure.projections.state.scope import Diverted, Scope
+from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import LAST_HASH, FencedError, Segment, Segments
 from perdure.retry import RetryConfig
 
@@ -68,7 +68,7 @@ class FailurePolicy:
         """Return the time of the event loop from which a segment may go on; 0 if it needn't wait."""
         return self._retries.due(segment)
 
-    def parked(self, diverted: Sequence[Diverted]) -> None:
+    def parked(self, diverted: Sequence[DivertedEvent]) -> None:
         """Take note of the events that a batch has parked."""
         self._reporter.parked(diverted)
         for stored, key, _ in diverted:

@@ -12,7 +12,7 @@ from perdure.observation import EventsParked, Keys, ProjectionFailed, Projection
 from perdure.outage import Outage
 from perdure.projections.state.failures import Failure, type_of
 from perdure.projections.state.identity import BuildId
-from perdure.projections.state.scope import Diverted
+from perdure.projections.state.scope import DivertedEvent
 from perdure.projections.state.status import ProjectionStatus
 
 logger = logging.getLogger("perdure.projections")
@@ -62,7 +62,7 @@ class Reporter:
             extra=keys(failure.error, **self._details(failure, attempts)),
         )
 
-    def parked(self, diverted: Sequence[Diverted]) -> None:
+    def parked(self, diverted: Sequence[DivertedEvent]) -> None:
         """Events were parked."""
         if diverted:
             report_fact(EventsParked(*self._build, len(diverted)))

@@ -18,7 +18,7 @@ _POLL: Final = 0.01
 """Seconds between two reads of the positions."""
 
 
-class Span(NamedTuple):
+class PositionRange(NamedTuple):
     """The range of positions that the segments of some builds have reached."""
 
     slowest: int
@@ -50,11 +50,11 @@ class Holds:
         finally:
             await self._database.fetch(self._sql["release"], *arguments)
 
-    async def span(self, connection: Connection, builds: Sequence[BuildId]) -> Span:
+    async def span(self, connection: Connection, builds: Sequence[BuildId]) -> PositionRange:
         """Return the range of positions that the segments of builds have reached."""
         row = await connection.fetchrow(self._sql["positions"], *_arguments(self._name, builds))
         assert row is not None  # noqa: S101 - an aggregate has one
-        return Span(row["slowest"], row["furthest"], row["is_paused"])
+        return PositionRange(row["slowest"], row["furthest"], row["is_paused"])
 
     async def reached(self, builds: Sequence[BuildId], position: int, timeout: float) -> bool:
         """Wait until all segments have reached a position. Return False on a pause, or after `timeout` seconds."""

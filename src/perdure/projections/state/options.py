@@ -13,10 +13,10 @@ Mode = Literal["async", "inline"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
-    """The options of `ProjectionService`, as runners use them."""
+    """The options of `ProjectionService`, with its defaults, as runners use them."""
 
     schema: str = "public"
-    batch_size: int = 500
+    batch_size: int = 1000
     retry: RetryConfig = field(default_factory=RetryConfig)
     segments: int = 1
     lease: float = 10.0

@@ -15,7 +15,7 @@ from perdure.projections.sql import statements
 from perdure.projections.state.audit_log import AuditEntry, AuditLog
 from perdure.projections.state.failures import EventFailure, TooManyParkedError
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
-from perdure.projections.state.scope import Diverted
+from perdure.projections.state.scope import DivertedEvent
 from perdure.projections.state.segments import FencedError
 from perdure.stores.postgres.connections.database import Connection, Database
 
@@ -84,7 +84,7 @@ class ParkedEvents:
             deque((key, row["hash"]) for key, row in zip(keys, heads, strict=True) if row["is_retry_requested"]),
         )
 
-    async def park(self, connection: Connection, diverted: Sequence[Diverted]) -> None:
+    async def park(self, connection: Connection, diverted: Sequence[DivertedEvent]) -> None:
         """Park events, in the caller's transaction.
 
         Raises:

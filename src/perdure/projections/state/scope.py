@@ -61,7 +61,7 @@ class Scope:
 EVERYTHING: Final = Scope()
 
 
-class Diverted(NamedTuple):
+class DivertedEvent(NamedTuple):
     """An event that goes to the parked events of a key instead of its row."""
 
     stored: StoredEvent

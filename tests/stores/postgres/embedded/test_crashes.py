@@ -30,6 +30,8 @@ from tests.stores.postgres.embedded.projects import (
 )
 from tests.stores.postgres.races import notes, texts
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -18,6 +18,8 @@ from perdure.stores.postgres.embedded.files import Folder
 from perdure.stores.postgres.embedded.location import create_folder, shared_folder
 from tests.stores.postgres.embedded.projects import FAST, ask, project
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can become other users")
 only_users = pytest.mark.skipif(os.geteuid() == 0, reason="NOT RUN: root can't be kept out of a folder")
 

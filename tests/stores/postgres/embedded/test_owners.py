@@ -30,7 +30,7 @@ from tests.stores.postgres.embedded.owners import (
 )
 from tests.stores.postgres.embedded.projects import FAST, postmaster_of, runs
 
-pytestmark = only_root
+pytestmark = [pytest.mark.server, only_root]
 
 
 async def test_a_log_that_is_a_link_is_not_written(directory: Path, secret: Path) -> None:

@@ -28,7 +28,7 @@ from tests.stores.postgres.embedded.owners import (
 )
 from tests.stores.postgres.embedded.projects import FAST, Neighbour, ask, location_of, postmaster_of, project, runs
 
-pytestmark = only_root
+pytestmark = [pytest.mark.server, only_root]
 
 
 async def test_all_that_is_made_in_the_folder_of_a_user_is_his(directory: Path, user: Account) -> None:

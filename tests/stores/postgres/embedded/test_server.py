@@ -15,6 +15,8 @@ from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 from tests.stores.postgres.embedded.projects import FAST, Neighbour, ask, ask_url, data_of, postmaster_of, project, runs
 
+pytestmark = pytest.mark.server  # the tests start servers of their own
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

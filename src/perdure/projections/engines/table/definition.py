@@ -22,7 +22,7 @@ from perdure.projections.state.options import Mode
 _AT: Final = "at"
 
 
-class Handling(NamedTuple):
+class HandlerSpec(NamedTuple):
     """The handler of an event type, and what it takes."""
 
     handler: Handler
@@ -148,7 +148,7 @@ class TableDefinition:
             )
         return table
 
-    def _handling(self, event_class: type, handler: Handler) -> Handling:
+    def _handling(self, event_class: type, handler: Handler) -> HandlerSpec:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
         if self.projection.by_stream is None and not self._overrides_keys:
@@ -157,7 +157,7 @@ class TableDefinition:
             if self._declared[name].keys is None:
                 rest = self.children[name].key[len(self.table.key) :]
                 self._check_fields(event_class, rest, f"give child_table {name!r} keys=lambda event: [...]")
-        return Handling(handler, _AT in takes, children)
+        return HandlerSpec(handler, _AT in takes, children)
 
     def _parameters(self, handler: Handler) -> list[str]:
         """Return the names of the parameters after the event and the row."""

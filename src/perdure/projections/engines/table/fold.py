@@ -17,11 +17,11 @@ import msgspec
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
 from perdure.projection import ChildRows
-from perdure.projections.engines.table.definition import Handling, TableDefinition
+from perdure.projections.engines.table.definition import HandlerSpec, TableDefinition
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import Failure, failed
 from perdure.projections.state.identity import Key
-from perdure.projections.state.scope import EVERYTHING, Diverted, Scope
+from perdure.projections.state.scope import EVERYTHING, DivertedEvent, Scope
 
 Rows = dict[str, dict[Key, bytes]]
 """Rows as JSON, by table and key. A key without an entry has no stored row."""
@@ -47,7 +47,7 @@ class Step(msgspec.Struct, gc=False):
 
     stored: StoredEvent
     event: Any
-    handling: Handling
+    handling: HandlerSpec
     keys: Sequence[Key]
     children: Sequence[Mapping[str, list[Key]]] = ()
     """For each key, the keys of the child rows by child table; empty if the handler takes no child tables."""
@@ -57,7 +57,7 @@ class BatchPlan(NamedTuple):
     """The steps of a batch of events."""
 
     steps: list[Step]
-    diverted: list[Diverted]
+    diverted: list[DivertedEvent]
     failure: Failure | None
     """The event after the steps, if it can't be decoded or its keys are unusable."""
 
@@ -113,7 +113,7 @@ class Folded(NamedTuple):
 def plan(definition: TableDefinition, events: Sequence[StoredEvent], scope: Scope = EVERYTHING) -> BatchPlan:
     """Find the events that have a handler and the rows that they need, up to the first event that fails."""
     steps: list[Step] = []
-    diverted: list[Diverted] = []
+    diverted: list[DivertedEvent] = []
     blocked = set(scope.blocked)
     # Most batches concern all rows and have nothing parked: don't ask the scope for each event.
     is_whole, may_divert = scope.is_whole, scope.may_divert
@@ -142,15 +142,15 @@ def plan(definition: TableDefinition, events: Sequence[StoredEvent], scope: Scop
 
 def _divided(
     stored: StoredEvent, keys: Sequence[Key], scope: Scope, blocked: AbstractSet[Key]
-) -> tuple[list[Key], list[Diverted]]:
+) -> tuple[list[Key], list[DivertedEvent]]:
     """Return the keys whose rows the event reaches, and the keys for which it is parked. The others skip it."""
-    position, reached, aside = stored.global_position, list[Key](), list[Diverted]()
+    position, reached, aside = stored.global_position, list[Key](), list[DivertedEvent]()
     for key in keys:
         if (position, key) in scope.skipped:
             continue
         failure = scope.parked.get((position, key))
         if failure is not None or key in blocked:
-            aside.append(Diverted(stored, key, failure))
+            aside.append(DivertedEvent(stored, key, failure))
         else:
             reached.append(key)
     return reached, aside

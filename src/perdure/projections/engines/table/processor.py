@@ -14,7 +14,7 @@ from perdure.projections.engines.table.storage import TableStorage
 from perdure.projections.state.failures import Failure, TooManyParkedError, event_failure
 from perdure.projections.state.identity import Key
 from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents, positions_of
-from perdure.projections.state.scope import Diverted, Scope
+from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import Checkpoint, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Connection, Database
 
@@ -149,7 +149,9 @@ class _Progress(Protocol):
         """Where the segments are before the batch."""
         ...
 
-    async def record(self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
+    async def record(
+        self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[DivertedEvent]
+    ) -> None:
         """Record that events were processed. Raises FencedError if the segments are no longer this runner's."""
         ...
 
@@ -165,7 +167,9 @@ class _LogProgress(NamedTuple):
     def checkpoint(self) -> Checkpoint:
         return self.group[0].checkpoint
 
-    async def record(self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[Diverted]) -> None:
+    async def record(
+        self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[DivertedEvent]
+    ) -> None:
         await self.segments.advance(connection, self.group, checkpoint_at(done[-1]))
         if diverted:
             await self.parked_events.park(connection, diverted)
@@ -187,7 +191,7 @@ class _ParkedProgress(NamedTuple):
         self,
         connection: Connection,
         done: Sequence[StoredEvent],
-        diverted: Sequence[Diverted],  # noqa: ARG002 - nothing is diverted of events that are parked already
+        diverted: Sequence[DivertedEvent],  # noqa: ARG002 - nothing is diverted of events that are parked already
     ) -> None:
         await self.segments.advance(connection, [self.segment], self.segment.checkpoint)
         await self.parked_events.unpark(connection, self.key, positions_of(done))

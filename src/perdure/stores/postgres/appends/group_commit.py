@@ -9,7 +9,8 @@ under way, and go together with the next one:
 
 A *lane* is a task with a connection. It takes a batch, writes it, answers the callers, and takes the next one. With two
 lanes one batch is encoded while the other waits for the disk. A lane that finds nothing to take sleeps until the queue
-wakes it. Lanes share what is ready, so that none of them takes everything while another sleeps.
+wakes it. Lanes share what is ready, so that none of them takes everything while another sleeps. How many lanes there
+are, how much a batch takes (`batch_commits`) and the time-outs are options of `PostgreSQLEventStore`.
 
 What may happen to an append, and what its caller gets:
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import asyncpg
 
 from perdure.errors import ConfigurationError
-from perdure.stores.postgres.schema.migrations import Names, known_migrations
+from perdure.stores.postgres.schema.migrations import MigrationNames, known_migrations
 from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Roles, grant_statements
 from perdure.stores.postgres.sql_files import Statements
@@ -93,7 +93,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
 async def _make(connection: asyncpg.Connection[Any], schema: str, scratch: str, found: _Inventory) -> None:
     """Make everything that migrations and grants make, in another schema."""
     number = _NAMESPACE.search(found.parts.get(_CatalogObject("function", None, "store_namespace()"), ""))
-    names = Names(scratch, int(number[1]) if number else None, recorded=schema)
+    names = MigrationNames(scratch, int(number[1]) if number else None, recorded=schema)
     sql = _statements(scratch)
     await connection.execute(sql["create_schema"])
     await connection.execute(sql["create_migrations"])
@@ -119,7 +119,7 @@ async def _is_behind(connection: asyncpg.Connection[Any], schema: str, found: _I
 
 async def _inventory(connection: asyncpg.Connection[Any], schema: str, both: tuple[str, str]) -> _Inventory:
     sql = _statements(schema)
-    oid = await connection.fetchval(sql["schema_oid"], Names(schema).quoted)
+    oid = await connection.fetchval(sql["schema_oid"], MigrationNames(schema).quoted)
     await connection.execute(sql["clear_search_path"])
     rows = await connection.fetch(sql["catalog"], oid)
     privileges = await connection.fetch(sql["privileges"], oid)
@@ -130,7 +130,7 @@ async def _inventory(connection: asyncpg.Connection[Any], schema: str, both: tup
 
 
 def _statements(schema: str) -> Statements:
-    quoted = Names(schema).quoted
+    quoted = MigrationNames(schema).quoted
     return Statements(_FOLDER, schema=quoted, schema_literal=quoted.replace("'", "''"))
 
 
@@ -142,7 +142,7 @@ def _without_schema(text: str, both: tuple[str, str]) -> str:
 
 
 def _forms(schema: str) -> Iterator[str]:
-    quoted = Names(schema).quoted
+    quoted = MigrationNames(schema).quoted
     yield schema
     yield quoted
     yield quoted.replace("'", "''")

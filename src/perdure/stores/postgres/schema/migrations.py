@@ -48,7 +48,7 @@ class Migration(NamedTuple):
         return any(statement.is_online for statement in self.statements)
 
 
-class Names:
+class MigrationNames:
     """The names and the number that are filled into the statements of a store's migrations.
 
     Args:

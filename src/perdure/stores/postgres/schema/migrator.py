@@ -31,7 +31,7 @@ from perdure.observation import keys
 from perdure.stores.postgres.connections.database import Connection, Database, is_pooled
 from perdure.stores.postgres.driver_errors import translated_errors
 from perdure.stores.postgres.schema.lock_watch import LockWatch
-from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, Names, Statement, known_migrations
+from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, MigrationNames, Statement, known_migrations
 from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Roles
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
@@ -55,7 +55,7 @@ class PendingMigration(NamedTuple):
     """Number of its statements that were run already."""
 
 
-class State(NamedTuple):
+class MigrationState(NamedTuple):
     """Which migrations a schema lacks."""
 
     is_new: bool
@@ -90,7 +90,7 @@ class Migrator:
         check_wait("timeout", timeout)
         self._database = database
         self._schema = database.schema
-        self._names = Names(database.schema)
+        self._names = MigrationNames(database.schema)
         self._roles = Roles(database.schema)
         self._namespaces = Namespaces(database.schema)
         self._known = known_migrations(folder)
@@ -168,11 +168,11 @@ class Migrator:
                 await self._namespaces.settle(connection)
         except (asyncpg.InsufficientPrivilegeError, asyncpg.LockNotAvailableError) as error:
             # The store opens nevertheless: no other schema has its number. If it is copied later, the copy can't be
-            # told from the original, and both need a new number.
+            # distinguished from the original, and both need a new number.
             extra = keys(error, operation="migrate")
             logger.info("schema %r: its name can't be recorded now: %s", self._schema, error, extra=extra)
 
-    async def state(self, connection: Connection) -> State:
+    async def state(self, connection: Connection) -> MigrationState:
         """Which migrations are missing.
 
         Raises:
@@ -180,7 +180,7 @@ class Migrator:
             SchemaUnknownError: a development version before the first release made it, or something else than Perdure.
         """
         if not await connection.fetchval(self._sql["table_exists"], f"{self._names.quoted}.migrations"):
-            return State(is_new=True, pending=[PendingMigration(migration) for migration in self._known])
+            return MigrationState(is_new=True, pending=[PendingMigration(migration) for migration in self._known])
         try:
             applied = await connection.fetch(self._sql["applied_migrations"])
         except asyncpg.UndefinedColumnError as error:
@@ -191,7 +191,7 @@ class Migrator:
         known = {(migration.number, migration.name) for migration in self._known}
         if unknown := [row["name"] for row in applied if (row["number"], row["name"]) not in known]:
             raise SchemaUnknownError(self._schema, unknown)
-        return State(
+        return MigrationState(
             is_new=False,
             pending=[
                 PendingMigration(migration, recorded[migration.number]["steps"] if migration.number in recorded else 0)
@@ -244,7 +244,7 @@ class Migrator:
         """Make the whole schema, all or nothing. No session uses it yet."""
 
         async def attempt() -> None:
-            names = Names(self._schema, await self._namespaces.draw(connection))
+            names = MigrationNames(self._schema, await self._namespaces.draw(connection))
             if not await connection.fetchval(self._sql["schema_exists"], names.quoted):
                 await connection.execute(self._sql["create_schema"])
             await connection.execute(self._sql["create_migrations"])

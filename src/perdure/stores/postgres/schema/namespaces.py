@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from perdure.errors import NamespaceSharedError, SchemaError
 from perdure.stores.postgres.connections.database import Connection
-from perdure.stores.postgres.schema.migrations import NUMBERS, Names
+from perdure.stores.postgres.schema.migrations import NUMBERS, MigrationNames
 from perdure.stores.postgres.sql_files import Statements, fill_in
 
 _FOLDER: Final = Path(__file__).parents[1] / "sql" / "namespaces"
@@ -40,7 +40,7 @@ class Namespaces:
 
     def __init__(self, schema: str) -> None:
         self._schema = schema
-        names = Names(schema)
+        names = MigrationNames(schema)
         numbers = (_FOLDER / "numbers.sql").read_text("utf-8")
         self._sql = Statements(
             _FOLDER,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from perdure.stores.postgres.schema.migrations import Names, Statement, known_migrations
-from perdure.stores.postgres.schema.migrator import PendingMigration, State, record
+from perdure.stores.postgres.schema.migrations import MigrationNames, Statement, known_migrations
+from perdure.stores.postgres.schema.migrator import MigrationState, PendingMigration, record
 from perdure.stores.postgres.schema.namespaces import Namespaces
 from perdure.stores.postgres.schema.roles import Grant, grant_statements
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
@@ -49,9 +49,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     script: str
 
 
-def plan_of(schema: str, state: State, grants: list[Grant], namespace: int | None = None) -> Plan:
+def plan_of(schema: str, state: MigrationState, grants: list[Grant], namespace: int | None = None) -> Plan:
     """Return the plan that brings a schema to the state that this version of Perdure needs."""
-    names = Names(schema, namespace)
+    names = MigrationNames(schema, namespace)
     return Plan(
         schema=schema,
         migrations=tuple(_planned(pending, names, is_new=state.is_new) for pending in state.pending),
@@ -59,12 +59,12 @@ def plan_of(schema: str, state: State, grants: list[Grant], namespace: int | Non
     )
 
 
-def new_schema() -> State:
+def new_schema() -> MigrationState:
     """Return the state of a database without the schema."""
-    return State(is_new=True, pending=[PendingMigration(migration) for migration in known_migrations()])
+    return MigrationState(is_new=True, pending=[PendingMigration(migration) for migration in known_migrations()])
 
 
-def _planned(pending: PendingMigration, names: Names, *, is_new: bool) -> PlannedMigration:
+def _planned(pending: PendingMigration, names: MigrationNames, *, is_new: bool) -> PlannedMigration:
     migration, done = pending
 
     def one(statement: Statement) -> PlannedStatement:
@@ -75,7 +75,7 @@ def _planned(pending: PendingMigration, names: Names, *, is_new: bool) -> Planne
 
 
 class _Script:
-    def __init__(self, names: Names, grants: list[Grant]) -> None:
+    def __init__(self, names: MigrationNames, grants: list[Grant]) -> None:
         self._names = names
         self._sql = Statements(_FOLDER, schema=names.quoted, lock_timeout="500ms")
         self._grants = grants
@@ -85,7 +85,7 @@ class _Script:
             "-- psql -X -v ON_ERROR_STOP=1 -f this_file. A part that fails leaves nothing of itself behind.",
         ]
 
-    def text(self, state: State) -> str:
+    def text(self, state: MigrationState) -> str:
         if state.is_new:
             self._add_new(state)
         else:
@@ -94,7 +94,7 @@ class _Script:
         self._add_grants()
         return "\n".join(self._lines) + "\n"
 
-    def _add_new(self, state: State) -> None:
+    def _add_new(self, state: MigrationState) -> None:
         self._say("begin")
         self._run("create_schema_if_missing")
         self._run("create_migrations")
