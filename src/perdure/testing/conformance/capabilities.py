@@ -69,7 +69,7 @@ class Capabilities:
         """Projections and health checks find the database."""
         assert database_of(store) is store.database
         health = await ready(store, timeout=PATIENCE)
-        assert {check.name for check in health.checks} == {"database", "schema", "listener"}
+        assert {check.name for check in health.checks} == {"tasks", "database", "schema", "listener"}
         assert health.is_ok
 
     async def check_listening(self, store: EventStore) -> None:

@@ -210,5 +210,5 @@ class Browsing:
             assert await accepted(values, call) == []
         for ask in (store.read_stream_backwards, store.last_event):
             assert await accepted(BAD_STREAM_IDS, ask, InvalidStreamIdError) == []
-        with pytest.raises(InvalidArgumentError, match="give it a time zone"):
+        with pytest.raises(InvalidArgumentError, match="with a time zone"):
             await store.read_all_events(recorded_from=BAD_TIMES[0])  # type: ignore[arg-type]  # it is refused
