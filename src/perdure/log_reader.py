@@ -64,7 +64,7 @@ class LogReader(ABC):
 
         Raises:
             LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that hold it back.
-            InvalidArgumentError: `up_to` lies beyond the end of the log, among others.
+            InvalidArgumentError: `up_to` is beyond the end of the log, or another argument can't be used.
 
         Example:
             placed = await store.append_to_stream("order-1", ANY, [OrderPlaced(item="book")])

@@ -38,7 +38,7 @@ class InlineProjections(EventStore):
     """A store around another one. Its appends also write rows: events and rows are committed together, or neither.
 
     It supports only projections whose key is the stream (`by_stream`). An append to a stream of their categories runs
-    in a transaction of its own instead of sharing a commit, which is several times slower. Other appends don't change.
+    in its own transaction instead of sharing a commit, which is several times slower. Other appends don't change.
 
     It also follows the log, for events that were appended without it: earlier, or by programs that use the inner store.
     Opening returns once the rows show the whole log. Operators see its status, pause it and skip events as with other

@@ -1,4 +1,4 @@
-"""SQL statements by name, each from a file of its own, with the names of schemas and tables filled in."""
+"""SQL statements by name, each from its own file, with the names of schemas and tables filled in."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class PostgreSQLEventStore(EventStore):
         migrate: whether to apply missing migrations on opening; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
         pool_size: how many connections may be open for reading and for transactions.
-        append_lanes: how many batches of appends may be under way at once, each on a connection of its own.
+        append_lanes: how many batches of appends may be under way at once, each on its own connection.
         batch_commits: how many commits may share a batch.
         queue_events: how many events may be queued or under way before further callers have to wait.
         queue_bytes: how many bytes these events may take.
