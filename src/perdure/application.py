@@ -1,4 +1,4 @@
-"""`Application`: what belongs together, named in one place, where the command line finds it."""
+"""`Application`: a store, its aggregates and its projections, named in one place for the command line."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Application:
         return Repository(aggregate, self.store, retry=retry, snapshot_every=snapshot_every)
 
     def aggregate_of(self, stream_id: str) -> type[AggregateRoot] | None:
-        """The class whose stream this is, for a decider the one made from it; None when there is none."""
+        """Return the aggregate class of a stream; for a decider, the class made from it; None if there is none."""
         check_stream_id(stream_id)
         found = self._by_category.get(stream_id.partition("-")[0])
         return found.aggregate_class if isinstance(found, Decider) else found

@@ -1,4 +1,4 @@
-"""The evolution gate: can this code read what is stored? To be asked before a deployment."""
+"""The evolution gate: checks whether this code can read all stored events, before a deployment."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def check_stored_events(
 async def examine_stored_events(
     store: EventStore, *, samples: int | None = 100, ignore: Collection[str] = ()
 ) -> EvolutionReport:
-    """The same as `check_stored_events`, with what can't be read in the report instead of an error.
+    """Do the same as `check_stored_events`, but report what can't be read instead of raising an error.
 
     Raises:
         EvolutionError: the code alone shows that upcasters are missing.

@@ -247,7 +247,7 @@ def _furthest(places: Sequence[LogPosition]) -> LogPosition:
 
 
 def _wake_those_concerned(followers: _Followers, start: LogPosition, page: Page) -> bool:
-    """Wake the followers that have something to read, or that the poll proves nothing for.
+    """Wake the followers that have something to read, or for which the poll proves nothing.
 
     Returns whether the log has grown behind a follower.
     """

@@ -73,7 +73,7 @@ class Projections(Protocol):
         ...
 
     async def status(self) -> Sequence[ProjectionStatus]:
-        """How the projections are."""
+        """Return the status of the projections."""
         ...
 
 

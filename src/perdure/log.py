@@ -55,7 +55,7 @@ class SeenEvent(NamedTuple):
 
 
 class LogPosition(NamedTuple):
-    """Up to where a reader has read the log."""
+    """The position up to which a reader has read the log."""
 
     position: int
     seen: SeenEvent | None
@@ -88,7 +88,7 @@ class Listener(Protocol):
 
 
 class ChangeSignal:
-    """Wakes what follows the log in this process when something was appended.
+    """Wakes followers of the log in this process when something was appended.
 
     Attributes:
         count: How many announcements there were.

@@ -15,7 +15,7 @@ REMINDER: Final = 60.0
 
 
 class Outage:
-    """Logs two changes of state: something can't go on, and it goes on again. Tries in between are logged as DEBUG.
+    """Logs two changes: an activity can't continue, and it continues again. Attempts in between are logged at DEBUG.
 
     Several parties may wait for the same thing. The first that fails begins the outage, the last that succeeds ends it.
     An outage that goes on is logged again every minute.
@@ -79,7 +79,7 @@ class Outage:
         return len(self._waiting)
 
     def failed(self, party: object, error: BaseException, *, detail: str = "", **details: Unpack[Keys]) -> None:
-        """Note that a try of a party has failed, which waits for its next one.
+        """Note that an attempt of a party has failed. The party waits for its next one.
 
         Args:
             party: what tried; compared by hash and equality.
@@ -104,7 +104,7 @@ class Outage:
         )
 
     def succeeded(self, party: object, *, detail: str = "", **details: Unpack[Keys]) -> None:
-        """Note that a try of a party has succeeded, whether it waited or not."""
+        """Note that an attempt of a party has succeeded, whether the party waited or not."""
         if party not in self._waiting:
             return
         self._waiting.remove(party)

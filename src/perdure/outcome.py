@@ -145,7 +145,7 @@ class AppendOutcome:
             self._event_ids = event_ids
 
     def fail(self, error: BaseException) -> None:
-        """End an attempt that raised an error. The error's class says what became of the attempt."""
+        """End an attempt that raised an error. The error's class decides the outcome of the attempt."""
         if isinstance(error, OutcomeUnknownError):
             self.lose(error.event_ids)
         elif isinstance(error, OptimisticConcurrencyError | EventIdReuseError):

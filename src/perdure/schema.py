@@ -163,7 +163,7 @@ async def grant(url: str | None, role: str, kind: RoleKind, *, schema: str = "pe
 
 
 async def revoke(url: str | None, role: str, *, schema: str = "perdure") -> None:
-    """Take back from a role all rights in the schema.
+    """Revoke all rights of a role in the schema.
 
     Raises:
         ConfigurationError: there is no such role, or it may act as the schema's owner.

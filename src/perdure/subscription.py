@@ -28,7 +28,7 @@ class FollowedLog(Log, Protocol):
 
     @property
     def head(self) -> Head:
-        """Where followers wait that have read everything."""
+        """Where followers that have read everything wait."""
         ...
 
     @property

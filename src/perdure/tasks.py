@@ -1,4 +1,4 @@
-"""Background tasks, each with an owner: none of them ends unseen.
+"""Background tasks, each with an owner: none ends unnoticed.
 
 A store owns the tasks that append, notify, publish and poll for it. A projection service owns those that run its
 projections. A task that is kept running is started again after an error, with a pause that grows. Until it has run for

@@ -107,7 +107,7 @@ async def test_a_transaction_outside_its_block_is_told(store: PostgreSQLEventSto
 
 async def test_a_transaction_of_another_store_is_told(store: PostgreSQLEventStore, database_url: str) -> None:
     async with PostgreSQLEventStore(database_url) as other, other.transaction() as tx:
-        with pytest.raises(TransactionError, match="no transaction of this store"):
+        with pytest.raises(TransactionError, match="a transaction of this store"):
             await store.append_to_stream("note-1", 0, [Noted()], tx=tx)
 
     assert await store.read_all_events() == []

@@ -178,7 +178,7 @@ async def pause(session: CommandSession, name: str, reason: str | None) -> Comma
 @_REASON
 @report_command
 async def resume(session: CommandSession, name: str, reason: str | None) -> CommandReport:
-    """Resume a paused projection, with the event that failed."""
+    """Resume a paused projection at the event that failed."""
     async with session.store() as store:
         await ProjectionOperations(store).resume(name, reason)
     follow = session.again("projections status", name)

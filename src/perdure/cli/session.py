@@ -51,11 +51,11 @@ class CommandSession:
 
     @cached_property
     def application(self) -> Application:
-        """The application; without one, there are no aggregates and no projections."""
+        """The application. If none is named, it has no aggregates and no projections."""
         return Application() if self.named is None else load_application(self.named)
 
     def require_application(self) -> Application:
-        """The application. Raises CommandError when none was named."""
+        """Return the application. Raise CommandError if none is named."""
         if self.named is None:
             raise CommandError(
                 f"{self.command!r} needs the application: name it by --app, the variable PERDURE_APP, "
@@ -67,7 +67,7 @@ class CommandSession:
 
     @property
     def store_source(self) -> EventStore | ConnectSettings:
-        """The store that the application names, or the arguments for `connect`, with what the options change."""
+        """The store of the application, or the arguments for `connect`, with the changes that the options make."""
         source = self.application.store_source
         if isinstance(source, EventStore) and not self.options.database:
             return source
@@ -87,7 +87,7 @@ class CommandSession:
         return source.get("schema", "perdure") if isinstance(source, dict) else "perdure"
 
     def chosen_database(self, settings: ConnectSettings) -> ChosenDatabase:
-        """Which database these settings of the store and the environment choose."""
+        """Return the database that these settings and the environment choose."""
         chosen = choose_database(settings.get("url"), settings.get("directory"))
         if chosen.source in {"url", "directory"}:
             return chosen._replace(source="--database" if self.options.database else "the application")
@@ -95,15 +95,15 @@ class CommandSession:
 
     @asynccontextmanager
     async def store(self, *, migrate: bool | None = False) -> AsyncGenerator[EventStore]:
-        """The application's store, open.
+        """Open the application's store.
 
         Args:
-            migrate: whether to apply missing migrations; None as the application says. If not, a missing embedded
-                server isn't made, either.
+            migrate: whether to apply missing migrations, and to create a missing embedded server; None: as the
+                application says.
 
         Raises:
             CommandError: there is no database.
-            PerdureError: it can't be used.
+            PerdureError: the database can't be used.
         """
         source = self.store_source
         if not isinstance(source, EventStore) and migrate is not None:
@@ -120,13 +120,13 @@ class CommandSession:
 
     @asynccontextmanager
     async def database(self, *, make: bool = False) -> AsyncGenerator[tuple[str, str]]:
-        """The URL of the database, around a pooler, and the name of the schema, whatever state they are in.
+        """Yield the URL of the database, bypassing a pooler, and the name of the schema, whatever state they are in.
 
         Args:
-            make: whether an embedded server is made where there is none.
+            make: whether to create an embedded server if there is none.
 
         Raises:
-            CommandError: the application made its store itself, so that they aren't known.
+            CommandError: the application made its store itself, so the URL and the schema aren't known.
             PerdureError: the database can't be used.
         """
         settings = self.store_source
@@ -142,10 +142,10 @@ class CommandSession:
             yield settings.get("direct_url") or url, self.schema
 
     def confirm(self, question: str, *, yes: bool, command: str) -> None:
-        """Ask on a terminal before something is destroyed.
+        """Ask for confirmation on the terminal before something is destroyed.
 
         Raises:
-            CommandError: the answer is no; or there is no terminal to ask at, and ``--yes`` isn't given.
+            CommandError: the answer is no; or there is no terminal, and ``--yes`` isn't given.
         """
         if yes:
             return

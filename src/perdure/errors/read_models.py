@@ -95,7 +95,7 @@ class ProjectionTransactionError(PerdureError):
 
 
 class UserCodeError(PerdureError):
-    """Your code raised something that is no `Exception`, such as `CancelledError` or the panic of a Rust extension.
+    """Your code raised something that isn't an `Exception`, such as `CancelledError` or the panic of a Rust extension.
 
     This error replaces it, so that it isn't mistaken for the cancellation of a task. `__cause__` is the original.
     """

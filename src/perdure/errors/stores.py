@@ -145,7 +145,7 @@ class TransactionEndedError(TransactionError):
 
 
 class DeadlockError(TransactionError):
-    """PostgreSQL rolled back this transaction to end a deadlock. Nothing of it was written. Run it again."""
+    """PostgreSQL rolled back this transaction to end a deadlock. It wrote nothing. Run it again."""
 
     is_transient = True
 

@@ -1,1 +1,1 @@
-"""What runs projections. See `perdure.projections.service`."""
+"""Runs projections. See `perdure.projections.service`."""

@@ -115,7 +115,7 @@ class InlineProjections(EventStore):
             self._catch_up.check_alive()
 
     def check_running(self) -> None:
-        """Raise unless all background tasks do their work: those of the store inside, and those that catch up."""
+        """Raise unless all background tasks do their work: those of the inner store, and those that catch up."""
         self._store.check_running()
         self._check_open()
         if self._catch_up is not None:

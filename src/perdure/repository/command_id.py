@@ -65,7 +65,7 @@ class CommandId:
 
 
 def _time_of(text: str) -> bytes:
-    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text is none."""
+    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text isn't one."""
     with suppress(ValueError):
         found = UUID(text)
         if found.version == 7:

@@ -35,7 +35,7 @@ class Feed:
     async def after(
         self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float
     ) -> Sequence[StoredEvent]:
-        """Return the events that follow a checkpoint; none when there were none for `patience` seconds.
+        """Return the events that follow a checkpoint; none if there were none for `patience` seconds.
 
         Args:
             checkpoint: where the segments are.

@@ -1,4 +1,4 @@
-"""The notifier: wakes what follows the log, at once in this process, by NOTIFY in others.
+"""The notifier: wakes followers of the log, at once in this process, by NOTIFY in others.
 
 A NOTIFY within the append would serialise all commits of the database. So it is sent after the commit, on another
 connection: at once, or a few milliseconds after the one before. It carries nothing, and may be lost: followers also

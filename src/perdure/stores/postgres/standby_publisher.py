@@ -1,4 +1,4 @@
-"""The standby publisher: publishes up to where the log can be read on standbys.
+"""The standby publisher: publishes the position up to which the log can be read on standbys.
 
 The locks that fence the log aren't replicated, so a reader on a standby can't find that out. Every open store that may
 append publishes it after appends, those of other processes included, as long as the server has standbys.
@@ -47,7 +47,7 @@ class StandbyPublisher:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, connection: Connection) -> None:
-        """Publish what was left unpublished, on this connection, and from now on what is appended."""
+        """Publish the position on this connection, and from now on after appends."""
         try:
             pause = await self._publish(connection)
         except asyncpg.ReadOnlySQLTransactionError:

@@ -176,7 +176,7 @@ async def test_a_transaction_that_the_store_did_not_begin_is_refused(
             async with store.transaction(connection):
                 pass
     async with PostgreSQLEventStore(database_url, schema="other") as other, other.transaction() as tx:
-        with pytest.raises(TransactionError, match="no transaction of this store"):
+        with pytest.raises(TransactionError, match="a transaction of this store"):
             await store.append_to_stream("note-a", ANY, notes("a"), tx=tx)
 
 

@@ -136,7 +136,7 @@ class GroupAppender:
             raise
 
     async def close(self, timeout: float) -> None:
-        """Append what is queued, for at most `timeout` seconds; report to the callers what became of the rest."""
+        """Append what is queued, for at most `timeout` seconds; report the outcome of the rest to its callers."""
         tasks = [lane.task for lane in self._lanes if lane.task is not None]
         if not tasks:
             return
@@ -228,7 +228,7 @@ class GroupAppender:
         return connection
 
     async def _after_failure(self, batch: list[QueuedAppend], error: Exception) -> list[QueuedAppend]:
-        """Answer the callers to whom a repeat is of no use. Return the others, after a pause."""
+        """Answer the callers for whom a repeat can't help. Return the others, after a pause."""
         known = error if isinstance(error, PerdureError) else translated(error)
         if known is None:
             extra = keys(error, operation="append", appends=len(batch))

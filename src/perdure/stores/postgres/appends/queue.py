@@ -51,7 +51,7 @@ class QueuedAppend(msgspec.Struct, eq=False):
         return [event.event_id for event in self.commit.events]
 
     def is_worth_trying(self, waits: int, now: float) -> bool:
-        """Return whether to try it after so many waits of its batch: they may have taken it beyond its deadline."""
+        """Return whether to try it after a number of waits of its batch, which may have exceeded its deadline."""
         return not waits or now < self.deadline or self.outcome.must_look_up
 
     def succeed(self, result: AppendResult) -> None:

@@ -123,7 +123,7 @@ class Database:
 
     @property
     def may_be_deaf(self) -> bool:
-        """Whether a pooler may be between the store and the server, so that LISTEN may hear nothing."""
+        """Whether a pooler may be between the store and the server, so that LISTEN may receive nothing."""
         return self._direct_hosts is not None or self._is_pooled is not False
 
     async def open(self) -> None:
@@ -185,7 +185,7 @@ class Database:
             return await self._revived(self._connect)
 
     async def connect_directly(self) -> asyncpg.Connection[Any]:
-        """Return a dedicated connection to `direct_url`, for what needs a session. Raises as `connect` does."""
+        """Return a dedicated connection to `direct_url`, for work that needs a session. Raises as `connect` does."""
         if self._direct_hosts is None:
             return await self.connect()
         with self._direct_reachability.attempt(), translated_errors():
@@ -244,7 +244,7 @@ class Database:
         self.reachability.moved(host, former)
 
     def _leave_server(self) -> None:
-        """Use no connection of the pool again that is open now: its server isn't the primary."""
+        """Never use again a connection of the pool that is open now: its server isn't the primary."""
         if self._pool is not None:
             self._pool.expire()
 

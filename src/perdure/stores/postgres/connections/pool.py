@@ -110,7 +110,7 @@ class Pool:
         _ = self._tasks.start(partial(self._restore, connection), "perdure pool", operation="connect")
 
     def expire(self) -> None:
-        """Use no connection again that is open now."""
+        """Never use again a connection that is open now."""
         self._generation += 1
 
     async def close(self, timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""Whether the database can be reached. Each part of a store finds that out by itself; it is logged once for all."""
+"""Logs whether the database can be reached: once for a whole store, although each part finds out by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_LOSSES: Final = 20
 
 
 class Reachability:
-    """Logs when a server can't be reached any more, and when it can again: a record each, for a whole store.
+    """Logs when a server can't be reached any more, and when it can again: one record each for a whole store.
 
     Only attempts to connect count. A connection that is lost is replaced; if that fails, the server is away.
 
@@ -81,7 +81,7 @@ class Reachability:
         return self.is_away or self._losses <= _MOST_LOSSES
 
     def moved(self, host: str, former: str) -> None:
-        """Note that another of several servers is the good one now."""
+        """Note that another of several servers is used now."""
         place = f"it is at {host} now, no longer at {former}"
         if self.is_away:
             self._place = place

@@ -1,4 +1,4 @@
-"""What a store needs of its server: the version, and settings that keep what the store promises."""
+"""What a store needs of its server: the version, and settings on which the promises of the store depend."""
 
 from __future__ import annotations
 

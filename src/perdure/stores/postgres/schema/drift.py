@@ -1,4 +1,4 @@
-"""How the schema in a database differs from what the migrations made of it.
+"""Finds the differences between the schema in a database and the schema that the migrations make.
 
 The migrations are applied to a second schema, in a transaction that is rolled back, and the catalog entries of both are
 compared. So PostgreSQL itself says what a definition means, in each of its versions, and there is no second description

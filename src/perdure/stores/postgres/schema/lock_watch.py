@@ -1,4 +1,4 @@
-"""Finds the sessions that hold the locks which another session waits for."""
+"""Finds the sessions that hold locks that another session waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What migrations would do, before they are applied; and the same as SQL, to be run by hand."""
+"""Shows what migrations would do before they are applied, also as SQL to run by hand."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Roles:
         await _run(connection, statements)
 
     async def revoke(self, connection: asyncpg.Connection[Any], role: str) -> None:
-        """Take back everything that was granted to a role, within its own transaction.
+        """Revoke all rights of a role, within its own transaction.
 
         Raises:
             ConfigurationError: there is no such role, or it may act as the schema's owner.
