@@ -132,7 +132,7 @@ class Application:
         """A repository of one of the aggregates, in the open store. The settings are those of `Repository`.
 
         Raises:
-            InvalidArgumentError: it is none of the application's aggregates.
+            InvalidArgumentError: it isn't one of the application's aggregates.
             WrongContextError: the application isn't connected.
         """
         if aggregate not in self.aggregates:
@@ -212,7 +212,7 @@ def _by_category(
             category = one.stream_category()
         else:
             raise InvalidArgumentError(
-                "aggregates", f"holds {shown(one)}, which is no class of aggregates and no decider"
+                "aggregates", f"holds {shown(one)}, which is neither an aggregate class nor a decider"
             )
         if category in found:
             raise InvalidArgumentError("aggregates", f"holds two of category {category!r}: one owns its streams")

@@ -1,4 +1,4 @@
-"""What an append writes and what it returns: encoded and checked before it meets anybody else's, and any store."""
+"""What an append writes and returns. Events are checked and encoded before they are queued or reach a store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from perdure.observation import observed_headers
 
 
 class StreamState(Enum):
-    """An expected version that is no number.
+    """An expected version that isn't a number.
 
     Attributes:
-        ANY: whatever there is; for facts that need no decision.
-        STREAM_EXISTS: the stream has at least one event.
+        ANY: Any version; for facts that need no decision.
+        STREAM_EXISTS: The stream has at least one event.
     """
 
     ANY = "any"
@@ -34,7 +34,7 @@ NO_STREAM: Final = 0
 STREAM_EXISTS: Final = StreamState.STREAM_EXISTS
 """Expected version: the stream has at least one event."""
 ANY: Final = StreamState.ANY
-"""Expected version: whatever there is; for facts that need no decision."""
+"""Expected version: any version; for facts that need no decision."""
 
 ExpectedVersion = int | StreamState
 """The version that a stream must have for an append to be written: a number, NO_STREAM, STREAM_EXISTS or ANY."""
@@ -45,11 +45,11 @@ MAX_VERSION: Final = 2**31 - 1
 
 
 class AppendResult(msgspec.Struct, frozen=True, gc=False):
-    """Where the events of an append stand now.
+    """The version and the positions that the events of an append were given.
 
     Attributes:
         stream_version: The version of the stream after the append: that of the last event.
-        global_positions: The place of each event in the whole log, in the order given.
+        global_positions: The position of each event in the whole log, in the order given.
     """
 
     stream_id: str
@@ -58,12 +58,12 @@ class AppendResult(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def global_position(self) -> int:
-        """The place of the last event: what a projection must have reached to show this append."""
+        """The position of the last event: a projection that has reached it shows this append."""
         return self.global_positions[-1]
 
 
 class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event as it is handed to a store: encoded, and known to be readable."""
+    """An event as a store gets it: encoded, and checked to be readable."""
 
     event_id: UUID
     event_type: str
@@ -72,7 +72,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     metadata: str
 
     def stored(self, stream_id: str, stream_version: int, global_position: int, recorded_at: datetime) -> StoredEvent:
-        """The event as it is read once it stands there."""
+        """Return the event as it is read once it is stored there."""
         return StoredEvent(
             stream_id,
             stream_version,
@@ -97,12 +97,12 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamAppend(NamedTuple):
-    """The part of an append to several streams that concerns one of them. A plain tuple of the three will do, too."""
+    """The part of an append to several streams that concerns one stream. A plain tuple of the three works, too."""
 
     stream_id: str
     expected_version: ExpectedVersion
     events: Sequence[object]
-    """Payloads, or `NewEvent` where id, timestamp or headers matter."""
+    """Payloads, or `NewEvent` where the id, timestamp or headers matter."""
 
 
 class CommitGroup(NamedTuple):
@@ -110,7 +110,7 @@ class CommitGroup(NamedTuple):
 
     commits: tuple[Commit, ...]
     conditions: Mapping[str, ExpectedVersion]
-    """The version that further streams must have, which aren't written."""
+    """The versions that other streams must have, which aren't written."""
 
     @property
     def event_ids(self) -> list[UUID]:
@@ -118,7 +118,7 @@ class CommitGroup(NamedTuple):
         return [event.event_id for commit in self.commits for event in commit.events]
 
     def expected_version(self, stream_id: str) -> ExpectedVersion:
-        """The version that one of the streams must have."""
+        """Return the version that one of the streams must have."""
         written = {commit.stream_id: commit.expected_version for commit in self.commits}
         return written[stream_id] if stream_id in written else self.conditions[stream_id]
 
@@ -126,7 +126,7 @@ class CommitGroup(NamedTuple):
 def encode_commit(
     stream_id: str, expected_version: ExpectedVersion, events: Sequence[object], payload_limit: int
 ) -> Commit:
-    """Check and encode what is to be appended to a stream."""
+    """Check and encode an append to a stream."""
     check_stream_id(stream_id)
     _check_expected_version(expected_version)
     _check_events(events)
@@ -140,7 +140,7 @@ def encode_commit(
         if isinstance(one, NewEvent):
             stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
             event = _encode(one.event_kind, one.event, one.event_id, stored, payload_limit)
-        else:  # as NewEvent(one), without the time that it takes to make it
+        else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
             event = _encode(kind, one, event_id, encode_metadata(sources.now(), around), payload_limit)
@@ -156,7 +156,7 @@ def encode_group(
     conditions: Mapping[str, ExpectedVersion],
     payload_limit: int,
 ) -> CommitGroup:
-    """Check and encode what is to be appended to several streams at once."""
+    """Check and encode an append to several streams."""
     if not isinstance(appends, Sequence):
         raise InvalidArgumentError("appends", f"must be a list of appends, not {type(appends).__name__}")
     if not appends:
@@ -201,14 +201,14 @@ def _encode(kind: EventType, event: object, event_id: UUID, metadata: str, paylo
 
 
 def _check_events(events: object) -> None:
-    if type(events) is list:  # the rule, and the other checks take a while
+    if type(events) is list:  # the usual case; the other checks are slower
         return
     if isinstance(events, str | bytes) or not isinstance(events, Sequence):
         raise InvalidArgumentError("events", f"must be a list of events, not {type(events).__name__}")
 
 
 def _refuse_doubles(event_ids: Sequence[UUID]) -> None:
-    if len({event_id.int for event_id in event_ids}) < len(event_ids):  # a UUID's own hash is Python, and slow
+    if len({event_id.int for event_id in event_ids}) < len(event_ids):  # the hash of a UUID runs in Python, and is slow
         raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
 
 
@@ -217,5 +217,5 @@ def _check_expected_version(expected: object) -> None:
         return
     if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
         raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} is none: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
         )

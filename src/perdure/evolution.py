@@ -21,10 +21,10 @@ class CheckedType(msgspec.Struct, frozen=True, kw_only=True):
         event_type: The stored name.
         event_version: The version of the schema.
         count: How many such events are stored.
-        checked: How many of them were looked at.
+        checked: How many of them were checked.
         unreadable: How many of those can't be read.
         global_position: The place of the first that can't.
-        reason: Why it can't; None when all that were looked at can be read.
+        reason: Why it can't; None if all that were checked can be read.
     """
 
     event_type: str

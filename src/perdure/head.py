@@ -32,9 +32,9 @@ class _Follower(NamedTuple):
     """A follower that waits."""
 
     place: LogPosition
-    """The follower has read up to here, and found nothing more that it wants."""
+    """The follower has read up to here, and found no further event that matches."""
     is_impatient: bool
-    """Whether it waits for a limited time. It is woken when polls fail, for an outage is an error for it."""
+    """Whether it waits for a limited time. It is woken when polls fail, because an outage is an error for it."""
 
 
 _Followers = Mapping["asyncio.Future[None]", _Follower]
@@ -43,13 +43,13 @@ _Followers = Mapping["asyncio.Future[None]", _Follower]
 class Head:
     """Wakes followers that wait at the head of the log when there may be something to read.
 
-    An announcement wakes all of them at once, and each reads for itself. One poll for all is made from time to time as
-    well: an announcement may get lost, and a rolled back append isn't announced. While a gap holds events back, an
-    announcement causes a poll instead, and followers are woken when the gap is gone.
+    An announcement wakes all of them at once, and each reads for itself. From time to time, one poll serves them all,
+    because an announcement may get lost, and an append that is rolled back isn't announced. While a gap holds events
+    back, an announcement causes a poll instead, and followers are woken when the gap is gone.
 
-    A poll reads what follows the furthest event that a follower has read, and verifies that event. If the
-    poll can't verify the last event of a follower, for example because it read another event there, the follower is
-    woken after each poll, and reads for itself.
+    A poll reads what follows the furthest event that a follower has read, and verifies that event. The poll may be
+    unable to verify the last event of another follower, for example because that one read a different event there. Then
+    this follower is woken after each poll, and reads for itself.
 
     Args:
         log: the log that is polled.
@@ -61,13 +61,13 @@ class Head:
     """
 
     FIRST_INTERVAL: Final = 0.001
-    """Seconds until the first poll. It isn't longer, though all that is appended is announced: code and a server that
-    have just polled answer sooner, by some 0.3 ms where an event comes every 20 ms."""
+    """Seconds until the first poll. It isn't longer, although appends are announced: code and a server that have just
+    polled answer sooner, by some 0.3 ms with an event every 20 ms."""
     LONGEST_INTERVAL: Final = 0.25
     _GROWTH: Final = 2.0
     """The ratio of each interval to the one before."""
     _GROWTH_AT_GAP: Final = 1.1
-    """The same at a gap: it is seen to be gone after at most another tenth of the time that it was there."""
+    """The same at a gap. The end of a gap is noticed after at most another tenth of its duration."""
     _BUSY_INTERVAL: Final = 0.01
     """Seconds between two polls that announcements cause, at least: each poll costs appends time."""
     _FIRST_PAUSE: Final = 0.05
@@ -155,7 +155,7 @@ class Head:
             if self._timer.when() <= due:
                 return
             self._timer.cancel()
-        # In a context of its own: a poll is for all followers, so it takes no context variable of one of them.
+        # In its own context: a poll is for all followers, so it takes no context variable of one of them.
         self._timer = loop.call_at(due, self._begin, context=Context())
         self._state = _State.DUE
 

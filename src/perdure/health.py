@@ -62,7 +62,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Projections(Protocol):
-    """What tells how projections are: a `ProjectionService`."""
+    """What reports the state of projections: a `ProjectionService`."""
 
     def check_alive(self) -> None:
         """Raise if only a restart of the process can help."""
@@ -78,7 +78,7 @@ class Projections(Protocol):
 
 
 async def live(store: EventStore, service: Projections | None = None) -> Health:
-    """Return whether the process works. If not, restart it. A database that is down is no reason for that.
+    """Return whether the process works. If not, restart it. A database that is down isn't a reason for that.
 
     It fails when a background task has failed for a minute, or can't be started again. It never raises, and doesn't ask
     the database.
@@ -103,8 +103,8 @@ async def ready(
 
     Args:
         store: an open store.
-        service: the projections that requests rely on. All processes that run one share its fate: if it is paused, none
-            of them is ready. Leave it out where requests can do without.
+        service: the projections that requests rely on. If one is paused, no process that runs it is ready. Leave it out
+            if requests don't need it.
         max_lag: how many positions a projection may be behind; None for any number.
         timeout: how many seconds it may take.
 
@@ -131,7 +131,7 @@ async def _all(checks_by_name: dict[str, Coroutine[object, object, list[Check]]]
         return [check for name, task in tasks.items() for check in _checks(name, task, timeout)]
     finally:
         for task in tasks.values():
-            # Not waited for: to cancel work on a connection that hangs may take long, too.
+            # Not waited for: cancelling work on a connection that hangs may take long, too.
             if task.cancel():
                 _ending.add(task)
                 task.add_done_callback(_ended)

@@ -1,4 +1,4 @@
-"""Reading the whole log, in pages, forwards and backwards; and reading it up to a position that must be in it."""
+"""Reads the whole log in pages, forwards or backwards, and up to a position that the result must include."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from perdure.events import StoredEvent
 from perdure.log import PAGE_SIZE, ChangeSignal, LogFilter, Page, PageSize, SeenEvent, Selection, make_filter
 
 UP_TO_TIMEOUT: Final = 10.0
-"""For how many seconds a read waits until the log can be read up to the position that it must include."""
+"""Seconds that a read waits at most until the log can be read up to the position that it must include."""
 
 UpTo = AppendResult | Sequence[AppendResult | None] | int | None
-"""What a read must include: what an append or a save returned, what several did, or a position."""
+"""What a read must include: the result of an append or a save, the results of several, or a position."""
 
 P = TypeVar("P")
 
@@ -30,7 +30,7 @@ class LogReader(ABC):
     """The part of an event store that reads the whole log.
 
     Attributes:
-        changes: announced after each append.
+        changes: Announced after each append.
     """
 
     changes: ChangeSignal
@@ -44,28 +44,27 @@ class LogReader(ABC):
         timeout: float = UP_TO_TIMEOUT,
         **where: Unpack[Selection],
     ) -> list[StoredEvent]:
-        """The events of the whole log strictly after `from_position`, in global order, without gap.
+        """Return the events of the whole log strictly after `from_position`, in global order, without a gap.
 
-        The log can be read up to the first append that is still open: an event behind it may have been acknowledged
-        already, and is left out until that append has ended. So the list may lack, right after an append of your own,
-        what you have just appended. Give `up_to` to read your own writes.
+        The log can be read up to the first append that is still open. Events after it are left out until it has ended,
+        even if they are acknowledged already. So the list may lack events that you have just appended. Give `up_to` to
+        read your own writes.
 
         Args:
             from_position: where to begin; 0 is the beginning.
-            max_count: how many at most; None for all.
+            max_count: how many events at most; None for all.
             up_to: an append that must be included: what `append_to_stream`, `append_to_streams` or a repository's
                 `save` returned, or a position. The call waits until the log can be read up to there. It then returns
                 every event that matches, up to there and beyond, as far as `max_count` allows.
-            timeout: for how many seconds it waits. Without `up_to` it never waits.
-            **where: which events, all of them unless something is given: ``category``, only streams of this category;
-                ``event_types``, only these types, by stored name or class; ``correlation_id``, only what one request
-                set in motion; ``recorded_from`` and ``recorded_before``, only what the database took from the one time
-                on and before the other.
+            timeout: how many seconds it waits at most. Without `up_to` it never waits.
+            **where: filters; without any, all events are returned. ``category``: only streams of this category.
+                ``event_types``: only these types, by stored name or class. ``correlation_id``: only what one request
+                set in motion. ``recorded_from``, ``recorded_before``: only events that the database recorded at or
+                after the first time, and before the second.
 
         Raises:
-            LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that are in the
-                way.
-            InvalidArgumentError: `up_to` lies beyond the end of the log, among others.
+            LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that hold it back.
+            InvalidArgumentError: `up_to` is beyond the end of the log, or another argument can't be used.
 
         Example:
             placed = await store.append_to_stream("order-1", ANY, [OrderPlaced(item="book")])
@@ -76,10 +75,10 @@ class LogReader(ABC):
         found: list[StoredEvent] = []
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = LogBarrier(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await reach.read(partial(self.log_page, from_position, limit, wanted))
+            page = await barrier.read(partial(self.log_page, from_position, limit, wanted))
             found += page.events
             if page.position == from_position:
                 break
@@ -95,18 +94,17 @@ class LogReader(ABC):
         timeout: float = UP_TO_TIMEOUT,
         **where: Unpack[Selection],
     ) -> list[StoredEvent]:
-        """The events of the whole log strictly before `before_position`, newest first, for display.
+        """Return the events of the whole log strictly before `before_position`, newest first, for display.
 
-        Where fewer than `max_count` come back, nothing is left. For the next page, give the last event's position: a
-        page is the same whenever it is read, whatever was appended since. An event shows up once nothing can be
-        appended before it any more, as in `read_all_events`: what you have just appended may be missing, unless you
-        give `up_to`.
+        If fewer than `max_count` events come back, nothing is left. For the next page, give the last event's position.
+        A page stays the same, whatever is appended later. As in `read_all_events`, an event appears once nothing can
+        be appended before it any more. So events that you have just appended may be missing, unless you give `up_to`.
 
         Args:
             before_position: where to begin; None is the end.
-            max_count: how many at most; None for all.
+            max_count: how many events at most; None for all.
             up_to: as in `read_all_events`: the call waits until the log can be read up to there.
-            timeout: for how many seconds it waits.
+            timeout: how many seconds it waits at most.
             **where: as in `read_all_events`.
 
         Raises:
@@ -116,11 +114,11 @@ class LogReader(ABC):
             check_count("max_count", max_count)
         wanted = make_filter(**where)
         before_position = checked_end("before_position", before_position)
-        reach = LogBarrier(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         found: list[StoredEvent] = []
         while max_count is None or len(found) < max_count:
             limit = PAGE_SIZE if max_count is None else min(PAGE_SIZE, max_count - len(found))
-            page = await reach.read(partial(self.log_page_backwards, before_position, limit, wanted))
+            page = await barrier.read(partial(self.log_page_backwards, before_position, limit, wanted))
             found += page
             if len(page) < limit:
                 break
@@ -130,15 +128,15 @@ class LogReader(ABC):
     async def causation_tree(
         self, correlation_id: UUID | str, *, up_to: UpTo = None, timeout: float = UP_TO_TIMEOUT
     ) -> list[CausedEvent]:
-        """All that one request set in motion: each event beneath the one that caused it, in the order of the log.
+        """Return all that one request set in motion: each event beneath the one that caused it, in log order.
 
-        What you have just appended may be missing, as in `read_all_events`, and the list may be empty: give `up_to` to
-        include it.
+        As in `read_all_events`, events that you have just appended may be missing, so the list may be empty. Give
+        `up_to` to include them.
 
         Args:
-            correlation_id: that of the request.
+            correlation_id: the correlation id of the request.
             up_to: as in `read_all_events`: the call waits until the log can be read up to there.
-            timeout: for how many seconds it waits.
+            timeout: how many seconds it waits at most.
 
         Raises:
             LogHeldBackError, InvalidArgumentError: as in `read_all_events`.
@@ -158,17 +156,17 @@ class LogReader(ABC):
         timeout: float = UP_TO_TIMEOUT,
         **where: Unpack[Selection],
     ) -> AsyncIterator[StoredEvent]:
-        """The same as `read_all_events`, a page at a time, so that memory stays bounded. Ends at the end of the log.
+        """Iterate over what `read_all_events` returns, a page at a time, so that memory stays bounded.
 
-        What you have just appended may be missing, as in `read_all_events`, unless you give `up_to`. `timeout` counts
-        the waiting alone, not the time between two events.
+        The iteration ends at the end of the log. As in `read_all_events`, events that you have just appended may be
+        missing, unless you give `up_to`. `timeout` limits only the waiting, not the time between two events.
         """
         wanted = make_filter(**where)
         check_count("from_position", from_position)
-        reach = LogBarrier(self, up_to, timeout)
+        barrier = LogBarrier(self, up_to, timeout)
         size = PageSize()
         while True:
-            page = await reach.read(partial(self.log_page, from_position, size.limit, wanted))
+            page = await barrier.read(partial(self.log_page, from_position, size.limit, wanted))
             if page.position <= from_position:
                 return
             for stored in page.events:
@@ -180,7 +178,7 @@ class LogReader(ABC):
     async def log_page(
         self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled.
+        """Return a page of the log strictly after `from_position`: never beyond a gap that an append may still fill.
 
         Raises:
             LogDivergedError: the event `seen` isn't at its position.
@@ -192,33 +190,33 @@ class LogReader(ABC):
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first: never beyond an open gap.
+        """Return the events of the log strictly before `before_position`, newest first: never beyond an open gap.
 
         Raises:
             LogHeldBackError, InvalidArgumentError: as in `log_page`.
         """
 
-    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:  # noqa: ARG002 - for stores that know
-        """The sessions whose open appends may still be given a position up to this one, as far as they are known."""
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:  # noqa: ARG002 - for stores that know them
+        """Return the sessions whose open appends may still be given a position up to this one, as far as known."""
         return ()
 
 
 class LogBarrier:
-    """How far the log must be readable for a read, and how long the read waits for that.
+    """Holds a read until the log can be read up to a position, for a limited time.
 
     Args:
-        log: what is read.
+        log: the log to read.
         up_to: what must be included; None: there is nothing to wait for.
-        timeout: for how many seconds to wait.
+        timeout: how many seconds to wait at most.
 
     Raises:
-        InvalidArgumentError: `up_to` is no result and no position, or `timeout` no number of seconds.
+        InvalidArgumentError: `up_to` is neither a result nor a position, or `timeout` isn't a number of seconds.
     """
 
     _PAUSE: Final = 0.002
-    """Seconds: on a busy log, something is announced all the time."""
+    """Seconds between two reads at least: on a busy log, appends are announced all the time."""
     _WAITS: Final = (0.001, 0.1)
-    """Seconds from one look to the next, at first and at most. Nothing announces that an append was rolled back."""
+    """Seconds between two reads, at first and at most. Nothing announces that an append was rolled back."""
 
     def __init__(self, log: LogReader, up_to: UpTo, timeout: float) -> None:
         self._log = log
@@ -227,10 +225,10 @@ class LogBarrier:
         self._timeout = timeout
 
     async def read(self, page: Callable[..., Awaitable[P]]) -> P:
-        """What `page` reads, as soon as it can be read far enough.
+        """Return what `page` reads, as soon as the log can be read far enough.
 
         Raises:
-            LogHeldBackError: it could not be in time.
+            LogHeldBackError: it couldn't be read far enough in time.
         """
         if not self._position:
             return await page()
@@ -250,7 +248,7 @@ class LogBarrier:
             wait = min(wait * 2, longest)
 
     async def _last_try(self, page: Callable[..., Awaitable[P]]) -> P:
-        # The holders are read first: when the page is held back after that, they were in the way.
+        # The holders are read first: if the page is still held back after that, they were the reason.
         holders = await self._log.fence_holders(self._position)
         try:
             return await page(up_to=self._position)
@@ -259,14 +257,14 @@ class LogBarrier:
 
 
 def never_drawn(up_to: int, last_drawn: int) -> InvalidArgumentError:
-    """The error for a position beyond the end of the log."""
+    """Return the error for a position beyond the end of the log."""
     return InvalidArgumentError(
         "up_to", f"is position {up_to}, but the log ends at {last_drawn}: give what an append to this store returned"
     )
 
 
 def checked_end(argument: str, value: int | None) -> int:
-    """Where to begin backwards, None being the end. Raises InvalidArgumentError unless it is that or a count."""
+    """Return where to begin backwards; None is the end. Raise InvalidArgumentError unless it is None or a count."""
     if value is None:
         return LARGEST_COUNT
     check_count(argument, value)
@@ -274,7 +272,7 @@ def checked_end(argument: str, value: int | None) -> int:
 
 
 def _position_of(up_to: object) -> int:
-    """The position that must be included; 0 when there is none."""
+    """Return the position that must be included; 0 if there is none."""
     if up_to is None:
         return 0
     if isinstance(up_to, AppendResult):

@@ -121,7 +121,7 @@ class Outage:
         self.since = self._logged = None
 
     def left(self, party: object) -> None:
-        """Note that a party tries no more. Once no party waits, the outage is forgotten, whether it goes on or not."""
+        """Note that a party no longer tries. If none waits any longer, the outage is forgotten, over or not."""
         self._waiting.discard(party)
         if not self._waiting:
             self.since, self.tries, self._logged = None, 0, None

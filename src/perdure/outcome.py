@@ -72,7 +72,7 @@ class AppendOutcome:
     """The outcome of one append, over all its attempts.
 
     Every attempt begins with `send`, and ends with one of `commit`, `refuse`, `write_nothing` and `lose`, or with
-    `fail`, which chooses by the error. What is decided again is another append, with an outcome of its own.
+    `fail`, which chooses by the error. What is decided again is another append, with its own outcome.
 
     Attributes:
         state: what is known now.

@@ -107,7 +107,7 @@ class PageReader(ABC):
         found = [one async for one in self._log() if (one.event_type, one.event_version) == kind]
         return found if len(found) <= 2 * limit else found[:limit] + found[len(found) - limit :]
 
-    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:  # noqa: ARG002 - for stores that know
+    async def fence_holders(self, before_position: int) -> tuple[FenceHolder, ...]:  # noqa: ARG002 - for stores that know them
         """Return the sessions whose open appends may still be given a position up to this one, as far as known."""
         return ()
 

@@ -269,7 +269,8 @@ class Projection:
     an error, events are delivered again, so such writes happen **at least once**. Make them idempotent: write under the
     event's id, or store its ``global_position`` and ignore an event whose position isn't higher.
 
-    One process at a time runs it; others stand by. An event that fails is tried again, then the projection is paused.
+    One process at a time runs it; others wait to take over. An event that fails is tried again, then the projection is
+    paused.
 
     Args:
         name: the projection's name.
@@ -337,7 +338,7 @@ class SQLProjection(Projection):
     the `StoredEvent`; they may be ``async``. Their statements are sent in batches and committed together with the
     checkpoint, so each event counts exactly once. A query sees every statement that was executed before.
 
-    One process at a time runs the projection; other processes stand by. An event that fails is tried again, then the
+    One process at a time runs the projection; others wait to take over. An event that fails is tried again, then the
     projection is paused. Handlers should read only the event and these tables: anything else may have changed when a
     new version is built from the same events.
 
@@ -380,7 +381,7 @@ def _check_name(cls: str, name: object) -> None:
 
 def _check_version(name: str, version: object) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-        raise ProjectionDefinitionError(name, f"{shown(version)} is no version: use 1, 2, 3 ...")
+        raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")
 
 
 def _check_table(name: str, table: object) -> None:

@@ -1,4 +1,4 @@
-"""`Snapshot`: the state that the first events of a stream make, stored so that they needn't be replayed."""
+"""`Snapshot`: the state after the first events of a stream, stored so that they needn't be replayed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from perdure.events import check_stream_id
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A state, and the event after which it was taken. A cache: whatever becomes of it, the events tell the truth.
+    """A state, and the event after which it was taken. It is only a cache: the events alone count.
 
     Attributes:
         stream_id: The stream whose events made the state.
-        stream_version: How many of them; the version of the last one.
-        event_id: The id of the last one, by which a log is recognised that isn't the one that made the state.
+        stream_version: The number of these events, which is the version of the last one.
+        event_id: The id of the last event. If a log doesn't have it there, the state wasn't made from that log.
         state_version: The version of the rules that made the state.
         state_shape: A hash of what the state consists of.
         state: The state as JSON text.
@@ -33,10 +33,10 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class SnapshotStorage(Protocol):
-    """Where a store has its snapshots. `EventStore` calls it with checked arguments, while the store is open."""
+    """Where a store keeps its snapshots. `EventStore` calls it with checked arguments, while the store is open."""
 
     async def read(self, stream_id: str) -> Snapshot | None:
-        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
         ...
 
     async def write(self, snapshot: Snapshot) -> None:
@@ -45,7 +45,7 @@ class SnapshotStorage(Protocol):
 
 
 def check_snapshot(snapshot: object) -> None:
-    """Raise InvalidArgumentError unless it is a snapshot that a store can keep."""
+    """Raise InvalidArgumentError unless it is a snapshot that a store can hold."""
     if not isinstance(snapshot, Snapshot):
         raise InvalidArgumentError("snapshot", f"must be a Snapshot, not {type(snapshot).__name__}")
     check_stream_id(snapshot.stream_id)

@@ -1,4 +1,4 @@
-"""The port: what an event store promises, whatever it is built on. The stores themselves are in `perdure.stores`."""
+"""The port: what every event store promises. Its implementations are in `perdure.stores`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EventStore(LogReader):
     A store of your own subclasses this class. It gives `__init__` a `PageReader`, which reads what is stored, and
     implements `append`, `append_group`, `is_open`, `open` and `close`. It calls ``self.changes.announce()`` after each
     append, and names its `capabilities`. The conformance suite in `perdure.testing` checks the result. A store around
-    another store passes on the `reader` and `snapshots` of that one.
+    another store passes on the `reader` and `snapshots` of the inner store.
 
     Args:
         reader: reads what is stored.
@@ -81,15 +81,15 @@ class EventStore(LogReader):
         *,
         tx: Transaction | None = None,
     ) -> AppendResult:
-        """Write events at the end of a stream: all of them, or none.
+        """Append events to a stream: all of them, or none.
 
-        Repeating an append with the same event ids is safe: it is written once, and the first result comes back.
+        Repeating an append with the same event ids is safe: it is written once, and returns its first result.
 
         Args:
             stream_id: ``category-id``, as in ``user-123``.
             expected_version: the version that the stream must have; see `ExpectedVersion`.
-            events: payloads, or `NewEvent` where id, timestamp or headers matter.
-            tx: the caller's transaction, when the append is to be part of it.
+            events: payloads, or `NewEvent` where the id, timestamp or headers matter.
+            tx: a transaction of the caller that the append becomes part of.
 
         Raises:
             OptimisticConcurrencyError: the stream has another version.
@@ -98,7 +98,7 @@ class EventStore(LogReader):
             EventEncodingError, PayloadTooLargeError, InvalidArgumentError: nothing was written.
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
-        if observer() is None:  # what an operation takes is little, but appends are many
+        if observer() is None:  # an operation costs little, but appends are many
             return await self.append(self.encode(stream_id, expected_version, events), tx)
         with Append(self, stream_id) as observed:
             commit = self.encode(stream_id, expected_version, events)
@@ -114,20 +114,20 @@ class EventStore(LogReader):
         conditions: Mapping[str, ExpectedVersion] | None = None,
         tx: Transaction | None = None,
     ) -> list[AppendResult]:
-        """Write to several streams at once: all of it, or nothing.
+        """Append events to several streams at once: all of them, or none.
 
-        The events stand in the log in the order given. Repeating it with the same event ids is safe, as for one stream.
+        In the log, the events are in the order given. Repeating it with the same event ids is safe, as for one stream.
 
         Args:
             appends: for each stream its id, the version that it must have, and the events.
-            conditions: the version that further streams must have, which aren't written: what the decision relied on.
-            tx: the caller's transaction, when the append is to be part of it.
+            conditions: the versions that other streams must have, which aren't written: what the decision relied on.
+            tx: a transaction of the caller that the append becomes part of.
 
         Returns:
             A result for each of `appends`, in their order.
 
         Raises:
-            OptimisticConcurrencyError: a stream has another version; it names the first.
+            OptimisticConcurrencyError: a stream has another version; the error names the first such stream.
             EventIdReuseError, OutcomeUnknownError, and the other errors of `append_to_stream`.
 
         Example:
@@ -146,7 +146,7 @@ class EventStore(LogReader):
     async def read_stream(
         self, stream_id: str, from_version: int = 0, max_count: int | None = None
     ) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
+        """Return the events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
         check_stream_id(stream_id)
         check_count("from_version", from_version)
         if max_count is not None:
@@ -157,7 +157,7 @@ class EventStore(LogReader):
     async def read_stream_backwards(
         self, stream_id: str, before_version: int | None = None, max_count: int | None = None
     ) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
+        """Return events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
         check_stream_id(stream_id)
         before_version = checked_end("before_version", before_version)
         if max_count is not None:
@@ -166,11 +166,11 @@ class EventStore(LogReader):
         return await self.reader.stream_page_backwards(stream_id, before_version, max_count)
 
     async def last_event(self, stream_id: str) -> StoredEvent | None:
-        """The last event of a stream; None if there is none."""
+        """Return the last event of a stream; None if there is none."""
         return next(iter(await self.read_stream_backwards(stream_id, max_count=1)), None)
 
     async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
-        """The same as `read_stream`, a page at a time, so that memory stays bounded."""
+        """Iterate over what `read_stream` returns, a page at a time, so that memory stays bounded."""
         async with aclosing(stream_pages(self, stream_id, from_version)) as pages:
             async for page in pages:
                 for stored in page:
@@ -184,13 +184,15 @@ class EventStore(LogReader):
         category: str | None = None,
         event_types: Sequence[str | type] | None = None,
     ) -> Subscription:
-        """Follow the log from a position: first what is there, then what is appended, as it comes.
+        """Follow the log from a position: first the stored events, then new ones as they are appended.
 
-        It ends only by errors that can't pass; others it waits out. `Subscription.position` is its checkpoint.
+        A subscription ends only by an error that can't pass; it waits out all others. `Subscription.position` is its
+        checkpoint.
 
         Args:
             from_position: where to begin; 0 is the beginning.
-            from_event_id: the event that must stand there, else LogDivergedError: the log isn't the one that was read.
+            from_event_id: the id of the event at that position. If another event is there, the log isn't the one that
+                was read, and iterating raises LogDivergedError.
             category: only streams of this category.
             event_types: only these types, by stored name or class.
 
@@ -233,7 +235,7 @@ class EventStore(LogReader):
     async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
         """Return events of a type and version in log order: at most `limit` of the oldest, and `limit` of the newest.
 
-        The first and the last are among them. A store returns fewer of the others where finding them would take long.
+        The first and the last are among them. A store may return fewer of the others, if finding them takes long.
         """
         check_instance("stored_type", stored_type, StoredType)
         check_count("limit", limit)
@@ -241,7 +243,7 @@ class EventStore(LogReader):
         return await self.reader.sample_events(stored_type, limit)
 
     async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
         check_stream_id(stream_id)
         self.check_usable()
         return None if self.snapshots is None else await self.snapshots.read(stream_id)
@@ -290,7 +292,7 @@ class EventStore(LogReader):
 
     @property
     def database(self) -> StoreDatabase | None:
-        """The PostgreSQL database of the store. None: it has none, so projections can't keep tables beside it."""
+        """The PostgreSQL database of the store; None if it has none, and so no place for tables of projections."""
         return None
 
     @property
@@ -313,7 +315,7 @@ class EventStore(LogReader):
             raise StoreClosedError
 
     def check_alive(self) -> None:
-        """Raise unless the store is usable and its background tasks run. It doesn't ask the database.
+        """Raise unless the store is usable and its background tasks run. The database isn't asked.
 
         Raises:
             StoreClosedError, WrongContextError: the store is closed, or was opened elsewhere.
@@ -323,12 +325,12 @@ class EventStore(LogReader):
         self.tasks.check_alive()
 
     def check_running(self) -> None:
-        """Raise unless all background tasks of the store do their work. Raises as `check_alive`, at the first error."""
+        """Raise as `check_alive` does, but at the first error of a background task."""
         self.check_alive()
         self.tasks.check_running()
 
     async def check_writable(self) -> None:
-        """Raise unless the store answers, and takes appends if it isn't read only."""
+        """Raise unless the store answers, and accepts appends if it isn't read only."""
         await self.stream_version("perdure-health")
 
     async def check_schema(self) -> None:
@@ -340,28 +342,28 @@ class EventStore(LogReader):
         self.changes.announce()
 
     def on_follow(self) -> None:
-        """Prepare for a follower. Called by `subscribe`: a store that can listen to other processes begins to."""
+        """Prepare for a follower. Called by `subscribe`: a store with ``notifications`` begins to listen."""
 
     @abstractmethod
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit: all of its events in one step, or none. Raises as `append_to_stream` does.
 
-        Where all event ids are stored as this very commit, nothing is written, and the first result is returned.
-        Otherwise, a stored event id is an EventIdReuseError, and a stream that hasn't the expected version an
-        OptimisticConcurrencyError, in this order.
+        If the event ids are stored as exactly this commit, nothing is written, and the first result is returned.
+        Otherwise, raise EventIdReuseError if an event id is stored already; then OptimisticConcurrencyError if the
+        stream doesn't have the expected version.
         """
 
     @abstractmethod
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         """Write commits to several streams in one step, in the order given, or none. Raises as `append` does.
 
-        The `conditions` of the group are checked in the same step: no append may come between check and write.
+        The `conditions` of the group are checked in the same step: no append may happen between check and write.
         """
 
     @property
     @abstractmethod
     def is_open(self) -> bool:
-        """Whether the store takes work: it was opened, and isn't closed."""
+        """Whether the store accepts work: it was opened, and isn't closed."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -386,7 +388,7 @@ class EventStore(LogReader):
 
 
 async def stream_pages(store: EventStore, stream_id: str, from_version: int) -> AsyncGenerator[list[StoredEvent]]:
-    """What `EventStore.iterate_stream` reads, as it is read: to await each event takes longer than most handlers do."""
+    """Iterate over the pages of a stream. Awaiting each event instead would cost more than most handlers do."""
     size = PageSize()
     while page := await store.read_stream(stream_id, from_version, limit := size.limit):
         yield page

@@ -139,7 +139,7 @@ class Subscription:
             patience: after how many seconds to return an empty page instead. With it, what may pass is raised, too.
 
         Raises:
-            InvalidArgumentError: `limit` is no number from 1 on, or `patience` no number of seconds.
+            InvalidArgumentError: `limit` isn't a number from 1 on, or `patience` isn't a number of seconds.
             LogDivergedError: the event last seen isn't in the log any more.
             StoreUnavailableError, StoreOverloadedError, DatabaseError: `patience` was given, and the log can't be read.
             StoreClosedError, ConfigurationError, SchemaError: the log can't be read any more.

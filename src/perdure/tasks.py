@@ -250,7 +250,7 @@ class Tasks:
 
 
 def is_ended_from_outside(task: asyncio.Task[Any] | None, error: BaseException) -> bool:
-    """Return whether an exception ends a task because other code cancels or closes it, not by a fault of its own.
+    """Return whether an exception ends a task because other code cancels or closes it, not by its own error.
 
     Args:
         task: the task, as it was when it began.
@@ -259,7 +259,7 @@ def is_ended_from_outside(task: asyncio.Task[Any] | None, error: BaseException) 
     if isinstance(error, asyncio.CancelledError):
         return task is None or task.cancelling() > 0
     if isinstance(error, GeneratorExit):
-        return task is not _running()  # the coroutine is closed, for nothing runs its event loop any more
+        return task is not _running()  # the coroutine is closed, because nothing runs its event loop any more
     return False
 
 

@@ -1,4 +1,4 @@
-"""The port: a transaction of the caller's, in which appends take part. Its implementations are with their stores."""
+"""The port: a caller's transaction that appends take part in. Its implementations are with their stores."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from perdure.errors import UnsupportedOperationError
 
 
 class Transaction:
-    """A transaction of the caller's in which appends take part. Made by `EventStore.transaction`."""
+    """A caller's transaction that appends take part in. Made by `EventStore.transaction`."""
 
     def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []
         self._appends: list[tuple[Sequence[UUID], Callable[[bool], None]]] = []
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call this once the transaction is committed; never when it is rolled back.
+        """Call `callback` once the transaction is committed; never if it is rolled back.
 
-        What a savepoint undoes doesn't count: the callback is called all the same. See `when_settled`.
+        A rollback to a savepoint makes no difference: the callback is still called. See `when_settled`.
         """
         check_function("callback", callback)
         self._after_commit.append(callback)
 
     def when_settled(self, event_ids: Sequence[UUID], callback: Callable[[bool], None]) -> None:
-        """Call this once it is known what became of an append that was made in the transaction.
+        """Call `callback` once the outcome of an append in the transaction is known.
 
-        It isn't called as long as that is unknown, as when the connection was lost during the commit.
+        It isn't called while the outcome is unknown, for example if the connection was lost during the commit.
 
         Args:
-            event_ids: those of the append.
-            callback: called with True once the events are committed; with False once it is known that they weren't,
-                because the whole transaction was rolled back, or a savepoint before the append.
+            event_ids: the ids of the events of the append.
+            callback: called with True once the events are committed. It is called with False once the append is known
+                to be undone, by a rollback of the transaction or to a savepoint before the append.
 
         Example:
             tx.when_settled(ids, lambda is_written: print("written" if is_written else "not written"))

@@ -210,7 +210,7 @@ def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
     ("arguments", "reason"),
     [
         ({"aggregates": [User, AnotherUser]}, "two of category 'user'"),
-        ({"aggregates": [User("1")]}, "no class of aggregates"),
+        ({"aggregates": [User("1")]}, "neither an aggregate class nor a decider"),
         ({"aggregates": User}, "must be a list"),
         ({"aggregates": "user"}, "must be a list"),
         ({"projections": [UserProfiles(), UserProfiles()]}, "two of the name 'user_profiles'"),

@@ -67,7 +67,7 @@ async def test_what_is_stored_is_told_as_it_is(perdure: Call) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--recorded-from", "yesterday"], "'yesterday' is no time"),
+        (["--recorded-from", "yesterday"], "'yesterday' isn't a time"),
         (["--from", "1", "--backwards"], "use --before"),
         (["--from", "-1"], "-1 is not in the range"),
         (["--category", "a-b"], "part of a stream id before the hyphen"),

@@ -329,7 +329,7 @@ def test_what_is_no_class_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", "with space", "nul\x00", "x" * 201, "\ud800", None, 3, Service])
 def test_a_name_that_cant_be_stored_is_refused(name: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="is no event type"):
+    with pytest.raises(InvalidArgumentError, match="isn't an event type"):
         event(name)
 
 

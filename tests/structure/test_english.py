@@ -11,18 +11,6 @@ import pytest
 
 from tests.structure.sources import ROOT, modules, parse, shown, sql_files
 
-# To do: areas whose English is still to be corrected. This list only gets shorter.
-NOT_YET = (
-    "src/perdure/stores/postgres",
-    "src/perdure/telemetry",
-    "src/perdure/testing/conformance",
-    "src/perdure/commit.py",
-    "src/perdure/projection.py",
-    "src/perdure/snapshot.py",
-    "src/perdure/store.py",
-)
-"""Files, and folders with all that is below them."""
-
 INSTEAD = {
     r"who(?:so|m)?ever": "name the actor: the caller, the runner, the operator",
     r"(?:some|no|every|any)body": "name the actor, or use the passive",
@@ -89,20 +77,9 @@ def programs() -> list[Path]:
     return sorted(path for path in found if path.suffix in {".py", ".md", ".sql"})
 
 
-def is_left(path: Path) -> bool:
-    return any(path.is_relative_to(ROOT / place) for place in NOT_YET)
-
-
-READ = [path for path in [*modules(), *sql_files(), *documents(), *programs()] if not is_left(path)]
-
-
-@pytest.mark.parametrize("path", READ, ids=shown)
+@pytest.mark.parametrize("path", [*modules(), *sql_files(), *documents(), *programs()], ids=shown)
 def test_the_english_is_plain(path: Path) -> None:
     assert {phrase: word for text in texts(path) for phrase, word in refused(text).items()} == {}
-
-
-def test_what_is_left_to_correct_exists() -> None:
-    assert [place for place in NOT_YET if not (ROOT / place).exists()] == []
 
 
 @pytest.mark.parametrize(

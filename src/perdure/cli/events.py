@@ -39,7 +39,7 @@ class Moment(click.ParamType[datetime]):
         try:
             found = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time: write 2026-05-01, or 2026-05-01T12:30:00+02:00", param, ctx)
+            self.fail(f"{value!r} isn't a time: write 2026-05-01, or 2026-05-01T12:30:00+02:00", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -30,7 +30,7 @@ _SETTING: Final = re.compile(
 
 
 def masked_url(url: str) -> str:
-    """Return a database URL without its secrets; only dots if the text is no valid URL."""
+    """Return a database URL without its secrets; only dots if the text isn't a valid URL."""
     return masked_text(url) if DATABASE_URL.fullmatch(url) else HIDDEN
 
 

@@ -101,14 +101,14 @@ def check_event_type(argument: str, name: object) -> None:
     """Raise InvalidArgumentError unless the name is a valid event type."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidArgumentError(
-            argument, f"{shown(name)} is no event type: use 1 to 200 characters without white space"
+            argument, f"{shown(name)} isn't an event type: use 1 to 200 characters without white space"
         )
 
 
 def check_event_version(argument: str, version: object) -> None:
     """Raise InvalidArgumentError unless the version is a valid schema version."""
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= 32767:
-        raise InvalidArgumentError(argument, f"{shown(version)} is no schema version: count 1, 2, 3 ... up to 32767")
+        raise InvalidArgumentError(argument, f"{shown(version)} isn't a schema version: count 1, 2, 3 ... up to 32767")
 
 
 def _checked_aliases(name: str, aliases: Sequence[str]) -> tuple[str, ...]:

@@ -37,12 +37,12 @@ R = TypeVar("R")
 class InlineProjections(EventStore):
     """A store around another one. Its appends also write rows: events and rows are committed together, or neither.
 
-    It takes only projections whose key is the stream (`by_stream`). An append to a stream of their categories takes a
-    transaction of its own instead of sharing a commit, which is several times slower. Other appends stay as they are.
+    It supports only projections whose key is the stream (`by_stream`). An append to a stream of their categories runs
+    in its own transaction instead of sharing a commit, which is several times slower. Other appends don't change.
 
     It also follows the log, for events that were appended without it: earlier, or by programs that use the inner store.
     Opening returns once the rows show the whole log. Operators see its status, pause it and skip events as with other
-    projections; a pause stops only the following.
+    projections. A pause stops only the following of the log, not the rows that appends write.
 
     Args:
         store: the inner store; opened and closed with this one, unless it is open already.
@@ -90,12 +90,12 @@ class InlineProjections(EventStore):
 
     @property
     def database(self) -> Database:
-        """The database of the store inside."""
+        """The database of the inner store."""
         return self._store.database
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the store inside offers."""
+        """What the inner store offers."""
         return self._store.capabilities
 
     @property
@@ -104,11 +104,11 @@ class InlineProjections(EventStore):
         return self._store.is_listening
 
     def check_usable(self) -> None:
-        """Raise unless the store inside can be used."""
+        """Raise unless the inner store can be used."""
         self._store.check_usable()
 
     def check_alive(self) -> None:
-        """Raise unless this store is open and the one inside works."""
+        """Raise unless this store is open and the inner store works."""
         self._store.check_alive()
         self._check_open()
         if self._catch_up is not None:
@@ -122,7 +122,7 @@ class InlineProjections(EventStore):
             self._catch_up.check_running()
 
     async def check_writable(self) -> None:
-        """Raise unless the database can be reached, and takes appends."""
+        """Raise unless the database can be reached, and accepts appends."""
         await self._store.check_writable()
 
     async def check_schema(self) -> None:
@@ -130,12 +130,12 @@ class InlineProjections(EventStore):
         await self._store.check_schema()
 
     def wake(self) -> None:
-        """Let all followers of the log read at once, here and in other processes, as after an append."""
+        """Make all followers of the log read at once, here and in other processes, as after an append."""
         self._store.wake()
 
     @property
     def is_open(self) -> bool:
-        """Whether the store takes work."""
+        """Whether the store accepts work."""
         return self._is_open and self._store.is_open
 
     async def open(self) -> None:
@@ -146,7 +146,7 @@ class InlineProjections(EventStore):
                 is run by a service.
             ProjectionPausedError: an event of the log can't be folded; fix the cause, then resume or skip it.
             ProjectionTimeoutError: it took too long.
-            ConfigurationError, StoreUnavailableError, and the others of the store itself.
+            ConfigurationError, StoreUnavailableError, and the other errors of opening the inner store.
         """
         async with AsyncExitStack() as stack:
             if not self._store.is_open:
@@ -246,7 +246,7 @@ class InlineProjections(EventStore):
             raise StoreClosedError
 
     def on_follow(self) -> None:
-        """Listen to other processes from now on, as the store inside does."""
+        """Listen to other processes from now on, as the inner store does."""
         self._store.on_follow()
 
     @overload

@@ -24,13 +24,13 @@ Row = TypeVar("Row")
 Child = TypeVar("Child")
 
 _BYTES: Final = (bytes, bytearray, memoryview)
-"""What JSON would make text of."""
+"""Types that JSON would turn into text."""
 _AT_GAP: Final = 0.02
-"""Seconds between two looks at a gap in the log."""
+"""Seconds between two reads at a gap in the log."""
 
 
 class _Until(NamedTuple):
-    """Up to where to read, inclusively."""
+    """The point up to which to read, inclusively."""
 
     version: int
     position: int
@@ -46,16 +46,16 @@ class _Until(NamedTuple):
 
 
 class LiveProjection(Generic[Row]):
-    """Rows of a `TableProjection` without its table: each question reads the events that it handles, and folds them.
+    """Rows of a `TableProjection` without its table: each query reads the events that it handles, and folds them.
 
-    It needs no service, and any store will do. It shows what the table would show, at any time of the past, too; so it
-    serves audits, support, tests, and read models that are asked for rarely. A question costs what reading those events
-    costs. Only where the key is the stream (`by_stream`), a question for one key reads just that stream.
+    It needs no service, and works with any store. It shows what the table would show, now or at any time in the past.
+    Use it for audits, support, tests, and read models that are rarely queried. A query costs what reading those events
+    costs. If the key is the stream (`by_stream`), a query for one key reads only that stream.
 
     Args:
-        store: where the events are.
+        store: the store that holds the events.
         projection: the projection.
-        timeout: how many seconds to wait at most for a position that others still hold back.
+        timeout: how many seconds to wait at most for a position that open appends still hold back.
 
     Raises:
         ProjectionDefinitionError: the projection can't work as it is written.
@@ -81,18 +81,18 @@ class LiveProjection(Generic[Row]):
         at_position: int | None = None,
         at_time: datetime | None = None,
     ) -> Row | None:
-        """The row of a key, or None.
+        """Return the row of a key, or None.
 
         Args:
-            key: the key; a tuple where it has several fields.
-            at_version: as of this version of its stream, where the key is the stream (`by_stream`).
+            key: the key; a tuple if it has several fields.
+            at_version: as of this version of its stream, if the key is the stream (`by_stream`).
             at_position: as of this position of the log, to read your own writes or to compare with a checkpoint.
-            at_time: as of what was recorded by then. Later events don't count, whatever time they tell.
+            at_time: as of the events recorded by then. Later events don't count, whatever their own timestamps.
 
         Raises:
-            ProjectionRowError: that can't be a key.
+            ProjectionRowError: `key` can't be a key.
             ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
-            Exception: what a handler raises.
+            Exception: whatever a handler raises.
         """
         one = self._key(key)
         rows = await self._fold(one, _until(at_version, at_position, at_time))
@@ -107,7 +107,7 @@ class LiveProjection(Generic[Row]):
         at_position: int | None = None,
         at_time: datetime | None = None,
     ) -> list[Row]:
-        """All rows, or those that a function returns True for. All of them are in memory at once. See `get`."""
+        """Return all rows, or those for which `where` returns True. All rows are in memory at once. See `get`."""
         if where is not None:
             check_function("where", where)
         rows = await self._fold(None, _until(None, at_position, at_time))
@@ -124,7 +124,7 @@ class LiveProjection(Generic[Row]):
         at_position: int | None = None,
         at_time: datetime | None = None,
     ) -> list[Child]:
-        """The child rows of a key, of a child table: ``live.child_rows(Popularity.viewers, "123")``. See `get`."""
+        """Return the rows of a child table for a key: ``live.child_rows(Popularity.viewers, "123")``. See `get`."""
         name = self._definition.child_name(child)
         one = self._key(key)
         rows = await self._fold(one, _until(at_version, at_position, at_time))
@@ -134,11 +134,11 @@ class LiveProjection(Generic[Row]):
     def _key(self, key: object) -> Key:
         table = self._definition.table
         if type(key) in _BYTES:
-            raise ProjectionRowError(table.view, f"{shown(key)} is no key ({', '.join(table.key)})")
+            raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
         return table.to_key(key)
 
     async def _fold(self, key: Key | None, until: _Until) -> Rows:
-        """Fold what a key needs, or everything."""
+        """Fold the rows of a key, or all rows."""
         rows: Rows = {}
         scope = Scope(only=key)
         async with aclosing(self._pages(key, until)) as pages:
@@ -154,7 +154,7 @@ class LiveProjection(Generic[Row]):
             return self._pages_of_stream(f"{category}-{key[0]}", until)
         if until.version != LARGEST_COUNT:
             raise InvalidArgumentError(
-                "at_version", f"is of no stream: {self._definition.name!r} doesn't say by_stream, use at_position"
+                "at_version", f"needs a stream: {self._definition.name!r} has no by_stream, so use at_position"
             )
         return self._pages_of_log(until)
 
@@ -191,7 +191,7 @@ class LiveProjection(Generic[Row]):
 
 
 def _before(events: Sequence[StoredEvent], until: _Until) -> Sequence[StoredEvent]:
-    """The events before the first that comes later, as `Repository.load` reads: a state that there was."""
+    """Return the events before the first one that is too late, as `Repository.load` does: a state that existed."""
     for number, stored in enumerate(events):
         if until.excludes(stored):
             return events[:number]

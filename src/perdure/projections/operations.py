@@ -100,7 +100,7 @@ class ProjectionOperations(BuildOperations):
         await self._set_status("running", "paused", "paused", name, reason)
 
     async def resume(self, name: str, reason: str | None = None) -> None:
-        """Let a paused projection go on, with the event that failed. Do nothing if it isn't paused.
+        """Resume a paused projection at the event that failed. Do nothing if it isn't paused.
 
         Raises:
             UnknownProjectionError: no projection has this name.

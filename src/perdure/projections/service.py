@@ -39,7 +39,7 @@ MAX_LEASE = 3600.0
 
 
 class ProjectionService:
-    """Keeps read models up to date: each projection follows the log in a task of its own.
+    """Keeps read models up to date: each projection follows the log in its own task.
 
     Rows and checkpoint are written in one transaction, so each event counts exactly once, whatever crashes. An event
     that fails is tried again. After the last attempt the projection is paused, and the error is recorded in the
@@ -209,7 +209,7 @@ class ProjectionService:
         ]
 
     async def resume(self, name: str) -> None:
-        """Let a paused projection go on, with the event that failed. Do nothing if it isn't paused.
+        """Resume a paused projection at the event that failed. Do nothing if it isn't paused.
 
         Raises:
             UnknownProjectionError: this service doesn't run the projection.

@@ -21,7 +21,7 @@ class CommandId:
     """The id of one command to one stream.
 
     The ids of its events there are hashes of it: UUIDs of version 8. If the command's id is a UUID of version 7, their
-    first bits are its time, so that they are neighbours in the index, as other events are.
+    first bits are its time. So they are neighbours in the index, as the ids of other events are.
 
     Args:
         command_id: a UUID, or any text, such as what a client sends as ``Idempotency-Key``.

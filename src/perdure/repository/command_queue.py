@@ -148,7 +148,7 @@ class _CommandQueue(Generic[A]):
             self._batch = batch
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
-            # The callers that it answers run before this goes on: if they come again at once, the state is still there.
+            # The answered callers run before this continues: if they come again at once, the state is still there.
             self.waiting.extendleft(reversed(await serving))
         self._state.drop()  # a traceback that a caller keeps leads here, and would keep it alive
 
@@ -168,7 +168,7 @@ class _CommandQueue(Generic[A]):
         # 1. Load the state.
         try:
             await self._state.load()
-        except Exception as error:  # noqa: BLE001 - whatever it is, each of them would have met it
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of them would have got it
             for command in batch:
                 command.fail(error)
             return []
@@ -295,7 +295,7 @@ class _CommandQueue(Generic[A]):
         return [_contents(one) for one in stored] == [_contents(one) for one in commit.events]
 
     async def _answer(self, decided: list[QueuedCommand[A]], result: AppendResult) -> None:
-        """Give each caller its part of the result, or the error of its own, after the snapshot that may be due."""
+        """Give each caller its part of the result, or its own error, after the snapshot that may be due."""
         try:
             if self._queues.snapshots is not None and self._state.status is StateStatus.KEPT:
                 await self._queues.snapshots.write_if_due(self._state.aggregate)

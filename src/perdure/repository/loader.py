@@ -53,7 +53,7 @@ class Loader(Generic[A]):
             return stored.stream_version <= last_version and stored.recorded_at <= last_time
 
         with Load(self._store, aggregate.stream_id) as observed:
-            # A stream has one snapshot, of a recent state, so it is of no use for a time in the past.
+            # A stream has one snapshot, of a recent state, so it doesn't help for a time in the past.
             if at_time is None and self._codec is not None:
                 observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
             known = aggregate.stream_version

@@ -74,7 +74,7 @@ async def execute_all(
         As `save_all` does.
 
     Raises:
-        OptimisticConcurrencyError: the last attempt met a conflict, too.
+        OptimisticConcurrencyError: the last attempt ended in a conflict, too.
         OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
         Whatever `decide` raises; then nothing was written.
 

@@ -62,7 +62,7 @@ class QueuedCommand(Generic[A]):
 
     @property
     def is_answered(self) -> bool:
-        """Whether its caller was answered, or waits no more."""
+        """Whether its caller was answered, or no longer waits."""
         return self._answered.done()
 
     @property
@@ -110,7 +110,7 @@ class QueuedCommand(Generic[A]):
     def fail(self, error: BaseException) -> None:
         """Answer with an error that may concern other commands, too.
 
-        The caller gets a copy, with a traceback of its own; or an OutcomeUnknownError with the ids of its own events.
+        The caller gets a copy, with its own traceback; or an OutcomeUnknownError with the ids of its own events.
         """
         reported = error if self.outcome is None else self.outcome.reported(error, self.event_ids)
         self._settle(None, copied(error) if reported is error else reported)

@@ -146,7 +146,7 @@ class Repository(Generic[A]):
         conflict is raised.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt met a conflict, too.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
             DomainError: a rule forbids a command on the fresh state.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats: save it again.
             AggregateBusyError: another task does the same to this aggregate.
@@ -196,7 +196,7 @@ class Repository(Generic[A]):
             The version and the positions of the events, or None if `action` raised none.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt met a conflict, too.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
             InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
             Whatever `action` raises; then nothing was written.

@@ -99,7 +99,7 @@ async def save_until_known(
         observed: counts the attempts.
 
     Raises:
-        OptimisticConcurrencyError: the last attempt met a conflict, or nothing can be decided again.
+        OptimisticConcurrencyError: the last attempt ended in a conflict, or nothing can be decided again.
         OutcomeUnknownError: no attempt settled whether the events are written.
         Whatever else `save` or `decide_again` raises; nothing was written if that is a PerdureError.
     """
@@ -121,7 +121,7 @@ async def save_until_known(
                 raise reported from error
         await sleep(retry.delay(attempt))
         if is_conflict and decide_again is not None:
-            outcome = AppendOutcome()  # other events, with ids of their own
+            outcome = AppendOutcome()  # other events, with their own ids
             await decide_again()
 
 

@@ -20,7 +20,7 @@ URL_VARIABLES: Final = ("PERDURE_DATABASE_URL", "DATABASE_URL")
 
 
 class ConnectSettings(TypedDict, total=False):
-    """The arguments of `connect`, to be kept until they are needed."""
+    """The arguments of `connect`, to pass to it later."""
 
     url: str | None
     schema: str
@@ -32,22 +32,24 @@ class ConnectSettings(TypedDict, total=False):
 
 
 class ChosenDatabase(NamedTuple):
-    """Which database `connect` would use, and what says so."""
+    """The database that `connect` would use, and what chose it."""
 
     database: str | EmbeddedPostgreSQL
-    """Its URL, or the server to start or to join."""
+    """Its URL, or the embedded server to start or to join."""
     source: str
-    """``url``, ``directory``, the name of a variable, or ``default``."""
+    """What chose it: ``url``, ``directory``, the name of a variable, or ``default``."""
 
 
 def choose_database(url: str | None = None, directory: Path | str | None = None) -> ChosenDatabase:
-    """The database that these arguments and the environment choose. See `connect` for the order.
+    """Return the database that these arguments and the environment choose. See `connect` for the order.
 
     Raises:
-        InvalidArgumentError: both are given, or the directory can't be one.
+        InvalidArgumentError: both are given, or the directory can't be used.
     """
     if url is not None and directory is not None:
-        raise InvalidArgumentError("directory", "is the embedded server's, but url names another server: give one only")
+        raise InvalidArgumentError(
+            "directory", "is the embedded server's, but url names another server: give only one of them"
+        )
     if directory is not None:
         return ChosenDatabase(EmbeddedPostgreSQL(directory), "directory")
     if url is not None:
@@ -71,18 +73,18 @@ async def connect(
 ) -> AsyncGenerator[PostgreSQLEventStore]:
     """Open an event store for the length of an ``async with`` block.
 
-    The database is, in this order: `url`, the variable PERDURE_DATABASE_URL, the variable DATABASE_URL, or an embedded
-    PostgreSQL (extra ``embedded``) in ``./.perdure``, started or joined. For more settings, make a
+    The database is the first of these: `url`, the variable PERDURE_DATABASE_URL, the variable DATABASE_URL, or an
+    embedded PostgreSQL (extra ``embedded``) in ``./.perdure``, which is started or joined. For more settings, make a
     `PostgreSQLEventStore` yourself.
 
     Args:
-        url: ``postgresql://user@host:port/database``, or several hosts, of which the primary is found.
+        url: ``postgresql://user@host:port/database``. It may name several hosts: `connect` finds the primary.
         schema: the schema that holds the store; several stores may share a database.
         migrate: whether to apply missing migrations; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
-        directory: where the embedded server keeps its data, instead of ``./.perdure``.
-        direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
-        read_only: read and follow only, on a standby too.
+        directory: where the embedded server stores its data, instead of ``./.perdure``.
+        direct_url: the URL of the server itself, if `url` is that of a pooler: for LISTEN, and to apply migrations.
+        read_only: whether the store only reads and follows, which also works on a standby.
 
     Raises:
         InvalidArgumentError: an argument can't be used; nothing was started.
@@ -94,7 +96,7 @@ async def connect(
         async with perdure.connect() as store:
             await store.append_to_stream("user-123", NO_STREAM, [UserRegistered(...)])
     """
-    # Before a server is started for nothing.
+    # Check first: otherwise a server might be started for nothing.
     quoted_store_schema(schema)
     check_flag("migrate", migrate)
     check_flag("read_only", read_only)
@@ -120,7 +122,7 @@ async def connect(
 async def located_database(
     url: str | None, directory: Path | str | None = None
 ) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
-    """The URL of the database that `connect` would use, and what revives it if it is an embedded one."""
+    """Yield the URL of the database that `connect` would use, and a function that restarts it if it is embedded."""
     database, _ = choose_database(url, directory)
     if not isinstance(database, EmbeddedPostgreSQL):
         yield database, None

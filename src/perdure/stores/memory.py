@@ -1,4 +1,4 @@
-"""An event store in memory: for tests and examples. It keeps every promise but durability."""
+"""An event store in memory, for tests and examples. It keeps every promise except durability."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from perdure.transaction import Transaction
 
 
 class InMemoryEventStore(EventStore):
-    """Holds events in lists of this process. Ready without ``async with``; refuses work once closed.
+    """Holds events in lists of this process. It needs no ``async with``, and refuses work once it is closed.
 
     Example:
         >>> import asyncio
@@ -46,11 +46,11 @@ class InMemoryEventStore(EventStore):
 
     @property
     def is_open(self) -> bool:
-        """Whether the store takes work."""
+        """Whether the store accepts work."""
         return not self._closed
 
     async def open(self) -> None:
-        """Make the store ready; what it held is still there."""
+        """Make the store ready again. It still holds its events."""
         self._closed = False
 
     async def close(self) -> None:
@@ -80,7 +80,7 @@ class InMemoryEventStore(EventStore):
         return results
 
     def _repeated(self, commit: Commit, group: CommitGroup) -> AppendResult:
-        """Return the first result of a repeated commit; EventIdReuseError unless it was written as it is now."""
+        """Return the first result of a repeated commit. Raise EventIdReuseError if it was written differently."""
         known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
         first = known[0].stream_version if known else 0
         there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
@@ -185,7 +185,7 @@ class DictSnapshots:
         self._by_id = by_id
 
     async def read(self, stream_id: str) -> Snapshot | None:
-        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
         snapshot = self._snapshots.get(stream_id)
         last = self._by_id.get(snapshot.event_id) if snapshot else None
         fits = snapshot and last and (last.stream_id, last.stream_version) == (stream_id, snapshot.stream_version)

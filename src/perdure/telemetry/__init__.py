@@ -1,4 +1,4 @@
-"""Spans and metrics by OpenTelemetry: `instrument` turns them on. What there is stands in ``docs/telemetry.md``."""
+"""Spans and metrics by OpenTelemetry: `instrument` turns them on. All names are in ``docs/telemetry.md``."""
 
 from perdure.telemetry.instrumentation import instrument as instrument
 from perdure.telemetry.instrumentation import uninstrument as uninstrument

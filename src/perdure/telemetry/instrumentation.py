@@ -18,15 +18,15 @@ def instrument(
     meter_provider: MeterProvider | None = None,
     traceparent: bool = False,
 ) -> None:
-    """Make spans and metrics of what Perdure does in this process, from now on.
+    """Report what Perdure does in this process as spans and metrics, from now on.
 
-    It may be called again, as to change an argument: nothing is reported twice. An observer of your own is replaced.
+    Call it again to change an argument: nothing is reported twice. Your own observer, if there is one, is replaced.
 
     Args:
         tracer_provider: receives the spans; by default the global one.
         meter_provider: receives the metrics; by default the global one.
-        traceparent: whether each event that is appended is given the header ``traceparent``, which says in which trace
-            it was: the span of a projection's batch then links to those of the appends. It takes about 70 bytes.
+        traceparent: whether each appended event gets the header ``traceparent``, which names the trace of the append.
+            The span of a projection's batch then links to the spans of the appends. It takes about 70 bytes.
 
     Raises:
         MissingExtraError: opentelemetry-api isn't installed.
@@ -46,5 +46,5 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Make no more spans and metrics. An observer of your own that was put in place since is removed, too."""
+    """Stop reporting spans and metrics. If your own observer has replaced them since, it is removed, too."""
     observe(None)

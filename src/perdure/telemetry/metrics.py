@@ -1,4 +1,4 @@
-"""The instruments of OpenTelemetry for our metrics."""
+"""The OpenTelemetry instruments for the metrics of Perdure."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from perdure.telemetry.names import METRICS, SECONDS, SIZES, Metric
 from perdure.telemetry.spans import projection_of
 
 FRESH: Final = 30.0
-"""Seconds for which a projection's standing counts: one that isn't run here any more must not stand still for ever."""
+"""Seconds for which the progress of a projection is shown. It may not be run here any more, and would never change."""
 
 Attributes = Mapping[str, str | int]
 
 
 class Metrics:
-    """Records our metrics with a meter.
+    """Records the metrics of Perdure with a meter.
 
     Args:
-        meter: where to.
+        meter: makes the instruments.
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._standings: dict[tuple[str, int, int], tuple[float, ProjectionProgress]] = {}
+        self._progress: dict[tuple[str, int, int], tuple[float, ProjectionProgress]] = {}
         self._record: dict[str, Callable[[float, Attributes], None]] = {}
         for name, metric in METRICS.items():
             if metric.kind == "gauge":
@@ -36,29 +36,29 @@ class Metrics:
                 self._record[name] = _instrument(meter, name, metric)
 
     def record(self, name: str, value: float, attributes: Attributes) -> None:
-        """Record a value; of the attributes those that the metric has."""
+        """Record a value, with only those attributes that the metric has."""
         known = METRICS[name].attributes
         self._record[name](value, {key: attributes[key] for key in known if key in attributes})
 
-    def stand(self, standing: ProjectionProgress) -> None:
-        """Let the gauges show how a projection is."""
-        build = (standing.projection, standing.projection_version, standing.projection_build)
-        self._standings[build] = (time.monotonic(), standing)
+    def show(self, progress: ProjectionProgress) -> None:
+        """Let the gauges show the progress of a projection."""
+        build = (progress.projection, progress.projection_version, progress.projection_build)
+        self._progress[build] = (time.monotonic(), progress)
 
     def forget(self) -> None:
         """Let the gauges show nothing."""
-        self._standings.clear()
+        self._progress.clear()
 
     def _gauge(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        look: Callable[[ProjectionProgress], float] = _GAUGES[name]
+        value: Callable[[ProjectionProgress], float] = _GAUGES[name]
 
         def observations(_: CallbackOptions) -> list[Observation]:
             oldest = time.monotonic() - FRESH
-            # A copy, for it is read in a thread of the exporter's.
+            # A copy, because a thread of the exporter calls this.
             return [
-                Observation(look(one), projection_of(one))
-                for told, one in list(self._standings.values())
-                if told >= oldest
+                Observation(value(one), projection_of(one))
+                for shown_at, one in list(self._progress.values())
+                if shown_at >= oldest
             ]
 
         return observations
@@ -86,7 +86,7 @@ _made: WeakKeyDictionary[MeterProvider, Metrics] = WeakKeyDictionary()
 
 
 def metrics_of(provider: MeterProvider, version: str) -> Metrics:
-    """The metrics of a provider: the same each time, for a meter takes each instrument once."""
+    """Return the metrics of a provider: the same each time, because a meter creates each instrument only once."""
     if provider not in _made:
         _made[provider] = Metrics(provider.get_meter("perdure", version))
     return _made[provider]

@@ -1,11 +1,11 @@
-"""The names of all metrics, and what they tell: the table in ``docs/telemetry.md`` is compared with these."""
+"""The names of all spans, metrics and attributes. The table in ``docs/telemetry.md`` is compared with these."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
 SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""Where the buckets of durations end: as the conventions for databases have it."""
+"""The upper bounds of the buckets of durations, from the semantic conventions for databases."""
 SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 20_000.0)
 
 
@@ -25,7 +25,7 @@ METRICS: Final = {
         "histogram",
         "s",
         ("perdure.operation", "perdure.category", "error.type"),
-        "How long appends take, with the wait for their turn",
+        "How long appends take, including the wait in the queue",
     ),
     "perdure.append.events": Metric("counter", "{event}", ("perdure.category",), "Events that were appended"),
     "perdure.append.conflicts": Metric(
@@ -34,13 +34,16 @@ METRICS: Final = {
     "perdure.append.batch.commits": Metric(
         "histogram", "{append}", (), "How many appends shared a statement and a commit"
     ),
-    "perdure.append.batch.events": Metric("histogram", "{event}", (), "How many events these held"),
-    "perdure.append.batch.duration": Metric("histogram", "s", (), "How long the database took for them"),
+    "perdure.append.batch.events": Metric("histogram", "{event}", (), "How many events these appends had"),
+    "perdure.append.batch.duration": Metric("histogram", "s", (), "How long the database took for these appends"),
     "perdure.append.batch.repeats": Metric(
-        "counter", "{append}", (), "Appends that were sent again: their stream was locked, or the connection was lost"
+        "counter",
+        "{append}",
+        (),
+        "Appends that were sent again, because their stream was locked or the connection was lost",
     ),
     "perdure.append.queue": Metric(
-        "histogram", "{event}", (), "How many events waited, or were under way, after a batch"
+        "histogram", "{event}", (), "How many events were queued or under way after a batch"
     ),
     "perdure.load.duration": Metric(
         "histogram", "s", ("perdure.category", "error.type"), "How long loading an aggregate takes"
@@ -55,14 +58,14 @@ METRICS: Final = {
         "histogram",
         "s",
         ("perdure.category", "error.type"),
-        "How long it takes to load, decide and save, with all repeats",
+        "How long it takes to load, decide and save, including all repeats",
     ),
     "perdure.execute.retries": Metric("counter", "{retry}", ("perdure.category",), "Attempts to save after the first"),
     "perdure.projection.batch.duration": Metric(
         "histogram",
         "s",
         (*_PROJECTION, "error.type"),
-        "How long a projection takes for a batch",
+        "How long a projection takes to process a batch",
     ),
     "perdure.projection.batch.events": Metric(
         "histogram",
@@ -74,34 +77,34 @@ METRICS: Final = {
         "histogram",
         "s",
         _PROJECTION,
-        "How long after it was recorded the last event of a batch shows in the rows",
+        "Time from the recording of the last event of a batch until the rows include it",
     ),
     "perdure.projection.failures": Metric(
         "counter",
         "{failure}",
         (*_PROJECTION, "perdure.event_type", "error.type"),
-        "How often a projection could not take an event",
+        "How often a projection failed to process an event",
     ),
     "perdure.projection.parkings": Metric(
         "counter",
         "{event}",
         _PROJECTION,
-        "Events that a projection has parked, those included that wait behind others",
+        "Events that a projection has parked, including those that wait behind others",
     ),
     "perdure.projection.parked": Metric(
-        "gauge", "{event}", _PROJECTION, "Events that are parked now, those included that wait behind others"
+        "gauge", "{event}", _PROJECTION, "Events that are parked now, including those that wait behind others"
     ),
     "perdure.projection.lag": Metric(
         "gauge",
         "{position}",
         _PROJECTION,
-        "How many positions of the log are still to come",
+        "How many positions of the log are still to be processed",
     ),
     "perdure.projection.lag_seconds": Metric(
-        "gauge", "s", _PROJECTION, "For how long the first event that is still to come has been in the log"
+        "gauge", "s", _PROJECTION, "How long the first event that is still to be processed has been in the log"
     ),
     "perdure.projection.running": Metric(
-        "gauge", "1", _PROJECTION, "1 when it goes on, 0 when it is paused, if only in part"
+        "gauge", "1", _PROJECTION, "1 if the projection runs, 0 if it is paused, even if only in part"
     ),
     "perdure.errors": Metric(
         "counter", "{error}", ("perdure.operation", "error.type"), "Operations that ended with an error"
@@ -144,7 +147,7 @@ SPANS: Final = {
     "load {category}": SpanName(
         "client",
         (*_DATABASE, *_STREAM, *_REQUEST, "perdure.events", "perdure.snapshot", *_END),
-        "An aggregate is made from its events",
+        "An aggregate is loaded from its events",
     ),
     "execute {category}": SpanName(
         "internal",
@@ -164,12 +167,12 @@ SPANS: Final = {
             "perdure.global_position",
             *_END,
         ),
-        "A projection takes events, and writes rows and checkpoint in one transaction",
+        "A projection processes events, and writes rows and checkpoint in one transaction",
     ),
 }
 
 ATTRIBUTES: Final = {
-    "db.system.name": "`postgresql`; not there for other stores",
+    "db.system.name": "`postgresql`; missing for other stores",
     "db.namespace": "Database and schema: `shop|perdure`",
     "db.operation.name": "As `perdure.operation`",
     "messaging.system": "`perdure`",
@@ -178,25 +181,25 @@ ATTRIBUTES: Final = {
     "messaging.consumer.group.name": "As `perdure.projection`",
     "messaging.batch.message_count": "How many events were read for the batch",
     "error.type": "The class of the error",
-    "perdure.operation": "What is being done: `append`, `load`, …",
-    "perdure.category": "The category of the stream; in metrics it stands for the stream, of which there are many",
+    "perdure.operation": "The operation: `append`, `load`, …",
+    "perdure.category": "The category of the stream; metrics have no stream, because there are many",
     "perdure.stream_id": "The stream",
-    "perdure.correlation_id": "From the context: the request",
-    "perdure.causation_id": "From the context: the event or command that brought this about",
+    "perdure.correlation_id": "The request, from the context",
+    "perdure.causation_id": "The event or command that caused this, from the context",
     "perdure.events": "How many events: appended, applied on loading, or written by the batch",
     "perdure.streams": "How many streams",
     "perdure.stream_version": "The version of the stream afterwards",
-    "perdure.global_position": "The place of the last event, or of the event that it is about, in the log",
-    "perdure.snapshot": "`hit` when a snapshot was of use, `miss` when there was none that fits",
-    "perdure.attempts": "How often it was tried",
-    "perdure.refusal": "The class of the `DomainError` by which a rule said no: an answer, and no failure",
+    "perdure.global_position": "The position of the last event, or of the event in question, in the log",
+    "perdure.snapshot": "`hit` if a snapshot was used, `miss` if there was none that fits",
+    "perdure.attempts": "The number of attempts",
+    "perdure.refusal": "The class of the `DomainError` with which a rule refused: an answer, not a failure",
     "perdure.projection": "The projection",
     "perdure.projection_version": "Its version",
-    "perdure.projection_build": "Which build of that version: a rebuild makes another",
-    "perdure.event_id": "The event that it is about",
+    "perdure.projection_build": "The number of the build of that version: a rebuild makes another",
+    "perdure.event_id": "The event in question",
     "perdure.event_type": "The type of that event",
-    "perdure.appends": "How many appends it is about",
-    "perdure.pause": "Seconds until the next try",
+    "perdure.appends": "How many appends are concerned",
+    "perdure.pause": "Seconds until the next attempt",
     "perdure.outage": "Seconds that an outage lasted",
 }
-"""What spans, metrics and log records tell, under one name each."""
+"""The attributes of spans, metrics and log records, each under one name."""

@@ -40,20 +40,20 @@ class _UnderWay(NamedTuple):
 
 
 class Telemetry(Observer):
-    """Tells OpenTelemetry what happens.
+    """Reports what happens to OpenTelemetry.
 
     Args:
         tracer_provider: receives the spans; by default the global one.
         meter_provider: receives the metrics; by default the global one.
-        traceparent: whether events are given the header that names the span of their append.
+        traceparent: whether events get the header that names the span of their append.
     """
 
     def __init__(
         self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None, *, traceparent: bool
     ) -> None:
-        ours = version("perdure")
-        self._tracer = (tracer_provider or get_tracer_provider()).get_tracer("perdure", ours)
-        self._metrics = metrics_of(meter_provider or get_meter_provider(), ours)
+        release = version("perdure")
+        self._tracer = (tracer_provider or get_tracer_provider()).get_tracer("perdure", release)
+        self._metrics = metrics_of(meter_provider or get_meter_provider(), release)
         self._metrics.forget()
         self._traceparent = traceparent
 
@@ -74,12 +74,12 @@ class Telemetry(Observer):
         return _UnderWay(span, tracing.attach(set_span_in_context(span)), attributes, perf_counter())
 
     def ended(self, operation: Operation, mark: _UnderWay, error: BaseException | None) -> None:
-        """End the span, and record how long it took and what came of it."""
+        """End the span, and record its duration and result."""
         seconds = perf_counter() - mark.since
         tracing.detach(mark.token)
         attributes = mark.attributes | ending(operation)
         if isinstance(error, DomainError):
-            # A rule that says no is an answer, and no failure.
+            # A refusal by a rule is an answer, not a failure.
             attributes["perdure.refusal"] = type(error).__qualname__
         elif error is not None:
             attributes["error.type"] = type(error).__qualname__
@@ -108,12 +108,12 @@ class Telemetry(Observer):
             case EventsParked():
                 record("perdure.projection.parkings", fact.count, projection_of(fact))
             case ProjectionProgress():
-                self._metrics.stand(fact)
+                self._metrics.show(fact)
             case _:
                 pass
 
     def headers(self) -> Mapping[str, str]:
-        """The header that names the current span, if events are to bear it."""
+        """Return the header that names the current span, if events get it."""
         return trace_headers() if self._traceparent else {}
 
     def _measure(self, operation: Operation, attributes: Attributes, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What a span tells of an operation, in the words of OpenTelemetry where it has them."""
+"""The attributes of a span for an operation: OpenTelemetry's own where they exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from perdure.observation import (
 from perdure.store import EventStore
 
 MOST_LINKS: Final = 128
-"""As many as an SDK keeps by default."""
+"""As many as an SDK records by default."""
 
 Attributes = dict[str, str | int]
 
@@ -36,20 +36,20 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class Beginning(NamedTuple):
-    """A span that is to begin."""
+    """What a new span begins with."""
 
     target: str | None
-    """What the operation is done to, of few values."""
+    """What the operation acts on. It has few different values."""
     kind: SpanKind
     attributes: Attributes
     context: Context | None = None
-    """What it is part of; None for what is under way in the task."""
+    """The parent of the span; None: the current span of the task."""
     links: Sequence[Link] = ()
 
 
 @singledispatch
 def beginning(operation: Operation) -> Beginning:
-    """What is known of an operation that begins."""
+    """Return what is known of an operation when it begins."""
     raise NotImplementedError(operation.name)
 
 
@@ -84,24 +84,24 @@ def _batch(operation: ProjectionBatch) -> Beginning:
         "messaging.batch.message_count": len(events),
     }
     attributes |= projection_of(operation)
-    # It is no part of what was under way when the service was started.
+    # An empty context: the batch isn't part of the span in which the service was started.
     return Beginning(
         operation.projection, SpanKind.CONSUMER, attributes, Context(), list(islice(_links(events), MOST_LINKS))
     )
 
 
-def projection_of(told: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionProgress) -> Attributes:
-    """Which projection it is."""
+def projection_of(report: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionProgress) -> Attributes:
+    """Return the attributes that name the projection."""
     return {
-        "perdure.projection": told.projection,
-        "perdure.projection_version": told.projection_version,
-        "perdure.projection_build": told.projection_build,
+        "perdure.projection": report.projection,
+        "perdure.projection_version": report.projection_version,
+        "perdure.projection_build": report.projection_build,
     }
 
 
 @singledispatch
 def ending(operation: Operation) -> Attributes:
-    """What is known of an operation when it has ended."""
+    """Return what is known of an operation when it has ended."""
     raise NotImplementedError(operation.name)
 
 
@@ -144,7 +144,7 @@ def _taken(operation: ProjectionBatch) -> Attributes:
 
 
 def category_of(stream_id: str | None) -> str | None:
-    """The category of a stream; None for what is no stream id: a caller may give anything."""
+    """Return the category of a stream; None if it isn't a stream id, because callers may pass anything."""
     try:
         check_stream_id(stream_id)
     except PerdureError:
@@ -153,7 +153,7 @@ def category_of(stream_id: str | None) -> str | None:
 
 
 def trace_headers() -> dict[str, str]:
-    """The headers that name the span that is under way."""
+    """Return the headers that name the current span."""
     headers: dict[str, str] = {}
     _propagator.inject(headers)
     return headers
@@ -178,14 +178,14 @@ def _database(store: object, operation: str) -> Attributes:
 
 
 def _request() -> Attributes:
-    """Of the context what tells requests apart. Nothing of the user, and no headers: they may be anything."""
+    """Return the ids of the request. The user and the headers are left out, because they may hold anything."""
     context = current_context()
     known = {"perdure.correlation_id": context.correlation_id, "perdure.causation_id": context.causation_id}
     return {name: value for name, value in known.items() if value is not None}
 
 
 def _links(events: Iterable[StoredEvent]) -> Iterator[Link]:
-    """A link to each span in which some of the events were appended."""
+    """Yield a link to each span in which some of the events were appended."""
     seen: set[tuple[int, int]] = set()
     for stored in events:
         span = _appended_in(stored)

@@ -112,7 +112,7 @@ def _pattern(match: object) -> re.Pattern[str] | None:
     try:
         return re.compile(match)
     except re.error as error:
-        raise InvalidArgumentError("match", f"{shown(match)} is no regular expression: {error}") from None
+        raise InvalidArgumentError("match", f"{shown(match)} isn't a regular expression: {error}") from None
 
 
 def as_stored(event: object) -> object:

@@ -286,7 +286,7 @@ declare
     name text;
     value json;
 begin
-    -- The form that Perdure writes is recognised at little cost. Any other event is taken apart below.
+    -- The form that Perdure writes is recognised at little cost. Any other event is examined part by part below.
     if octet_length(p_stream_id) <= 512
         and p_stream_id like '_%-_%'
         and p_stream_id not like '-%'
@@ -301,7 +301,7 @@ begin
         and p_metadata::text ~ '^\D*\d\d([-T.]?\d\d|:[0-5]\d)+Z"'
         and substr(p_metadata::text, 26, 2) < '24'
         and substr(p_metadata::text, 15, 10)::date is not null
-        -- Behind it, only texts without escapes, and headers that hold only such texts.
+        -- After it, only texts without escapes, and headers that hold only such texts.
         and (
             octet_length(p_metadata::text) = 43
             or p_metadata::text ~ '^[{](?:"[^"\\]*"[,:}{]*)*$'
@@ -313,7 +313,7 @@ begin
     end if;
     if char_length(p_stream_id) > 512 or p_stream_id !~ '^[^\x01-\x1f\x7f-]+-[^\x01-\x1f\x7f]+$' then
         raise exception 'stream id % can''t be used', quote_literal(left(p_stream_id, 100))
-            using errcode = 'PD006', hint = 'A stream id is category-id, as user-123: at most 512 characters, no control characters.';
+            using errcode = 'PD006', hint = 'A stream id is category-id, such as user-123: at most 512 characters, no control characters.';
     elsif char_length(p_event_type) not between 1 and 200 or p_event_type ~ '[\x01-\x20\x7f]' then
         raise exception 'event type % can''t be used', quote_literal(left(p_event_type, 100))
             using errcode = 'PD006', hint = 'An event type has 1 to 200 characters and no white space.';
@@ -321,10 +321,10 @@ begin
         raise exception 'event version % can''t be used', p_event_version
             using errcode = 'PD006', hint = 'The version of a schema counts from 1.';
     elsif json_typeof(p_event_data) not in ('object', 'array') then
-        raise exception 'the payload is a JSON %, no object', json_typeof(p_event_data)
+        raise exception 'the payload is a JSON %, not an object', json_typeof(p_event_data)
             using errcode = 'PD006', hint = 'An event is stored as an object with its fields.';
     elsif json_typeof(p_metadata) <> 'object' then
-        raise exception 'the metadata are a JSON %, no object', json_typeof(p_metadata)
+        raise exception 'the metadata are a JSON %, not an object', json_typeof(p_metadata)
             using errcode = 'PD006', hint = 'Metadata are an object with a timestamp.';
     end if;
     happened := case when json_typeof(p_metadata -> 'timestamp') = 'string' then p_metadata ->> 'timestamp' end;
@@ -332,27 +332,27 @@ begin
         or happened !~ '^\d\d\d\d-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$'
     then
         raise exception 'the metadata have no timestamp that can be read'
-            using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone as +01:00.';
+            using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone such as +01:00.';
     end if;
     begin
         perform make_date(left(happened, 4)::integer, substr(happened, 6, 2)::integer, substr(happened, 9, 2)::integer);
     exception when datetime_field_overflow then
-        raise exception 'the metadata have a timestamp of a day that there isn''t'
-            using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone as +01:00.';
+        raise exception 'the metadata have a timestamp on a day that doesn''t exist'
+            using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone such as +01:00.';
     end;
     foreach name in array array['correlation_id', 'causation_id', 'user_id'] loop
         if json_typeof(p_metadata -> name) not in ('string', 'null') then
-            raise exception 'the metadata have a % that is no text', name
+            raise exception 'the metadata have a % that isn''t text', name
                 using errcode = 'PD006', hint = 'Write it as text, or leave it out.';
         end if;
     end loop;
     if json_typeof(p_metadata -> 'headers') <> 'object' then
-        raise exception 'the metadata have headers that are no object'
+        raise exception 'the metadata have headers that aren''t an object'
             using errcode = 'PD006', hint = 'Headers are an object whose values are texts.';
     end if;
     for name, value in select * from json_each(p_metadata -> 'headers') loop
         if json_typeof(value) <> 'string' then
-            raise exception 'the metadata have a header that is no text'
+            raise exception 'the metadata have a header that isn''t text'
                 using errcode = 'PD006', hint = 'Headers are an object whose values are texts.';
         end if;
     end loop;
@@ -461,9 +461,9 @@ CREATE FUNCTION perdure.hold_position() RETURNS trigger
     AS $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'events are appended under READ COMMITTED only, not under %',
+        raise exception 'events can be appended under READ COMMITTED only, not under %',
             upper(current_setting('transaction_isolation'))
-            using errcode = 'PD002', hint = 'A later snapshot is what makes the order of the log safe.';
+            using errcode = 'PD002', hint = 'The order of the log relies on a new snapshot for each statement.';
     end if;
     -- An acknowledged event survives a crash, even if the session, the role or the database turned this off.
     if current_setting('synchronous_commit') = 'off' then
@@ -571,12 +571,12 @@ begin
         return;
     end if;
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'the log is followed under READ COMMITTED only' using errcode = 'PD002';
+        raise exception 'the log can be followed under READ COMMITTED only' using errcode = 'PD002';
     end if;
     last_drawn := coalesce(pg_sequence_last_value('"perdure".global_position'), 0);
     if last_drawn = 0 and not has_sequence_privilege('"perdure".global_position', 'usage, select') then
         raise exception 'permission denied for sequence %', '"perdure".global_position'
-            using errcode = 'insufficient_privilege', hint = 'Following the log takes SELECT on its sequence, too.';
+            using errcode = 'insufficient_privilege', hint = 'Following the log also needs SELECT on its sequence.';
     end if;
     select min(((classid::bigint & 65535) << 32) | objid::bigint)
     into lowest_held
@@ -596,7 +596,7 @@ $$;
 
 CREATE FUNCTION perdure.store_namespace() RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 22546;
+    RETURN 8755;
 
 
 --
@@ -920,13 +920,13 @@ CREATE VIEW public.parcels AS
 -- Data for Name: events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22e04-0ad9-74fb-b539-54f224eb3940', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T19:52:26.585378Z"}', '2026-11-30 19:52:26.623063+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22e04-0ad9-74fb-b539-54f35a112241', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.585438Z"}', '2026-11-30 19:52:26.626602+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22e04-0b08-741c-8c7d-090dffb6fc3e', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.632207Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:52:26.66618+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22e04-0b08-741c-8c7d-090e05c75efb', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.632244Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:52:26.667136+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T19:52:26.672650Z"}', '2026-11-30 19:52:26.675759+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22e04-0be5-7517-b7ef-f5ac6f223885', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T19:52:26.853501Z"}', '2026-11-30 19:52:26.871714+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22e04-0be5-7517-b7ef-f5ad78820153', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T19:52:26.853528Z"}', '2026-11-30 19:52:26.872236+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22e09-564f-7132-8050-57505a871fd9', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T19:58:13.583134Z"}', '2026-11-30 19:58:13.594232+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22e09-564f-7132-8050-57510f2b1fbb', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.583189Z"}', '2026-11-30 19:58:13.594831+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22e09-565c-703d-b231-93d3844b6b25', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.596153Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:58:13.606051+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22e09-565c-703d-b231-93d4f33fa8ee', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.596186Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:58:13.606875+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.607650Z"}', '2026-11-30 19:58:13.608354+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22e09-56a1-73ef-98af-d3819c2a8ecc', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T19:58:13.665400Z"}', '2026-11-30 19:58:13.66851+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22e09-56a1-73ef-98af-d382b0beada3', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T19:58:13.665429Z"}', '2026-11-30 19:58:13.668602+00');
 
 
 --
@@ -940,28 +940,28 @@ INSERT INTO perdure.inline_streams VALUES ('parcels', 1, 1, 'parcel-7', 2);
 -- Data for Name: migrations; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 19:52:26.49343+00');
+INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 19:58:13.561319+00');
 
 
 --
 -- Data for Name: parked_events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22e04-0b08-741c-8c7d-090e05c75efb', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22e04-0b08-741c-8c7d-090e05c75efb","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:52:26.764529Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 19:52:26.766509+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 19:52:26.766528+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22e04-0b08-741c-8c7d-090dffb6fc3e', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22e04-0b08-741c-8c7d-090dffb6fc3e","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:52:26.757169Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 19:52:26.762116+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22e09-565c-703d-b231-93d4f33fa8ee', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22e09-565c-703d-b231-93d4f33fa8ee","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:58:13.633967Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 19:58:13.63487+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 19:58:13.634885+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22e09-565c-703d-b231-93d3844b6b25', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22e09-565c-703d-b231-93d3844b6b25","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:58:13.630773Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 19:58:13.63256+00');
 
 
 --
 -- Data for Name: projection_actions; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:12103:4dd0cd', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:52:26.762643+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:12103:4dd0cd', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 19:52:26.766689+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:52:26.776077+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 19:52:26.785213+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:52:26.791919+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:52:26.792008+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:31313:dc14df', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:58:13.633104+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:31313:dc14df', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 19:58:13.635028+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:58:13.638927+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 19:58:13.642774+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:58:13.645469+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:58:13.645581+00');
 
 
 --
@@ -974,39 +974,39 @@ INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'order
 -- Data for Name: projection_segments; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:52:26.791711+00');
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 19:52:26.791748+00');
-INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22e04-0be5-7517-b7ef-f5ad78820153', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:52:26.882551+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:58:13.645275+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 19:58:13.645302+00');
+INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22e09-56a1-73ef-98af-d382b0beada3', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:58:13.676224+00');
 
 
 --
 -- Data for Name: projections; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:52:26.705837+00');
-INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 19:52:26.784879+00');
-INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:52:26.797904+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:58:13.613497+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 19:58:13.642453+00');
+INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:58:13.648279+00');
 
 
 --
 -- Data for Name: published; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 19:52:26.442875+00');
+INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 19:58:13.532105+00');
 
 
 --
 -- Data for Name: roles; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 19:52:26.581078+00');
+INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 19:58:13.582123+00');
 
 
 --
 -- Data for Name: snapshots; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 19:52:26.692913+00');
+INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 19:58:13.609145+00');
 
 
 --

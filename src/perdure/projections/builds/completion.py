@@ -48,7 +48,7 @@ class BuildCompletion:
         Raises:
             SwitchBlockedError, ViewInUseError, BuildStateError: the views can't show it now.
         """
-        # A connection of its own: the pool may have none left, and the runners that this waits for need one.
+        # A separate connection: the pool may have none left, and the runners that this waits for need one.
         async with self._database.session() as connection, connection.transaction():
             if not await self._records.claim(connection):
                 return

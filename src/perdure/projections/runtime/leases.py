@@ -1,6 +1,6 @@
 """The leases of a runner: which segments of its build it processes, and for how long it may.
 
-Several processes may run the same build, each with a runner of its own. Every runner records a heartbeat in the
+Several processes may run the same build, each with its own runner. Every runner records a heartbeat in the
 database about once a second, which extends its leases, and reads which other runners have one. All runners compute the
 same fair shares from that list, without a leader:
 

@@ -31,7 +31,7 @@ the log still holds the events of their checkpoints. After a failover, the serve
 log.
 
 Segments at the same position form a group, and share batches. If there are several groups, the runner alternates
-between the slowest one, which catches up with the next, and the one at the head of the log, so that this one doesn't
+between two of them: the slowest, which catches up with the next, and the one at the head of the log, which must not
 fall behind.
 
 `LeaseKeeper` decides which segments are this runner's, `FailurePolicy` what happens to an event that fails, and the

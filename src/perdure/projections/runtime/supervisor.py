@@ -216,7 +216,7 @@ class BuildSupervisor:
         if not listed.is_to_be_completed or build not in self._runners or not self._back_off(build).is_over:
             return
         if self._completion is not None:
-            return  # one at a time: it takes connections of its own, and reads whole tables
+            return  # one at a time: each opens connections, and reads whole tables
         name = f"perdure projection {build.name} completion"
         self._completion = self.tasks.start(partial(self._complete, listed), name)
         self._completion.add_done_callback(self._end_completion)

@@ -25,7 +25,7 @@ class SegmentStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         first_hash, last_hash: The range of the hash of the keys of its rows, from 0 to 65535.
         global_position: Its rows include every event up to this position.
-        owner: The process that has its lease (host, process id and a number); None if no process has.
+        owner: The process that has its lease (host, process id and a number); None if there is none.
         epoch: How often the owner changed.
         failure: The event that failed, if that is the reason for the pause.
     """

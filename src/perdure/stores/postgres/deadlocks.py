@@ -1,4 +1,4 @@
-"""Deadlocks of appends with transactions of callers, which take the locks of their streams in an order of their own."""
+"""Deadlocks between appends and callers' transactions, which may lock their streams in another order."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LONGEST_PAUSE = 1.0
 
 
 async def outlasted(attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
-    """What an attempt to append returns, in a transaction of the store's own, once it loses no deadlock.
+    """Repeat an attempt to append, in a transaction of the store, while it loses deadlocks. Return its result.
 
-    PostgreSQL has rolled back what lost a deadlock, so it is safe to repeat; the other transaction goes on meanwhile.
+    PostgreSQL rolls back the loser of a deadlock, so it is safe to repeat. The other transaction continues meanwhile.
 
     Args:
         attempt: begins the transaction, appends, and commits.
-        timeout: for how many seconds to repeat it.
+        timeout: how many seconds to repeat it at most.
 
     Raises:
         StoreOverloadedError: it lost deadlocks all that time.
@@ -42,7 +42,7 @@ async def outlasted(attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
             if left <= 0:
                 raise StoreOverloadedError("an append to several streams lost deadlocks", timeout) from error
             logger.warning(
-                "an append lost a deadlock with a transaction that takes its streams in another order; it is repeated",
+                "an append lost a deadlock with a transaction that locks its streams in another order; it is repeated",
                 extra=keys(error, operation="append_to_streams"),
             )
             await asyncio.sleep(min(left, random.uniform(pause / 2, pause)))

@@ -1,4 +1,4 @@
-"""From the driver's errors to ours. By SQLSTATE and class, never by text."""
+"""Translates the driver's errors to Perdure's: by SQLSTATE and class, never by text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perdure.errors.mask import masked_text
 
 
 class UnconfirmedCommitError(ConnectionError):
-    """The server has committed, but the synchronous standby hasn't confirmed it: a failover may take it back."""
+    """The server has committed, but the synchronous standby hasn't confirmed it: a failover may undo the commit."""
 
     def __init__(self) -> None:
         super().__init__("the wait for a synchronous standby was cut short after the commit")
@@ -40,10 +40,10 @@ CONNECTION_LOST = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What the driver raises when the server can't be reached, or went away, or is a standby now."""
+"""What the driver raises when the server can't be reached, has gone away, or is a standby now."""
 
 _ENDINGS = ("FATAL", "PANIC")
-"""Severities of errors with which the server ends the session, if not itself."""
+"""Severities of errors with which the server ends the session, or itself."""
 
 STANDBY_LAGS = "PD003"
 DIVERGED = "PD005"
@@ -73,7 +73,7 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     ),
     (
         (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError),
-        lambda reason: StoreUnavailableError(f"the database can't work: {reason}; give it what it lacks"),
+        lambda reason: StoreUnavailableError(f"the database can't work: {reason}; give it the resources that it lacks"),
     ),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError),
@@ -82,8 +82,8 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     (
         (asyncpg.DeadlockDetectedError,),
         lambda _: DeadlockError(
-            "two transactions waited for each other's locks: PostgreSQL has rolled this one back, so nothing of it was "
-            "written; run it again"
+            "two transactions waited for each other's locks: PostgreSQL has rolled this one back, so it wrote nothing; "
+            "run it again"
         ),
     ),
     (
@@ -94,23 +94,23 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether the connection is of no more use, so that what was sent may be done or not.
+    """Return whether the connection is lost, so that the outcome of what was sent is unknown.
 
-    Whatever the SQLSTATE: a server that panics because it can't write its log may have written the commit.
+    The severity decides, whatever the SQLSTATE: a server that panics while it writes its log may have committed.
     """
     return isinstance(error, CONNECTION_LOST) or getattr(error, "severity_en", None) in _ENDINGS
 
 
 def is_unconfirmed(message: asyncpg.PostgresLogMessage) -> bool:
-    """Whether a warning says that a commit came back without its synchronous standby.
+    """Return whether a warning says that a commit wasn't confirmed by its synchronous standby.
 
-    It has the SQLSTATE of all warnings, and a translated text: it is known by the function in the server that sends it.
+    Its SQLSTATE is that of all warnings, and its text is translated. Only the server function that sends it is unique.
     """
     return bool(message.as_dict().get("server_source_function") == "SyncRepWaitForLSN")
 
 
 def translated(error: BaseException) -> PerdureError | None:
-    """Return the Perdure error for one of the driver's; None for any other exception."""
+    """Return the Perdure error for an error of the driver; None for any other exception."""
     reason = masked_text(str(error)) or type(error).__name__
     for classes, translate in _TRANSLATIONS:
         if isinstance(error, classes):
@@ -131,17 +131,17 @@ def translated_errors() -> Generator[None]:
     try:
         yield
     except Exception as error:
-        ours = translated(error)
-        if ours is None:
+        translation = translated(error)
+        if translation is None:
             raise
-        raise ours from error
+        raise translation from error
 
 
 @contextmanager
 def confirmed(connection: Any) -> Generator[None]:
-    """Let an error of CONNECTION_LOST leave the block whenever it is in doubt what becomes of a commit within it.
+    """Raise a CONNECTION_LOST error if the commit inside the block may or may not have happened.
 
-    UnconfirmedCommitError when it came back without its synchronous standby.
+    If its synchronous standby didn't confirm the commit, the error is UnconfirmedCommitError.
     """
     warnings: list[asyncpg.PostgresLogMessage] = []
 
@@ -157,7 +157,7 @@ def confirmed(connection: Any) -> Generator[None]:
             raise ConnectionError(f"the server ended the session: {error}") from error
         raise
     finally:
-        with suppress(asyncpg.InterfaceError):  # a connection that was lost went back to the pool by itself
+        with suppress(asyncpg.InterfaceError):  # a lost connection has returned to the pool by itself
             connection.remove_log_listener(note)
     if warnings:
         raise UnconfirmedCommitError

@@ -39,8 +39,8 @@ _HEARD_WITHIN = 5.0
 """Seconds within which a NOTIFY must arrive where this process listens."""
 _PAUSE_WHILE_DEAF = 60.0
 _DEAF = (
-    "LISTEN hears nothing, as behind a pooler of transactions: what other processes append is found by polling, a "
-    "quarter of a second later at most; to hear it at once, give direct_url, which leads to the server itself"
+    "LISTEN receives nothing, as behind a pooler in transaction mode: appends of other processes are found by polling, "
+    "at most a quarter of a second later; to be notified at once, give direct_url, the URL of the server itself"
 )
 
 _LOST: Final = (PerdureError, asyncpg.PostgresError, *CONNECTION_LOST)
@@ -76,7 +76,7 @@ class Notifier:
 
     @property
     def is_listening(self) -> bool | None:
-        """Whether other processes are heard; None when nothing here needs to hear them."""
+        """Whether notifications of other processes arrive; None if nothing here needs them."""
         return None if self._listening is None else self._is_connected
 
     def start(self) -> None:
@@ -191,7 +191,7 @@ _CHANNEL = f"perdure:inspection:{uuid4().hex}"
 
 
 async def seconds_until_heard(database: Database, timeout: float) -> float | None:
-    """Return how long a NOTIFY takes to where the store listens; None when it isn't heard within `timeout` seconds."""
+    """Return how many seconds a NOTIFY takes to reach the store; None if it doesn't arrive within `timeout` seconds."""
     loop = asyncio.get_running_loop()
     heard: asyncio.Future[float] = loop.create_future()
 

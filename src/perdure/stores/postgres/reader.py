@@ -1,11 +1,11 @@
-"""Reading: streams, and the log up to where no event can come in between any more.
+"""Reads streams, and the log up to the position before which no event can appear any more.
 
-Positions become visible in another order than they are drawn, so ``global_position > last`` alone loses events. What
-follows the last position without a gap is safe as it is. At a gap, and where a filter hides gaps, the fence is asked:
-`safe_position`, and then, with a later snapshot, the rows up to it.
+Positions become visible in another order than they are drawn, so ``global_position > last`` alone loses events. Events
+that follow the last position without a gap are safe. At a gap, and where a filter hides gaps, the reader asks the
+fence: it reads `safe_position`, and then, with a later snapshot, the rows up to it.
 
-A page is cut short where its events are large. What large values take is asked only of pages that hold some: to ask it
-of each event takes the server two thirds as long again.
+A page is cut short if its events are large. The server measures large values only in pages that hold some: measuring
+every event would make reading two thirds slower.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from perdure.stores.postgres.sql_files import Statements, fill_in
 _NOTHING_SEEN = (None, None)
 _SCAN_TIMEOUT = 3600.0
 _SAMPLED_ROWS = 50_000
-"""How many events are looked at from each end, whatever their type: to find all of a rare one, it would be the log."""
+"""How many events are searched from each end. To find all events of a rare type, the whole log would be searched."""
 
 
 class Reader(PageReader):
@@ -46,39 +46,39 @@ class Reader(PageReader):
         self._bounded: dict[tuple[str, str], str] = {}
 
     async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly after `from_version`, oldest first."""
+        """Return the events of a stream strictly after `from_version`, oldest first."""
         async with self._database.connection() as connection:
             return await self.stream_page_in(connection, stream_id, from_version, limit)
 
     async def stream_page_in(
         self, connection: Connection, stream_id: str, from_version: int, limit: int | None
     ) -> list[StoredEvent]:
-        """The same as a transaction of the caller's sees it."""
+        """Return the same as a transaction of the caller sees it."""
         rows = await connection.fetch(self._sql["read_stream"], stream_id, from_version, limit)
         return stored_events(rows)
 
     async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """The events of a stream strictly before `before_version`, newest first."""
+        """Return the events of a stream strictly before `before_version`, newest first."""
         rows = await self._database.fetch(self._sql["read_stream_backwards"], stream_id, before_version, limit)
         return stored_events(rows)
 
     async def stream_version(self, stream_id: str) -> int:
-        """The version of a stream, 0 if there is none."""
+        """Return the version of a stream, 0 if it has no events."""
         return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
 
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """The event with that id, or None."""
+        """Return the event with that id, or None."""
         rows = await self._database.fetch(self._sql["read_event"], event_id)
         return stored_events(rows)[0] if rows else None
 
     async def stored_types(self) -> list[StoredType]:
-        """Each type in each version that there is, sorted."""
+        """Return each type in each version that is stored, sorted."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(self._sql["stored_types"], timeout=_SCAN_TIMEOUT)
         return [StoredType(*row) for row in rows]
 
     async def sample_events(self, stored_type: StoredType, limit: int) -> list[StoredEvent]:
-        """The first and the last event of a type and version, and others that stand near them in the log."""
+        """Return the first and the last event of a type and version, and others near them in the log."""
         rows = await self._database.fetch(
             self._sql["sample_events"],
             stored_type.event_type,
@@ -98,7 +98,7 @@ class Reader(PageReader):
     async def log_page(
         self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
     ) -> Page:
-        """A page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
+        """Return a page of the log strictly after `from_position`: never beyond a gap that may still be filled."""
         if limit == 0:
             return Page([], from_position)
         try:
@@ -126,14 +126,14 @@ class Reader(PageReader):
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
-        """The events of the log strictly before `before_position`, newest first, beginning at the safe position."""
+        """Return the events of the log strictly before `before_position`, newest first, from the safe position on."""
         safe, _ = await self._safe_position(_NOTHING_SEEN, up_to)
         name, arguments = await self._selection(0, min(before_position - 1, safe), limit, where, backwards=True)
         rows = await self._database.fetch(self._sql[name], *arguments)
         return stored_events(rows)
 
     async def _safe_position(self, seen: SeenEvent | tuple[None, None], up_to: int) -> tuple[int, int]:
-        """The safe position, which lies at `up_to` or beyond, and the last that was drawn."""
+        """Return the safe position, which is at `up_to` or beyond, and the last position that was drawn."""
         [(safe, last_drawn, is_standby)] = await self._database.fetch(self._sql["safe_position"], *seen)
         if safe < up_to:
             if last_drawn < up_to and not is_standby:
@@ -153,10 +153,10 @@ class Reader(PageReader):
         if is_cut or len(rows) == limit:
             return _page(rows)
         if where == LogFilter():
-            # Always an event's position, so that a checkpoint can name its event.
+            # The position is always that of an event, so that a checkpoint can name its event.
             return _page(rows) if rows else Page([], from_position, held_back)
-        # Nothing that matches can come up to the safe position any more. The page ends at the last event before that,
-        # of whatever kind, by which the log is known again.
+        # No further event that matches can appear up to the safe position. The page ends at the last event before it,
+        # whether it matches or not: the id of that event identifies the log later.
         events = stored_events(rows)
         reached = events[-1].global_position if events else from_position
         if reached == safe:
@@ -169,7 +169,7 @@ class Reader(PageReader):
     async def _selection(
         self, after: int, last: int, limit: int, where: LogFilter, *, backwards: bool = False
     ) -> tuple[str, list[Any]]:
-        """The name of the statement that reads what matches, and its arguments."""
+        """Return the name of the statement that reads the matching events, and its arguments."""
         if where.recorded_from is not None or where.recorded_before is not None:
             [(earliest, latest)] = await self._database.fetch(
                 self._sql["recorded_positions"], where.recorded_from, where.recorded_before
@@ -179,7 +179,7 @@ class Reader(PageReader):
         return name, [after, last, limit, *arguments]
 
     async def _page(self, name: str, limit: int, *arguments: object) -> tuple[list[asyncpg.Record], bool]:
-        """The rows of a page, and whether it was cut short because of its size. It has one row, if there is any."""
+        """Return the rows of a page: one at least, if any is left. Also return whether its size cut it short."""
         if limit == 1:
             return await self._database.fetch(self._sql[name], *arguments), False
         rows = await self._database.fetch(self._within("page_without_large", name), *arguments)
@@ -189,7 +189,7 @@ class Reader(PageReader):
         return small, len(small) < len(rows)
 
     def _within(self, around: str, name: str) -> str:
-        """The statement `name` within another that bounds what its page takes."""
+        """Return the statement `name` inside another one that limits the size of its page."""
         key = around, name
         if key not in self._bounded:
             sizes = {"large": str(PAGE_BYTES // PAGE_SIZE // 2), "page_bytes": str(PAGE_BYTES)}
@@ -202,13 +202,13 @@ def _page(rows: list[asyncpg.Record]) -> Page:
 
 
 def _before_large(rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
-    """Return what comes before the first event that was left out for its size."""
+    """Return the rows before the first one that was left out because of its size."""
     left_out = [values.index(None) for values in ([row[6] for row in rows], [row[7] for row in rows]) if None in values]
     return rows[: min(left_out)] if left_out else rows
 
 
 def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:
-    """What comes before the first gap."""
+    """Return the rows before the first gap."""
     for index, row in enumerate(rows):
         if row["global_position"] != from_position + index + 1:
             return rows[:index]

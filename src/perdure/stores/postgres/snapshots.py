@@ -21,7 +21,7 @@ class SnapshotTable:
         self._sql = Statements(Path(__file__).parent / "sql" / "snapshots", schema=database.quoted_schema)
 
     async def read(self, stream_id: str) -> Snapshot | None:
-        """Return the snapshot of a stream if the log holds the very event after which it was taken; else None."""
+        """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
         rows = await self._database.fetch(self._sql["read"], stream_id)
         return Snapshot(*rows[0]) if rows else None
 

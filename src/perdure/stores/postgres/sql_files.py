@@ -1,4 +1,4 @@
-"""SQL by name: each statement stands in a file of its own, and the names of schemas and tables are filled in."""
+"""SQL statements by name, each from its own file, with the names of schemas and tables filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Statements(Mapping[str, str]):
 
     Args:
         folder: where the files are.
-        names: what stands for ``{schema}`` and the like in them: quoted identifiers, never values.
+        names: what replaces ``{schema}`` and the like in them: quoted identifiers, never values.
     """
 
     def __init__(self, folder: Path, **names: str) -> None:
@@ -40,45 +40,45 @@ def _texts_in(folder: Path) -> dict[str, str]:
 
 
 def fill_in(sql: str, **names: str) -> str:
-    """The statement with ``{schema}`` and the like replaced: in one go, for a name may look like a placeholder."""
+    """Replace ``{schema}`` and the like in a statement, all in one pass, because a name may look like a placeholder."""
     return _PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), sql)
 
 
 def quote_identifier(name: str, argument: str = "name") -> str:
-    """The name of a schema, table or column as SQL takes it, whatever characters it holds.
+    """Return the name of a schema, table or column quoted for SQL, whatever characters it holds.
 
     Raises:
-        InvalidArgumentError: it is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL keeps. It names
-            the argument.
+        InvalidArgumentError: the name is empty, holds a NUL, or is longer than the 63 bytes that PostgreSQL stores. The
+            error names `argument`.
     """
     if not isinstance(name, str) or not name or "\x00" in name:
-        raise InvalidArgumentError(argument, f"{shown(name)} is no name for a schema, table or column")
+        raise InvalidArgumentError(argument, f"{shown(name)} can't be the name of a schema, table or column")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentError(argument, f"{shown(name)} holds a lone surrogate") from None
     if size > 63:
-        raise InvalidArgumentError(argument, f"{shown(name)} takes {size} bytes; PostgreSQL keeps 63")
+        raise InvalidArgumentError(argument, f"{shown(name)} takes {size} bytes, but PostgreSQL stores only 63")
     return '"' + name.replace('"', '""') + '"'
 
 
 def quoted_schema(schema: str) -> str:
-    """The name of a schema for tables, quoted.
+    """Return the quoted name of a schema for tables.
 
     Raises:
-        InvalidArgumentError: it can't be a name, or is one of PostgreSQL's own.
+        InvalidArgumentError: the name can't be used, or belongs to PostgreSQL itself.
     """
     quoted = quote_identifier(schema, "schema")
     if schema.startswith("pg_") or schema == "information_schema":
-        raise InvalidArgumentError("schema", f"{schema!r} is PostgreSQL's own: choose another name")
+        raise InvalidArgumentError("schema", f"{schema!r} belongs to PostgreSQL itself: choose another name")
     return quoted
 
 
 def quoted_store_schema(schema: str) -> str:
-    """The name of a schema that holds a store, quoted.
+    """Return the quoted name of a schema that holds a store.
 
     Raises:
-        InvalidArgumentError: as by `quoted_schema`, or it holds ``$$``, which would end the body of a function.
+        InvalidArgumentError: as for `quoted_schema`, or the name holds ``$$``, which would end the body of a function.
     """
     quoted = quoted_schema(schema)
     if "$$" in schema:

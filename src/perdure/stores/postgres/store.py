@@ -46,27 +46,28 @@ from perdure.transaction import Transaction
 class PostgreSQLEventStore(EventStore):
     """Streams of events in a schema of a PostgreSQL database. `perdure.connect` makes one.
 
-    It opens connections as it needs them: at most `pool_size`, one for each of `append_lanes`, and two to wake others
-    and be woken.
+    It opens connections as it needs them: at most `pool_size`, one for each of `append_lanes`, and two for
+    notifications: one sends them, one listens.
 
     Args:
-        url: ``postgresql://user@host:port/database``; what is missing comes from the ``PG*`` variables. It may lead
-            to a pooler of transactions.
+        url: ``postgresql://user@host:port/database``; the ``PG*`` variables supply what is missing. It may be the URL
+            of a pooler in transaction mode.
         schema: the schema that holds the store; several stores may share a database.
         migrate: whether to apply missing migrations on opening; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
         pool_size: how many connections may be open for reading and for transactions.
-        append_lanes: how many batches of appends may be under way at once, each on a connection of its own.
+        append_lanes: how many batches of appends may be under way at once, each on its own connection.
         batch_commits: how many commits may share a batch.
-        queue_events: how many events may wait to be appended, or be under way, before callers wait for their turn.
-        queue_bytes: how many bytes they may take.
-        append_timeout: seconds that an append may wait for its turn, for its stream, or to learn of an unknown outcome.
+        queue_events: how many events may be queued or under way before further callers have to wait.
+        queue_bytes: how many bytes these events may take.
+        append_timeout: seconds that an append may wait in the queue, for its stream, or to resolve an unknown outcome.
         connect_timeout: seconds that opening a connection may take.
         command_timeout: seconds that a statement may take.
         close_timeout: seconds that closing waits for appends that are under way.
-        revive: called when a connection fails, before it is tried again: starts an embedded server, returns its URL.
-        direct_url: leads to the server itself where `url` leads to a pooler: for LISTEN, and to apply migrations.
-        read_only: read and follow only, on a standby too. Of several hosts, any will do.
+        revive: called when a connection fails, before the next attempt: starts an embedded server, returns its URL.
+        direct_url: the URL of the server itself, if `url` is that of a pooler: for LISTEN, and to apply migrations.
+        read_only: whether the store only reads and follows, which also works on a standby. Of several hosts, the store
+            then uses any.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class PostgreSQLEventStore(EventStore):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """All that a store may offer."""
+        """All capabilities that a store can have."""
         return frozenset({"database", "notifications", "snapshots", "transactions"})
 
     @property
@@ -147,7 +148,7 @@ class PostgreSQLEventStore(EventStore):
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes work."""
+        """Whether it accepts work."""
         return self._loop is not None and not self._loop.is_closed()
 
     async def open(self) -> None:
@@ -189,7 +190,7 @@ class PostgreSQLEventStore(EventStore):
         self._process = os.getpid()
 
     async def close(self) -> None:
-        """Append what is queued, for at most `close_timeout` seconds, and let go of all connections."""
+        """Append what is queued, for at most `close_timeout` seconds, and close all connections."""
         if self._loop is None:
             return
         self.check_usable()
@@ -221,7 +222,7 @@ class PostgreSQLEventStore(EventStore):
             raise WrongContextError("the store was opened in another event loop: open one in each loop")
 
     async def check_writable(self) -> None:
-        """Raise unless the database can be reached, and takes appends if this store may write any."""
+        """Raise unless the database can be reached, and accepts appends if this store may write."""
         self.check_usable()
         sql = Statements(Path(__file__).parent / "sql" / "connections", schema=self.database.quoted_schema)
         [(in_recovery, read_only)] = await self.database.fetch(sql["writable"])
@@ -255,11 +256,11 @@ class PostgreSQLEventStore(EventStore):
         return await self._own(tx).append_group(group)
 
     def wake(self) -> None:
-        """Let all that follow the log look at once, here and in other processes, as after an append."""
+        """Make all followers of the log read at once, here and in other processes, as after an append."""
         self._notifier.notify()
 
     def on_follow(self) -> None:
-        """Listen to other processes from now on: they wake followers here by NOTIFY."""
+        """Listen to other processes from now on: their NOTIFY wakes followers here."""
         self.check_usable()
         self._notifier.listen()
 
@@ -274,12 +275,12 @@ class PostgreSQLEventStore(EventStore):
     def transaction(
         self, connection: Connection | None = None, *, commit: Literal["store", "caller"] = "store"
     ) -> PostgreSQLTransaction:
-        """A transaction in which appends take part, on a connection of the caller's or of the pool.
+        """Return a transaction that appends take part in, on the caller's connection or on one of the pool.
 
-        Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
+        After its first append, followers of the log wait until it ends: append last, and commit soon.
 
         Args:
-            connection: one of the caller's own; None for one of the pool.
+            connection: the caller's connection; None for one of the pool.
             commit: what begins and ends it. ``"store"``: the store, with the block. ``"caller"``: other code, such as a
                 session of SQLAlchemy; `connection` is in the transaction already. See `JoinedTransaction`.
 
@@ -307,11 +308,11 @@ class PostgreSQLEventStore(EventStore):
         if await connection.fetchval(sql["sequence_is_behind"]):
             raise SchemaError(
                 f"schema {self.database.schema!r}: the sequence of positions is behind the last event, as after a "
-                "restore of the data alone, so that an event could come where readers have passed: restore the whole "
-                f"schema, or set it, by setval('{schema}.global_position', the highest global_position there is)"
+                "restore of the data alone, so that an event could be written where readers have passed: restore the "
+                f"whole schema, or set the sequence: setval('{schema}.global_position', the highest global_position)"
             )
 
     def _own(self, tx: Transaction) -> PostgreSQLTransaction:
         if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):
-            raise TransactionError("tx is no transaction of this store: use the one that its transaction() returned")
+            raise TransactionError("tx isn't a transaction of this store: use the one that its transaction() returned")
         return tx

@@ -1,7 +1,7 @@
 """The conformance suite: what every event store must do, as tests that it inherits.
 
-Needs pytest, pytest-asyncio and Hypothesis. A store passes when a class like this one does. The store names
-what it offers beyond that in `EventStore.capabilities`: each is tested, and the report shows which were.
+It needs pytest, pytest-asyncio and Hypothesis. A store passes if a class like the one below passes. A store names what
+else it offers in `EventStore.capabilities`. Each of these is tested, and the test report shows which were.
 
 Example:
     from perdure.testing.conformance import EventStoreConformance

@@ -1,4 +1,4 @@
-"""Appending under an expected version."""
+"""Appends under an expected version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.transaction import Transaction
 
 
 class Appending:
-    """The part of the suite on appending."""
+    """The part of the suite on appends to one stream."""
 
     async def test_an_append_tells_the_version_and_the_position_of_each_event(self, store: EventStore) -> None:
         first = await store.append_to_stream("note-1", NO_STREAM, [*notes("a", "b"), Counted(number=1)])

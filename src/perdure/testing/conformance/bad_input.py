@@ -1,4 +1,4 @@
-"""Bad input: each a typed error, nothing written, nobody else harmed."""
+"""Bad input: a typed error, nothing written, and no effect on other appends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store offers beyond the promises of every store. The report of the tests shows which of it was tested."""
+"""What a store offers beyond the promises of every store. The test report shows which capabilities were tested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from perdure.testing.conformance.samples import notes, texts
 from perdure.testing.conformance.snapshots import taken
 
 PATIENCE = 10.0
-"""Seconds until a notification that doesn't come counts as lost."""
+"""Seconds after which a missing notification counts as lost."""
 
 
 class Deliberate(Exception):  # noqa: N818 - it stands for any error
@@ -33,7 +33,7 @@ class Capabilities:
     """
 
     def another_store(self, store: EventStore) -> EventStore:
-        """Return a store on the same data, as another process would make it, and not open yet.
+        """Return a store on the same data that isn't open yet, as another process would make it.
 
         Override it for a store that claims ``notifications``.
         """
@@ -69,28 +69,28 @@ class Capabilities:
         """Projections and health checks find the database."""
         assert database_of(store) is store.database
         health = await ready(store, timeout=PATIENCE)
-        assert {check.name for check in health.checks} == {"database", "schema", "listener"}
+        assert {check.name for check in health.checks} == {"tasks", "database", "schema", "listener"}
         assert health.is_ok
 
     async def check_listening(self, store: EventStore) -> None:
-        """Another process hears of appends. A follower would find them without that, too, but nothing is announced."""
+        """Appends notify another process. Otherwise a follower would find them late, and nothing would be announced."""
         async with self.another_store(store) as other:
             other.subscribe()
             heard = other.changes.count
             async with asyncio.timeout(PATIENCE):
-                while other.changes.count == heard:  # what is appended before it listens isn't heard
+                while other.changes.count == heard:  # appends before it listens don't notify it
                     await store.append_to_stream("note-1", ANY, notes("a"))
                     await other.changes.wait(heard, 0.1)
 
     async def check_snapshots(self, store: EventStore) -> None:
-        """What is written comes back."""
+        """A stored snapshot comes back."""
         await store.append_to_stream("note-1", 0, notes("a"))
         snapshot = await taken(store, 1, {"text": "a"})
         await store.write_snapshot(snapshot)
         assert await store.read_snapshot("note-1") == snapshot
 
     async def check_transactions(self, store: EventStore) -> None:
-        """Appends are seen once the transaction is committed, and never when it is rolled back."""
+        """Appends are visible once the transaction is committed, and never if it is rolled back."""
         async with store.transaction() as tx:
             await store.append_to_stream("note-1", 0, notes("a"), tx=tx)
             await store.append_to_streams([("note-1", 1, notes("b")), ("note-2", 0, notes("c"))], tx=tx)

@@ -1,4 +1,4 @@
-"""Races: one wins, the others are told, and whoever follows misses nothing."""
+"""Races: one append wins, the others get a conflict, and followers miss nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from perdure.testing.conformance.samples import notes, positions, texts
 from perdure.testing.conformance.subscriptions import PATIENCE
 
 LAST = "last-1"
-"""The stream whose event is appended when all others are."""
+"""The stream whose event is appended last."""
 
 
 async def _polled(store: EventStore) -> list[int]:
-    """What one sees who asks again and again for what comes after the last that he has seen."""
+    """Poll the log from the last position seen, and return all positions seen."""
     seen: list[int] = []
     while True:
         page = await store.read_all_events(seen[-1] if seen else 0, max_count=7)
@@ -69,7 +69,7 @@ class Racing:
             for n in range(4):
                 while True:
                     version = await store.stream_version("note-1")
-                    await asyncio.sleep(0)  # a decision takes its time
+                    await asyncio.sleep(0)  # let other workers append in between
                     try:
                         await store.append_to_stream("note-1", version, notes(f"{worker}.{n}", version))
                     except OptimisticConcurrencyError:

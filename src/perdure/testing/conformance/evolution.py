@@ -1,4 +1,4 @@
-"""Old versions of events, and what of them there is."""
+"""Old versions of events, and the summary of stored types."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NOTED = "perdure.conformance.noted"
 
 
 async def append_old(store: EventStore, version: int, data: str) -> None:
-    """Append what code of back then would have appended."""
+    """Append an event as older code would have."""
     old = EncodedEvent(uuid4(), COUNTED, version, data, '{"timestamp":"2020-01-01T00:00:00Z"}')
     await store.append(Commit("count-1", ANY, (old,), len(data)))
 
 
 class Evolving:
-    """The part of the suite on events that code of another version wrote."""
+    """The part of the suite on events that were written by another version of the code."""
 
     async def test_older_versions_are_read_as_the_class_of_today(self, store: EventStore) -> None:
         await append_old(store, 1, '{"count":"1"}')

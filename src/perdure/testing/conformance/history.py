@@ -1,4 +1,4 @@
-"""Looking at what is stored: backwards, in a range of time, and what one request set in motion."""
+"""Reads the past: backwards, in a range of time, and what one request set in motion."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from perdure.store import EventStore
 from perdure.testing.conformance.bad_input import BAD_COUNTS, BAD_STREAM_IDS, SURROGATE
 from perdure.testing.conformance.samples import Call, Counted, Noted, accepted, notes, positions, texts
 
-BAD_TIMES: Final = [datetime(2024, 1, 1), "2024-01-01", 5, datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))]  # noqa: DTZ001 - it is naive on purpose
+BAD_TIMES: Final = [datetime(2024, 1, 1), "2024-01-01", 5, datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))]  # noqa: DTZ001 - naive on purpose
 BAD_CORRELATIONS: Final = ["", "a\x00", SURROGATE, 5, b"a"]
 LONG: Final = "x" * 5000
 
 
 async def mixed_log(store: EventStore) -> list[StoredEvent]:
-    """Two categories, two types and two correlation ids, in turn; and the log."""
+    """Append events of alternating categories, types and correlation ids, and return the log."""
     for n in range(24):
         with context(correlation_id="one" if n % 2 else "two"):
             payload = Counted(number=n) if n % 4 < 2 else Noted(text=str(n))
@@ -33,7 +33,7 @@ async def mixed_log(store: EventStore) -> list[StoredEvent]:
 
 
 def selected(log: Sequence[StoredEvent], where: Selection) -> list[int]:
-    """Where the events stand that match, found the slow way."""
+    """Return the positions of the events that match, by checking each event."""
     types = {"perdure.conformance.noted" if one is Noted else one for one in where.get("event_types") or ()}
     category, correlation_id = where.get("category"), where.get("correlation_id")
     start, end = where.get("recorded_from"), where.get("recorded_before")
@@ -49,7 +49,7 @@ def selected(log: Sequence[StoredEvent], where: Selection) -> list[int]:
 
 
 def selections(log: Sequence[StoredEvent]) -> list[Selection]:
-    """Every filter together with every other."""
+    """Return all combinations of filters."""
     times = {"recorded_from": log[5].recorded_at, "recorded_before": log[-4].recorded_at}
     choices: list[dict[str, Any]] = [{}]
     for name, value in {"category": "note", "event_types": [Noted], "correlation_id": "one", **times}.items():
@@ -58,7 +58,7 @@ def selections(log: Sequence[StoredEvent]) -> list[Selection]:
 
 
 class Browsing:
-    """The part of the suite on looking at what is stored."""
+    """The part of the suite on reading the past."""
 
     async def test_a_stream_is_read_backwards(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes(*"abcde"))
@@ -183,7 +183,7 @@ class Browsing:
         paid = await add("payment-1", "paid", ordered)
         await add("stock-1", "reserved", ordered)
         await add("order-1", "confirmed", paid)
-        await store.append_to_stream("order-2", 0, notes("somebody else's"))
+        await store.append_to_stream("order-2", 0, notes("of another request"))
 
         top = await store.causation_tree("request")
 
@@ -210,5 +210,5 @@ class Browsing:
             assert await accepted(values, call) == []
         for ask in (store.read_stream_backwards, store.last_event):
             assert await accepted(BAD_STREAM_IDS, ask, InvalidStreamIdError) == []
-        with pytest.raises(InvalidArgumentError, match="give it a time zone"):
+        with pytest.raises(InvalidArgumentError, match="with a time zone"):
             await store.read_all_events(recorded_from=BAD_TIMES[0])  # type: ignore[arg-type]  # it is refused

@@ -1,4 +1,4 @@
-"""What a store is said to do, in the plainest words: the model that stores are compared with."""
+"""The model that stores are compared with: a list, with the simplest code for each promise."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Call(NamedTuple):
 
     @property
     def event_ids(self) -> list[UUID]:
-        """The ids of all its events."""
+        """The ids of all events of the append."""
         return [one.metadata.event_id for _, _, events in self.appends for one in events]
 
 
 class Entry(NamedTuple):
-    """An event of the log, as it must come back."""
+    """An event of the log, as a store must return it."""
 
     stream_id: str
     stream_version: int
@@ -37,10 +37,10 @@ class Entry(NamedTuple):
 
 
 class Model:
-    """A log as a list, in which whatever is asked is found by looking at all of it.
+    """A log as a list. Each question is answered by a search through the whole list.
 
     Args:
-        beginning: the position after which its events stand.
+        beginning: the last position before the events of the model.
     """
 
     def __init__(self, beginning: int) -> None:
@@ -49,15 +49,15 @@ class Model:
 
     @property
     def last_position(self) -> int:
-        """Where the last event stands."""
+        """The position of the last event."""
         return self.log[-1].global_position if self.log else self.beginning
 
     def stream(self, stream_id: str) -> list[Entry]:
-        """The events of a stream, by version."""
+        """Return the events of a stream, by version."""
         return [entry for entry in self.log if entry.stream_id == stream_id]
 
-    def judge(self, call: Call) -> list[AppendResult] | PerdureError | None:
-        """What becomes of an append: its first results, an error, or None when it is to be written."""
+    def expected(self, call: Call) -> list[AppendResult] | PerdureError | None:
+        """Return what an append must return: its first results, an error, or None if it must be written."""
         repeated = [self._repeated(stream_id, events) for stream_id, _, events in call.appends]
         if all(repeated):
             return [result for result in repeated if result]
@@ -72,7 +72,7 @@ class Model:
         return None
 
     def write(self, call: Call, results: Sequence[AppendResult], after: int) -> None:
-        """Take in what was written, and see that it stands in order, beyond what was there before the call."""
+        """Add what was written, and check that it is in order, after everything that was there before the call."""
         places = [place for result in results for place in result.global_positions]
         assert len(results) == len(call.appends)
         assert all(before < place for before, place in pairwise([after, *places]))
@@ -88,7 +88,7 @@ class Model:
         self.log.sort(key=attrgetter("global_position"))
 
     def _repeated(self, stream_id: str, events: Sequence[NewEvent]) -> AppendResult | None:
-        """The first result, if these very events stand in the stream, one after the other."""
+        """Return the first result, if exactly these events are in the stream, one after the other."""
         stream = self.stream(stream_id)
         asked = [one.metadata.event_id for one in events]
         for start in range(len(stream)):
@@ -99,7 +99,7 @@ class Model:
 
 
 def entries(events: Iterable[StoredEvent]) -> list[Entry]:
-    """What a store gave back, to be compared with the model."""
+    """Return the events of a store as entries, to compare them with the model."""
     return [
         Entry(
             stored.stream_id,

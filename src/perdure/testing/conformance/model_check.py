@@ -22,23 +22,23 @@ from perdure.testing.conformance.samples import Counted, Noted
 from perdure.testing.conformance.subscriptions import take
 
 CATEGORIES: Final = ("note", "note", "other")
-"""Those of the streams that are appended to, by number."""
+"""The categories of the streams that are appended to, by number."""
 CORRELATIONS: Final = (None, "one", "two")
 
 Expected = int | str
-"""An expected version as it is drawn: its name, or how far it is from the true one."""
+"""An expected version in a program: its name, or its distance from the real version."""
 
 _NAMED: Final[dict[str, ExpectedVersion]] = {"any": ANY, "exists": STREAM_EXISTS, "none": NO_STREAM}
 
 _FOR_FIXTURES: Final = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
-"""All programs of a test run in one store, and stores take their time."""
+"""All programs of a test run in one store, and stores may be slow."""
 
 _runs = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class ModelAppend:
-    """ModelAppend so many new events to each of some streams, under conditions on others."""
+    """Append a number of new events to each of some streams, under conditions on other streams."""
 
     streams: tuple[tuple[int, Expected, int], ...]
     conditions: tuple[tuple[int, Expected], ...] = ()
@@ -46,8 +46,8 @@ class ModelAppend:
 
 
 @dataclass(frozen=True)
-class Again:
-    """ModelAppend the events of an earlier call again: as they were, or otherwise."""
+class Repeat:
+    """Append the events of an earlier call again: unchanged, or changed as `how` says."""
 
     call: int
     how: str
@@ -55,15 +55,15 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Together:
-    """ModelAppend to streams, all in one moment."""
+class ConcurrentAppends:
+    """Append to streams, all at the same time."""
 
     appends: tuple[tuple[int, Expected, int], ...]
 
 
 @dataclass(frozen=True)
-class Look:
-    """Read, from somewhere on, and follow."""
+class ReadAndFollow:
+    """Read from some position on, and follow."""
 
     at: int
     max_count: int | None
@@ -73,7 +73,7 @@ class Look:
     correlation: int = 0
 
 
-Step = ModelAppend | Again | Together | Look
+Step = ModelAppend | Repeat | ConcurrentAppends | ReadAndFollow
 
 _streams = st.integers(0, len(CATEGORIES) - 1)
 _expected = st.sampled_from([0, "any", 0, "exists", -1, 1, "none", 1000])
@@ -81,7 +81,7 @@ _single = st.tuples(_streams, _expected, st.integers(1, 3))
 
 
 def programs() -> st.SearchStrategy[list[Step]]:
-    """Calls one after the other. What they refer to is drawn as numbers, which fit whatever was done before."""
+    """Return a strategy for lists of steps. They refer to earlier steps by numbers that are valid in any list."""
     several = st.lists(_single, min_size=2, max_size=3, unique_by=lambda one: one[0]).map(tuple)
     conditions = st.lists(st.tuples(_streams, _expected), min_size=1, max_size=2, unique_by=lambda one: one[0])
     ways = st.sampled_from(["reversed", "shorter", "longer", "elsewhere", "with the next"])
@@ -89,11 +89,11 @@ def programs() -> st.SearchStrategy[list[Step]]:
         st.builds(ModelAppend, streams=st.tuples(_single), correlation=st.integers(0, 2)),
         st.builds(ModelAppend, streams=st.tuples(_single), conditions=conditions.map(tuple)),
         st.builds(ModelAppend, streams=several),
-        st.builds(Again, call=st.integers(0, 2), how=st.just("same"), expected=_expected),
-        st.builds(Again, call=st.integers(0, 5), how=ways, expected=_expected),
-        st.builds(Together, st.lists(_single, min_size=2, max_size=5).map(tuple)),
+        st.builds(Repeat, call=st.integers(0, 2), how=st.just("same"), expected=_expected),
+        st.builds(Repeat, call=st.integers(0, 5), how=ways, expected=_expected),
+        st.builds(ConcurrentAppends, st.lists(_single, min_size=2, max_size=5).map(tuple)),
         st.builds(
-            Look,
+            ReadAndFollow,
             at=st.integers(-1, 20),
             max_count=st.none() | st.integers(0, 5),
             stream=_streams,
@@ -114,12 +114,12 @@ class Modelled:
         last = await store.read_all_events_backwards(max_count=1)
         run = _Run(store, last[0].global_position if last else 0)
         for step in program:
-            await run.take(step)
-        await run.look(Look(-1, None, 0))
+            await run.execute(step)
+        await run.read(ReadAndFollow(-1, None, 0))
 
 
 class _Run:
-    """One program on the store, with streams of its own: what others left there stands before."""
+    """One program on the store, with its own streams. Events of earlier programs are before its own."""
 
     def __init__(self, store: EventStore, beginning: int) -> None:
         number = next(_runs)
@@ -129,24 +129,24 @@ class _Run:
         self._calls: list[Call] = []
         self._numbers = itertools.count()
 
-    async def take(self, step: Step) -> None:
-        """Do a step in the store and in the model, and compare what comes of it."""
+    async def execute(self, step: Step) -> None:
+        """Execute a step in the store and in the model, and compare the outcomes."""
         match step:
             case ModelAppend():
                 with context(correlation_id=CORRELATIONS[step.correlation]):
                     await self._append(self._call(step.streams, step.conditions))
-            case Again():
+            case Repeat():
                 if self._calls:
                     await self._append(self._changed(self._calls[-1 - step.call % len(self._calls)], step))
-            case Together():
+            case ConcurrentAppends():
                 await self._append(*[self._call((one,), ()) for one in step.appends])
-            case Look():
-                await self.look(step)
+            case ReadAndFollow():
+                await self.read(step)
 
-    async def look(self, step: Look) -> None:
-        """Read a stream and the log in all ways, and follow what is there."""
-        await self._look_at_a_stream(self._stream_ids[step.stream], step)
-        await self._look_at_the_log(step)
+    async def read(self, step: ReadAndFollow) -> None:
+        """Read a stream and the log in all ways, and follow the log."""
+        await self._read_stream(self._stream_ids[step.stream], step)
+        await self._read_log(step)
         await self._follow(step)
 
     def _call(self, streams: Iterable[tuple[int, Expected, int]], conditions: Iterable[tuple[int, Expected]]) -> Call:
@@ -159,8 +159,8 @@ class _Run:
             appends, {one: others[one] for one in others if one not in {stream_id for stream_id, *_ in appends}}
         )
 
-    def _changed(self, call: Call, step: Again) -> Call:
-        """The same events under another expected version, and perhaps otherwise."""
+    def _changed(self, call: Call, step: Repeat) -> Call:
+        """Return the same events under another expected version, perhaps changed."""
         appends = [
             (stream_id, self._version(self._stream_ids.index(stream_id), step.expected), list(events))
             for stream_id, _, events in call.appends
@@ -187,7 +187,7 @@ class _Run:
         return Call(appends, call.conditions)
 
     def _follower_of(self, new: NewEvent) -> list[NewEvent]:
-        """The event that was stored after that one in its stream."""
+        """Return the event that follows this one in its stream."""
         ids = [entry.event_id for entry in self._model.log]
         if new.metadata.event_id not in ids:
             return []
@@ -205,14 +205,14 @@ class _Run:
         return max(0, len(self._model.stream(self._stream_ids[stream])) + expected)
 
     async def _append(self, *calls: Call) -> None:
-        """All in one moment. Within a stream, the order is that of the calls; among streams, any will do."""
+        """Append at the same time. The order of the calls is kept within a stream; across streams it doesn't matter."""
         self._calls += calls
         before = self._model.last_position
         outcomes = await asyncio.gather(*[self._outcome(call) for call in calls])
         for call, outcome in zip(calls, outcomes, strict=True):
-            judged = self._model.judge(call)
-            if judged is not None:
-                assert _told(outcome) == _told(judged)
+            expected = self._model.expected(call)
+            if expected is not None:
+                assert _comparable(outcome) == _comparable(expected)
             else:
                 assert isinstance(outcome, list), outcome
                 self._model.write(call, outcome, before)
@@ -225,7 +225,7 @@ class _Run:
         except PerdureError as error:
             return error
 
-    async def _look_at_a_stream(self, stream_id: str, step: Look) -> None:
+    async def _read_stream(self, stream_id: str, step: ReadAndFollow) -> None:
         stream, at, count = self._model.stream(stream_id), max(0, step.at), step.max_count
         earlier = [entry for entry in stream if entry.stream_version < at]
 
@@ -240,18 +240,18 @@ class _Run:
             assert found is not None
             assert entries([found]) == [entry]
 
-    async def _look_at_the_log(self, step: Look) -> None:
+    async def _read_log(self, step: ReadAndFollow) -> None:
         at, where = self._position(step), _selection(step)
         later = [entry for entry in self._model.log if entry.global_position > at and _matches(entry, step)]
         earlier = [entry for entry in self._model.log if entry.global_position < at and _matches(entry, step)]
-        # What stands before the model's log isn't looked at.
+        # Events before the model's log aren't read.
         count = len(earlier) if step.max_count is None else min(step.max_count, len(earlier))
 
         assert entries(await self._store.read_all_events(at, step.max_count, **where)) == later[: step.max_count]
         assert entries([one async for one in self._store.iterate_all_events(at, **where)]) == later
         assert entries(await self._store.read_all_events_backwards(at, count, **where)) == earlier[::-1][:count]
 
-    async def _follow(self, step: Look) -> None:
+    async def _follow(self, step: ReadAndFollow) -> None:
         at, step = self._position(step), replace(step, correlation=0)
         later = [entry for entry in self._model.log if entry.global_position > at and _matches(entry, step)]
         there = [entry.event_id for entry in self._model.log if entry.global_position == at]
@@ -260,13 +260,13 @@ class _Run:
         )
         assert entries(await take(follower, len(later))) == later
 
-    def _position(self, step: Look) -> int:
-        """Where the log begins, where one of its events stands, or beyond."""
+    def _position(self, step: ReadAndFollow) -> int:
+        """Return the beginning of the log, the position of an event, or a position beyond the end."""
         places = [self._model.beginning, *[entry.global_position for entry in self._model.log]]
         return places[step.at % len(places)] if step.at < 20 else places[-1] + 1
 
 
-def _selection(step: Look) -> Selection:
+def _selection(step: ReadAndFollow) -> Selection:
     return {
         "category": step.category,
         "event_types": step.types,
@@ -274,7 +274,7 @@ def _selection(step: Look) -> Selection:
     }
 
 
-def _matches(entry: Entry, step: Look) -> bool:
+def _matches(entry: Entry, step: ReadAndFollow) -> bool:
     correlation_id = CORRELATIONS[step.correlation]
     return (
         (step.category is None or entry.stream_id.startswith(f"{step.category}-"))
@@ -283,8 +283,8 @@ def _matches(entry: Entry, step: Look) -> bool:
     )
 
 
-def _told(outcome: list[AppendResult] | PerdureError) -> object:
-    """What a caller learns, to be compared."""
+def _comparable(outcome: list[AppendResult] | PerdureError) -> object:
+    """Return an outcome in a form that can be compared."""
     if isinstance(outcome, OptimisticConcurrencyError):
         return outcome.stream_id, outcome.expected_version, outcome.actual_version
     if isinstance(outcome, EventIdReuseError):

@@ -1,4 +1,4 @@
-"""Appending to several streams at once: all of it, or nothing."""
+"""Appends to several streams at once: all of them, or nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Appends = list[tuple[str, ExpectedVersion, Sequence[object]]]
 
 
 async def fill(store: EventStore, **versions: int) -> None:
-    """Give the streams so many events: ``fill(store, a=2)`` those of note-a."""
+    """Append a number of events to streams: ``fill(store, a=2)`` appends two to note-a."""
     for name, version in versions.items():
         if version:
             await store.append_to_stream(f"note-{name}", NO_STREAM, notes(*[f"old {name}"] * version))
@@ -128,7 +128,7 @@ class MultiStreamAppends:
         await store.append_to_streams([("note-a", 2, notes("later")), ("note-c", ANY, notes("later"))])
         await store.append_to_stream("note-b", 1, notes("later"))
 
-        # Ids come before versions, and before those of conditions.
+        # Ids are checked before versions, including the versions of conditions.
         repeat: Appends = [("note-b", expected, b), ("note-a", expected, a)]
         assert await store.append_to_streams(repeat) == first
         assert await store.append_to_streams(repeat, conditions={"note-c": 7}) == first
@@ -182,16 +182,16 @@ class MultiStreamAppends:
         assert texts(await store.read_all_events()) == winners * len(winners[0])
 
     async def test_no_two_groups_rely_on_what_the_other_changes(self, store: EventStore) -> None:
-        """Write skew: each may go on duty's end only while the other is on duty."""
+        """Write skew: each may go off duty only while the other is on duty."""
         for number in range(5):
-            ours, theirs = f"note-a{number}", f"note-b{number}"
+            one, other = f"note-a{number}", f"note-b{number}"
             outcomes = await asyncio.gather(
-                store.append_to_streams([(ours, NO_STREAM, notes("off"))], conditions={theirs: NO_STREAM}),
-                store.append_to_streams([(theirs, NO_STREAM, notes("off"))], conditions={ours: NO_STREAM}),
+                store.append_to_streams([(one, NO_STREAM, notes("off"))], conditions={other: NO_STREAM}),
+                store.append_to_streams([(other, NO_STREAM, notes("off"))], conditions={one: NO_STREAM}),
                 return_exceptions=True,
             )
 
-            assert sorted(type(one).__name__ for one in outcomes) == ["OptimisticConcurrencyError", "list"]
+            assert sorted(type(each).__name__ for each in outcomes) == ["OptimisticConcurrencyError", "list"]
 
     async def test_bad_groups_are_refused(self, store: EventStore) -> None:
         once = NewEvent(Noted())

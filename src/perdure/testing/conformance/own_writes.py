@@ -1,4 +1,4 @@
-"""Reading one's own writes: what is read up to an append includes it."""
+"""Reads of the caller's own writes: a read up to an append includes it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Including:
     async def test_up_to_takes_what_any_append_returned_or_a_position(self, store: EventStore) -> None:
         results: list[AppendResult | None] = [
             *await store.append_to_streams([("note-1", 0, notes("a")), ("note-2", 0, notes("b"))]),
-            None,  # a repository returns it for an aggregate that raised nothing
+            None,  # a repository returns None for an aggregate that raised no events
         ]
         last = await store.append_to_stream("note-3", 0, notes("c"))
 

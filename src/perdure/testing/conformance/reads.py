@@ -1,4 +1,4 @@
-"""Reading streams and the log."""
+"""Reads of streams and of the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY = PAGE_SIZE * 2 + 100
 
 
 class Reads:
-    """The part of the suite on reading."""
+    """The part of the suite on reads."""
 
     async def test_a_stream_is_read_strictly_after_a_version(self, store: EventStore) -> None:
         await store.append_to_stream("note-1", 0, notes(*"abcde"))

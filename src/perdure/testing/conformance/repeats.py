@@ -1,4 +1,4 @@
-"""Repeating appends: event ids are looked up before versions are compared."""
+"""Repeated appends: event ids are looked up before versions are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.testing.conformance.samples import Noted, notes, texts
 
 
 def new(*names: str) -> list[NewEvent]:
-    """Events that can be appended again, with the same ids."""
+    """Return events that can be appended again with the same ids."""
     return [NewEvent(one) for one in notes(*names)]
 
 

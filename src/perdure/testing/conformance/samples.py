@@ -1,4 +1,4 @@
-"""Events for the suite to store, and what its parts share."""
+"""Sample events, and functions that the parts of the suite share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.events import StoredEvent, event, field, upcast
 
 @event("perdure.conformance.noted")
 class Noted:
-    """The plainest event."""
+    """The simplest event."""
 
     text: str = ""
 
@@ -28,19 +28,19 @@ class Counted:
 
 @upcast("perdure.conformance.counted", from_version=1)
 def rename_count(data: dict[str, Any]) -> dict[str, Any]:
-    """In its first version, the number was called otherwise ..."""
+    """Rename the field of the first version."""
     return {"number": data["count"]}
 
 
 @upcast("perdure.conformance.counted", from_version=2)
 def make_it_a_number(data: dict[str, Any]) -> dict[str, Any]:
-    """... and in its second it was still a text."""
+    """Convert the number, which was text in the second version."""
     return {"number": int(data["number"])}
 
 
 @event("perdure.conformance.measured")
 class Measured:
-    """All kinds of values."""
+    """An event with values of all kinds."""
 
     value: float | None = None
     amount: Decimal | None = None
@@ -51,26 +51,26 @@ class Measured:
 
 
 def notes(*texts: object) -> list[Noted]:
-    """One event for each text."""
+    """Return one event for each text."""
     return [Noted(text=str(text)) for text in texts]
 
 
 def texts(events: Iterable[StoredEvent]) -> list[str]:
-    """The texts of such events."""
+    """Return the texts of such events."""
     return [stored.event.text for stored in events]
 
 
 def positions(events: Iterable[StoredEvent]) -> list[int]:
-    """Where the events stand in the log."""
+    """Return the positions of the events in the log."""
     return [stored.global_position for stored in events]
 
 
 Call = Callable[[Any], Awaitable[Any]]
-"""What the suite calls with each of many values."""
+"""A call that the suite makes with each of many values."""
 
 
 async def accepted(values: Sequence[Any], call: Call, error: type[Exception] = InvalidArgumentError) -> list[Any]:
-    """The values for which the call doesn't raise the error: none, if all is well."""
+    """Return the values for which the call doesn't raise the error: none if the store is correct."""
     found: list[Any] = []
     for value in values:
         try:

@@ -1,4 +1,4 @@
-"""Snapshots: the latest of each stream, and only while it fits the log."""
+"""Snapshots: a store returns the latest of each stream, and only while it fits the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perdure.testing.conformance.samples import accepted, notes
 
 
 async def taken(store: EventStore, version: int, state: object = None, stream_id: str = "note-1") -> Snapshot:
-    """A snapshot after that version of a stream; of an event that isn't in the log when there is no such version."""
+    """Return a snapshot after a version of a stream. If there is no such version, its event isn't in the log."""
     last = await store.read_stream(stream_id, version - 1, 1)
     event_id = last[0].event_id if last else uuid4()
     return Snapshot(stream_id, version, event_id, 1, "shape", msgspec.json.encode(state).decode())
@@ -27,7 +27,7 @@ class Snapshots:
 
     @pytest.fixture
     def claims_snapshots(self, store: EventStore) -> None:
-        """Skip the test where the store has no snapshots."""
+        """Skip the test if the store has no snapshots."""
         if "snapshots" not in store.capabilities:
             pytest.skip(f"{type(store).__name__} doesn't claim snapshots")
 

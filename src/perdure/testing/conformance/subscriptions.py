@@ -1,4 +1,4 @@
-"""Following the log: first what is there, then what comes."""
+"""Subscriptions: first the stored events, then new ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from perdure.subscription import Subscription
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
 
 PATIENCE = 60.0
-"""Seconds until an event that doesn't come counts as lost."""
+"""Seconds after which a missing event counts as lost."""
 
 FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {},
@@ -31,11 +31,11 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"category": "none"},
 )
 _FOR_FIXTURES: Final = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
-"""All examples of a test share one store, and stores take their time."""
+"""All examples of a test share one store, and stores may be slow."""
 
 
 async def take(subscription: Subscription, count: int) -> list[StoredEvent]:
-    """The next events of a subscription."""
+    """Return the next events of a subscription."""
     async with asyncio.timeout(PATIENCE):
         return [await anext(subscription) for _ in range(count)]
 
@@ -120,7 +120,7 @@ class Following:
     async def test_a_position_is_a_checkpoint(
         self, store: EventStore, start: int, lives: list[tuple[int, int]], where: dict[str, Any]
     ) -> None:
-        """Each life follows from where the one before stood, and stops somewhere."""
+        """Each follower continues at the position of the previous one, and stops somewhere."""
         for category in ("note", "other", "note"):
             await store.append_to_stream(f"{category}-1", ANY, [*notes("a", "b"), Counted(number=1)])
         ids = {one.global_position: one.event_id for one in await store.read_all_events()}
@@ -128,7 +128,7 @@ class Following:
         expected = positions(await store.read_all_events(position, **where))
         delivered: list[int] = []
         for count, size in [*lives, (len(expected), 4)]:
-            # The checkpoint names its event where it stands at one, as it always should.
+            # If the checkpoint is at an event, it names the event, as it always should.
             follower = store.subscribe(position, from_event_id=ids.get(position), **where)
             follower.page_size = PageSize(size)
             for _ in range(min(count, len(expected) - len(delivered))):

@@ -61,7 +61,7 @@ def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def until_warned(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
     caplog.set_level(logging.WARNING, "perdure.notifier")
-    return lambda: "LISTEN hears nothing" in caplog.text
+    return lambda: "LISTEN receives nothing" in caplog.text
 
 
 # --- Statements without names -----------------------------------------------------------------------------------------

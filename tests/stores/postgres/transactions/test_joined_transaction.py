@@ -234,7 +234,7 @@ async def test_a_connection_that_may_lose_commits_is_refused(
 async def test_without_a_transaction_there_is_nothing_to_join(
     store: PostgreSQLEventStore, outbox: asyncpg.Connection
 ) -> None:
-    with pytest.raises(TransactionError, match="in no transaction that could be joined"):
+    with pytest.raises(TransactionError, match="in a transaction that could be joined"):
         async with joined(store, outbox):
             pass
     with pytest.raises(InvalidArgumentError, match="must be given"):

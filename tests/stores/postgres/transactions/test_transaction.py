@@ -209,7 +209,7 @@ async def test_a_connection_that_was_lent_is_of_no_use_after_the_block(store: Po
         kept = tx.connection
 
     for connection in (kept, tx.connection):
-        with pytest.raises(TransactionError, match="somebody else's"):
+        with pytest.raises(TransactionError, match="is the pool's again"):
             await connection.execute("select 1")
 
 

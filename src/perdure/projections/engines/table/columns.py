@@ -58,7 +58,7 @@ def columns_of(row: Any, refuse: Refuse) -> tuple[TableColumn, ...]:
         refuse: returns the error to raise, given the reason why the class can't be used.
     """
     if not isinstance(row, type) or not (dataclasses.is_dataclass(row) or issubclass(row, msgspec.Struct)):
-        raise refuse(f"{shown(cast('object', row))} is no row class: use a dataclass or a msgspec Struct")
+        raise refuse(f"{shown(cast('object', row))} isn't a row class: use a dataclass or a msgspec Struct")
     try:
         info = inspect.type_info(row)
     except (TypeError, NameError) as error:

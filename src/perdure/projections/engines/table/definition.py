@@ -97,7 +97,9 @@ class TableDefinition:
         for name, declared in self._declared.items():
             if declared is child:
                 return name
-        raise InvalidArgumentError("child", f"is no child table of {self.name!r}: name one, as in MyProjection.viewers")
+        raise InvalidArgumentError(
+            "child", f"isn't a child table of {self.name!r}: name one, such as MyProjection.viewers"
+        )
 
     def child_keys(self, child: str, event: Any, parent: Key) -> list[Key]:
         """Return the keys of the child rows to load for an event, for the parent's row of that key."""

@@ -20,7 +20,7 @@ from perdure.stores.postgres.connections.database import Connection, Database
 
 REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
 """SQLSTATE classes with which the database refuses a value: cardinality, data, constraints, checks of views, limits
-(as of an index entry), and exceptions of triggers. Other errors are no fault of an event."""
+(as of an index entry), and exceptions of triggers. Other errors aren't caused by an event."""
 
 
 class TableProcessor:
@@ -90,7 +90,7 @@ class TableProcessor:
                 return result
             return result._replace(failure=Failure(error.stored, error, (error.key,)))
         except DatabaseError as error:
-            # The database refuses a value, as by a constraint that was added to the table: find the event.
+            # The database refuses a value, for example by a constraint that was added to the table: find the event.
             if error.sqlstate[:2] not in REFUSALS:
                 raise
             if len(events) == 1:

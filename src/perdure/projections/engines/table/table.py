@@ -88,7 +88,7 @@ class Table:
             return (value,)
         values: object = (value,) if self._is_single else value
         if not isinstance(values, tuple):
-            raise ProjectionRowError(self.view, f"{shown(value)} is no key ({', '.join(self.key)}): give a tuple")
+            raise ProjectionRowError(self.view, f"{shown(value)} can't be a key ({', '.join(self.key)}): give a tuple")
         key = tuple(cast("tuple[object, ...]", values))  # a named tuple becomes a plain one
         if self._is_stored_unchanged(key):
             return key
@@ -97,7 +97,7 @@ class Table:
         except (ProjectionRowError, TypeError) as error:
             reason = error.reason if isinstance(error, ProjectionRowError) else str(error)
             raise ProjectionRowError(
-                self.view, f"{shown(value)} is no key ({', '.join(self.key)}): {reason}"
+                self.view, f"{shown(value)} can't be a key ({', '.join(self.key)}): {reason}"
             ) from error
 
     def _is_stored_unchanged(self, values: Key) -> bool:

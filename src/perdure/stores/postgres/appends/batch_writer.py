@@ -32,13 +32,13 @@ logger = logging.getLogger("perdure.append")
 LOCK_TIMEOUT = "20ms"
 """How long a commit by itself waits for its stream, or for whatever else is locked."""
 BATCH_LOCK_TIMEOUT = "500ms"
-"""How long a batch waits for a lock. It only tries those of streams.
+"""How long a batch waits for a lock. It never waits for the locks of streams.
 
-It does wait for another session that extends the table on a slow disk, for a migration, and for an open transaction
-that wrote the same id or version around the stream's lock. This is less than the server's deadlock_timeout, so that the
-batch gives way, and no caller's transaction."""
+It may wait for a session that extends the table on a slow disk, for a migration, or for an open transaction that wrote
+the same id or version without the stream's lock. The limit is below the server's deadlock_timeout, so that the batch is
+rolled back in a deadlock, not a caller's transaction."""
 _ALONE_LOCK_TIMEOUT = "2ms"
-"""How long a commit that held up its batch waits, for meanwhile its lane does nothing else."""
+"""How long a commit that held up its batch waits. Its lane does nothing else meanwhile."""
 _MOST_WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
 _IMPATIENT_FOR = 5.0

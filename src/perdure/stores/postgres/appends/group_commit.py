@@ -1,4 +1,4 @@
-"""Group commit: the concurrent appends of a process share statements and commits, each with an outcome of its own.
+"""Group commit: the concurrent appends of a process share statements and commits, each with its own outcome.
 
 A commit costs a flush of the server's log, however many events it holds. So appends wait in a queue while a flush is
 under way, and go together with the next one:

@@ -24,7 +24,7 @@ _PAUSE_BEFORE_REPEAT = 0.05
 
 
 class MultiStreamAppender:
-    """Appends groups of commits, each group in a transaction of its own.
+    """Appends groups of commits, each group in its own transaction.
 
     Args:
         database: where to.
@@ -59,7 +59,7 @@ class MultiStreamAppender:
                 answer = await outlasted(attempt, deadline - now())
             except PerdureError as error:
                 outcome.fail(error)
-                # An unknown outcome is worth waiting for the server, but not for what else may refuse a repeat.
+                # To learn an unknown outcome, wait for the server, but don't repeat after other errors.
                 is_server_away = isinstance(error, OutcomeUnknownError | StoreUnavailableError)
                 if not (outcome.must_repeat and is_server_away and now() < deadline):
                     if (reported := outcome.reported(error)) is error:
@@ -93,8 +93,8 @@ class MultiStreamAppender:
             except asyncpg.LockNotAvailableError:
                 raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
             except asyncpg.UniqueViolationError as error:
-                # Ids that are stored already, or an insert around the locks: looked up, it finds its outcome. An insert
-                # under the number that the store had before may come in between once more.
+                # The ids are stored already, or another client has inserted without the locks: repeat, and look the ids
+                # up. A session that uses the store's former number may insert in between once more.
                 if look_up and (patience <= 0 or error.constraint_name not in GUARDS):
                     raise
             except asyncpg.ReadOnlySQLTransactionError:

@@ -146,7 +146,7 @@ class AppendQueue:
         while self._ready and len(batch) < share:
             queued = self._ready.popleft()
             commit = queued.commit
-            first_id = commit.events[0].event_id.int  # a UUID's own hash is Python, and slow
+            first_id = commit.events[0].event_id.int  # the hash of a UUID runs in Python, and is slow
             if queued.future.done():
                 self._leave_room(queued)
             elif commit.stream_id in self._busy:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("perdure.postgres")
 
-# A string, for the driver's classes are generic in their stubs only.
+# A string, because the driver's classes are generic in their stubs only.
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 """A connection to the database, dedicated or of the pool."""
 

@@ -7,7 +7,7 @@ The pool has a fixed number of places. A place is free, or holds a connection, w
 
 - *opening*: `acquire` found no idle connection, and took a free place;
 - *in use*: by the task that called `acquire`, until it calls `release` or `restore`;
-- *restoring*: the work on it was cut off, so a background task resets it first;
+- *restoring*: the work on it was interrupted, so a background task resets it first;
 - *idle*: until it is needed, or was not for long;
 - *dropped*: it was lost, or is of an earlier generation, so it is terminated, and its place is free again.
 
@@ -38,7 +38,7 @@ LONGEST_IDLE = 300.0
 
 _NOT_DONE = "nothing was read or written: end transactions sooner, use fewer at once, or raise pool_size"
 
-# A string, for the driver's classes are generic in their stubs only.
+# A string, because the driver's classes are generic in their stubs only.
 Pooled: TypeAlias = "asyncpg.Connection[Any]"
 
 
@@ -106,7 +106,7 @@ class Pool:
         self._note_all_idle()
 
     def restore(self, connection: Pooled) -> None:
-        """Take a connection back whose work has failed or was cut off. It is reset first, in the background."""
+        """Take back a connection whose work failed or was interrupted. It is reset first, in the background."""
         _ = self._tasks.start(partial(self._restore, connection), "perdure pool", operation="connect")
 
     def expire(self) -> None:
@@ -171,9 +171,9 @@ class Pool:
     async def _restore(self, connection: Pooled) -> None:
         try:
             if self._is_usable(connection):
-                await connection.reset()  # waits for the end of what was cut off
+                await connection.reset()  # waits until the interrupted statement has ended
                 if connection.is_in_transaction():
-                    connection.terminate()  # what was cut off began one after all
+                    connection.terminate()  # the interrupted statement began one
         except Exception as error:  # noqa: BLE001 - a connection that can't be reset can't be used again
             logger.debug("dropping a connection: %s", error, extra=keys(error, operation="connect"))
             connection.terminate()

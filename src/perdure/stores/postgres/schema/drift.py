@@ -166,13 +166,13 @@ def _privileges(expected: _Inventory, found: _Inventory) -> Iterator[Drift]:
     objects = {(part.object_type, part.name) for part in expected.parts}
     for object_type, name, grantee, privilege in sorted(expected.privileges - found.privileges):
         title = _title(object_type, name, grantee, privilege)
-        advice = f"grant it again by perdure.schema.grant, or take everything from {grantee} by perdure.schema.revoke"
+        advice = f"call perdure.schema.grant again, or perdure.schema.revoke to take all rights from {grantee}"
         yield Drift("missing", "privilege", title, privilege, None, advice)
     for object_type, name, grantee, privilege in sorted(found.privileges - expected.privileges):
         is_ours = (object_type, name) in objects
         if is_ours and (grantee == "public" or privilege not in _HARMLESS):
             title = _title(object_type, name, grantee, privilege)
-            advice = "revoke it: it bypasses the functions that guard the log"
+            advice = "it bypasses the functions that guard the log: revoke it"
             yield Drift("unexpected", "privilege", title, None, privilege, advice)
 
 

@@ -23,7 +23,7 @@ _LONGEST_INTERVAL: Final = 0.25
 
 
 class LockWatch:
-    """Polls for the holders of locks that a session waits for, on a connection of its own.
+    """Polls for the holders of locks that a session waits for, on its own connection.
 
     The connection is never in a transaction: an index that is built concurrently would wait for the end of it.
 

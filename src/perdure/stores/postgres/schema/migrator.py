@@ -167,8 +167,8 @@ class Migrator:
                 await connection.execute(self._sql["limit_lock_waits"])
                 await self._namespaces.settle(connection)
         except (asyncpg.InsufficientPrivilegeError, asyncpg.LockNotAvailableError) as error:
-            # The store opens nevertheless: no other schema has its number. If it is copied later, the copy can't be
-            # told from the original, and both need a new number.
+            # The store still opens: no other schema has its number. If it is copied later, the copy can't be
+            # distinguished from the original, and both need a new number.
             extra = keys(error, operation="migrate")
             logger.info("schema %r: its name can't be recorded now: %s", self._schema, error, extra=extra)
 

@@ -38,7 +38,7 @@ def grant_statements(schema: str, grants: Iterable[Grant]) -> list[str]:
 
 
 def revoke_statements(schema: str, role: str) -> list[str]:
-    """Return the statements that take back everything that was granted to a role."""
+    """Return the statements that revoke all rights of a role."""
     return _all_of("revoke", **_names(schema, role))
 
 
@@ -87,7 +87,7 @@ class Roles:
         self._sql = Statements(_FOLDER, schema=quote_identifier(schema))
 
     async def grant(self, connection: asyncpg.Connection[Any], grant: Grant) -> None:
-        """Grant rights, within a transaction of its own.
+        """Grant rights, within its own transaction.
 
         Raises:
             ConfigurationError: there is no such role, or it may act as the schema's owner, so that no grant limits it.
@@ -102,7 +102,7 @@ class Roles:
         await _run(connection, statements)
 
     async def revoke(self, connection: asyncpg.Connection[Any], role: str) -> None:
-        """Take back everything that was granted to a role, within a transaction of its own.
+        """Take back everything that was granted to a role, within its own transaction.
 
         Raises:
             ConfigurationError: there is no such role, or it may act as the schema's owner.

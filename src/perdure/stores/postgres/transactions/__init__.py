@@ -1,1 +1,1 @@
-"""Transactions: those that the store begins, and those of the caller that it joins."""
+"""Transactions: those that the store begins, and those of other code that it joins."""

@@ -1,4 +1,4 @@
-"""A transaction that other code begins and ends: a session of SQLAlchemy, or another framework."""
+"""A transaction that other code begins and ends, such as a session of SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("perdure.postgres")
 class JoinedTransaction(PostgreSQLTransaction):
     """A transaction that other code has begun on `connection`, and commits or rolls back after the block.
 
-    The store can't see that end, so report it: by `committed`, or by `rolled_back`. Until then the callbacks of
+    The store can't see how it ends, so report it: by `committed` or `rolled_back`. Until then, the callbacks of
     `after_commit` aren't called, and aggregates that were saved in it keep their events. Saving such an aggregate again
     is safe: its events are written once. Without a report, followers see the events a little later.
 
@@ -42,7 +42,7 @@ class JoinedTransaction(PostgreSQLTransaction):
         super().__init__(database, notify)
         self.connection = self._session = connection
         self._outer_mark = ""
-        """Of the transaction of the store, if any, whose block is around this one's."""
+        """The mark of the store's transaction whose block is around this one, if any."""
         self._is_complete = False
         """Whether its block was left without an error, so that a commit writes all events."""
         self._is_reported = False
@@ -51,8 +51,8 @@ class JoinedTransaction(PostgreSQLTransaction):
         self._check_unused()
         if not self._session.is_in_transaction():
             raise TransactionError(
-                "the connection is in no transaction that could be joined: begin it first, and execute a statement in "
-                'it, since some frameworks (SQLAlchemy) begin it only then; or leave out commit="caller"'
+                "the connection isn't in a transaction that could be joined: begin one first, and execute a statement "
+                'in it, because some frameworks (SQLAlchemy) begin it only then; or leave out commit="caller"'
             )
         with translated_errors():
             settings = await self._settings()
@@ -65,7 +65,7 @@ class JoinedTransaction(PostgreSQLTransaction):
     async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
         self._is_entered = False
         if exc_type is not None:
-            with suppress(asyncpg.PostgresError, *CONNECTION_LOST):  # as a rule, all of it will be rolled back now
+            with suppress(asyncpg.PostgresError, *CONNECTION_LOST):  # usually, the whole transaction is rolled back now
                 await self._take_off_mark()
             return
         with translated_errors():
@@ -86,13 +86,13 @@ class JoinedTransaction(PostgreSQLTransaction):
         """Report that the transaction was committed.
 
         The store looks for the events in the log. Then it wakes followers, marks aggregates as saved, and calls the
-        callbacks of `after_commit`. Where the answer to the commit was lost, call it, too: it raises no error if the
+        callbacks of `after_commit`. If the answer to the commit was lost, call it, too: it raises no error if the
         events are there.
 
         Raises:
-            TransactionError: events that were appended in it aren't in the log: it was rolled back, or hasn't ended. Or
-                its block wasn't left yet, or its end was reported already.
-            StoreUnavailableError, StoreOverloadedError: the store can't look now: call it again.
+            TransactionError: events that were appended in the transaction aren't in the log, because it was rolled back
+                or hasn't ended. Or its block wasn't left yet, or its end was reported already.
+            StoreUnavailableError, StoreOverloadedError: the store can't read the log now: call it again.
         """
         self._check_left()
         self._is_reported = True
@@ -107,9 +107,9 @@ class JoinedTransaction(PostgreSQLTransaction):
         self._confirm()
 
     def rolled_back(self) -> None:
-        """Report that the transaction was rolled back, or a savepoint that was begun before its block.
+        """Report that the transaction was rolled back, or that a savepoint was that began before its block.
 
-        Where the answer to a commit was lost, call `committed` instead. It does nothing if the block was never entered.
+        If the answer to a commit was lost, call `committed` instead. It does nothing if the block was never entered.
 
         Raises:
             TransactionError: its block wasn't left yet, or its end was reported already.
@@ -122,7 +122,7 @@ class JoinedTransaction(PostgreSQLTransaction):
 
     def _check_left(self) -> None:
         if not self._is_used or self._is_entered:
-            raise TransactionError("the end of a transaction is reported after its 'async with' block")
+            raise TransactionError("the end of a transaction can only be reported after its 'async with' block")
         if self._is_reported:
             raise TransactionError("the end of the transaction was reported already: join another with another block")
 

@@ -1,4 +1,4 @@
-"""A transaction of the caller's that the store begins and ends."""
+"""A caller's transaction that the store begins and ends."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class _Lent:
 
     def __getattr__(self, name: str) -> Any:
         if self._connection is None:
-            raise TransactionError("the transaction has ended, and its connection is somebody else's: ask for another")
+            raise TransactionError(
+                "the transaction has ended, and its connection is the pool's again: begin another transaction"
+            )
         return getattr(self._connection, name)
 
     def give_back(self) -> None:
-        """Be of no more use."""
+        """Refuse any further use."""
         self._connection = None
 
 
@@ -76,7 +78,8 @@ class OwnTransaction(PostgreSQLTransaction):
         self._is_entered = False
         async with self._stack:
             if self._lent is not None:
-                self._lent.give_back()  # what is left of the block must not end the transaction after the look at it
+                # Code left running from the block must not end the transaction after the checks.
+                self._lent.give_back()
             with translated_errors():
                 if exc_type is not None:
                     await self._roll_back()
@@ -117,17 +120,17 @@ class OwnTransaction(PostgreSQLTransaction):
             raise
 
     async def _check_savepoints(self) -> None:
-        """Raise if somebody has begun a savepoint on the caller's connection who means to end it after the block.
+        """Raise if a savepoint on the caller's connection is still open at the end of the block.
 
-        So does a session of SQLAlchemy that is used in the block: it takes the savepoint for its transaction. All of it
-        would be committed here, and then the session would fail.
+        A session of SQLAlchemy that begins inside the block does this: it uses the savepoint as its transaction. A
+        commit here would commit the session's work, and the session would fail afterwards.
         """
         if self._given is None or not self._appended:
             return
         await self._session.fetchrow(self._sql["assign_transaction_id"])
         if await self._session.fetchval(self._sql["open_savepoints"]):
             raise TransactionError(
-                "a savepoint is open at the end of the block, as of a session of SQLAlchemy that began in it; "
+                "a savepoint is open at the end of the block, perhaps of a session of SQLAlchemy that began in it; "
                 "all of it was rolled back: end the savepoint or the session's transaction within the block, "
                 'or let the session begin first, and append with store.transaction(connection, commit="caller")'
             )
@@ -138,11 +141,11 @@ class OwnTransaction(PostgreSQLTransaction):
             if look_for_events:
                 await self._settle_rolled_back()
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
-            # The server rolls back what a lost connection leaves, and the caller must hear of the first error.
+            # If the connection is lost, the server rolls back. The caller must get the first error, not this one.
             logger.debug("could not roll back: %s", error, extra=keys(error, operation="transaction"))
 
     async def _settle_rolled_back(self) -> None:
-        # A statement in the block may have committed events, and then they aren't known to be lost.
+        # A statement in the block may have committed: then its events must not be reported as not written.
         written = await self._found(self._session)
         if not written:
             self._take_back()
@@ -152,13 +155,13 @@ class OwnTransaction(PostgreSQLTransaction):
         logger.warning(text, len(written), len(self._event_ids), extra=keys(operation="transaction"))
 
     async def _leave_no_trace(self) -> None:
-        """What the caller set in the session must not meet the next user of the connection."""
+        """Reset the session, so that the caller's settings don't affect the next user of the connection."""
         try:
             await self._session.execute(self._sql["reset_role"])
             await self._session.reset()
         except BaseException as error:
-            told = keys(error, operation="transaction")
-            logger.debug("dropping a connection that could not be reset: %s", error, extra=told)
+            extra = keys(error, operation="transaction")
+            logger.debug("dropping a connection that could not be reset: %s", error, extra=extra)
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 self._session.terminate()
             if not isinstance(error, (asyncpg.PostgresError, *CONNECTION_LOST)):

@@ -1,4 +1,4 @@
-"""A caller's transaction, in which appends take part: all of it is committed, or none."""
+"""A caller's transaction that appends take part in: all of it is committed, or nothing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from perdure.transaction import Transaction
 
 
 class PostgreSQLTransaction(Transaction):
-    """A transaction on `connection` in which appends take part, within its ``async with`` block.
+    """A transaction on `connection` that appends take part in, within its ``async with`` block.
 
-    The store begins it with the block, and commits it at the end, or rolls it back after an exception. One that
-    other code begins and ends is a `JoinedTransaction`.
+    The store begins it with the block, and commits it at the end, or rolls it back after an exception. A transaction
+    that other code begins and ends is a `JoinedTransaction`.
 
-    Followers of the log wait for it as long as it is open after its first append: append last, and commit soon.
+    After its first append, followers of the log wait until it ends: append last, and commit soon.
 
     Attributes:
-        connection: where the caller's own statements go. One that the store has lent is of no use after the block.
+        connection: For the caller's own statements. A connection of the store's pool can't be used after the block.
     """
 
     connection: Connection
@@ -52,7 +52,7 @@ class PostgreSQLTransaction(Transaction):
 
     @property
     def is_open(self) -> bool:
-        """Whether something can be done in it: within its ``async with`` block."""
+        """Whether it can be used: its ``async with`` block is entered, and the session is in a transaction."""
         return self._is_entered and self._session.is_in_transaction()
 
     async def append(self, commit: Commit) -> AppendResult:
@@ -77,10 +77,10 @@ class PostgreSQLTransaction(Transaction):
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
-        """Undo what is done in the block if it raises, appends included, and nothing else of the transaction.
+        """Undo what is done in the block, including appends, if the block raises. The rest of the transaction remains.
 
-        It is the same as ``connection.transaction()``, but also works where the transaction was begun by a statement,
-        which the driver refuses.
+        It does the same as ``connection.transaction()``, but also works if a statement began the transaction, which the
+        driver refuses.
 
         Raises:
             TransactionEndedError: the session isn't in the transaction any more.
@@ -92,7 +92,7 @@ class PostgreSQLTransaction(Transaction):
         except BaseException:
             with suppress(
                 asyncpg.PostgresError, *CONNECTION_LOST
-            ):  # the first error counts, and fails all of it anyway
+            ):  # the first error counts, and fails the transaction anyway
                 await self._session.execute(self._sql["undo_savepoint"])
                 await self._session.execute(self._sql["release_savepoint"])
             raise
@@ -105,7 +105,7 @@ class PostgreSQLTransaction(Transaction):
 
     def _check_unused(self) -> None:
         if self._is_used:
-            raise TransactionError("a transaction is entered once: ask the store for another")
+            raise TransactionError("a transaction can be entered only once: ask the store for another")
 
     @contextmanager
     def _checking(self) -> Generator[None]:
@@ -123,12 +123,12 @@ class PostgreSQLTransaction(Transaction):
                 yield
         except DeadlockError as error:
             raise DeadlockError(
-                f"{error}; to avoid it, change tables of your own first in each transaction, and append last, to all "
+                f"{error}; to avoid it, change your own tables first in each transaction, and append last, to all "
                 "streams by one append_to_streams() or save_all()"
             ) from error
 
     async def _next_append(self) -> int:
-        """The number of the next append, if events may be appended now."""
+        """Return the number of the next append. Raise if events can't be appended now."""
         number = self._mark.next_append()
         settings = await self._settings(number)
         if not self._mark.is_mark(settings["mark"]):
@@ -145,7 +145,7 @@ class PostgreSQLTransaction(Transaction):
         return dict(settings)
 
     async def _forget_taken_back(self) -> None:
-        """Forget the appends that a savepoint has taken back, before the commit.
+        """Forget the appends that a rollback to a savepoint has undone, before the commit.
 
         Raises:
             TransactionError: a statement has failed in the transaction, so that it can't be committed.
@@ -154,7 +154,7 @@ class PostgreSQLTransaction(Transaction):
         try:
             found = await self._session.fetchval(self._sql["transaction_mark"])
         except asyncpg.InFailedSQLTransactionError as error:
-            # Its COMMIT would roll back without an error.
+            # COMMIT would roll back without an error.
             raise TransactionError(
                 "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
                 "let its error leave the block, or run it in a savepoint (async with tx.savepoint())"
@@ -166,7 +166,7 @@ class PostgreSQLTransaction(Transaction):
         self._take_back(all_but=self._event_ids)
 
     async def _found(self, connection: Connection, statement: str = "stored_event_ids") -> Sequence[UUID]:
-        """Those of the events that are in the log, as the connection sees it."""
+        """Return the ids of the events that are in the log, as the connection sees it."""
         if not self._event_ids:
             return ()
         rows = await connection.fetch(self._sql[statement], self._event_ids)
@@ -177,6 +177,6 @@ class PostgreSQLTransaction(Transaction):
 def check_settings(settings: Mapping[str, str]) -> None:
     """Raise unless events may be appended in a transaction with these settings."""
     if (isolation := settings["isolation"]) != "read committed":
-        raise TransactionError(f"events are appended under READ COMMITTED only, not under {isolation.upper()}")
+        raise TransactionError(f"events can be appended under READ COMMITTED only, not under {isolation.upper()}")
     if settings["synchronous_commit"] == "off":
         raise TransactionError("synchronous_commit is off, which loses acknowledged events in a crash: turn it on")

@@ -1,2 +1,2 @@
--- All rows of a read model's table, as people query them.
+-- All rows of a read model's table, as users query them.
 select * from {schema}.{view}

@@ -6,9 +6,9 @@ language plpgsql
 as $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'events are appended under READ COMMITTED only, not under %',
+        raise exception 'events can be appended under READ COMMITTED only, not under %',
             upper(current_setting('transaction_isolation'))
-            using errcode = 'PD002', hint = 'A later snapshot is what makes the order of the log safe.';
+            using errcode = 'PD002', hint = 'The order of the log relies on a new snapshot for each statement.';
     end if;
     -- An acknowledged event survives a crash, even if the session, the role or the database turned this off.
     if current_setting('synchronous_commit') = 'off' then

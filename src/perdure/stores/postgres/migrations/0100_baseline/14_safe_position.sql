@@ -16,12 +16,12 @@ begin
         return;
     end if;
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'the log is followed under READ COMMITTED only' using errcode = 'PD002';
+        raise exception 'the log can be followed under READ COMMITTED only' using errcode = 'PD002';
     end if;
     last_drawn := coalesce(pg_sequence_last_value('{schema_literal}.global_position'), 0);
     if last_drawn = 0 and not has_sequence_privilege('{schema_literal}.global_position', 'usage, select') then
         raise exception 'permission denied for sequence %', '{schema_literal}.global_position'
-            using errcode = 'insufficient_privilege', hint = 'Following the log takes SELECT on its sequence, too.';
+            using errcode = 'insufficient_privilege', hint = 'Following the log also needs SELECT on its sequence.';
     end if;
     select min(((classid::bigint & 65535) << 32) | objid::bigint)
     into lowest_held

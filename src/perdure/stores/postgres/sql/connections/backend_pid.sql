@@ -1,2 +1,2 @@
--- The process of the server that runs this.
+-- The process id of the server process that runs this session.
 select pg_backend_pid()

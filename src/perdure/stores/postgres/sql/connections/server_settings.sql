@@ -1,4 +1,4 @@
--- What the store needs to know of the server.
+-- The properties of the server that the store checks.
 select
     current_setting('server_version_num')::integer as version,
     current_setting('synchronous_commit') as synchronous_commit,

@@ -1,4 +1,4 @@
--- Who has appended and not ended the transaction, the oldest floor first: readers stop there. See safe_position().
+-- The sessions with an open transaction that has appended, lowest floor first: readers stop there. See safe_position().
 select
     ((locks.classid::bigint & 65535) << 32) | locks.objid::bigint as floor,
     locks.pid,

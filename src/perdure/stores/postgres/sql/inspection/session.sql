@@ -1,4 +1,4 @@
--- Who we are, and where.
+-- The server, the user, the database and the clock of this session.
 select
     current_setting('server_version') as server_version,
     current_user::text as user_name,

@@ -1,2 +1,2 @@
--- Wait until no transaction is open that has inserted into the log, and let none begin: they hold locks of the old number.
+-- Wait for open transactions that have inserted into the log, and let none begin: they hold locks of the old number.
 lock table {schema}.events in access exclusive mode

@@ -1,3 +1,3 @@
--- The same for those that have drawn or looked at a position, of which readers hold no lock on the log. It changes nothing,
--- but conflicts with the lock that they hold on the sequence until they end; `lock table` takes no sequence.
+-- Wait also for transactions that have drawn or read a position: readers of the sequence hold no lock on the log. It changes
+-- nothing, but conflicts with their lock on the sequence. `lock table` can't lock a sequence.
 alter sequence {schema}.global_position cache 1

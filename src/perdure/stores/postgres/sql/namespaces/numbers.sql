@@ -1,6 +1,6 @@
--- The schemas of the database that have a number for their locks, and whether it was drawn for them, by their own word.
--- Read in the catalogs alone: a function of another schema would do whatever its owner wrote, with the caller's rights.
--- What isn't a plain number isn't Perdure's; a body that is long isn't even printed.
+-- The schemas of the database that have a number for their locks, and whether each says that it was drawn for it.
+-- It reads only the catalogs: a function of another schema could do anything, with the caller's rights. A body that isn't a
+-- plain number isn't Perdure's; a long one isn't even printed.
 select
     n.oid, n.nspname::text as name,
     case when pg_column_size(p.prosqlbody) < 4000

@@ -1,4 +1,4 @@
--- For a script, whose number was drawn where nobody could look at the database.
+-- For a script: its number was drawn without access to the database, so it may be taken.
 do $check$
 declare
     owner text;

@@ -1,5 +1,5 @@
 -- Whether a schema's number was drawn for it, whether its functions name this schema, and which other schemas have the same
--- number. The number belongs to the others if it isn't this schema's own, and to the older one if it is both's. $1 its name
+-- number. If it wasn't drawn for this schema, it belongs to the others; if it was drawn for both, to the older. $1 its name
 select
     mine.is_own,
     exists (

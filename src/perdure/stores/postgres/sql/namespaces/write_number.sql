@@ -1,4 +1,4 @@
--- Give the store another number. Sessions plan anew what has used the old one.
+-- Give the store another number. Sessions then plan the statements that used the old one again.
 create or replace function {schema}.store_namespace() returns integer
 language sql immutable parallel safe
 return {namespace}

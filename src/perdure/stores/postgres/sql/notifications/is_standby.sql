@@ -1,2 +1,2 @@
--- Whether the server is a standby, which takes no writes.
+-- Whether the server is a standby, which accepts no writes.
 select pg_is_in_recovery()

@@ -1,4 +1,4 @@
--- The last event up to a position; no row when there is none. $1 global_position
+-- The last event up to a position; no row if there is none. $1 global_position
 select global_position, event_id
 from {schema}.events
 where global_position <= $1

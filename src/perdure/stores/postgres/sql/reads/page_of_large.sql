@@ -1,4 +1,4 @@
--- The beginning of a page of the log whose events are large: at least one event, and no further one once so many bytes
+-- The beginning of a page of the log whose events are large: at least one event, and no more once so many bytes
 -- are reached. The inner statement reads the page.
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     seconds

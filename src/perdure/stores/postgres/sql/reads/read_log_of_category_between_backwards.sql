@@ -1,7 +1,7 @@
 -- A page of the log of one category between two positions, newest first.
 -- $1 from_position (exclusive), $2 to_position (inclusive, safe), $3 limit, $4 category, and unless null:
 -- $5 event_types, $6 recorded_from, $7 recorded_before (exclusive)
--- The lower bound isn't for the index (+ 0): a generic plan takes a range with both bounds for a short one, and would
+-- The lower bound is hidden from the index (+ 0): a generic plan expects a range with both bounds to be short, and would
 -- filter the whole log by its primary key.
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     date_part('epoch', recorded_at) as seconds

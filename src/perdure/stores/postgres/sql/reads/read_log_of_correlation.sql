@@ -2,7 +2,7 @@
 -- $1 from_position (exclusive), $2 to_position (inclusive, safe), $3 limit, $4 correlation_id, and unless null:
 -- $5 category, $6 event_types, $7 recorded_from, $8 recorded_before (exclusive)
 -- The first comparison is that of the index, which holds the beginning of the id; the second is the exact one.
--- The upper bound isn't for the index (+ 0): a generic plan takes a range with both bounds for a short one, and would
+-- The upper bound is hidden from the index (+ 0): a generic plan expects a range with both bounds to be short, and would
 -- filter the whole log by its primary key.
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     date_part('epoch', recorded_at) as seconds

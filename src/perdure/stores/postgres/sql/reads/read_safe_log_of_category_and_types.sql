@@ -1,6 +1,6 @@
 -- A page of the log of some types in one category, up to a safe position.
 -- $1 from_position (exclusive), $2 safe_position, $3 limit, $4 category, $5 event_types
--- The upper bound isn't for the index (+ 0): a generic plan takes a range with both bounds for a short one, and would
+-- The upper bound is hidden from the index (+ 0): a generic plan expects a range with both bounds to be short, and would
 -- filter the whole log by its primary key.
 select stream_id, stream_version, global_position, event_id, event_type, event_version, event_data, metadata,
     date_part('epoch', recorded_at) as seconds

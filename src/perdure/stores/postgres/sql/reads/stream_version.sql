@@ -1,4 +1,4 @@
--- The version of a stream; no row when there is none. $1 stream_id
+-- The version of a stream; no row if there is none. $1 stream_id
 select stream_version
 from {schema}.events
 where stream_id = $1

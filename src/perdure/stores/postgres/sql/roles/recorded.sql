@@ -1,4 +1,4 @@
--- To which roles rights were granted, but for those that were dropped since.
+-- The roles to which rights were granted, except roles that were dropped since.
 select g.role, g.kind
 from {schema}.roles g
 join pg_roles r on r.rolname = g.role

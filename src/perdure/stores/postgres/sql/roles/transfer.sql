@@ -1,4 +1,4 @@
--- Make a role the owner of the schema and of all in it that the owner so far has.
+-- Make a role the owner of the schema, and of all objects in it that belong to its present owner.
 do $transfer$
 declare
     former oid;

@@ -1,4 +1,4 @@
--- What a schema holds, as the catalogs tell it: each part with the table that it hangs on, its name and its definition.
+-- The objects of a schema in the catalogs: each with the table that it belongs to, its name and its definition.
 -- $1 the schema's oid
 select 'schema' as object_type, null::text as table_name, '' as name, '' as definition
 from pg_namespace n
@@ -43,7 +43,7 @@ select
     pg_get_constraintdef(k.oid) || case when k.convalidated then '' else ', not validated' end
 from pg_constraint k
 join pg_class c on c.oid = k.conrelid
--- Not-null constraints are told with their columns: servers before 18 have no others.
+-- Not-null constraints are listed with their columns, because servers before 18 don't list them separately.
 where c.relnamespace = $1 and k.contype <> 'n'
 union all
 select

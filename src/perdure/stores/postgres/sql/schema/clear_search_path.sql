@@ -1,2 +1,2 @@
--- Let every name in a definition bear its schema.
+-- Have every name in a definition qualified with its schema.
 select set_config('search_path', '', true)

@@ -1,2 +1,2 @@
--- Functions may be called by everybody unless that is taken back.
+-- Revoke the right of all roles to call functions, which PostgreSQL grants by default.
 revoke all on all functions in schema {schema} from public

@@ -1,2 +1,2 @@
--- The schema that holds the store.
+-- Create the schema that holds the store.
 create schema {schema}

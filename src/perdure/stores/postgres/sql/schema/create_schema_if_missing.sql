@@ -1,2 +1,2 @@
--- The schema that holds the store, unless it was made for it beforehand.
+-- Create the schema that holds the store, unless it was created in advance.
 create schema if not exists {schema}

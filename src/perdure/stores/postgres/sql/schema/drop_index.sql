@@ -1,2 +1,2 @@
--- Take away what was left of an index that was built concurrently, by a crash.
+-- Drop an invalid index that a crash left behind while it was built concurrently.
 drop index concurrently if exists {schema}.{index}

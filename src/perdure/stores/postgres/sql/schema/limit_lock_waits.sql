@@ -1,2 +1,2 @@
--- Give up soon where a lock isn't to be had: all who come later wait behind the one who waits for it.
+-- Give up soon if a lock isn't available, because all later requests queue behind a waiting one.
 select set_config('lock_timeout', '{lock_timeout}', true), set_config('statement_timeout', '0', true)

@@ -1,4 +1,4 @@
--- The sessions that a session waits for, those with the oldest transaction first. $1 its pid
+-- The sessions that a session waits for, the one with the oldest transaction first. $1 its pid
 select
     blocker.pid, coalesce(a.application_name, 'a prepared transaction') as application_name, a.usename::text as user_name, a.state,
     extract(epoch from clock_timestamp() - a.xact_start)::double precision as transaction_age,

@@ -1,4 +1,4 @@
--- Who else than the owner may do what in a schema. $1 the schema's oid
+-- The rights of roles other than the owner in a schema. $1 the schema's oid
 select
     object.object_type, object.name, coalesce(r.rolname::text, 'public') as grantee, lower(one.privilege_type) as privilege
 from (

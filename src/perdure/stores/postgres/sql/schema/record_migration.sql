@@ -1,2 +1,2 @@
--- Remember that a migration was applied.
+-- Record that a migration was applied.
 insert into {schema}.migrations (number, name, steps) values ({number}, '{name}', {steps})

@@ -1,2 +1,2 @@
--- Where the catalogs know a schema. $1 its quoted name
+-- The oid of a schema. $1 its quoted name
 select to_regnamespace($1)::oid

@@ -1,4 +1,4 @@
--- The snapshot of a stream, if its event stands in the log where it says. $1 stream_id
+-- The snapshot of a stream, if the log has its event at the version that it names. $1 stream_id
 select s.stream_id, s.stream_version, s.event_id, s.state_version, s.state_shape, s.state
 from {schema}.snapshots s
 join {schema}.events e on e.event_id = s.event_id

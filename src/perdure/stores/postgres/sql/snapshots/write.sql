@@ -1,5 +1,5 @@
--- Keep a snapshot in place of an earlier one, or of one that lies beyond the end of its stream.
--- The commit needn't wait for the disk: a snapshot that a crash takes is taken again.
+-- Store a snapshot in place of an earlier one, or of one that is beyond the end of its stream.
+-- The commit needn't wait for the disk: a snapshot that is lost in a crash is taken again.
 -- $1 stream_id, $2 stream_version, $3 event_id, $4 state_version, $5 state_shape, $6 state
 insert into {schema}.snapshots as kept (stream_id, stream_version, event_id, state_version, state_shape, state)
 values ($1, $2, $3, $4, $5, $6)

@@ -1,2 +1,2 @@
--- Give the transaction, and the savepoint that it is in, a transaction id: whatever is written does so.
+-- Give the transaction, and its current savepoint, a transaction id, as any write does.
 select pg_logical_emit_message(true, 'perdure', '')

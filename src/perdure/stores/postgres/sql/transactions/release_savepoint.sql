@@ -1,2 +1,2 @@
--- End the part of the transaction, and keep it.
+-- Release the savepoint: what was done since then becomes part of the transaction.
 release savepoint perdure

@@ -1,2 +1,2 @@
--- Be the user again who connected; RESET ALL leaves that out.
+-- Return to the user of the connection, which RESET ALL doesn't do.
 reset role

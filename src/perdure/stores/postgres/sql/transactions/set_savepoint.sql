@@ -1,2 +1,2 @@
--- Begin a part of the transaction that can be undone alone.
+-- Set a savepoint: what follows can be undone alone.
 savepoint perdure

@@ -1,2 +1,2 @@
--- The mark of the transaction; an empty text, or null, where it bears none.
+-- The mark of the transaction; an empty text, or null, if it has none.
 select current_setting('perdure.transaction', true)

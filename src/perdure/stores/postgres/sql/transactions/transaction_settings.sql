@@ -1,6 +1,6 @@
--- What of the caller's transaction decides whether events may be appended in it, and its mark, which is given the number of
--- the next append: a savepoint that takes back the append takes back the number, too.
--- $1 what the mark begins with, $2 the number
+-- The settings of the caller's transaction that decide whether events may be appended in it, and its mark. The mark is given
+-- the number of the next append: a rollback to a savepoint that undoes the append also undoes the number.
+-- $1 prefix of the mark, $2 the number
 select
     current_setting('transaction_isolation') as isolation,
     current_setting('synchronous_commit') as synchronous_commit,

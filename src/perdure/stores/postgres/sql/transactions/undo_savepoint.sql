@@ -1,2 +1,2 @@
--- Undo the part of the transaction. The savepoint stays; release_savepoint.sql takes it away.
+-- Roll back to the savepoint. It remains set; release_savepoint.sql releases it.
 rollback to savepoint perdure

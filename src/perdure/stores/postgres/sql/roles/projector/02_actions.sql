@@ -1,2 +1,2 @@
--- What was done to projections is only ever added to.
+-- Entries are only ever added to the audit log.
 grant insert on {schema}.projection_actions to {role}

@@ -1,2 +1,2 @@
--- Whoever uses the store needs to see its schema.
+-- All users of the store need to see its schema.
 grant usage on schema {schema} to {role}

@@ -1,4 +1,4 @@
--- What a reader reads: the log, what is kept beside it, and the views for people.
+-- The tables and views that a reader reads.
 grant select on
     {schema}.events, {schema}.streams, {schema}.categories, {schema}.event_types, {schema}.snapshots, {schema}.published,
     {schema}.projections, {schema}.projection_segments, {schema}.projection_runners, {schema}.parked_events,

@@ -1,2 +1,2 @@
--- Take back what a role may call.
+-- Revoke the rights of a role on functions.
 revoke all on all functions in schema {schema} from {role}

@@ -1,2 +1,2 @@
--- Take back what a role may do with the sequence.
+-- Revoke the rights of a role on the sequence.
 revoke all on all sequences in schema {schema} from {role}

@@ -1,2 +1,2 @@
--- Take back what a role may do with tables and views.
+-- Revoke the rights of a role on tables and views.
 revoke all on all tables in schema {schema} from {role}

@@ -1,2 +1,2 @@
--- Take back that a role may use the schema.
+-- Revoke the right of a role to use the schema.
 revoke all on schema {schema} from {role}

@@ -1,2 +1,2 @@
--- Forget that rights were granted to a role.
+-- Delete the record that rights were granted to a role.
 delete from {schema}.roles where role = '{role_literal}'

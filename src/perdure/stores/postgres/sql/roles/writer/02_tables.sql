@@ -1,2 +1,2 @@
--- Snapshots are a cache, so writing them asks for no function.
+-- Snapshots are a cache, so writers write them without a function.
 grant insert, update on {schema}.snapshots to {role}
