@@ -83,8 +83,8 @@ class Databases:
         return asyncio.run_coroutine_threadsafe(create(), self._loop)
 
     def _drop(self, name: str) -> None:
-        self._dropped.result()
-        self._dropped = self._execute(f"drop database {name} with (force)")
+        before, self._dropped = self._dropped, self._execute(f"drop database {name} with (force)")
+        before.result()
 
     def _execute(self, statement: str) -> Future[Any]:
         async def execute() -> None:
