@@ -96,7 +96,7 @@ async def test_a_name_of_something_else_is_told(perdure: Call, module: str) -> N
     answer = await perdure("--app", f"{module}:Application", "check")
 
     assert answer.status == 2
-    assert f"'Application' in module '{module}' is a type, no Application" in answer.err
+    assert f"'Application' in module '{module}' is a type, not an Application" in answer.err
 
 
 @pytest.mark.parametrize("name", [":app", ".shop:app", "a..b:app", " "])

@@ -235,7 +235,7 @@ def test_an_upcaster_that_returns_no_dict_is_named(result: Any) -> None:
 
     define(2)
 
-    with pytest.raises(EventDecodingError, match=rf"forgetful \(.+\) returned a {type(result).__name__}, no dict"):
+    with pytest.raises(EventDecodingError, match=rf"forgetful \(.+\) returned a {type(result).__name__}, not a dict"):
         _ = stored("upcasting.registered", 1, name="Ann").event
 
 

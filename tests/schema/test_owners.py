@@ -165,7 +165,7 @@ async def test_a_role_that_is_not_there_is_told(database_url: str, role: str) ->
 
 
 async def test_a_kind_that_is_not_there_is_told(database_url: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="'admin' is none of reader, writer, projector, owner"):
+    with pytest.raises(InvalidArgumentError, match="'admin' isn't one of reader, writer, projector, owner"):
         await schema.grant(database_url, "postgres", "admin")  # type: ignore[arg-type]  # the point
     for name in ("a$transfer$b", "", "a\x00b"):
         with pytest.raises(InvalidArgumentError):

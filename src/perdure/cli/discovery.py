@@ -83,7 +83,7 @@ def load_application(named: ApplicationName) -> Application:
         return found
     others = [name for name, value in vars(module).items() if isinstance(value, Application)]
     advice = f"perdure --app {module_name}:{others[0]} doctor" if others else "perdure --help"
-    what = "doesn't exist" if found is None else f"is a {type(found).__name__}, no Application"
+    what = "doesn't exist" if found is None else f"is a {type(found).__name__}, not an Application"
     raise CommandError(f"{attribute or _DEFAULT_NAME!r} in module {module_name!r} {what}", advice, status=USAGE)
 
 

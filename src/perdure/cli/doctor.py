@@ -159,7 +159,7 @@ def _listener(seconds: float | None) -> Finding:
     return Finding(
         "listener",
         "attention",
-        f"no NOTIFY arrived within {_HEARD_WITHIN:g} s, as behind a pooler of transactions: "
+        f"no NOTIFY arrived within {_HEARD_WITHIN:g} s, as behind a pooler in transaction mode: "
         "other processes find new events by polling, at most a quarter of a second late; "
         "give the store a direct_url that reaches the server itself",
     )

@@ -101,7 +101,7 @@ class UserCodeError(PerdureError):
     """
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(f"your code raised {shown(error)}, which is no Exception: fix it, or catch it there")
+        super().__init__(f"your code raised {shown(error)}, which isn't an Exception: fix it, or catch it there")
 
 
 class ProjectionTimeoutError(PerdureError, TimeoutError):

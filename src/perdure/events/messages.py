@@ -200,11 +200,11 @@ class StoredEvent(msgspec.Struct, eq=False, gc=False):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            # BaseException, because the panic of a Rust extension is no Exception.
+            # BaseException, because the panic of a Rust extension isn't an Exception.
             raise self._error(f"its upcaster {upcaster} raised {error!r}", "fix the upcaster") from error
         if not isinstance(changed, dict):
             raise self._error(
-                f"its upcaster {upcaster} returned a {type(changed).__name__}, no dict", "fix the upcaster"
+                f"its upcaster {upcaster} returned a {type(changed).__name__}, not a dict", "fix the upcaster"
             )
         return cast("dict[str, Any]", changed)
 

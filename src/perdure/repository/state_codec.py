@@ -53,7 +53,7 @@ class StateCodec(Generic[A]):
         """
         state = vars(aggregate)
         if unknown := state.keys() ^ self._names:
-            raise ValueError(f"the state isn't what is annotated: {', '.join(sorted(unknown))}")
+            raise ValueError(f"the fields of the state differ from its annotations: {', '.join(sorted(unknown))}")
         data = self._codec.encode(self._struct(**state))
         decoded = self._codec.decode(data)
         for name in self._names:

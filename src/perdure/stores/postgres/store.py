@@ -229,10 +229,11 @@ class PostgreSQLEventStore(EventStore):
         if self.is_read_only:
             return
         if in_recovery:
-            raise ConfigurationError("the server is a standby, which takes no appends: give the primary's URL")
+            raise ConfigurationError("the server is a standby, which accepts no appends: give the primary's URL")
         if read_only:
             raise ConfigurationError(
-                "default_transaction_read_only is on, so the server takes no appends: use another user, or turn it off"
+                "default_transaction_read_only is on, so the server accepts no appends: "
+                "use another user, or turn it off"
             )
 
     async def check_schema(self) -> None:

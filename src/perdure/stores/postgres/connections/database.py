@@ -94,7 +94,7 @@ class Database:
         for name, seconds in (("connect_timeout", connect_timeout), ("command_timeout", command_timeout)):
             check_seconds(name, seconds)
             if not seconds:
-                raise InvalidArgumentError(name, "is 0, in which nothing can be done")
+                raise InvalidArgumentError(name, "is 0, which is too short for anything")
         if revive is not None:
             check_function("revive", revive)
         self.schema = schema
@@ -279,7 +279,7 @@ def database_of(store: EventStore) -> Database:
     if not isinstance(store.database, Database):
         raise UnsupportedOperationError(
             f"{type(store).__name__} has no PostgreSQL database: use a PostgreSQLEventStore "
-            "(perdure.testing.fold shows without one what rows some events make)"
+            "(perdure.testing.fold returns the rows of a projection without a database)"
         )
     return store.database
 

@@ -22,7 +22,7 @@ async def check_server(connection: asyncpg.Connection[Any], *, is_read_only: boo
         raise ConfigurationError(f"PostgreSQL {settings['version'] // 10000} is too old: use 15 or newer")
     if settings["in_recovery"] and not is_read_only:
         raise ConfigurationError(
-            "the server is a standby, which takes no appends: give the primary's URL, or open it read_only"
+            "the server is a standby, which accepts no appends: give the primary's URL, or open it read_only"
         )
     if settings["synchronous_commit"] == "off" and not is_read_only:
         raise ConfigurationError(

@@ -152,7 +152,7 @@ class Migrator:
                     await self._patiently(own, attempt)
                 except asyncpg.InsufficientPrivilegeError as error:
                     raise ConfigurationError(
-                        f"schema {self._schema!r} can be given another number by its owner only: {error}"
+                        f"only the owner of schema {self._schema!r} can give it another number: {error}"
                     ) from error
         logger.info("schema %r has number %d now", self._schema, numbers[-1], extra=keys(operation="renumber"))
         return numbers[-1]

@@ -81,8 +81,8 @@ class _Script:
         self._grants = grants
         self._lines = [
             f"-- Brings schema {names.schema!r} to the state that Perdure needs.".replace("\n", " "),
-            "-- Run it as the role that shall own the schema, and let it stop at the first error:",
-            "-- psql -X -v ON_ERROR_STOP=1 -f this_file. A part that fails leaves nothing of itself behind.",
+            "-- Run it as the role that will own the schema, and let it stop at the first error:",
+            "-- psql -X -v ON_ERROR_STOP=1 -f this_file. A part that fails leaves nothing behind.",
         ]
 
     def text(self, state: MigrationState) -> str:

@@ -44,7 +44,7 @@ def revoke_statements(schema: str, role: str) -> list[str]:
 
 def _statements_of(schema: str, grant: Grant) -> list[str]:
     if grant.kind not in get_args(RoleKind):
-        raise InvalidArgumentError("kind", f"{shown(grant.kind)} is none of {', '.join(get_args(RoleKind))}")
+        raise InvalidArgumentError("kind", f"{shown(grant.kind)} isn't one of {', '.join(get_args(RoleKind))}")
     names = _names(schema, grant.role)
     if grant.kind == "owner":
         if "$transfer$" in schema + grant.role:
