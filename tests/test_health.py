@@ -183,7 +183,7 @@ async def test_a_standby_is_not_ready(store: PostgreSQLEventStore, connection: a
 async def test_a_schema_that_is_outdated_is_not_ready(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
-    await connection.execute("delete from perdure.migrations where number = 2")
+    await connection.execute("delete from perdure.migrations where number = 100")
 
     health = await ready(store)
 

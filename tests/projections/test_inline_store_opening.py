@@ -120,7 +120,7 @@ class Parking(Carts, table="parking_carts", key="cart_id", by_stream="cart", on_
         (Shared(), "only if each row belongs to one stream.*order of locks"),
         (Pages(), "only if each row belongs to one stream"),
         (Parking(), "nothing is parked inline"),
-        (VisitCounts(), "only a TableProjection can be kept inline"),
+        (VisitCounts(), "only a TableProjection can be inline"),
         (Carts, "give an instance"),
     ],
 )
@@ -143,7 +143,7 @@ async def test_a_version_is_kept_inline_or_by_a_service_never_by_both(
     await store.append_to_stream("cart-1", 0, [Filled(item="a")])
     async with ProjectionService(store, [Carts()]) as service:
         await service.wait_for("carts", 1, timeout=30)
-        with pytest.raises(ProjectionDefinitionError, match="version 1 is kept async: give it a new version"):
+        with pytest.raises(ProjectionDefinitionError, match="set up in mode 'async': give its class a new version"):
             await InlineProjections(store, [Carts()]).open()
         await store.append_to_stream("cart-1", 1, [Filled(item="b")])
         async with InlineProjections(store, [CartsTwo()]) as inline:
@@ -155,7 +155,9 @@ async def test_a_version_is_kept_inline_or_by_a_service_never_by_both(
             assert {version: one.mode for version, one in status.items()} == {1: "async", 2: "inline"}
             with pytest.raises(BuildStateError, match="give its class a new version"):
                 await operations.rebuild("carts")
-            with pytest.raises(ProjectionDefinitionError, match="version 2 is kept inline: give it a new version"):
+            with pytest.raises(
+                ProjectionDefinitionError, match="version 2 was set up in mode 'inline': give its class a new version"
+            ):
                 await ProjectionService(store, [CartsTwo()]).start()
             await check(inline, connection)
 

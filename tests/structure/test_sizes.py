@@ -11,21 +11,6 @@ from tests.structure.sources import ROOT, functions, modules, parse, shown
 MODULE_LIMIT, MODULE_MEDIAN = 400, 160
 BODY_LIMIT, BODY_MEDIAN, BODY_P90 = 60, 8, 22
 
-# To do: test modules that are still to be split by subject. This list only gets shorter.
-STILL_LONG = {
-    "tests/projections/engines/custom/test_sql_projection.py",
-    "tests/projections/test_inline_store.py",
-    "tests/repository/test_command_queue.py",
-    "tests/repository/test_command_queue_in_trouble.py",
-    "tests/repository/test_multi_stream.py",
-    "tests/repository/test_snapshotter.py",
-    "tests/schema/test_roles.py",
-    "tests/stores/postgres/appends/test_batches.py",
-    "tests/stores/postgres/appends/test_group_commit.py",
-    "tests/stores/postgres/appends/test_multi_stream.py",
-    "tests/test_projection.py",
-}
-
 
 def module_lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
@@ -51,7 +36,7 @@ def test_no_module_is_long(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=shown)
 def test_no_test_module_is_long(path: Path) -> None:
-    assert module_lines(path) <= MODULE_LIMIT or shown(path) in STILL_LONG, "split it by what it tests"
+    assert module_lines(path) <= MODULE_LIMIT, "split it by what it tests"
 
 
 @pytest.mark.parametrize("path", modules(), ids=shown)

@@ -92,7 +92,7 @@ async def test_what_can_not_work_is_refused_before_anything_is_created(
         ({"name": ""}, "must have 1 to 200 characters"),
         ({"name": 5}, "must be a string"),
         ({"name": "a\x00"}, "contains a NUL"),
-        ({"name": "x", "version": 0}, "is no version"),
+        ({"name": "x", "version": 0}, "isn't a version"),
         ({"name": "x", "on_failure": "park"}, "it has no keys"),
     ],
 )

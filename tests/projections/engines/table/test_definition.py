@@ -29,8 +29,8 @@ def refused(projection: Any) -> str:
         ({"table": 7, "key": "note_id"}, "use a non-empty str"),
         ({"table": "notes"}, r"its key is \(\)"),
         ({"table": "notes", "key": ()}, r"its key is \(\)"),
-        ({"table": "notes", "key": "note_id", "version": 0}, "0 is no version"),
-        ({"table": "notes", "key": "note_id", "version": "1"}, "'1' is no version"),
+        ({"table": "notes", "key": "note_id", "version": 0}, "0 isn't a version"),
+        ({"table": "notes", "key": "note_id", "version": "1"}, "'1' isn't a version"),
     ],
 )
 def test_a_wrong_declaration_is_refused_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
@@ -264,7 +264,12 @@ def test_a_child_key_begins_with_the_parents(key: Any) -> None:
 
 @pytest.mark.parametrize(
     ("table", "reason"),
-    [("x" * 60, "takes 64 bytes"), ("ü" * 30, "takes 64 bytes"), ("\x00", "is no name"), ("\ud800", "lone surrogate")],
+    [
+        ("x" * 60, "takes 64 bytes"),
+        ("ü" * 30, "takes 64 bytes"),
+        ("\x00", "can't be the name"),
+        ("\ud800", "lone surrogate"),
+    ],
 )
 def test_a_name_that_postgresql_would_cut_or_refuse_is_refused(table: str, reason: str) -> None:
     assert reason in refused(a_projection(fine, table=table))
