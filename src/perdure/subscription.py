@@ -84,8 +84,9 @@ class Subscription:
         self._log = log
         self._where = where
         seen = None if event_id is None else SeenEvent(position, event_id)
-        self._delivered = LogPosition(position, seen)
-        """Where the last event is that was delivered."""
+        self._delivered, self._delivered_id = position, event_id
+        """The position and id of the event that was delivered last. No object: to make one for each event would
+        as much as half of its decoding."""
         self._read_up_to = LogPosition(position, seen)
         """Up to where pages were read, without the one that is read ahead."""
         self._ready: deque[StoredEvent] = deque()
@@ -102,16 +103,12 @@ class Subscription:
         This is the position of that event. When all events that were read are delivered, it moves on over events that
         the filter left out. Store it after an event is handled, never before.
         """
-        return self._reached.position
+        return self._delivered if self._ready else self._read_up_to.position
 
     @property
     def event_id(self) -> UUID | None:
         """The id of the event at `position`, for `from_event_id`. None where no event was read yet."""
-        return self._reached.event_id
-
-    @property
-    def _reached(self) -> LogPosition:
-        return self._delivered if self._ready else self._read_up_to
+        return self._delivered_id if self._ready else self._read_up_to.event_id
 
     def __aiter__(self) -> Self:
         return self
@@ -126,7 +123,7 @@ class Subscription:
                 self.prefetch(self.page_size.limit)
                 await asyncio.sleep(0)  # lets the task send its request: a handler may take long before it waits
         stored = self._ready.popleft()
-        self._delivered = _place_of(stored)
+        self._delivered, self._delivered_id = stored.global_position, stored.event_id
         return stored
 
     async def next_page(self, limit: int = PAGE_SIZE, patience: float | None = None) -> Page:
@@ -187,7 +184,7 @@ class Subscription:
     def _rest(self, limit: int) -> Page:
         """Deliver what was read already."""
         events = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        self._delivered = _place_of(events[-1])
+        self._delivered, self._delivered_id = events[-1].global_position, events[-1].event_id
         return Page(events, self.position)
 
     async def _follow(self, limit: int, patience: float | None) -> Page:

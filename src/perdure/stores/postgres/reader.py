@@ -203,8 +203,10 @@ def _page(rows: list[asyncpg.Record]) -> Page:
 
 def _before_large(rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
     """Return the rows before the first one that was left out because of its size."""
-    left_out = [values.index(None) for values in ([row[6] for row in rows], [row[7] for row in rows]) if None in values]
-    return rows[: min(left_out)] if left_out else rows
+    # Texts of JSON are never empty. Lists, because a generator takes longer than all the rest.
+    if all([row[6] for row in rows]) and all([row[7] for row in rows]):  # noqa: C419 - see above
+        return rows
+    return rows[: next(index for index, row in enumerate(rows) if row[6] is None or row[7] is None)]
 
 
 def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.Record]:
