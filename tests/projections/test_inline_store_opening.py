@@ -88,7 +88,7 @@ async def test_a_log_that_can_not_be_folded_is_told_at_opening_and_skipped_event
     with pytest.raises(ProjectionPausedError, match="cursed"):
         await InlineProjections(store, [Carts()]).open()
     assert (await rows_in(connection))["carts"]["1"].total == 1
-    assert store.is_open, "whoever opened it closes it"
+    assert store.is_open, "a store that was open stays open"
 
     assert await ProjectionOperations(store).skip("carts", 2, "known") == 1
     await ProjectionOperations(store).resume("carts")

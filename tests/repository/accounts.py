@@ -25,6 +25,7 @@ from perdure import (
     handles,
 )
 from perdure.commit import Commit
+from perdure.repository import Repository
 from perdure.transaction import Transaction
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
@@ -192,3 +193,12 @@ async def amounts(store: FaultyStore) -> list[int]:
 async def outcomes(*calls: Coroutine[Any, Any, AppendResult | None]) -> list[Any]:
     """What comes of calls that are made at once."""
     return list(await asyncio.gather(*calls, return_exceptions=True))
+
+
+async def under_way(store: FaultyStore, accounts: Repository[Account]) -> tuple[Gate, asyncio.Task[Any]]:
+    """A first command whose commit is held up."""
+    gate = Gate()
+    store.before.append(gate)
+    first = asyncio.create_task(accounts.execute("1", deposit(1)))
+    await gate.reached.wait()
+    return gate, first

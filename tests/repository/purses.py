@@ -1,5 +1,7 @@
 """Purses and limits to be saved together, and a store in which something goes wrong."""
 
+import pytest
+
 from perdure import (
     AggregateRoot,
     AppendResult,
@@ -7,12 +9,14 @@ from perdure import (
     EventStore,
     InMemoryEventStore,
     OutcomeUnknownError,
+    Repository,
     command,
     event,
     handles,
 )
 from perdure.commit import Commit, CommitGroup
 from perdure.transaction import Transaction
+from tests.repository.accounts import AT_ONCE
 
 
 @event("purse.opened")
@@ -113,3 +117,32 @@ async def amounts(store: EventStore) -> list[int]:
 
 def counts(*aggregates: AggregateRoot) -> list[int]:
     return [len(one.uncommitted_events) for one in aggregates]
+
+
+@pytest.fixture
+async def store() -> Faulty:
+    store = Faulty()
+    await store.intrude("purse-ann", PurseOpened(amount=100))
+    await store.intrude("purse-bob", PurseOpened(amount=0))
+    await store.intrude("limit-ann", LimitSet(amount=50))
+    return store
+
+
+@pytest.fixture
+def purses(store: Faulty) -> Repository[Purse]:
+    return Repository(Purse, store, retry=AT_ONCE)
+
+
+@pytest.fixture
+async def ann(purses: Repository[Purse]) -> Purse:
+    return await purses.get("ann")
+
+
+@pytest.fixture
+async def bob(purses: Repository[Purse]) -> Purse:
+    return await purses.get("bob")
+
+
+@pytest.fixture
+async def limit(store: Faulty) -> Limit:
+    return await Repository(Limit, store).get("ann")

@@ -25,6 +25,7 @@ from tests.repository.accounts import (
     deposit,
     settle,
     sizes,
+    under_way,
 )
 from tests.repository.carts import AddItem, cart_decider
 
@@ -34,15 +35,6 @@ Accounts = Repository[Account]
 @pytest.fixture
 def accounts(queueing: Accounts) -> Accounts:
     return queueing
-
-
-async def under_way(store: FaultyStore, accounts: Accounts) -> tuple[Gate, asyncio.Task[Any]]:
-    """A first command whose commit is held up."""
-    gate = Gate()
-    store.before.append(gate)
-    first = asyncio.create_task(accounts.execute("1", deposit(1)))
-    await gate.reached.wait()
-    return gate, first
 
 
 # --- What is shared ---------------------------------------------------------------------------------------------------

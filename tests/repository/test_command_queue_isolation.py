@@ -3,7 +3,6 @@
 import asyncio
 from contextvars import ContextVar
 from decimal import Decimal, localcontext
-from typing import Any
 
 import pytest
 
@@ -27,6 +26,7 @@ from tests.repository.accounts import (
     amounts,
     deposit,
     sizes,
+    under_way,
 )
 
 Accounts = Repository[Account]
@@ -35,15 +35,6 @@ Accounts = Repository[Account]
 @pytest.fixture
 def accounts(queueing: Accounts) -> Accounts:
     return queueing
-
-
-async def under_way(store: FaultyStore, accounts: Accounts) -> tuple[Gate, asyncio.Task[Any]]:
-    """A first command whose commit is held up."""
-    gate = Gate()
-    store.before.append(gate)
-    first = asyncio.create_task(accounts.execute("1", deposit(1)))
-    await gate.reached.wait()
-    return gate, first
 
 
 async def test_each_decides_and_encodes_in_the_context_of_its_caller(store: FaultyStore, accounts: Accounts) -> None:

@@ -29,39 +29,16 @@ from tests.repository.purses import (
     LimitSet,
     Purse,
     PurseChanged,
-    PurseOpened,
     amounts,
+    ann,
+    bob,
     counts,
+    limit,
+    purses,
+    store,
 )
 
-
-@pytest.fixture
-async def store() -> Faulty:
-    store = Faulty()
-    await store.intrude("purse-ann", PurseOpened(amount=100))
-    await store.intrude("purse-bob", PurseOpened(amount=0))
-    await store.intrude("limit-ann", LimitSet(amount=50))
-    return store
-
-
-@pytest.fixture
-def purses(store: Faulty) -> Repository[Purse]:
-    return Repository(Purse, store, retry=AT_ONCE)
-
-
-@pytest.fixture
-async def ann(purses: Repository[Purse]) -> Purse:
-    return await purses.get("ann")
-
-
-@pytest.fixture
-async def bob(purses: Repository[Purse]) -> Purse:
-    return await purses.get("bob")
-
-
-@pytest.fixture
-async def limit(store: Faulty) -> Limit:
-    return await Repository(Limit, store).get("ann")
+__all__ = ["ann", "bob", "limit", "purses", "store"]  # fixtures, which are imported to be found
 
 
 async def test_aggregates_of_several_classes_are_saved_in_the_order_given(

@@ -19,7 +19,6 @@ import pytest
 from perdure import (
     AggregateRoot,
     EventEncodingError,
-    EventStore,
     InvalidArgumentError,
     Repository,
     event,
@@ -27,25 +26,10 @@ from perdure import (
     handles,
 )
 from perdure.repository.state_codec import StateCodec
-from tests.repository.accounts import AT_ONCE, Account, FaultyStore, Opened
+from tests.repository.accounts import Account, FaultyStore, Opened
+from tests.repository.snapshotted import Accounts, accounts, version_of
 
-Accounts = Repository[Account]
-
-
-@pytest.fixture
-def accounts(store: FaultyStore) -> Accounts:
-    return Repository(Account, store, retry=AT_ONCE, snapshot_every=3)
-
-
-async def deposit(accounts: Accounts, count: int = 1, aggregate_id: str = "1") -> None:
-    for _ in range(count):
-        await accounts.execute(aggregate_id, lambda account: account.deposit(1, "x"))
-
-
-async def version_of(store: EventStore, stream_id: str = "account-1") -> int | None:
-    """The version of the stream's snapshot."""
-    snapshot = await store.read_snapshot(stream_id)
-    return None if snapshot is None else snapshot.stream_version
+__all__ = ["accounts"]  # fixtures, which are imported to be found
 
 
 # --- What a snapshot tells is what the events tell --------------------------------------------------------------------
@@ -248,7 +232,7 @@ def test_a_state_that_cant_be_stored_is_refused_when_the_repository_is_made(
 
 def test_a_state_has_the_same_shape_in_each_process() -> None:
     """Else snapshots would be of no use after a restart."""
-    script = "from tests.repository.test_state_codec import *; print(StateCodec(Rich).shape)"
+    script = "from tests.repository.test_state_codec import Rich, StateCodec; print(StateCodec(Rich).shape)"
     shapes = {
         subprocess.run(
             [sys.executable, "-c", script],

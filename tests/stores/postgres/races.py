@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from perdure.events import StoredEvent, event
+from perdure.commit import ANY
+from perdure.events import NewEvent, StoredEvent, event
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.pooler import direct
 
@@ -41,6 +42,11 @@ async def until_waiting(connection: asyncpg.Connection, count: int = 1, *tasks: 
         if any(task.done() for task in tasks):
             break
         await asyncio.sleep(0.001)
+
+
+def group(*streams: str, text: str = "group") -> list[tuple[str, Any, list[Any]]]:
+    """An append to each of the streams that can be repeated."""
+    return [(stream, ANY, [NewEvent(one) for one in notes(text)]) for stream in streams]
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from perdure.errors import (
     StoreOverloadedError,
     StoreUnavailableError,
 )
-from perdure.events import NewEvent
 from perdure.stores.postgres.connections.pool import Pool
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.appends.lanes import locked_stream
@@ -25,6 +24,7 @@ from tests.stores.postgres.races import (
     add_gate,
     close_gate,
     end_sessions,
+    group,
     insert,
     notes,
     open_gate,
@@ -33,13 +33,6 @@ from tests.stores.postgres.races import (
     texts,
     until_waiting,
 )
-
-Events = list[Any]
-
-
-def group(*streams: str, text: str = "group") -> list[tuple[str, Any, Events]]:
-    """An append to each of the streams that can be repeated."""
-    return [(stream, ANY, [NewEvent(one) for one in notes(text)]) for stream in streams]
 
 
 async def lost(*arguments: Any, **settings: Any) -> Any:

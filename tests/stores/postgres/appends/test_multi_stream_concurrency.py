@@ -1,7 +1,6 @@
 """Appends to several streams beside other appends, and beside followers."""
 
 import asyncio
-from typing import Any
 
 import asyncpg
 import pytest
@@ -10,24 +9,17 @@ from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     OptimisticConcurrencyError,
 )
-from perdure.events import NewEvent
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.appends.lanes import locked_stream
 from tests.stores.postgres.races import (
     add_gate,
     close_gate,
+    group,
     notes,
     open_gate,
     texts,
     until_waiting,
 )
-
-Events = list[Any]
-
-
-def group(*streams: str, text: str = "group") -> list[tuple[str, Any, Events]]:
-    """An append to each of the streams that can be repeated."""
-    return [(stream, ANY, [NewEvent(one) for one in notes(text)]) for stream in streams]
 
 
 async def test_single_appends_to_a_stream_of_a_group_wait_for_it_and_keep_their_order(

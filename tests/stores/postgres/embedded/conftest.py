@@ -40,3 +40,10 @@ def secret(folder: Path) -> Path:
     path.write_text(SECRET)
     path.chmod(0o600)
     return path
+
+
+@pytest.fixture
+def new_directory(tmp_path: Path) -> Iterator[Path]:
+    """A project of which nothing is made yet."""
+    with project(tmp_path) as directory:
+        yield directory

@@ -40,12 +40,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture
-def new_directory(tmp_path: Path) -> Iterator[Path]:
-    with project(tmp_path) as directory:
-        yield directory
-
-
 async def test_a_killed_server_is_revived_at_the_same_address(directory: Path) -> None:
     async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
         await ask(server, "CREATE TABLE kept AS SELECT 7 AS value")

@@ -25,12 +25,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture
-def new_directory(tmp_path: Path) -> Iterator[Path]:
-    with project(tmp_path) as directory:
-        yield directory
-
-
 async def test_a_server_runs_while_somebody_has_a_share(directory: Path) -> None:
     async with EmbeddedPostgreSQL(directory, settings=FAST) as server:
         assert await ask(server, "SELECT current_user || ' ' || current_setting('server_encoding')") == "postgres UTF8"
