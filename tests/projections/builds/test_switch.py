@@ -337,3 +337,16 @@ async def test_a_build_that_shows_less_is_not_switched_to_but_can_be_gone_back_t
     assert (status.version, status.is_shown, status.lag, status.state) == (1, True, 3, "stopped")
     assert await connection.fetchval("select sum(visits) from pages") == 5
     assert await connection.fetchval("select count(*) from pages_visitors") == 5
+
+
+async def test_rollbacks_at_the_same_moment_follow_each_other(store: PostgreSQLEventStore) -> None:
+    """Each goes back from what the other has shown, so that two of them change nothing."""
+    async with rebuilt(store) as operations:
+        await operations.switch("pages")
+        before = next(status for status in await operations.status("pages") if status.is_shown)
+        await asyncio.gather(operations.rollback("pages"), operations.rollback("pages"))
+        after = next(status for status in await operations.status("pages") if status.is_shown)
+
+        assert after.build == before.build
+        rolled_back = [action.build for action in await operations.actions("pages") if action.action == "rolled back"]
+        assert len(set(rolled_back)) == 2

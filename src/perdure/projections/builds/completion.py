@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from perdure.errors import BuildStateError, UnknownBuildError
+from perdure.errors import BuildStateError
 from perdure.observation import keys
 from perdure.projection import AnyProjection
 from perdure.projections.builds.comparison import BuildComparison, NotComparableError
 from perdure.projections.builds.switch import BuildSwitch, drop_older
 from perdure.projections.engines.factory import describe
 from perdure.projections.state.audit_log import AuditEntry, AuditLog
-from perdure.projections.state.builds import BuildRecords, TableDifference
+from perdure.projections.state.builds import Build, BuildRecords, TableDifference, shown_of
 from perdure.projections.state.holds import Holds
 from perdure.projections.state.identity import BuildId
 from perdure.stores.postgres.connections.database import Database
@@ -92,11 +93,11 @@ class BuildCompletion:
             return span.is_paused or not await self._records.has_runner(connection, shown)
 
     async def _show(self, build: BuildId) -> None:
-        try:
-            is_switched = await self._switch.show(build, AuditEntry("switched"), unless_newer=True)
-        except UnknownBuildError:
-            return  # it was dropped meanwhile
-        if is_switched:
+        def unless_newer(builds: Sequence[Build]) -> Build | None:
+            shown = shown_of(builds)
+            return next((each for each in builds if each.id == build and (shown is None or shown.id < build)), None)
+
+        if await self._switch.show(unless_newer, AuditEntry("switched")):
             logger.info(
                 "projection %r shows version %d build %d",
                 *build,

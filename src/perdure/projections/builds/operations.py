@@ -120,15 +120,19 @@ class BuildOperations(AuditedOperations):
             if number is not None:
                 check_count(argument, number)
         _check_reason(reason)
-        builds = await self._builds(name)
-        found = [each for each in builds if version in (None, each.id.version) and build in (None, each.id.build)]
-        if version is None and build is None:
-            found = _pending(builds)
-        if not found:
-            raise UnknownBuildError(name, version, build, _known(builds))
-        if found[0].stage == "building":
-            raise BuildStateError(*found[0].id, "isn't complete yet: wait until it has caught up")
-        await BuildSwitch(self._database, name).show(found[0].id, self._entry("switched", reason))
+        await self._check_may_act(name)
+
+        def chosen(builds: Sequence[Build]) -> Build:
+            found = [each for each in builds if version in (None, each.id.version) and build in (None, each.id.build)]
+            if version is None and build is None:
+                found = _pending(builds)
+            if not found:
+                raise UnknownBuildError(name, version, build, _known(builds))
+            if found[0].stage == "building":
+                raise BuildStateError(*found[0].id, "isn't complete yet: wait until it has caught up")
+            return found[0]
+
+        await BuildSwitch(self._database, name).show(chosen, self._entry("switched", reason))
         current = _shown_build(name, await self._builds(name)).id
         await drop_older(self._database, current)
         return await self._status_of(current)
@@ -146,12 +150,15 @@ class BuildOperations(AuditedOperations):
             ViewInUseError: something is built on a view that would have to be dropped.
         """
         _check_reason(reason)
-        builds = await self._builds(name)
-        former = [each for each in builds if each.switch_number and not each.is_shown]
-        if not former:
-            raise UnknownBuildError(name, None, None, _known(builds))
-        target = max(former, key=lambda each: each.switch_number)
-        await BuildSwitch(self._database, name).show(target.id, self._entry("rolled back", reason), may_lag=True)
+        await self._check_may_act(name)
+
+        def previous(builds: Sequence[Build]) -> Build:
+            former = [each for each in builds if each.switch_number and not each.is_shown]
+            if not former:
+                raise UnknownBuildError(name, None, None, _known(builds))
+            return max(former, key=lambda each: each.switch_number)
+
+        await BuildSwitch(self._database, name).show(previous, self._entry("rolled back", reason), may_lag=True)
         return await self._status_of(_shown_build(name, await self._builds(name)).id)
 
     async def drop(self, name: str, version: int, build: int = 1, reason: str | None = None) -> None:

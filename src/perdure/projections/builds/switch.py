@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -19,7 +19,6 @@ from perdure.errors import (
     LockHolder,
     PerdureError,
     SwitchBlockedError,
-    UnknownBuildError,
 )
 from perdure.observation import keys
 from perdure.projections.builds.setup import drop_build
@@ -41,6 +40,9 @@ _RETRY: Final = RetryConfig(max_attempts=8, base_delay=0.1, max_delay=2.0)
 _CATCH_UP: Final = 0.5
 """Seconds that the shown build is kept at its position for the other to reach it."""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+
+Choose = Callable[[Sequence[Build]], Build | None]
+"""Chooses the build to show."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,42 +95,39 @@ class BuildSwitch:
         self._audit_log = AuditLog(database)
 
     @_retried
-    async def show(
-        self, build: BuildId, entry: AuditEntry, *, may_lag: bool = False, unless_newer: bool = False
-    ) -> bool:
+    async def show(self, choose: Choose, entry: AuditEntry, *, may_lag: bool = False) -> bool:
         """Make the views show a build. Return False if there is nothing to do.
 
         Args:
-            build: the build.
+            choose: chooses the build among all, under the lock and for each attempt, because another process may have
+                switched meanwhile. None: nothing is to be done.
             entry: the action, for the audit log.
             may_lag: whether the build may be behind the one that is shown.
-            unless_newer: whether to do nothing if a newer build is shown by now.
 
         Raises:
-            UnknownBuildError: there is no such build any more.
             SwitchBlockedError: other sessions hold locks on the views.
             BuildStateError: the build has no tables, or doesn't reach the position of the one that is shown.
             ViewInUseError: something is built on a view that would have to be dropped.
+            Whatever `choose` raises.
         """
         async with self._short_transaction() as connection:
             builds = await self._records.read(connection)
-            shown, target = shown_of(builds), _find(builds, build)
-            if target is None:
-                raise UnknownBuildError(*build, [(each.id.version, each.id.build) for each in builds])
-            if target.is_shown or (unless_newer and shown is not None and build < shown.id):
+            shown, target = shown_of(builds), choose(builds)
+            if target is None or target.is_shown:
                 return False
             if shown is not None:
-                await self._catch_up(connection, build, shown.id, may_lag=may_lag)
+                await self._catch_up(connection, target.id, shown.id, may_lag=may_lag)
             await self._replace(connection, shown, target)
             instead_of = None if shown is None else {"version": shown.id.version, "build": shown.id.build}
-            await self._audit_log.record(connection, build, entry, {"instead_of": instead_of})
+            await self._audit_log.record(connection, target.id, entry, {"instead_of": instead_of})
             return True
 
     @_retried
     async def drop(self, build: BuildId, entry: AuditEntry) -> None:
         """Drop a build, unless it is gone or shown. Raises SwitchBlockedError and ViewInUseError, as `show` does."""
         async with self._short_transaction() as connection:
-            found = _find(await self._records.read(connection), build)
+            builds = await self._records.read(connection)
+            found = next((each for each in builds if each.id == build), None)
             if found is not None and not found.is_shown:
                 await drop_build(connection, self._database, found)
                 await self._audit_log.record(connection, build, entry)
@@ -168,10 +167,6 @@ class BuildSwitch:
 
     async def _limit_lock_waits(self, connection: Connection, seconds: float) -> None:
         await connection.execute(self._sql["limit_lock_waits"], max(1, round(seconds * 1000)))
-
-
-def _find(builds: list[Build], build: BuildId) -> Build | None:
-    return next((each for each in builds if each.id == build), None)
 
 
 async def drop_older(database: Database, build: BuildId) -> None:
