@@ -127,6 +127,9 @@ ODD_TIMES = (
     "2026-11-30T11:00:00,AM,Z",
     "2026-11-30T24:00:00Z",
     "2026-11-30T11:00:00.12-34-Z",
+    " Jan-08-99T12:00:00.000000Z",
+    "\uff12\uff10\uff12\uff16-11-30T11:00:00.000000Z",
+    "2026-11-30T\u0661\u0661:00:00.000000Z",
 )
 """PostgreSQL's own parser takes nearly all of them. None is a time by RFC 3339."""
 

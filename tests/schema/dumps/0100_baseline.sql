@@ -298,7 +298,7 @@ begin
         -- The timestamp: LIKE fixes where its separators are. The regular expression allows only digits between them, in pairs,
         -- and minutes and seconds below 60. The cast finds days that don't exist.
         and p_metadata::text like '{"timestamp":"____-__-__T__:__:__.______Z"%}'
-        and p_metadata::text ~ '^\D*\d\d([-T.]?\d\d|:[0-5]\d)+Z"'
+        and p_metadata::text ~ '^[{]"timestamp":"[0-9][0-9]([-T.]?[0-9][0-9]|:[0-5][0-9])+Z"'
         and substr(p_metadata::text, 26, 2) < '24'
         and substr(p_metadata::text, 15, 10)::date is not null
         -- After it, only texts without escapes, and headers that hold only such texts.
@@ -329,7 +329,7 @@ begin
     end if;
     happened := case when json_typeof(p_metadata -> 'timestamp') = 'string' then p_metadata ->> 'timestamp' end;
     if happened is null
-        or happened !~ '^\d\d\d\d-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$'
+        or happened !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'
     then
         raise exception 'the metadata have no timestamp that can be read'
             using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone such as +01:00.';
@@ -596,7 +596,7 @@ $$;
 
 CREATE FUNCTION perdure.store_namespace() RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 8755;
+    RETURN 29934;
 
 
 --
@@ -920,13 +920,13 @@ CREATE VIEW public.parcels AS
 -- Data for Name: events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22e09-564f-7132-8050-57505a871fd9', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T19:58:13.583134Z"}', '2026-11-30 19:58:13.594232+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22e09-564f-7132-8050-57510f2b1fbb', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.583189Z"}', '2026-11-30 19:58:13.594831+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22e09-565c-703d-b231-93d3844b6b25', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.596153Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:58:13.606051+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22e09-565c-703d-b231-93d4f33fa8ee', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.596186Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 19:58:13.606875+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T19:58:13.607650Z"}', '2026-11-30 19:58:13.608354+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22e09-56a1-73ef-98af-d3819c2a8ecc', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T19:58:13.665400Z"}', '2026-11-30 19:58:13.66851+00');
-INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22e09-56a1-73ef-98af-d382b0beada3', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T19:58:13.665429Z"}', '2026-11-30 19:58:13.668602+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (1, 'order-1', 1, '01a22e50-4db5-7505-b0ef-2e251395526b', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"pen","quantity":2}', '{"timestamp":"2026-11-30T21:15:44.437414Z"}', '2026-11-30 21:15:44.450272+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (2, 'order-1', 2, '01a22e50-4db5-7505-b0ef-2e26b74df510', 'dump.ordered', 1, DEFAULT, '{"order":"1","article":"ink","quantity":1}', '{"timestamp":"2026-11-30T21:15:44.437471Z"}', '2026-11-30 21:15:44.450912+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (3, 'order-2', 1, '01a22e50-4dc4-7607-8fbb-cb4f04c405de', 'dump.ordered', 1, DEFAULT, '{"order":"2","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T21:15:44.452411Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 21:15:44.4655+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (4, 'order-3', 1, '01a22e50-4dc4-7607-8fbb-cb507b532d17', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"broken","quantity":1}', '{"timestamp":"2026-11-30T21:15:44.452450Z","correlation_id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","user_id":"a \"quoted\" name","headers":{"client":"web"}}', '2026-11-30 21:15:44.466459+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (5, 'order-3', 2, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 1, DEFAULT, '{"order":"3","article":"pen","quantity":1}', '{"timestamp":"2026-11-30T21:15:44.467588Z"}', '2026-11-30 21:15:44.468665+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (6, 'parcel-7', 1, '01a22e50-4e17-7298-b912-6f47ec34d27e', 'dump.moved', 1, DEFAULT, '{"to":"Hamburg"}', '{"timestamp":"2026-11-30T21:15:44.535465Z"}', '2026-11-30 21:15:44.537539+00');
+INSERT INTO perdure.events OVERRIDING SYSTEM VALUE VALUES (7, 'parcel-7', 2, '01a22e50-4e17-7298-b912-6f480aa8573a', 'dump.moved', 1, DEFAULT, '{"to":"Bremen"}', '{"timestamp":"2026-11-30T21:15:44.535497Z"}', '2026-11-30 21:15:44.537641+00');
 
 
 --
@@ -940,28 +940,28 @@ INSERT INTO perdure.inline_streams VALUES ('parcels', 1, 1, 'parcel-7', 2);
 -- Data for Name: migrations; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 19:58:13.561319+00');
+INSERT INTO perdure.migrations VALUES (100, '0100_baseline', 32, '2026-11-30 21:15:44.412764+00');
 
 
 --
 -- Data for Name: parked_events; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22e09-565c-703d-b231-93d4f33fa8ee', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22e09-565c-703d-b231-93d4f33fa8ee","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:58:13.633967Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 19:58:13.63487+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 19:58:13.634885+00');
-INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22e09-565c-703d-b231-93d3844b6b25', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22e09-565c-703d-b231-93d3844b6b25","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T19:58:13.630773Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 19:58:13.63256+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 4, '01a22e50-4dc4-7607-8fbb-cb507b532d17', 'dump.ordered', 'order-3', 1, 'failed', '{"global_position":4,"stream_id":"order-3","stream_version":1,"event_id":"01a22e50-4dc4-7607-8fbb-cb507b532d17","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T21:15:44.499498Z","keys":["{\"order\":\"3\"}"]}', 1, false, '2026-11-30 21:15:44.500685+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"3"}', 24274, 5, '00000000-0000-4000-8000-000000000001', 'dump.ordered', 'order-3', 2, 'waiting', NULL, 0, false, '2026-11-30 21:15:44.500702+00');
+INSERT INTO perdure.parked_events VALUES ('orders', 1, 1, '{"order":"2"}', 13541, 3, '01a22e50-4dc4-7607-8fbb-cb4f04c405de', 'dump.ordered', 'order-2', 1, 'skipped', '{"global_position":3,"stream_id":"order-2","stream_version":1,"event_id":"01a22e50-4dc4-7607-8fbb-cb4f04c405de","event_type":"dump.ordered","kind":"handler","error_type":"ValueError","message":"there is no such article","traceback":"Traceback (most recent call last):\n  File \"src/perdure/projections/engines/table/fold.py\", line 189, in fold\n    handled.append(_handle(definition, step, number, rows))\n                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"src/perdure/projections/engines/table/fold.py\", line 220, in _handle\n    result = handling.handler(definition.projection, event, row)\n             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File \"tests/schema/dumped.py\", line 48, in ordered\n    raise ValueError(\"there is no such article\")\nValueError: there is no such article\n","attempts":1,"failed_at":"2026-11-30T21:15:44.495233Z","keys":["{\"order\":\"2\"}"]}', 1, false, '2026-11-30 21:15:44.497633+00');
 
 
 --
 -- Data for Name: projection_actions; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:31313:dc14df', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:58:13.633104+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:31313:dc14df', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 19:58:13.635028+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 19:58:13.638927+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 19:58:13.642774+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:58:13.645469+00');
-INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 19:58:13.645581+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 1, 1, 'parked', 'vm:17708:88b296', 'there is no such article', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 21:15:44.498144+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (2, 'orders', 1, 1, 'parked', 'vm:17708:88b296', 'there is no such article', '{"key":"{\"order\":\"3\"}","positions":[4]}', '2026-11-30 21:15:44.500858+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 1, 1, 'skipped', 'root@vm', 'the article was a mistake', '{"key":"{\"order\":\"2\"}","positions":[3]}', '2026-11-30 21:15:44.505654+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (4, 'orders', 1, 2, 'rebuild asked', 'root@vm', 'to have a second build', '{"segments":1,"switch":"manual"}', '2026-11-30 21:15:44.510464+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (5, 'orders', 1, 1, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 21:15:44.513199+00');
+INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'orders', 1, 2, 'paused', 'root@vm', 'for the dump', NULL, '2026-11-30 21:15:44.513282+00');
 
 
 --
@@ -974,39 +974,39 @@ INSERT INTO perdure.projection_actions OVERRIDING SYSTEM VALUE VALUES (6, 'order
 -- Data for Name: projection_segments; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:58:13.645275+00');
-INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 19:58:13.645302+00');
-INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22e09-56a1-73ef-98af-d382b0beada3', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 19:58:13.676224+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 1, 0, 65535, 5, '00000000-0000-4000-8000-000000000001', 'paused', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 21:15:44.512991+00');
+INSERT INTO perdure.projection_segments VALUES ('orders', 1, 2, 0, 65535, 0, NULL, 'paused', NULL, NULL, NULL, 0, NULL, NULL, '2026-11-30 21:15:44.513025+00');
+INSERT INTO perdure.projection_segments VALUES ('parcels', 1, 1, 0, 65535, 7, '01a22e50-4e17-7298-b912-6f480aa8573a', 'running', NULL, NULL, NULL, 1, NULL, NULL, '2026-11-30 21:15:44.547384+00');
 
 
 --
 -- Data for Name: projections; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:58:13.613497+00');
-INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 19:58:13.642453+00');
-INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 19:58:13.648279+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 1, 'async', 'public', '[{"table":"orders__v1","view":"orders","key":["order"],"columns":{"order":"text not null","articles":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 21:15:44.475952+00');
+INSERT INTO perdure.projections VALUES ('orders', 1, 2, 'async', 'public', NULL, 'building', false, false, 0, NULL, '2026-11-30 21:15:44.510102+00');
+INSERT INTO perdure.projections VALUES ('parcels', 1, 1, 'inline', 'public', '[{"table":"parcels__v1","view":"parcels","key":["parcel_id"],"columns":{"parcel_id":"text not null","place":"text not null","moves":"bigint not null"}}]', 'retained', true, true, 1, NULL, '2026-11-30 21:15:44.516375+00');
 
 
 --
 -- Data for Name: published; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 19:58:13.532105+00');
+INSERT INTO perdure.published VALUES (true, 0, '2026-11-30 21:15:44.37281+00');
 
 
 --
 -- Data for Name: roles; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 19:58:13.582123+00');
+INSERT INTO perdure.roles VALUES ('perdure_dump_writer', 'writer', '2026-11-30 21:15:44.436332+00');
 
 
 --
 -- Data for Name: snapshots; Type: TABLE DATA; Schema: perdure; Owner: -
 --
 
-INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 19:58:13.609145+00');
+INSERT INTO perdure.snapshots VALUES ('order-3', 2, '00000000-0000-4000-8000-000000000001', 1, 'shape', '{"articles":1}', '2026-11-30 21:15:44.469941+00');
 
 
 --

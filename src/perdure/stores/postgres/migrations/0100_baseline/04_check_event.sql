@@ -22,7 +22,7 @@ begin
         -- The timestamp: LIKE fixes where its separators are. The regular expression allows only digits between them, in pairs,
         -- and minutes and seconds below 60. The cast finds days that don't exist.
         and p_metadata::text like '{"timestamp":"____-__-__T__:__:__.______Z"%}'
-        and p_metadata::text ~ '^\D*\d\d([-T.]?\d\d|:[0-5]\d)+Z"'
+        and p_metadata::text ~ '^[{]"timestamp":"[0-9][0-9]([-T.]?[0-9][0-9]|:[0-5][0-9])+Z"'
         and substr(p_metadata::text, 26, 2) < '24'
         and substr(p_metadata::text, 15, 10)::date is not null
         -- After it, only texts without escapes, and headers that hold only such texts.
@@ -53,7 +53,7 @@ begin
     end if;
     happened := case when json_typeof(p_metadata -> 'timestamp') = 'string' then p_metadata ->> 'timestamp' end;
     if happened is null
-        or happened !~ '^\d\d\d\d-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$'
+        or happened !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'
     then
         raise exception 'the metadata have no timestamp that can be read'
             using errcode = 'PD006', hint = 'Write it as 2026-11-30T15:00:00Z, or with a time zone such as +01:00.';
