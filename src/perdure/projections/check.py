@@ -127,7 +127,7 @@ class _Refold:
         self, store: EventStore, database: Database, connection: Connection, definition: TableDefinition, schema: str
     ) -> None:
         self._store = store
-        self._database = database
+        self._segments_sql = statements("segments", schema=database.quoted_schema)
         self._connection = connection
         self._definition = definition
         self._schema = schema
@@ -135,7 +135,7 @@ class _Refold:
 
     async def check(self, max_rows: int) -> ProjectionCheck:
         build = self._definition.build
-        segments = await read_segments(self._connection, self._database, build)
+        segments = await read_segments(self._connection, self._segments_sql, build)
         diverted = await self._read_diverted()
         passes = min(-(-await self._count_rows() // max_rows) or 1, LAST_HASH + 1)
         found = {table.name: _Comparison(table) for table in self._definition.tables}

@@ -50,7 +50,7 @@ class ProjectionService:
     `run` raises them. Without `run` they leave the event loop, as from any task.
 
     Several processes may run the same projection. They share its rows by the hash of the key. If a process dies,
-    another one takes over its share within two leases. Each row sees its events once and in order, in any case.
+    another one takes over its share within two leases. In any case, each row gets each of its events once, in order.
 
     Args:
         store: the store.

@@ -167,6 +167,8 @@ async def test_a_parked_event_that_is_no_longer_in_the_log_is_reported(
             return isinstance(runner_of(service).error, LogDivergedError)
 
         await until(service, is_told)
+        with pytest.raises(LogDivergedError):
+            await service.wait_for("guarded", 1000, timeout=20)
     assert len(await parked(store)) == 1
 
 

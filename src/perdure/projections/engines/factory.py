@@ -58,7 +58,7 @@ def create_engine(
     database: Database,
     definition: ProjectionDefinition,
     segments: Segments,
-    parking: ParkedEvents,
+    parked_events: ParkedEvents,
     options: RunnerOptions,
 ) -> _TablesAndEngine:
     """Create the tables and the engine of a build.
@@ -67,21 +67,21 @@ def create_engine(
         database: the database of the store.
         definition: the projection.
         segments: the segments of its build.
-        parking: the parked events of its build.
+        parked_events: the parked events of its build.
         options: the options of the runner.
     """
-    return _ENGINES[type(definition)](database, definition, segments, parking, options)
+    return _ENGINES[type(definition)](database, definition, segments, parked_events, options)
 
 
 def _table_engine(
     database: Database,
     definition: TableDefinition,
     segments: Segments,
-    parking: ParkedEvents,
+    parked_events: ParkedEvents,
     options: RunnerOptions,
 ) -> _TablesAndEngine:
     storage = TableStorage(definition, options.schema)
-    processor = TableProcessor(database, definition, segments, storage, parking, batch_size=options.batch_size)
+    processor = TableProcessor(database, definition, segments, storage, parked_events, batch_size=options.batch_size)
     return storage, processor
 
 
@@ -89,7 +89,7 @@ def _custom_engine(
     database: Database,
     definition: CustomDefinition,
     segments: Segments,
-    _parking: ParkedEvents,
+    _parked_events: ParkedEvents,
     options: RunnerOptions,
 ) -> _TablesAndEngine:
     tables = CustomTables(definition, options.schema)
@@ -103,7 +103,7 @@ def _inline_engine(
     database: Database,
     definition: InlineDefinition,
     segments: Segments,
-    _parking: ParkedEvents,
+    _parked_events: ParkedEvents,
     options: RunnerOptions,
 ) -> _TablesAndEngine:
     storage = TableStorage(definition, options.schema)

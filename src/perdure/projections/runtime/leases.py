@@ -22,7 +22,6 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.errors import LogDivergedError
 from perdure.log import ChangeSignal, verify_position
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.state.options import RunnerOptions
@@ -111,7 +110,6 @@ class LeaseKeeper:
     Attributes:
         all: All segments of the build: its own ones as this runner has written them, the others as last read.
         mine: The segments that this runner leases.
-        diverged: Set while the log lacks the event of a checkpoint. Events that the runner read since may be gone.
     """
 
     def __init__(
@@ -126,7 +124,6 @@ class LeaseKeeper:
     ) -> None:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
-        self.diverged: LogDivergedError | None = None
         self._store = store
         self._reader_name = f"projection {definition.name!r}"
         self._segments = segments
@@ -228,8 +225,4 @@ class LeaseKeeper:
     async def _verify(self, segments: Sequence[Segment]) -> None:
         for position, event_id in {segment.checkpoint for segment in segments}:
             if event_id is not None:
-                try:
-                    await verify_position(self._store, self._reader_name, position, event_id)
-                except LogDivergedError as error:
-                    self.diverged = error
-                    raise
+                await verify_position(self._store, self._reader_name, position, event_id)

@@ -25,8 +25,8 @@ A runner is one task that repeats one step. What the task awaits is the state of
 
 A runner may be cancelled, cut off or frozen anywhere. Each batch writes its rows and moves the checkpoint in one
 transaction. That transaction fails with FencedError, and writes nothing, unless the segments are leased by this
-runner and are at the position that it knows. So no batch is lost or written twice, and what a runner knows in memory
-only saves queries. After any error, the runner trusts nothing of that: it reads its segments again, and verifies that
+runner and are at the position that it knows. So no batch is lost or written twice, and what a runner keeps in memory
+only saves queries. After any error, the runner trusts none of it: it reads its segments again, and verifies that
 the log still holds the events of their checkpoints. After a failover, the server may be another one with a shorter
 log.
 
@@ -50,7 +50,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Final
 
-from perdure.errors import PerdureError
+from perdure.errors import LogDivergedError, PerdureError
 from perdure.events import StoredEvent
 from perdure.log import ChangeSignal
 from perdure.observation import ProjectionBatch
@@ -167,7 +167,8 @@ class Runner:
         leases = self._leases
         if not leases.is_complete or any(segment.is_paused for segment in leases.all):
             await leases.read()
-        return BuildProgress(leases.global_position, leases.all, self.error_text, leases.diverged)
+        diverged = self.error if isinstance(self.error, LogDivergedError) else None
+        return BuildProgress(leases.global_position, leases.all, self.error_text, diverged)
 
     async def wait_for_progress(self, seen: int, timeout: float) -> None:
         """Return when there may be progress, after `timeout` seconds at the latest.
@@ -265,7 +266,7 @@ class Runner:
                 await asyncio.sleep(pause)
 
     def _recovered(self) -> None:
-        self.error, self._errors, self._leases.diverged = None, 0, None
+        self.error, self._errors = None, 0
         self._reporter.recovered()
 
     def _start_over(self) -> None:

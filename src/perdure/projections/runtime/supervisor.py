@@ -47,7 +47,6 @@ class ListedBuild(NamedTuple):
 
     id: BuildId
     stage: str
-    is_shown: bool
     switches_automatically: bool
     differs: bool
     shown: BuildId | None
@@ -163,7 +162,6 @@ class BuildSupervisor:
             ListedBuild(
                 BuildId(row["name"], row["version"], row["build"]),
                 row["stage"],
-                row["is_shown"],
                 row["switches_automatically"],
                 row["differs"],
                 None
@@ -195,6 +193,7 @@ class BuildSupervisor:
     async def _start_and_stop_runners(self, listed: set[BuildId]) -> None:
         for build in [build for build in self._runners if build not in listed]:
             runner = self._runners.pop(build)
+            self._back_offs.pop(build, None)
             await runner.stop(0)
             runner.changes.announce()  # wakes callers of `wait_for`
         for build in sorted(listed - self._runners.keys()):

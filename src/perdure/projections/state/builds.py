@@ -13,7 +13,7 @@ from perdure.projections.state.options import Mode
 from perdure.stores.postgres.connections.database import Connection, Database
 
 BuildStage = Literal["building", "ready", "retained"]
-"""Building: it reads the log from the beginning. Ready: complete, never shown. Kept: shown, now or before."""
+"""Building: it reads the log from the beginning. Ready: complete, never shown. Retained: shown, now or before."""
 
 
 class Build(NamedTuple):

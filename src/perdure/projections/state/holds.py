@@ -64,7 +64,7 @@ class Holds:
     async def reached_on(
         self, connection: Connection, builds: Sequence[BuildId], position: int, timeout: float
     ) -> bool:
-        """Do the same on the caller's connection."""
+        """Do the same as `reached`, on the caller's connection."""
         deadline = asyncio.get_running_loop().time() + timeout
         while (span := await self.span(connection, builds)).slowest < position:
             if span.is_paused or asyncio.get_running_loop().time() >= deadline:

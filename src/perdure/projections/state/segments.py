@@ -7,7 +7,7 @@ lease has expired finds another epoch and writes nothing. Leases are measured by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -103,17 +103,12 @@ class Segments:
             await connection.execute(self._sql["heartbeat"], *self._build, self._runner, self._lease, rate, error)
             runners = await connection.fetch(self._sql["runners"], *self._build)
             await connection.execute(self._sql["renew"], *self._build, self._runner, self._lease)
-            return [row["runner"] for row in runners], await read_segments(connection, self._database, self._build)
+            return [row["runner"] for row in runners], await read_segments(connection, self._sql, self._build)
 
     async def read(self) -> list[Segment]:
         """Return all segments, in the order of their hashes."""
         async with self._database.connection() as connection:
-            return await read_segments(connection, self._database, self._build)
-
-    async def position(self) -> int:
-        """Return the position of the slowest segment; 0 if there are no segments."""
-        position: int | None = await self._database.fetch_value(self._sql["position"], *self._build)
-        return position or 0
+            return await read_segments(connection, self._sql, self._build)
 
     async def acquire(self, count: int) -> None:
         """Acquire at most `count` segments that have no lease."""
@@ -184,9 +179,8 @@ class Segments:
         )
 
 
-async def read_segments(connection: Connection, database: Database, build: BuildId) -> list[Segment]:
-    """Return all segments of a build, in the order of their hashes."""
-    sql = statements("segments", schema=database.quoted_schema)
+async def read_segments(connection: Connection, sql: Mapping[str, str], build: BuildId) -> list[Segment]:
+    """Return all segments of a build, in the order of their hashes, by the statements on segments."""
     return [
         Segment(
             first_hash=row["first_hash"],

@@ -27,7 +27,7 @@ from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.tasks import is_ended_from_outside
 
 _MOST_QUEUED: Final = 5000
-"""Statements to queue at most, until they are sent although the handler has asked for no result yet."""
+"""How many statements may be queued before they are sent, even if the handler hasn't run a query yet."""
 
 
 class CustomProcessor:

@@ -1,5 +1,5 @@
 -- The builds of some versions of projections, with the number of positions that each is behind. $1 names, $2 versions
-select p.name, p.version, p.build, p.stage, p.is_shown, p.switches_automatically, p.differences is not null as differs,
+select p.name, p.version, p.build, p.stage, p.switches_automatically, p.differences is not null as differs,
     shown.version as shown_version, shown.build as shown_build, log.end_position - (
         select coalesce(min(global_position), 0)
         from {schema}.projection_segments as s

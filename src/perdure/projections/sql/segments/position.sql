@@ -1,4 +1,0 @@
--- The position of the slowest segment of a build. $1 name, $2 version, $3 build
-select min(global_position)
-from {schema}.projection_segments
-where name = $1 and version = $2 and build = $3
