@@ -122,6 +122,7 @@ class IdentifiedCommand(Generic[A]):
         # After loading: if the command wasn't executed by now, it isn't in what was loaded, so deciding is right. If
         # another process executes it meanwhile, saving finds its ids.
         if (earlier := await self._command_id.earlier_result(self._store)) is not None:
+            self._version = earlier.stream_version
             return earlier
         act(self._action, aggregate, self._command_id)
         self._version = aggregate.stream_version

@@ -33,7 +33,7 @@ R = TypeVar("R")
 Decide = Callable[[], Awaitable[A | AppendResult]]
 """Decides on fresh state. Returns the aggregate to save, or the result if everything was saved earlier."""
 Conditions = Mapping[str, ExpectedVersion]
-"""The version that streams must have which aren't written."""
+"""The expected versions of streams that the append doesn't write."""
 
 _NO_CONDITIONS: Final[Conditions] = {}
 _NO_STREAMS: Final[frozenset[str]] = frozenset()
@@ -101,7 +101,8 @@ async def save_until_known(
     Raises:
         OptimisticConcurrencyError: the last attempt ended in a conflict, or nothing can be decided again.
         OutcomeUnknownError: no attempt settled whether the events are written.
-        Whatever else `save` or `decide_again` raises; nothing was written if that is a PerdureError.
+        Whatever else `save` or `decide_again` raises, unless an earlier attempt may be written. Nothing was written if
+            that is a PerdureError.
     """
     outcome = AppendOutcome()
     attempt = 0
@@ -229,15 +230,19 @@ async def _append(
 ) -> list[tuple[_Slice, AppendResult]]:
     """Append the slices at once. Return those that were written, with their results."""
     written = [one for one in slices if not one.is_condition]
+    is_alone = len(slices) == 1 and not conditions
     outcome = AppendOutcome()
     outcome.send()
     try:
-        results = await _sent(store, slices, written, conditions, tx)
+        results = await (
+            _append_alone(store, slices[0], tx) if is_alone else _append_group(store, slices, written, conditions, tx)
+        )
     except BaseException as error:
         # A cancellation, too: whatever doesn't say that nothing was written.
         outcome.fail(error)
-        is_single = tx is not None or len(slices) + len(conditions) == 1
-        streams = _NO_STREAMS if is_single else frozenset([*conditions, *[one.stream_id for one in slices]])
+        streams = (
+            _NO_STREAMS if is_alone or tx is not None else frozenset([*conditions, *[one.stream_id for one in slices]])
+        )
         for one in written:
             one.settle(outcome, streams)
         raise
@@ -249,16 +254,17 @@ async def _append(
     return list(zip(written, results, strict=True))
 
 
-async def _sent(
+async def _append_alone(store: EventStore, one: _Slice, tx: Transaction | None) -> list[AppendResult]:
+    return [await store.append_to_stream(one.stream_id, one.start, one.events(), tx=tx)]
+
+
+async def _append_group(
     store: EventStore,
     slices: Sequence[_Slice],
     written: Sequence[_Slice],
     conditions: Conditions,
     tx: Transaction | None,
 ) -> list[AppendResult]:
-    if len(slices) == 1 and not conditions:
-        [one] = slices
-        return [await store.append_to_stream(one.stream_id, one.start, one.events(), tx=tx)]
     appends = [StreamAppend(one.stream_id, one.start, one.events()) for one in written]
     unchanged = {one.stream_id: one.start for one in slices if one.is_condition}
     return await store.append_to_streams(appends, conditions={**unchanged, **conditions}, tx=tx)

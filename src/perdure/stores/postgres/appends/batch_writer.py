@@ -41,7 +41,7 @@ _ALONE_LOCK_TIMEOUT = "2ms"
 """How long a commit that held up its batch waits. Its lane does nothing else meanwhile."""
 _MOST_WAITS = 10
 """How often parts of a batch may fail for a lock before the rest is given back. Down to one of 256 commits, nine do."""
-_IMPATIENT_FOR = 5.0
+_SHORT_WAITS_FOR = 5.0
 """Seconds in which batches wait as short as single commits, after a wait for a lock was too long."""
 _LOOK_UP_FOR = 60.0
 """Seconds for which batches look ids up after one failed for an id that is stored."""
@@ -65,7 +65,7 @@ class BatchWriter:
         """Connections whose last commit was not confirmed by a synchronous standby."""
         self._look_up_until = 0.0
         """Until when batches look their ids up first, as the event loop counts time."""
-        self._impatient_until = 0.0
+        self._short_waits_until = 0.0
         """Until when batches wait for locks as briefly as single commits."""
 
     def note_warning(self, connection: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -108,6 +108,8 @@ class BatchWriter:
 
         Behind a commit that must be tried again, those of the same stream wait: order is promised.
         """
+        if not waits and not again:
+            return part, []
         locked = {queued.commit.stream_id for queued in again}
         now = self._now()
         may_wait = waits < _MOST_WAITS
@@ -116,10 +118,11 @@ class BatchWriter:
         ]
         if len(tried) == len(part):
             return part, []
-        return tried, [one for one in part if one not in set(tried)]
+        worth_trying = set(tried)
+        return tried, [one for one in part if one not in worth_trying]
 
     def _lock_timeout(self, waits: int) -> str:
-        return LOCK_TIMEOUT if waits or self._now() < self._impatient_until else BATCH_LOCK_TIMEOUT
+        return LOCK_TIMEOUT if waits or self._now() < self._short_waits_until else BATCH_LOCK_TIMEOUT
 
     async def _try_together(
         self, connection: asyncpg.Connection[Any], part: list[QueuedAppend], lock_timeout: str
@@ -131,7 +134,7 @@ class BatchWriter:
             if is_connection_lost(error):
                 raise
             if isinstance(error, asyncpg.LockNotAvailableError):
-                self._impatient_until = self._now() + _IMPATIENT_FOR
+                self._short_waits_until = self._now() + _SHORT_WAITS_FOR
             # Without the error's text, in which the database may quote data of events.
             extra = keys(error, operation="append", appends=len(part))
             logger.debug("a batch of appends failed and is tried in halves: %s", error.sqlstate, extra=extra)

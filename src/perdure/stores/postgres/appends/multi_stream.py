@@ -83,24 +83,27 @@ class MultiStreamAppender:
     async def _attempt(
         self, group: CommitGroup, *, look_up: bool, deadline: float
     ) -> list[AppendResult] | PerdureError:
-        patience = deadline - asyncio.get_running_loop().time()
-        async with self._database.connection() as connection:
-            try:
-                with confirmed(connection):
-                    return await self._appends.append_group(
-                        connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
-                    )
-            except asyncpg.LockNotAvailableError:
-                raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
-            except asyncpg.UniqueViolationError as error:
-                # The ids are stored already, or another client has inserted without the locks: repeat, and look the ids
-                # up. A session that uses the store's former number may insert in between once more.
-                if look_up and (patience <= 0 or error.constraint_name not in GUARDS):
-                    raise
-            except asyncpg.ReadOnlySQLTransactionError:
-                raise  # refused, so nothing was written: the server is a standby now
-            except CONNECTION_LOST as error:
-                raise OutcomeUnknownError(group.event_ids) from error
-        if look_up:
-            await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
-        return await self._attempt(group, look_up=True, deadline=deadline)
+        while True:
+            patience = deadline - asyncio.get_running_loop().time()
+            async with self._database.connection() as connection:
+                try:
+                    with confirmed(connection):
+                        return await self._appends.append_group(
+                            connection, group, look_up=look_up, lock_timeout=f"{max(1, round(patience * 1000))}ms"
+                        )
+                except asyncpg.LockNotAvailableError:
+                    raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
+                except asyncpg.UniqueViolationError as error:
+                    # The ids are stored already, or another client has inserted without the locks: repeat, and look the
+                    # ids up. A session that uses the store's former number may insert in between once more.
+                    if look_up and error.constraint_name not in GUARDS:
+                        raise
+                    if look_up and patience <= 0:
+                        raise StoreOverloadedError("a stream of the group was locked", self._timeout) from None
+                except asyncpg.ReadOnlySQLTransactionError:
+                    raise  # refused, so nothing was written: the server is a standby now
+                except CONNECTION_LOST as error:
+                    raise OutcomeUnknownError(group.event_ids) from error
+            if look_up:
+                await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
+            look_up = True
