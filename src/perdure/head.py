@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from perdure.errors import PerdureError
-from perdure.log import ChangeSignal, Log, LogFilter, LogPosition, Page
+from perdure.log import ChangeSignal, Log, LogFilter, LogPosition, Page, wake
 from perdure.observation import keys
 from perdure.outage import Outage
 from perdure.tasks import Tasks
@@ -110,7 +110,7 @@ class Head:
         loop = asyncio.get_running_loop()
         self._move_to(loop)
         waiter: asyncio.Future[None] = loop.create_future()
-        timer = None if timeout == math.inf else loop.call_later(timeout, _wake, waiter)
+        timer = None if timeout == math.inf else loop.call_later(timeout, wake, waiter)
         self._followers[waiter] = _Follower(place, is_impatient=timer is not None)
         if has_changed:
             self._poll_soon()
@@ -136,7 +136,7 @@ class Head:
 
     def _wake_all(self) -> None:
         for waiter in self._followers:
-            _wake(waiter)
+            wake(waiter)
         self._followers.clear()
         self._rest()
 
@@ -224,7 +224,7 @@ class Head:
         self.outage.failed(self, error, operation="follow", pause=self._interval)
         for waiter, follower in self._followers.items():
             if follower.is_impatient:
-                _wake(waiter)
+                wake(waiter)
 
     def _slow_down(self) -> None:
         self._interval = min(max(self._interval * 2, self._FIRST_PAUSE), self._LONGEST_PAUSE)
@@ -256,10 +256,5 @@ def _wake_those_concerned(followers: _Followers, start: LogPosition, page: Page)
         is_behind = place.position < page.position and page.position > start.position
         has_grown = has_grown or is_behind
         if is_behind or place.position < start.position or place.seen not in (start.seen, None):
-            _wake(waiter)
+            wake(waiter)
     return has_grown
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

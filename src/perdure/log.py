@@ -104,7 +104,7 @@ class ChangeSignal:
         """Announce that something was appended; or that it may have been, if that isn't certain."""
         self.count += 1
         for waiter in self._waiters:
-            _wake(waiter)
+            wake(waiter)
         self._waiters.clear()
         for listener in self.listeners:
             listener(is_certain=is_certain)
@@ -115,7 +115,7 @@ class ChangeSignal:
             return
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(timeout, _wake, waiter)
+        timer = loop.call_later(timeout, wake, waiter)
         self._waiters.add(waiter)
         try:
             await waiter
@@ -124,7 +124,8 @@ class ChangeSignal:
             self._waiters.discard(waiter)
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
+def wake(waiter: asyncio.Future[None]) -> None:
+    """End the wait of a follower, unless it has ended."""
     if not waiter.done():
         waiter.set_result(None)
 

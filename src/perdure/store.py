@@ -326,7 +326,7 @@ class EventStore(LogReader):
 
     def check_running(self) -> None:
         """Raise as `check_alive` does, but at the first error of a background task."""
-        self.check_alive()
+        self.check_usable()
         self.tasks.check_running()
 
     async def check_writable(self) -> None:

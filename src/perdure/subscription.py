@@ -85,8 +85,8 @@ class Subscription:
         self._where = where
         seen = None if event_id is None else SeenEvent(position, event_id)
         self._delivered, self._delivered_id = position, event_id
-        """The position and id of the event that was delivered last. No object: to make one for each event would
-        as much as half of its decoding."""
+        """The position and id of the event that was delivered last. Two attributes, because an object for each
+        event would cost half as much as decoding it."""
         self._read_up_to = LogPosition(position, seen)
         """Up to where pages were read, without the one that is read ahead."""
         self._ready: deque[StoredEvent] = deque()
@@ -230,11 +230,9 @@ class Subscription:
         return await self._log.log_page(place.position, limit, self._where, place.seen)
 
     def _move_to(self, page: Page) -> None:
-        seen = page.seen or (_place_of(page.events[-1]) if page.events else self._read_up_to).seen
+        seen = page.seen or self._read_up_to.seen
+        if page.seen is None and page.events:
+            seen = SeenEvent(page.events[-1].global_position, page.events[-1].event_id)
         self._read_up_to = LogPosition(page.position, seen)
         self.page_size.learn(page.events)
         self._has_matched = bool(page.events)
-
-
-def _place_of(stored: StoredEvent) -> LogPosition:
-    return LogPosition(stored.global_position, SeenEvent(stored.global_position, stored.event_id))

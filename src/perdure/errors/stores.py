@@ -106,7 +106,7 @@ class BackgroundTaskError(PerdureError):
         cure = (
             "it won't be started again: restart the process"
             if is_final
-            else "it is started again after a pause: the log of perdure.tasks has the traceback"
+            else "the log of perdure.tasks has the traceback, and says whether it is started again"
         )
         super().__init__(f"{owner}: {task!r} has failed for {seconds:.0f} s, by {error_type}; {cure}")
         self.owner = owner

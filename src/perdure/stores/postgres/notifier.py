@@ -124,6 +124,9 @@ class Notifier:
                         connection.terminate()  # the server may be a standby now
                         connection = None
                     await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+                except Exception:
+                    self._is_due.set()  # for the next run of this task, which its owner starts
+                    raise
                 if not self._is_due.is_set():
                     self._is_idle.set()
                 await asyncio.sleep(INTERVAL)

@@ -58,7 +58,7 @@ class Pool:
         self._size = size
         self._free_places = size
         self._generation = 0
-        """Is counted up by `expire`: connections that were opened before aren't used again."""
+        """`expire` increments it: connections that were opened before aren't used again."""
         self._generations: dict[Pooled, int] = {}
         """The generation of each open connection, in whatever state."""
         self._idle: list[tuple[Pooled, float]] = []

@@ -78,7 +78,7 @@ class MigrationNames:
 
 
 def known_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
-    """The migrations that this version of Perdure knows, in order."""
+    """Return the migrations that this version of Perdure knows, in order."""
     return [
         Migration(int(step.name[:4]), step.name, tuple(_read(file) for file in sorted(step.glob("*.sql"))))
         for step in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*"))
