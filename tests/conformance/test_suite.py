@@ -20,7 +20,7 @@ BROKEN = {
         "written_first_stands",
     },
     "ConflictsBeforeIds": {"repeating_an_append", "ids_of_another_append", "many_times_at_once"},
-    "CommitsLate": {"misses_nothing"},
+    "CommitsLate": {"miss_nothing"},
     "ReadsFromOnwards": {"strictly_after_a_position"},
     "RunsAhead": {"position_is_a_checkpoint"},
     "ForgetsUpTo": {"up_to_an_append_includes_it", "no_append_was_given"},

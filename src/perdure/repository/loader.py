@@ -87,8 +87,8 @@ class Loader(Generic[A]):
             codec.restore(aggregate, snapshot.state)
         except (msgspec.MsgspecError, RecursionError) as error:
             stream_id = aggregate.stream_id
-            told = keys(error, operation="load", stream_id=stream_id)
-            logger.warning("the snapshot of %r can't be read, so all its events are: %s", stream_id, error, extra=told)
+            extra = keys(error, operation="load", stream_id=stream_id)
+            logger.warning("the snapshot of %r can't be read, so all its events are: %s", stream_id, error, extra=extra)
             return False
         aggregate.stream_version = aggregate.snapshot_version = snapshot.stream_version
         return True

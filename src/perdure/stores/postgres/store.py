@@ -139,8 +139,9 @@ class PostgreSQLEventStore(EventStore):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """All capabilities that a store can have; a read-only store has no notifications and transactions."""
-        always: frozenset[Capability] = frozenset({"database", "snapshots"})
-        return always if self.is_read_only else always | {"notifications", "transactions"}
+        if self.is_read_only:
+            return frozenset({"database", "snapshots"})
+        return frozenset({"database", "notifications", "snapshots", "transactions"})
 
     @property
     def is_read_only(self) -> bool:

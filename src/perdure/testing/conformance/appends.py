@@ -13,7 +13,7 @@ from perdure.testing.conformance.samples import Counted, notes, positions, texts
 from perdure.transaction import Transaction
 
 
-class Appending:
+class StreamAppends:
     """The part of the suite on appends to one stream."""
 
     async def test_an_append_tells_the_version_and_the_position_of_each_event(self, store: EventStore) -> None:

@@ -44,7 +44,7 @@ async def _write(store: EventStore, writer: int) -> list[int]:
     return written
 
 
-class Racing:
+class Concurrency:
     """The part of the suite on races."""
 
     @pytest.mark.parametrize("there", [NO_STREAM, 2])
@@ -84,7 +84,7 @@ class Racing:
         assert {*texts(events[::2])} == {f"{worker}.{n}" for worker in range(5) for n in range(4)}
         assert texts(events[1::2]) == [str(version) for version in range(0, 40, 2)]
 
-    async def test_whoever_follows_misses_nothing_and_all_see_one_order(self, store: EventStore) -> None:
+    async def test_followers_miss_nothing_and_see_one_order(self, store: EventStore) -> None:
         async with asyncio.timeout(PATIENCE):
             async with asyncio.TaskGroup() as tasks:
                 readers = [tasks.create_task(read(store)) for read in (_followed, _followed, _polled)]

@@ -22,7 +22,7 @@ async def append_old(store: EventStore, version: int, data: str) -> None:
     await store.append(Commit("count-1", ANY, (old,), len(data)))
 
 
-class Evolving:
+class Evolution:
     """The part of the suite on events that were written by another version of the code."""
 
     async def test_older_versions_are_read_as_the_class_of_today(self, store: EventStore) -> None:

@@ -57,7 +57,7 @@ def selections(log: Sequence[StoredEvent]) -> list[Selection]:
     return cast("list[Selection]", choices)
 
 
-class Browsing:
+class LogHistory:
     """The part of the suite on reading the past."""
 
     async def test_a_stream_is_read_backwards(self, store: EventStore) -> None:

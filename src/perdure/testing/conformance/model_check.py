@@ -105,7 +105,7 @@ def programs() -> st.SearchStrategy[list[Step]]:
     return st.lists(steps, min_size=1, max_size=15)
 
 
-class Modelled:
+class ModelCheck:
     """The part of the suite that compares a store with a model of it."""
 
     @settings(deadline=None, suppress_health_check=_FOR_FIXTURES)

@@ -38,7 +38,7 @@ async def _backwards(store: EventStore, **settings: Any) -> list[str]:
 WAYS: list[Callable[..., Awaitable[list[str]]]] = [_forwards, _backwards, _iterated, _caused]
 
 
-class Including:
+class OwnWrites:
     """The part of the suite on reading what was just appended."""
 
     @pytest.mark.parametrize("read", WAYS)

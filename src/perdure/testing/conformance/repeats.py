@@ -18,7 +18,7 @@ def new(*names: str) -> list[NewEvent]:
     return [NewEvent(one) for one in notes(*names)]
 
 
-class Repeating:
+class Repeats:
     """The part of the suite on event ids."""
 
     @pytest.mark.parametrize("expected", [NO_STREAM, ANY, STREAM_EXISTS, 2, 7])

@@ -40,7 +40,7 @@ async def take(subscription: Subscription, count: int) -> list[StoredEvent]:
         return [await anext(subscription) for _ in range(count)]
 
 
-class Following:
+class Subscriptions:
     """The part of the suite on subscriptions."""
 
     async def test_a_follower_catches_up_and_then_is_told(self, store: EventStore) -> None:
