@@ -100,8 +100,8 @@ class Reachability:
             return  # it began before the server was back
         if not self.is_away:
             self._changed, self._losses = time.monotonic(), 0
-        told: Keys = {"operation": "connect"}
+        extra: Keys = {"operation": "connect"}
         if appends := sum([count() for count in self.appends.values()]):
-            told["appends"] = appends
+            extra["appends"] = appends
         waiting = "" if not appends else "1 append waits" if appends == 1 else f"{appends} appends wait"
-        self._outage.failed(self, error, detail=waiting, **told)
+        self._outage.failed(self, error, detail=waiting, **extra)
