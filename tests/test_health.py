@@ -242,6 +242,7 @@ async def test_a_service_runs_its_projections_until_one_is_paused(store: Postgre
     async with ProjectionService(store, [projection], retry=RetryConfig(max_attempts=1)) as service:
         saved = await store.append_to_stream("page-1", ANY, [Visited(page="a", visitor="ann")])
         await service.wait_for("pages", saved)
+        await until(lambda: store.is_listening is True)
         before = await ready(store, service, max_lag=0, timeout=PATIENCE)
         projection.is_broken = True
         saved = await store.append_to_stream("page-1", ANY, [Broken(page="a")])

@@ -20,6 +20,7 @@ from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Pages, Visited
+from tests.stores.postgres.races import until
 
 PATIENCE = 60.0
 
@@ -102,6 +103,7 @@ async def test_health_says_when_the_schema_inside_does_not_fit(
     inline: InlineProjections, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("insert into perdure.migrations (number, name) values (9999, 'later')")
+    await until(lambda: inline.is_listening is True)
 
     states = {check.name: check.state for check in (await ready(inline, timeout=PATIENCE)).checks}
     assert states == {"tasks": "ok", "database": "ok", "schema": "failed", "listener": "ok"}

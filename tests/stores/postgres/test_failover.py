@@ -196,7 +196,7 @@ async def test_a_failover_under_load_loses_nothing_and_all_go_on(tmp_path: Path)
             [last] = await store.read_all_events_backwards(max_count=1)
             await service.wait_for("perdure_checker_tally", last.global_position, timeout=30)
             report = await check(store, tmp_path, read_models=[(Tally(), await read_rows(store, Tally()))])
-            assert store.is_listening
+            await until(lambda: store.is_listening is True)
     assert report.violations == (), str(report)
     assert report.writers == 16
 
