@@ -147,7 +147,7 @@ def encode_commit(
     _check_expected_version(expected_version)
     _check_events(events)
     if not events:
-        raise InvalidArgumentError("events", "is empty: there is nothing to append")
+        raise InvalidArgumentError("events", "is empty: there is nothing to append, so leave the call out")
     headers = observed_headers()
     sources, around = current_sources(), _with_observed(headers, current_context())
     size = 0
@@ -249,5 +249,6 @@ def _check_expected_version(expected: object) -> None:
         return
     if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
         raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+            "expected_version",
+            f"{shown(expected)} isn't a version: use the stream's version, NO_STREAM (or 0), STREAM_EXISTS or ANY",
         )
