@@ -17,8 +17,8 @@ from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
 from perdure.repository.command_id import CommandId, IdentifiedCommand, act, check_action
-from perdure.repository.queue_registry import CommandQueues, Load
 from perdure.repository.loader import Loader
+from perdure.repository.queue_registry import CommandQueues, Load
 from perdure.repository.saver import Saver
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.repository.state_codec import StateCodec
