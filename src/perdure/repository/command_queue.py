@@ -83,7 +83,7 @@ BATCH_BYTES: Final = 1024 * 1024
 class CommandQueue(Generic[A]):
     """The commands that wait at one aggregate, and its state as long as there are any.
 
-    Until `serve` is called, a lone caller is under way. Then a task serves the commands that wait, until there are none.
+    Until `serve` is called, a lone caller is under way. Then a task serves the commands that wait until none is left.
 
     Attributes:
         aggregate_id: which aggregate.
