@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ClassVar
 
 import msgspec
 
@@ -66,19 +65,16 @@ class Perdure(System):
     title = "Perdure"
     workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
     table = "perdure.events"
-    queues_commands: ClassVar[bool] = True
-    """Whether commands on one aggregate are queued."""
-
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = PostgreSQLEventStore(place.url)
-        self._titles = Repository(
-            Title,
-            self.store,
-            retry=RetryConfig(max_attempts=1000, base_delay=0.002),
-            queue_commands=self.queues_commands,
-        )
+        self._titles = self.repository_of(self.store)
         self._with_snapshots = Repository(Title, self.store, snapshot_every=50)
+
+    @staticmethod
+    def repository_of(store: PostgreSQLEventStore) -> Repository[Title]:
+        """Return the repository that runs commands: with default settings."""
+        return Repository(Title, store)
 
     async def open(self) -> None:
         await self.store.open()
@@ -160,9 +156,13 @@ class Perdure(System):
 
 
 class PerdureWithoutTurns(Perdure):
-    """Commands of one aggregate meet in conflicts, as they do unless told otherwise."""
+    """Commands on one aggregate meet in conflicts: nothing queues them."""
 
     name = "perdure, no queue"
     title = "Perdure, commands without a queue"
     workloads = frozenset({"W7"})
-    queues_commands = False
+
+    @staticmethod
+    def repository_of(store: PostgreSQLEventStore) -> Repository[Title]:
+        retry = RetryConfig(base_delay=0.002, max_seconds=_PATIENCE)
+        return Repository(Title, store, retry=retry, queue_commands=False)

@@ -47,7 +47,7 @@ class DeciderRepository(Generic[C, S]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        queue_commands: bool = False,
+        queue_commands: bool = True,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(

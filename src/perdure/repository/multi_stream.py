@@ -11,7 +11,7 @@ from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
 from perdure.repository.saver import save_together, save_until_known, saved_with
-from perdure.retry import RetryConfig, checked_retry
+from perdure.retry import Attempts, RetryConfig, checked_retry
 from perdure.store import EventStore
 from perdure.transaction import Transaction
 
@@ -89,7 +89,7 @@ async def execute_all(
     """
     check_instance("store", store, EventStore)
     check_function("decide", decide)
-    retry = checked_retry(retry)
+    attempts = Attempts(checked_retry(retry))
     current: Sequence[AggregateRoot] = ()
 
     async def save() -> list[AppendResult | None]:
@@ -101,7 +101,7 @@ async def execute_all(
 
     with Execute(None) as observed:
         await decide_again()
-        return await save_until_known(save, decide_again, retry, observed)
+        return await save_until_known(save, decide_again, attempts, observed)
 
 
 async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:
