@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DeadlockError as DeadlockError
@@ -150,6 +151,7 @@ _MODULES = {
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
+    "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
     "DeadlockError": "errors",
@@ -273,6 +275,7 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
     "DatabaseError",
     "DeadlockError",

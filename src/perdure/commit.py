@@ -123,12 +123,27 @@ class CommitGroup(NamedTuple):
         return written[stream_id] if stream_id in written else self.conditions[stream_id]
 
 
+def check_expected_version(expected: object) -> None:
+    """Raise InvalidArgumentError unless it is an expected version."""
+    if isinstance(expected, StreamState):
+        return
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
+        raise InvalidArgumentError(
+            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+        )
+
+
+def is_expected(version: int, expected: ExpectedVersion) -> bool:
+    """Whether a stream of that version has the expected one."""
+    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
+
+
 def encode_commit(
     stream_id: str, expected_version: ExpectedVersion, events: Sequence[object], payload_limit: int
 ) -> Commit:
     """Check and encode an append to a stream."""
     check_stream_id(stream_id)
-    _check_expected_version(expected_version)
+    check_expected_version(expected_version)
     _check_events(events)
     if not events:
         raise InvalidArgumentError("events", "is empty: there is nothing to append")
@@ -169,7 +184,7 @@ def encode_group(
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)
-        _check_expected_version(expected_version)
+        check_expected_version(expected_version)
         streams.append(stream_id)
     if len(set(streams)) < len(streams):
         raise InvalidArgumentError("appends", "names a stream twice: give all of its events, and its version, once")
@@ -210,12 +225,3 @@ def _check_events(events: object) -> None:
 def _refuse_doubles(event_ids: Sequence[UUID]) -> None:
     if len({event_id.int for event_id in event_ids}) < len(event_ids):  # the hash of a UUID runs in Python, and is slow
         raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
-
-
-def _check_expected_version(expected: object) -> None:
-    if isinstance(expected, StreamState):
-        return
-    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
-        raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
-        )

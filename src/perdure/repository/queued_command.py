@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
-from perdure.commit import AppendResult, Commit
+from perdure.commit import AppendResult, Commit, ExpectedVersion
 from perdure.copies import own_copy
 from perdure.errors import OptimisticConcurrencyError, StoreOverloadedError
 from perdure.errors.roots import copied
+from perdure.events import StoredEvent
 from perdure.outcome import AppendOutcome
 from perdure.repository.command_id import CommandId, act
 from perdure.retry import RetryConfig
@@ -29,6 +30,7 @@ class QueuedCommand(Generic[A]):
 
     Attributes:
         command_id: the command's id, if it has one.
+        expected_version: the version that the aggregate must have, if that matters.
         retry: how often, and after which pauses, it is committed again.
         context: the caller's, in which the action is called.
         attempts: how often it was tried to commit what it decided.
@@ -42,10 +44,16 @@ class QueuedCommand(Generic[A]):
     """
 
     def __init__(
-        self, stream_id: str, action: Callable[[A], object], command_id: CommandId | None, retry: RetryConfig
+        self,
+        stream_id: str,
+        action: Callable[[A], object],
+        command_id: CommandId | None,
+        retry: RetryConfig,
+        expected_version: ExpectedVersion | None = None,
     ) -> None:
         self.stream_id = stream_id
         self.command_id = command_id
+        self.expected_version = expected_version
         self.retry = retry
         self.context = copy_context()
         self.attempts = 0
@@ -74,6 +82,20 @@ class QueuedCommand(Generic[A]):
     def is_out_of_attempts(self) -> bool:
         """Whether its caller gets the error of a failure now."""
         return self.attempts >= self.retry.max_attempts
+
+    def is_alike(self, stored: Sequence[StoredEvent]) -> bool:
+        """Whether stored events, beginning with its own first one, may be its own and no more of it, by its id."""
+        assert self.command_id is not None  # noqa: S101 - it isn't asked otherwise
+        count = len(self.event_ids)
+        following = stored[count].event_id if len(stored) > count else None
+        return self.command_id.is_of(stored[0]) and following != self.command_id.event_id(count)
+
+    def was_overtaken(self, version: int) -> bool:
+        """Fail if the stream, which has that version now, can't have the expected one any more."""
+        if not isinstance(self.expected_version, int) or self.expected_version == version:
+            return False
+        self.fail(OptimisticConcurrencyError(self.stream_id, self.expected_version, version))
+        return True
 
     async def answer(self) -> AppendResult | None:
         """Wait for the answer. Return the result, or raise the error."""
@@ -117,7 +139,7 @@ class QueuedCommand(Generic[A]):
 
     def _decide(self, aggregate: A, store: EventStore) -> Commit | None:
         version = aggregate.stream_version
-        act(self._action, aggregate, self.command_id)
+        act(self._action, aggregate, self.command_id, self.expected_version)
         events = aggregate.uncommitted_events
         if not events:
             return None

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
-from perdure.commit import AppendResult
+from perdure.commit import AppendResult, ExpectedVersion, check_expected_version
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
-from perdure.repository.command_id import CommandId, IdentifiedCommand, act, check_action
+from perdure.repository.command_id import IdentifiedCommand, act, check_action, identified
 from perdure.repository.command_queue import CommandQueues
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
@@ -179,6 +179,8 @@ class Repository(Generic[A]):
         action: Callable[[A], object],
         *,
         command_id: UUID | str | None = None,
+        fingerprint: bytes | str | None = None,
+        expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
     ) -> AppendResult | None:
         """Load or create the aggregate, call `action` with it, and save it; on a conflict pause and start over.
@@ -190,36 +192,49 @@ class Repository(Generic[A]):
                 `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
                 ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
                 raised none is called again. It is their causation id, unless the context has one.
+            fingerprint: tells the command from others, such as the body of the request. A repeat with the same
+                `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
+                first event. If either of both has none, nothing is compared.
+            expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
+                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
             retry: how to try again; by default as the repository does.
 
         Returns:
             The version and the positions of the events, or None if `action` raised none.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too; or the aggregate hasn't the
+                `expected_version`.
+            CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
-            InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
+            InvalidArgumentError: `action` is asynchronous, or another argument can't be used.
             Whatever `action` raises; then nothing was written.
         """
         check_action(action)
         retry = checked_retry(retry, self.retry)
         stream_id = self.aggregate_class(aggregate_id).stream_id
-        command = None if command_id is None else CommandId(command_id, stream_id)
+        command = identified(command_id, stream_id, fingerprint)
+        if expected_version is not None:
+            check_expected_version(expected_version)
         with Execute(stream_id) as observed:
             if self._queues is not None:
-                return await self._queues.execute(QueuedCommand(stream_id, action, command, retry), observed)
+                return await self._queues.execute(
+                    QueuedCommand(stream_id, action, command, retry, expected_version), observed
+                )
             load = partial(self._loader.load, aggregate_id)
             if command is not None:
-                identified = IdentifiedCommand(command, action, load, self.store)
-                saving = self._saver.save_or_decide(await identified.decide(), identified.decide, retry, observed)
-                return await identified.result(saving)
+                once = IdentifiedCommand(command, action, load, self.store, expected_version)
+                again = None if isinstance(expected_version, int) else once.decide
+                saving = self._saver.save_or_decide(await once.decide(), again, retry, observed)
+                return await once.result(saving)
 
             async def decide() -> A:
                 aggregate = await load()
-                act(action, aggregate, None)
+                act(action, aggregate, None, expected_version)
                 return aggregate
 
-            return await self._saver.save_or_decide(await decide(), decide, retry, observed)
+            again = None if isinstance(expected_version, int) else decide
+            return await self._saver.save_or_decide(await decide(), again, retry, observed)
 
     def _check_class(self, aggregate: object) -> None:
         if type(aggregate) is not self.aggregate_class:
