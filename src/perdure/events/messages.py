@@ -38,7 +38,7 @@ class NewEvent:
         InvalidArgumentError: the id isn't a UUID, the timestamp has no time zone, or a header isn't a string.
     """
 
-    __slots__ = ("context", "event", "event_id", "event_kind", "timestamp")
+    __slots__ = ("context", "event", "event_id", "event_kind", "has_given_id", "is_derived", "timestamp")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class NewEvent:
         self.event = event
         self.event_kind: EventType = registry.by_class(type(event))
         self.event_id: UUID = sources.new_id() if event_id is None else event_id
+        self.has_given_id = event_id is not None
+        self.is_derived = False
         self.timestamp: datetime = sources.now() if timestamp is None else checked_time("timestamp", timestamp)
         self.context = (
             current_context() if headers is None else current_context().with_headers(checked_headers(headers))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from asyncio import gather
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from perdure.errors import (
     OutcomeUnknownError,
     PerdureError,
 )
+from perdure.event_ids import derived_id
 from perdure.events import NewEvent, StoredEvent
 from perdure.repository.fingerprint import HEADER, digest_of, stored_digest
 from perdure.store import EventStore
@@ -33,8 +33,7 @@ SEVERAL_STREAMS: Final = ""
 class CommandId:
     """The id of one command, to one stream or to several at once, and its fingerprint.
 
-    The ids of its events are hashes of it: UUIDs of version 8. If the command's id is a UUID of version 7, their
-    first bits are its time. So they are neighbours in the index, as the ids of other events are.
+    The ids of its events follow from it. See `derived_id`.
 
     Args:
         command_id: a UUID, or any text, such as what a client sends as ``Idempotency-Key``.
@@ -49,15 +48,10 @@ class CommandId:
         self.text = checked_id("command_id", command_id)
         self._stream_id = stream_id
         self._digest = None if fingerprint is None else digest_of(fingerprint)
-        self._time = _time_of(self.text)
 
     def event_id(self, number: int) -> UUID:
         """Return the id of the command's event with that number: 0, 1, 2 ..."""
-        # Neither text holds the NUL between them, so no two commands share an id.
-        digest = hashlib.sha256(f"{self.text}\0{self._stream_id}\0{number}".encode()).digest()
-        value = int.from_bytes((self._time + digest[len(self._time) :])[:16], "big")
-        version_and_variant = (0xF << 76) | (0x3 << 62)
-        return UUID(int=value & ~version_and_variant | (0x8 << 76) | (0x2 << 62))
+        return derived_id(self.text, self._stream_id, number)
 
     def event_ids(self, count: int) -> list[UUID]:
         """Return the ids of the command's first events."""
@@ -71,6 +65,7 @@ class CommandId:
         """Give the events that the command raised the ids that follow from its own. The first keeps its fingerprint."""
         for number, new in enumerate(events):
             new.event_id = self.event_id(number)
+            new.is_derived = True  # another attempt may decide otherwise: the first decision is kept
         if events and self._digest is not None:
             events[0].context = events[0].context.with_headers({HEADER: self._digest})
 
@@ -157,15 +152,6 @@ def identified(
             "fingerprint", "is of no use without a command_id: it tells commands of one id apart"
         )
     return None
-
-
-def _time_of(text: str) -> bytes:
-    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text isn't one."""
-    with suppress(ValueError):
-        found = UUID(text)
-        if found.version == 7:
-            return found.bytes[:6]
-    return b""
 
 
 A = TypeVar("A", bound=AggregateRoot)
