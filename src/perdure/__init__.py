@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
+    from perdure.errors import AggregateExistsError as AggregateExistsError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
+    from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DeadlockError as DeadlockError
     from perdure.errors import DomainError as DomainError
@@ -140,6 +142,7 @@ _MODULES = {
     "ANY": "commit",
     "AggregateBusyError": "errors",
     "AggregateDefinitionError": "errors",
+    "AggregateExistsError": "errors",
     "AggregateNotFoundError": "errors",
     "AggregateRoot": "aggregate",
     "AppendResult": "commit",
@@ -154,6 +157,7 @@ _MODULES = {
     "ChildTable": "projection",
     "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
+    "ConflictError": "errors",
     "DatabaseError": "errors",
     "DeadlockError": "errors",
     "Decider": "decider",
@@ -265,6 +269,7 @@ __all__ = [
     "STREAM_EXISTS",
     "AggregateBusyError",
     "AggregateDefinitionError",
+    "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
     "AppendResult",
@@ -279,6 +284,7 @@ __all__ = [
     "ChildTable",
     "CommandIdReuseError",
     "ConfigurationError",
+    "ConflictError",
     "DatabaseError",
     "DeadlockError",
     "Decider",

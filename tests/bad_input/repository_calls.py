@@ -92,6 +92,7 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
+    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.save": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "tx": TX}),

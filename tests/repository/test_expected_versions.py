@@ -18,11 +18,11 @@ from perdure import (
 )
 from perdure.commit import Commit
 from tests.repository.accounts import (
-    AT_ONCE,
     Account,
     Audited,
     FaultyStore,
     Gate,
+    QueueingStore,
     amounts,
     connection_lost,
     deposit,
@@ -34,9 +34,10 @@ from tests.repository.carts import AddItem, cart_decider
 Accounts = Repository[Account]
 
 
-@pytest.fixture(params=[False, True], ids=["each for itself", "queued"])
-def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Accounts:
-    return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
+@pytest.fixture(params=[FaultyStore, QueueingStore], ids=["each for itself", "queued"])
+def store(request: pytest.FixtureRequest) -> FaultyStore:
+    made: FaultyStore = request.param()
+    return made
 
 
 async def test_a_command_for_another_version_is_refused_before_it_is_decided(
@@ -127,12 +128,12 @@ async def test_an_outcome_that_stays_unknown_is_reported_as_such(store: FaultySt
 
 
 async def test_of_two_queued_commands_for_one_version_one_wins_and_the_other_is_refused_at_once(
-    store: FaultyStore, queueing: Accounts, pauses: list[float]
+    store: FaultyStore, accounts: Accounts, pauses: list[float]
 ) -> None:
     results = await outcomes(
-        queueing.execute("1", deposit(1), expected_version=0),
-        queueing.execute("1", deposit(2), expected_version=0),
-        queueing.execute("1", deposit(3)),
+        accounts.execute("1", deposit(1), expected_version=0),
+        accounts.execute("1", deposit(2), expected_version=0),
+        accounts.execute("1", deposit(3)),
     )
 
     assert results[0] == AppendResult("account-1", 1, (1,))
@@ -143,17 +144,17 @@ async def test_of_two_queued_commands_for_one_version_one_wins_and_the_other_is_
 
 
 async def test_a_queued_command_whose_batch_meets_a_conflict_is_refused_and_the_others_go_on(
-    store: FaultyStore, queueing: Accounts
+    store: FaultyStore, accounts: Accounts
 ) -> None:
     gate = Gate()
     store.before.append(gate)
-    first = asyncio.create_task(queueing.execute("1", deposit(1)))
+    first = asyncio.create_task(accounts.execute("1", deposit(1)))
     await gate.reached.wait()
     later = [
-        asyncio.create_task(queueing.execute("1", deposit(2), expected_version=1)),
-        asyncio.create_task(queueing.execute("1", deposit(3))),
-        asyncio.create_task(queueing.execute("1", deposit(4), expected_version=3)),
-        asyncio.create_task(queueing.execute("1", deposit(5), expected_version=9)),
+        asyncio.create_task(accounts.execute("1", deposit(2), expected_version=1)),
+        asyncio.create_task(accounts.execute("1", deposit(3))),
+        asyncio.create_task(accounts.execute("1", deposit(4), expected_version=3)),
+        asyncio.create_task(accounts.execute("1", deposit(5), expected_version=9)),
     ]
     await settle()
 
@@ -181,9 +182,8 @@ async def test_what_cant_be_a_version_is_refused(store: FaultyStore, accounts: A
     assert store.attempts == []
 
 
-@pytest.mark.parametrize("is_queued", [False, True])
-async def test_the_same_holds_for_deciders(store: FaultyStore, is_queued: bool) -> None:
-    carts = DeciderRepository(cart_decider, store, queue_commands=is_queued)
+async def test_the_same_holds_for_deciders(store: FaultyStore) -> None:
+    carts = DeciderRepository(cart_decider, store)
     first = await carts.execute("1", AddItem("a"), expected_version=0, command_id="a")
 
     assert await carts.execute("1", AddItem("a"), expected_version=0, command_id="a") == first

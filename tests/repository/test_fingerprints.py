@@ -30,6 +30,7 @@ from tests.repository.accounts import (
     Deposited,
     FaultyStore,
     Gate,
+    QueueingStore,
     amounts,
     connection_lost,
     deposit,
@@ -42,15 +43,16 @@ Accounts = Repository[Account]
 Prints = bytes | str | None
 
 
-@pytest.fixture(params=[False, True], ids=["each for itself", "queued"])
-def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Accounts:
-    return Repository(Account, store, retry=AT_ONCE, queue_commands=request.param)
+@pytest.fixture(params=[FaultyStore, QueueingStore], ids=["each for itself", "queued"])
+def store(request: pytest.FixtureRequest) -> FaultyStore:
+    made: FaultyStore = request.param()
+    return made
 
 
 @pytest.fixture
 def elsewhere(store: FaultyStore) -> Accounts:
     """The accounts as another process has them."""
-    return Repository(Account, store, retry=AT_ONCE)
+    return Repository(Account, store, retry=AT_ONCE, queue_commands=False)
 
 
 async def stored_headers(store: EventStore) -> list[dict[str, str]]:
@@ -165,7 +167,7 @@ async def test_another_attempt_that_decided_more_at_the_same_place(
 
 
 async def test_of_queued_commands_only_the_one_with_the_other_fingerprint_fails(
-    store: FaultyStore, queueing: Accounts, elsewhere: Accounts
+    store: FaultyStore, accounts: Accounts, elsewhere: Accounts
 ) -> None:
     async def another(commit: Commit) -> None:
         for name in "ab":
@@ -173,9 +175,9 @@ async def test_of_queued_commands_only_the_one_with_the_other_fingerprint_fails(
 
     store.before.append(another)
     results = await outcomes(
-        queueing.execute("1", deposit(1), command_id="a", fingerprint="theirs a"),
-        queueing.execute("1", deposit(1), command_id="b", fingerprint="ours b"),
-        queueing.execute("1", lambda account: None),
+        accounts.execute("1", deposit(1), command_id="a", fingerprint="theirs a"),
+        accounts.execute("1", deposit(1), command_id="b", fingerprint="ours b"),
+        accounts.execute("1", lambda account: None),
     )
 
     assert results[0] == AppendResult("account-1", 1, (1,))
@@ -184,11 +186,11 @@ async def test_of_queued_commands_only_the_one_with_the_other_fingerprint_fails(
     assert await amounts(store) == [1, 1]
 
 
-async def test_two_commands_with_one_id_in_one_queue(store: FaultyStore, queueing: Accounts) -> None:
+async def test_two_commands_with_one_id_in_one_queue(store: FaultyStore, accounts: Accounts) -> None:
     results = await outcomes(
-        queueing.execute("1", deposit(1), command_id="a", fingerprint="x"),
-        queueing.execute("1", deposit(2), command_id="a", fingerprint="y"),
-        queueing.execute("1", deposit(1), command_id="a", fingerprint="x"),
+        accounts.execute("1", deposit(1), command_id="a", fingerprint="x"),
+        accounts.execute("1", deposit(2), command_id="a", fingerprint="y"),
+        accounts.execute("1", deposit(1), command_id="a", fingerprint="x"),
     )
 
     assert results[0] == results[2] == AppendResult("account-1", 1, (1,))
@@ -230,13 +232,13 @@ async def test_a_lost_answer_keeps_the_fingerprint(store: FaultyStore, accounts:
 
 
 async def test_a_repeat_that_waits_behind_its_own_first_attempt_is_compared(
-    store: FaultyStore, queueing: Accounts
+    store: FaultyStore, accounts: Accounts
 ) -> None:
     gate = Gate()
     store.before.append(gate)
-    first = asyncio.create_task(queueing.execute("1", deposit(1), command_id="a", fingerprint="x"))
+    first = asyncio.create_task(accounts.execute("1", deposit(1), command_id="a", fingerprint="x"))
     await gate.reached.wait()
-    again = asyncio.create_task(queueing.execute("1", deposit(2), command_id="a", fingerprint="y"))
+    again = asyncio.create_task(accounts.execute("1", deposit(2), command_id="a", fingerprint="y"))
     await settle()
     gate.opened.set()
 

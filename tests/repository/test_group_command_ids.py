@@ -45,7 +45,7 @@ def moving(store: EventStore, moves: dict[str, list[int]], meanwhile: Decide | N
         purses = Repository(Purse, store)
         changed: list[AggregateRoot] = []
         for name, changes in moves.items():
-            purse = await purses.load(name) or Purse(name)
+            purse = await purses.load_or_new(name)
             for amount in changes:
                 purse.put(amount)
             changed.append(purse)
@@ -351,6 +351,7 @@ async def wait_until_a_session_waits(tx: PostgreSQLTransaction) -> None:
     async with asyncio.timeout(patience(30)):
         while not await tx.connection.fetch(sql):  # noqa: ASYNC110 - only the server knows
             await asyncio.sleep(0.01)
+            await tx.connection.execute("select pg_stat_clear_snapshot()")  # a transaction sees the first one only
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["committed", "rolled back"])

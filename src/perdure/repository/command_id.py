@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from asyncio import gather
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
-from typing import Final, Generic, TypeVar
+from typing import Final
 from uuid import UUID
 
-from perdure.aggregate import AggregateRoot
-from perdure.checks import check_function, checked_id
-from perdure.commit import AppendResult, ExpectedVersion, is_expected
+from perdure.checks import checked_id
+from perdure.commit import AppendResult
 from perdure.context import Context, context, current_context
-from perdure.errors import (
-    CommandIdReuseError,
-    EventIdReuseError,
-    InvalidArgumentError,
-    OptimisticConcurrencyError,
-    OutcomeUnknownError,
-    PerdureError,
-)
+from perdure.errors import CommandIdReuseError, InvalidArgumentError, OutcomeUnknownError, PerdureError
 from perdure.event_ids import derived_id
 from perdure.events import NewEvent, StoredEvent
 from perdure.repository.fingerprint import HEADER, digest_of, stored_digest
@@ -152,105 +143,3 @@ def identified(
             "fingerprint", "is of no use without a command_id: it tells commands of one id apart"
         )
     return None
-
-
-A = TypeVar("A", bound=AggregateRoot)
-
-
-def check_action(action: object) -> None:
-    """Raise InvalidArgumentError unless the action is a synchronous function."""
-    check_function("action", action)
-    if inspect.iscoroutinefunction(action):
-        raise _asynchronous()
-
-
-def act(
-    action: Callable[[A], object],
-    aggregate: A,
-    command_id: CommandId | None,
-    expected_version: ExpectedVersion | None = None,
-) -> None:
-    """Call the action. The command's id, if it has one, causes the events, and their ids follow from it.
-
-    Raises:
-        OptimisticConcurrencyError: the aggregate hasn't the version that the command expects.
-    """
-    if expected_version is not None and not is_expected(aggregate.stream_version, expected_version):
-        raise OptimisticConcurrencyError(aggregate.stream_id, expected_version, aggregate.stream_version)
-    if command_id is None:
-        _call(action, aggregate)
-        return
-    with command_id.as_cause():
-        _call(action, aggregate)
-    command_id.claim(aggregate.uncommitted.events)
-
-
-class IdentifiedCommand(Generic[A]):
-    """A command with an id, decided on fresh state as often as needed, and at most once by all who send it.
-
-    Args:
-        command_id: its id.
-        action: decides.
-        load: loads the aggregate.
-        store: where the events of an earlier execution would be.
-        expected_version: the version that the aggregate must have, unless the command was executed before.
-    """
-
-    def __init__(
-        self,
-        command_id: CommandId,
-        action: Callable[[A], object],
-        load: Callable[[], Awaitable[A]],
-        store: EventStore,
-        expected_version: ExpectedVersion | None,
-    ) -> None:
-        self._command_id = command_id
-        self._action = action
-        self._load = load
-        self._store = store
-        self._expected_version = expected_version
-        self._version = 0
-        self._earlier: AppendResult | None = None
-
-    async def decide(self) -> A | AppendResult:
-        """Return the aggregate with the events of the command, or the result if it was executed before."""
-        aggregate = await self._load()
-        # After loading: if the command wasn't executed by now, it isn't in what was loaded, so deciding is right. If
-        # another process executes it meanwhile, saving finds its ids.
-        self._earlier = await self._command_id.earlier_result(self._store)
-        if self._earlier is not None:
-            return self._earlier
-        act(self._action, aggregate, self._command_id, self._expected_version)
-        self._version = aggregate.stream_version
-        return aggregate
-
-    async def result(self, saving: Awaitable[AppendResult | None]) -> AppendResult | None:
-        """Return the result of the command, even if another process executed it. `saving` saves what was decided."""
-        try:
-            result = await saving
-        except EventIdReuseError:
-            # Another process executed the command meanwhile, and raised another number of events.
-            if (first := await self._command_id.earlier_result(self._store)) is None:
-                raise
-            return first
-        if result is None or self._earlier is not None:
-            return result
-        count = len(result.global_positions)
-        if result.stream_version == self._version and await self._command_id.is_whole(self._store, count):
-            return result
-        with self._command_id.settling(count):
-            return await self._command_id.earlier_result(self._store)
-
-
-def _call(action: Callable[[A], object], aggregate: A) -> None:
-    answer = action(aggregate)
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise _asynchronous()
-
-
-def _asynchronous() -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "action", "is asynchronous, but it must decide in one go: await what it needs first, and give it plain values"
-    )

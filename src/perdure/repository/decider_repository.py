@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from perdure.checks import check_instance
@@ -48,7 +48,7 @@ class DeciderRepository(Generic[C, S]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        queue_commands: bool = False,
+        queue_commands: bool = True,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
@@ -85,8 +85,7 @@ class DeciderRepository(Generic[C, S]):
 
             await execute_all(store, check_out)
         """
-        aggregate = await self._aggregates.load(aggregate_id)
-        return cast("Decided[C, S]", self._aggregates.aggregate_class(aggregate_id)) if aggregate is None else aggregate
+        return await self._aggregates.load_or_new(aggregate_id)
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
         """Yield each event, oldest first, with the state after it. See `Repository.history`."""

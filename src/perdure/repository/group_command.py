@@ -14,7 +14,7 @@ from perdure.observation import Execute
 from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
 from perdure.repository.multi_stream import check_aggregates, save_all
 from perdure.repository.saver import save_until_known
-from perdure.retry import RetryConfig, checked_retry
+from perdure.retry import Attempts, RetryConfig, checked_retry
 from perdure.store import EventStore
 
 
@@ -59,11 +59,11 @@ async def execute_all(
     """
     check_instance("store", store, EventStore)
     check_function("decide", decide)
-    retry = checked_retry(retry)
+    attempts = Attempts(checked_retry(retry))
     command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint))
     with Execute(None) as observed:
         await command.decide()
-        return await save_until_known(command.save, command.decide, retry, observed)
+        return await save_until_known(command.save, command.decide, attempts, observed)
 
 
 class GroupCommand:
