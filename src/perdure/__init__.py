@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
@@ -154,6 +155,7 @@ _MODULES = {
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
+    "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
     "ConflictError": "errors",
     "DatabaseError": "errors",
@@ -280,6 +282,7 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
     "ConflictError",
     "DatabaseError",

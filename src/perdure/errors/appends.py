@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from uuid import UUID
 
-from perdure.errors.formats import shown_ids
+from perdure.errors.formats import shown, shown_ids
 from perdure.errors.roots import PerdureError
 
 
@@ -86,6 +86,23 @@ class EventIdReuseError(PerdureError):
         )
         self.stream_id = stream_id
         self.event_ids = tuple(event_ids)
+
+
+class CommandIdReuseError(PerdureError):
+    """A command has the id of an earlier command, but another fingerprint. Nothing was written, or decided.
+
+    Attributes:
+        stream_id: The stream of the earlier command, or the first one that it changed.
+        command_id: The id of both.
+    """
+
+    def __init__(self, stream_id: str, command_id: str) -> None:
+        super().__init__(
+            f"command id {shown(command_id)} belongs to another command, which has changed {stream_id!r}: use a new id "
+            "for each command. If this is the same command again, pass the same fingerprint= as then"
+        )
+        self.stream_id = stream_id
+        self.command_id = command_id
 
 
 class OutcomeUnknownError(PerdureError):
