@@ -107,6 +107,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
         """The ids of its events."""
         return [event.event_id for event in self.events]
 
+    def stored_ids(self, result: AppendResult) -> list[UUID]:
+        """Return the ids of the events that a result is about: a repeat may have another number of events."""
+        return self.event_ids if self.append_id is None else self.append_id.event_ids(len(result.global_positions))
+
 
 class StreamAppend(NamedTuple):
     """The part of an append to several streams that concerns one stream. A plain tuple of the three works, too."""
@@ -203,6 +207,7 @@ def encode_group(
     appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
     conditions: Mapping[str, ExpectedVersion],
     payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> CommitGroup:
     """Check and encode an append to several streams."""
     if not isinstance(appends, Sequence):
@@ -213,7 +218,7 @@ def encode_group(
         raise InvalidArgumentError(
             "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
         )
-    commits = tuple([encode_commit(*_checked(one), payload_limit) for one in appends])
+    commits = tuple([encode_commit(*_checked(one), payload_limit, append_id) for one in appends])
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)

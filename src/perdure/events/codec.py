@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventEncodingError
+from perdure.events.set_order import SETS, with_sorted_sets
 from perdure.events.storable import (
     contents_of,
     fields_of,
@@ -67,9 +68,10 @@ class Codec:
         self.decode: Callable[[str | bytes], Any] = msgspec.json.Decoder[Any](cls).decode
         """The bare decoder, because every event that is read passes through it."""
         info = inspect.type_info(cls)
-        parts = parts_of(info, set())
+        parts = list(parts_of(info, set()))
         self._find_untyped_changes = ChangeFinders().finder_for(info)
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
+        self._holds_sets = any(isinstance(part, SETS) for part in parts)
 
     def encode(self, event: object) -> str:
         """Return the event as JSON text.
@@ -79,6 +81,8 @@ class Codec:
         """
         try:
             data = _encode(event)
+            if self._holds_sets:
+                data = with_sorted_sets(event, data)
             returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
