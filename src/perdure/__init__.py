@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -228,6 +229,7 @@ _MODULES = {
     "Transaction": "transaction",
     "TransactionEndedError": "errors",
     "TransactionError": "errors",
+    "UnhandledEventError": "errors",
     "UnknownBuildError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
@@ -350,6 +352,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UnhandledEventError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from perdure.context import Context, current_context, current_sources
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.errors.formats import shown
+from perdure.event_ids import AppendId
 from perdure.events import EventType, NewEvent, StoredEvent, check_stream_id, encode_metadata, registry
 from perdure.observation import observed_headers
 
@@ -70,6 +72,9 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     event_version: int
     event_data: str
     metadata: str
+    is_derived: bool = False
+    """Whether the id follows from that of a command or an append. Under such an id, the first content is kept, and a
+    later one is ignored. Under any other id, another content is an error."""
 
     def stored(self, stream_id: str, stream_version: int, global_position: int, recorded_at: datetime) -> StoredEvent:
         """Return the event as it is read once it is stored there."""
@@ -94,6 +99,13 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     events: tuple[EncodedEvent, ...]
     size: int
     """Bytes of payload and metadata, for the limits of a batch."""
+    append_id: AppendId | None = None
+    """The id from which those of its events follow. A repeat may have another number of events."""
+
+    @property
+    def event_ids(self) -> list[UUID]:
+        """The ids of its events."""
+        return [event.event_id for event in self.events]
 
 
 class StreamAppend(NamedTuple):
@@ -115,7 +127,7 @@ class CommitGroup(NamedTuple):
     @property
     def event_ids(self) -> list[UUID]:
         """The ids of all the events."""
-        return [event.event_id for commit in self.commits for event in commit.events]
+        return [event_id for commit in self.commits for event_id in commit.event_ids]
 
     def expected_version(self, stream_id: str) -> ExpectedVersion:
         """Return the version that one of the streams must have."""
@@ -124,9 +136,13 @@ class CommitGroup(NamedTuple):
 
 
 def encode_commit(
-    stream_id: str, expected_version: ExpectedVersion, events: Sequence[object], payload_limit: int
+    stream_id: str,
+    expected_version: ExpectedVersion,
+    events: Sequence[object],
+    payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> Commit:
-    """Check and encode an append to a stream."""
+    """Check and encode an append to a stream. With an `append_id`, the ids of the events follow from it."""
     check_stream_id(stream_id)
     _check_expected_version(expected_version)
     _check_events(events)
@@ -140,6 +156,8 @@ def encode_commit(
         if isinstance(one, NewEvent):
             stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
             event = _encoded(one.event_kind, one.event_data, one.event_id, stored, payload_limit)
+            if one.is_derived:
+                event = replace(event, is_derived=True)
         else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
@@ -149,7 +167,21 @@ def encode_commit(
         encoded.append(event)
     if len(encoded) > 1:
         _refuse_doubles([event.event_id for event in encoded])
-    return Commit(stream_id, expected_version, tuple(encoded), size)
+    commit = Commit(stream_id, expected_version, tuple(encoded), size)
+    return commit if append_id is None else _identified(commit, events, append_id)
+
+
+def _identified(commit: Commit, events: Sequence[object], append_id: UUID | str) -> Commit:
+    """Return the commit with the ids that follow from that of the append."""
+    known = AppendId(append_id, commit.stream_id)
+    for one in events:
+        if isinstance(one, NewEvent) and one.has_given_id:
+            raise InvalidArgumentError(
+                "append_id",
+                "gives the events their ids, but one has an event_id of its own: leave one out",
+            )
+    derived = [replace(one, event_id=known.event_id(i), is_derived=True) for i, one in enumerate(commit.events)]
+    return replace(commit, events=tuple(derived), append_id=known)
 
 
 def encode_group(

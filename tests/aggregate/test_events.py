@@ -208,15 +208,6 @@ def test_a_handler_that_fails_leaves_no_record() -> None:
     assert (fragile.stream_version, fragile.uncommitted_events) == (0, ())
 
 
-def test_an_asynchronous_handler_is_refused_at_first_use() -> None:
-    class Slow(AggregateRoot, category="slow"):
-        @handles
-        async def _seen(self, event: Seen) -> None: ...
-
-    with pytest.raises(AggregateDefinitionError, match=r"handler _seen\(\) is asynchronous"):
-        Slow("1").apply_event(Seen())
-
-
 def test_a_handler_that_doesnt_say_what_it_takes_is_refused_at_first_use() -> None:
     class Silent(AggregateRoot, category="silent"):
         @handles

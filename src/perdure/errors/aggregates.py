@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.errors.formats import path_of
 from perdure.errors.roots import PerdureError
 
 
@@ -30,3 +31,26 @@ class AggregateBusyError(PerdureError, RuntimeError):
             f"{stream_id!r} is being saved with retry: await that first, or load another instance with Repository.load"
         )
         self.stream_id = stream_id
+
+
+class UnhandledEventError(PerdureError, LookupError):
+    """A strict aggregate or decider handles no such event. Nothing was changed or written.
+
+    Args:
+        cls: the class of aggregates.
+        event_class: the class of the event.
+        stream_id: the stream of the aggregate.
+        stream_version: the version of the event in its stream.
+    """
+
+    def __init__(
+        self, cls: type, event_class: type, stream_id: str, stream_version: int, fix: str | None = None
+    ) -> None:
+        super().__init__(
+            f"{path_of(event_class)} (version {stream_version} of {stream_id!r}) isn't handled by {cls.__qualname__}, "
+            f"which is strict: {fix or 'add a method with @handles for it, which may do nothing'}"
+        )
+        self.cls = cls
+        self.event_class = event_class
+        self.stream_id = stream_id
+        self.stream_version = stream_version

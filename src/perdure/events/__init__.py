@@ -3,8 +3,10 @@
 from perdure.events.definition import event as event
 from perdure.events.definition import field as field
 from perdure.events.handlers import Handler as Handler
+from perdure.events.handlers import check_is_method as check_is_method
 from perdure.events.handlers import handlers_of as handlers_of
 from perdure.events.handlers import handles as handles
+from perdure.events.handlers import marked_methods as marked_methods
 from perdure.events.messages import NewEvent as NewEvent
 from perdure.events.messages import StoredEvent as StoredEvent
 from perdure.events.metadata import EventMetadata as EventMetadata

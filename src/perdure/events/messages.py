@@ -49,7 +49,16 @@ class NewEvent:
         '{"watts":60}'
     """
 
-    __slots__ = ("_event", "context", "event_data", "event_id", "event_kind", "timestamp")
+    __slots__ = (
+        "_event",
+        "context",
+        "event_data",
+        "event_id",
+        "event_kind",
+        "has_given_id",
+        "is_derived",
+        "timestamp",
+    )
 
     def __init__(
         self,
@@ -67,6 +76,8 @@ class NewEvent:
         """The payload as JSON text, as it will be stored."""
         self._event: Any = UNSET
         self.event_id: UUID = sources.new_id() if event_id is None else event_id
+        self.has_given_id = event_id is not None
+        self.is_derived = False
         self.timestamp: datetime = sources.now() if timestamp is None else checked_time("timestamp", timestamp)
         self.context = (
             current_context() if headers is None else current_context().with_headers(checked_headers(headers))

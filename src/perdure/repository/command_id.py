@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -14,14 +13,14 @@ from perdure.checks import check_function, checked_id
 from perdure.commit import AppendResult
 from perdure.context import context, current_context
 from perdure.errors import EventIdReuseError, InvalidArgumentError
+from perdure.event_ids import derived_id
 from perdure.store import EventStore
 
 
 class CommandId:
     """The id of one command to one stream.
 
-    The ids of its events there are hashes of it: UUIDs of version 8. If the command's id is a UUID of version 7, their
-    first bits are its time. So they are neighbours in the index, as the ids of other events are.
+    The ids of its events there follow from it. See `derived_id`.
 
     Args:
         command_id: a UUID, or any text, such as what a client sends as ``Idempotency-Key``.
@@ -34,20 +33,16 @@ class CommandId:
     def __init__(self, command_id: UUID | str, stream_id: str) -> None:
         self.text = checked_id("command_id", command_id)
         self._stream_id = stream_id
-        self._time = _time_of(self.text)
 
     def event_id(self, number: int) -> UUID:
         """Return the id of the command's event with that number: 0, 1, 2 ..."""
-        # Neither text holds the NUL between them, so no two commands share an id.
-        digest = hashlib.sha256(f"{self.text}\0{self._stream_id}\0{number}".encode()).digest()
-        value = int.from_bytes((self._time + digest[len(self._time) :])[:16], "big")
-        version_and_variant = (0xF << 76) | (0x3 << 62)
-        return UUID(int=value & ~version_and_variant | (0x8 << 76) | (0x2 << 62))
+        return derived_id(self.text, self._stream_id, number)
 
     def claim(self, aggregate: AggregateRoot) -> None:
         """Give the uncommitted events the ids that follow from the command's."""
         for number, new in enumerate(aggregate.uncommitted.events):
             new.event_id = self.event_id(number)
+            new.is_derived = True  # another attempt may decide otherwise: the first decision is kept
 
     async def earlier_result(self, store: EventStore) -> AppendResult | None:
         """Return the positions of the events that the command has raised already; None if it has raised none."""
@@ -62,15 +57,6 @@ class CommandId:
                     break
                 positions.append(stored.global_position)
         return AppendResult(self._stream_id, version + len(positions), tuple(positions))
-
-
-def _time_of(text: str) -> bytes:
-    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text isn't one."""
-    with suppress(ValueError):
-        found = UUID(text)
-        if found.version == 7:
-            return found.bytes[:6]
-    return b""
 
 
 A = TypeVar("A", bound=AggregateRoot)

@@ -45,6 +45,7 @@ class Repository(Generic[A]):
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
+        AggregateDefinitionError: with snapshots, ``__init__`` sets an attribute that isn't a field.
 
     Example:
         users = Repository(User, store)

@@ -181,5 +181,5 @@ def _columns_of_commits(commits: Sequence[Commit]) -> tuple[list[object], ...]:
 
 def _columns_of_events(commits: Sequence[Commit]) -> Iterator[list[object]]:
     """The events of all commits, column by column: what is stored."""
-    events = [astuple(event) for commit in commits for event in commit.events]
+    events = [astuple(event)[:-1] for commit in commits for event in commit.events]  # without is_derived
     return map(list, zip(*events, strict=True))
