@@ -17,14 +17,16 @@ from perdure import (
     EventEncodingError,
     InMemoryEventStore,
     NewEvent,
+    ProjectionRowError,
     StoredEvent,
+    TableProjection,
     command,
     event,
     handles,
     upcast,
 )
 from perdure.repository.state_codec import StateCodec
-from perdure.testing import given, stored_event
+from perdure.testing import fold, given, stored_event
 from tests.bad_input.values import Undecided
 
 NAIVE = datetime(2026, 11, 30, 13, 48, 29, 897601)  # noqa: DTZ001 - the point: it is naive
@@ -294,3 +296,34 @@ def test_an_aggregate_replays_it_and_takes_a_snapshot_of_it_but_raises_none() ->
         diary.repeat()
     diary.write()
     assert diary.last == AWARE
+
+
+class VisitRow(msgspec.Struct):
+    stream_id: str
+    at: datetime
+
+
+class Visits(TableProjection[VisitRow], table="naive_visits", key="stream_id", version=1, by_stream="naive"):
+    """Keeps the time as the event has it."""
+
+    @handles
+    def seen(self, event: Plain, row: VisitRow | None, at: StoredEvent) -> VisitRow:
+        return VisitRow(at.stream_id.removeprefix("naive-"), event.at)
+
+
+class VisitsInUTC(Visits, table="naive_visits_in_utc", key="stream_id", version=1, by_stream="naive"):
+    """Knows that the clocks of old were in UTC."""
+
+    @handles
+    def seen(self, event: Plain, row: VisitRow | None, at: StoredEvent) -> VisitRow:
+        return VisitRow(at.stream_id.removeprefix("naive-"), event.at if event.at.tzinfo else event.at.replace(tzinfo=UTC))
+
+
+def test_a_row_that_takes_it_from_an_old_event_says_which_column_and_what_to_do() -> None:
+    events = [stored_event("naive.plain", {"at": OLD}, stream_id="naive-1")]
+    wanted = rf"at: the datetime {OLD} has no time zone; give it one in the handler, .*tzinfo=UTC\), or, .*upcaster"
+
+    with pytest.raises(ProjectionRowError, match=wanted):
+        fold(Visits(), events)
+
+    assert fold(VisitsInUTC(), events)["1"].at == AWARE
