@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
-from benchmarks.facts import Append, Identified, Stored, Totals
+from benchmarks.facts import HEADERS, Append, Identified, Stored, Totals
 from benchmarks.systems.contents import rows_in, stored_in
 from benchmarks.systems.system import Handle, Place, System, each_in_a_task
 from examples.streaming.events import ContentWatched
@@ -63,7 +63,7 @@ def projection(name: str) -> TableProjection[TitleRow]:
 class Perdure(System):
     name = "perdure"
     title = "Perdure"
-    workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
+    workloads = frozenset({"W1", "W1r", "W2", "W2b", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
     table = "perdure.events"
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -87,6 +87,14 @@ class Perdure(System):
 
     async def _append(self, wanted: Append) -> None:
         await self.store.append_to_stream(*wanted)
+
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Write what callers want written, each event with its headers."""
+        await each_in_a_task(callers, self._append_with_headers)
+
+    async def _append_with_headers(self, wanted: Append) -> None:
+        events = [NewEvent(event, headers=HEADERS) for event in wanted.events]
+        await self.store.append_to_stream(wanted.stream_id, wanted.expected_version, events)
 
     async def append_identified(self, callers: Sequence[Iterator[Identified]]) -> None:
         """Write what callers want written, under the ids that they chose: a repeat writes nothing."""

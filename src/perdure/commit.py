@@ -175,13 +175,14 @@ def encode_commit(
     for one in events:
         if isinstance(one, NewEvent):
             stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
-            event = _encode(one.event_kind, one.event, one.event_id, stored, payload_limit)
+            event = _encoded(one.event_kind, one.event_data, one.event_id, stored, payload_limit)
             if one.is_derived:
                 event = replace(event, is_derived=True)
         else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
-            event = _encode(kind, one, event_id, encode_metadata(sources.now(), around), payload_limit)
+            data = kind.codec.encode(one)
+            event = _encoded(kind, data, event_id, encode_metadata(sources.now(), around), payload_limit)
         size += len(event.event_data) + len(event.metadata)
         encoded.append(event)
     if len(encoded) > 1:
@@ -243,8 +244,7 @@ def _with_observed(headers: Mapping[str, str], context: Context) -> Context:
     return context._replace(headers={**headers, **context.headers}) if headers else context
 
 
-def _encode(kind: EventType, event: object, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
-    data = kind.codec.encode(event)
+def _encoded(kind: EventType, data: str, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
     size = len(data) if data.isascii() else len(data.encode())
     if size > payload_limit:
         raise PayloadTooLargeError(kind.name, size, payload_limit)
