@@ -60,9 +60,7 @@ def patient_with_others(monkeypatch: pytest.MonkeyPatch) -> Callable[[Silent], N
 
     def give_time(silent: Silent) -> None:
         def patient(*arguments: Any, timeout: float, port: int, **settings: Any) -> Any:
-            return connect(
-                *arguments, timeout=timeout if port == silent.host.port else PATIENCE, port=port, **settings
-            )
+            return connect(*arguments, timeout=timeout if port == silent.host.port else PATIENCE, port=port, **settings)
 
         monkeypatch.setattr(asyncpg, "connect", patient)
 
@@ -128,7 +126,9 @@ async def test_a_server_that_fits_is_chosen_as_the_url_says(
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
     nobody = Host("127.0.0.1", free_port())
     for target in ("any", "read-only", "prefer-standby", "primary"):
-        database = Database(url_of(name, nobody, right, more=f"&target_session_attrs={target}"), connect_timeout=PATIENCE)
+        database = Database(
+            url_of(name, nobody, right, more=f"&target_session_attrs={target}"), connect_timeout=PATIENCE
+        )
         async with database.session() as session:
             assert await session.fetchval("select current_database()") == name
     with pytest.raises(ServersUnavailableError, match="is not standby"):
