@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
+    from perdure.errors import AggregateExistsError as AggregateExistsError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
+    from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DeadlockError as DeadlockError
     from perdure.errors import DomainError as DomainError
@@ -139,6 +142,7 @@ _MODULES = {
     "ANY": "commit",
     "AggregateBusyError": "errors",
     "AggregateDefinitionError": "errors",
+    "AggregateExistsError": "errors",
     "AggregateNotFoundError": "errors",
     "AggregateRoot": "aggregate",
     "AppendResult": "commit",
@@ -151,7 +155,9 @@ _MODULES = {
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
+    "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
+    "ConflictError": "errors",
     "DatabaseError": "errors",
     "DeadlockError": "errors",
     "Decider": "decider",
@@ -263,6 +269,7 @@ __all__ = [
     "STREAM_EXISTS",
     "AggregateBusyError",
     "AggregateDefinitionError",
+    "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
     "AppendResult",
@@ -275,7 +282,9 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
+    "ConflictError",
     "DatabaseError",
     "DeadlockError",
     "Decider",
