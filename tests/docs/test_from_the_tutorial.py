@@ -27,6 +27,7 @@ from perdure import (
     PostgreSQLEventStore,
     ProjectionService,
     Repository,
+    RetryConfig,
     UnhandledEventError,
     UnregisteredEventError,
     context,
@@ -106,6 +107,11 @@ async def test_the_version_of_minus_one(memory: InMemoryEventStore) -> None:
         InvalidArgumentError, match=r"-1 isn't a version: use .* NO_STREAM \(or 0\), STREAM_EXISTS or ANY"
     ):
         await memory.append_to_stream("user-123", -1, [Opened(name="a")])
+
+
+def test_a_retry_by_position() -> None:
+    assert RetryConfig(3, 0.1) == RetryConfig(max_attempts=3, base_delay=0.1)
+    assert RetryConfig().max_attempts is None
 
 
 async def test_the_version_of_a_stream_and_the_error_of_a_conflict(memory: InMemoryEventStore) -> None:
