@@ -167,7 +167,8 @@ class Runner:
         leases = self._leases
         if not leases.is_complete or any(segment.is_paused for segment in leases.all):
             await leases.read()
-        diverged = self.error if isinstance(self.error, LogDivergedError) else None
+        # At first, it may be only this process that remembers another log, as after a failover: it reads again.
+        diverged = self.error if isinstance(self.error, LogDivergedError) and self._errors > 1 else None
         return BuildProgress(leases.global_position, leases.all, self.error_text, diverged)
 
     async def wait_for_progress(self, seen: int, timeout: float) -> None:
