@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
+    from perdure.errors import AggregateExistsError as AggregateExistsError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
+    from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DeadlockError as DeadlockError
     from perdure.errors import DomainError as DomainError
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -138,6 +142,7 @@ _MODULES = {
     "ANY": "commit",
     "AggregateBusyError": "errors",
     "AggregateDefinitionError": "errors",
+    "AggregateExistsError": "errors",
     "AggregateNotFoundError": "errors",
     "AggregateRoot": "aggregate",
     "AppendResult": "commit",
@@ -150,7 +155,9 @@ _MODULES = {
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
+    "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
+    "ConflictError": "errors",
     "DatabaseError": "errors",
     "DeadlockError": "errors",
     "Decider": "decider",
@@ -228,6 +235,7 @@ _MODULES = {
     "Transaction": "transaction",
     "TransactionEndedError": "errors",
     "TransactionError": "errors",
+    "UnhandledEventError": "errors",
     "UnknownBuildError": "errors",
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
@@ -261,6 +269,7 @@ __all__ = [
     "STREAM_EXISTS",
     "AggregateBusyError",
     "AggregateDefinitionError",
+    "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
     "AppendResult",
@@ -273,7 +282,9 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
+    "ConflictError",
     "DatabaseError",
     "DeadlockError",
     "Decider",
@@ -350,6 +361,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UnhandledEventError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 from uuid import UUID
@@ -55,6 +55,7 @@ class EventStore(LogReader):
         payload_limit: How many bytes the payload of an event may take.
         changes: Announced after each append.
         head: Watches the end of the log for all followers.
+        command_queues: The queues of commands on its aggregates, which all repositories of the store share.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class EventStore(LogReader):
         self.tasks = tasks or Tasks("the event store", "follow")
         self.changes = ChangeSignal()
         self.head = Head(self, self.changes, self.tasks)
+        self.command_queues: dict[Hashable, object] = {}
 
     async def append_to_stream(
         self,

@@ -66,6 +66,7 @@ class Loader(Generic[A]):
                     if len(wanted) < len(page):
                         break
             observed.events = aggregate.stream_version - known
+        aggregate.uncommitted.loaded = True
         return aggregate
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:

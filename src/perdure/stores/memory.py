@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count, islice, takewhile
 from uuid import UUID
 
-from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
+from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup, is_expected
 from perdure.errors import (
     EventIdReuseError,
     LogDivergedError,
@@ -74,7 +74,7 @@ class InMemoryEventStore(EventStore):
         expected = {commit.stream_id: commit.expected_version for commit in group.commits} | dict(group.conditions)
         for stream_id, version in expected.items():
             actual = len(self._streams.get(stream_id, []))
-            if not _as_expected(version, actual):
+            if not is_expected(actual, version):
                 raise OptimisticConcurrencyError(stream_id, version, actual)
         results = [_result(self._write(commit)) for commit in group.commits]
         self.changes.announce()
@@ -208,10 +208,6 @@ class DictSnapshots:
         stored = self._snapshots.get(stream_id)
         if not stored or not snapshot.stream_version < stored.stream_version <= len(self._streams.get(stream_id, [])):
             self._snapshots[stream_id] = snapshot
-
-
-def _as_expected(expected: ExpectedVersion, version: int) -> bool:
-    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
 
 
 def _result(written: list[StoredEvent]) -> AppendResult:
