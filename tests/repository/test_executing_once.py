@@ -296,7 +296,7 @@ async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
 async def test_the_store_compares_no_contents_under_the_id_of_a_command(store: FaultyStore) -> None:
     account = Account("1")
     account.deposit(1)
-    CommandId("a", account.stream_id).claim(account)
+    CommandId("a", account.stream_id).claim(account.uncommitted_events)
 
     assert [one.is_derived for one in store.encode(account.stream_id, 0, account.uncommitted_events).events] == [True]
 
