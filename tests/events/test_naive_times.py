@@ -316,7 +316,9 @@ class VisitsInUTC(Visits, table="naive_visits_in_utc", key="stream_id", version=
 
     @handles
     def seen(self, event: Plain, row: VisitRow | None, at: StoredEvent) -> VisitRow:
-        return VisitRow(at.stream_id.removeprefix("naive-"), event.at if event.at.tzinfo else event.at.replace(tzinfo=UTC))
+        return VisitRow(
+            at.stream_id.removeprefix("naive-"), event.at if event.at.tzinfo else event.at.replace(tzinfo=UTC)
+        )
 
 
 def test_a_row_that_takes_it_from_an_old_event_says_which_column_and_what_to_do() -> None:

@@ -32,6 +32,7 @@ from perdure.errors.builds import ViewInUseError as ViewInUseError
 from perdure.errors.evolution import EvolutionError as EvolutionError
 from perdure.errors.evolution import UnreadableEventsError as UnreadableEventsError
 from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError
+from perdure.errors.read_models import EventParkedError as EventParkedError
 from perdure.errors.read_models import InlineProjectionError as InlineProjectionError
 from perdure.errors.read_models import ProjectionDefinitionError as ProjectionDefinitionError
 from perdure.errors.read_models import ProjectionPausedError as ProjectionPausedError

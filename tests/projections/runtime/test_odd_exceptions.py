@@ -23,7 +23,7 @@ from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold
 from tests.projections.counting import Visited
-from tests.projections.parking_lot import until
+from tests.projections.parking_lot import until, until_processed
 from tests.projections.raising import KINDS, ODD, Count, Counts, Odd, PanicException
 
 TWICE = RetryConfig(max_attempts=2, base_delay=0)
@@ -86,7 +86,7 @@ async def test_what_panics_is_parked_and_stays_so_until_a_retry_succeeds(
 
     saved = await store.append_to_stream("x-1", ANY, [visit("bad"), visit("good"), visit("bad")])
     async with ProjectionService(store, [Parking(odd)], retry=TWICE) as service:
-        await service.wait_for("counts", saved, timeout=30)
+        await until_processed(service, "counts", saved, timeout=30)
         assert await counts_in(connection) == {"good": 1}
         await operations.retry("counts")
         await service._builds.runners_of("counts")[0].refresh()
