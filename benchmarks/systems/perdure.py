@@ -65,6 +65,7 @@ class Perdure(System):
     title = "Perdure"
     workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
     table = "perdure.events"
+
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = PostgreSQLEventStore(place.url)
