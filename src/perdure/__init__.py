@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
     from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventDefinitionError as EventDefinitionError
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
+    from perdure.errors import EventParkedError as EventParkedError
     from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import FenceHolder as FenceHolder
     from perdure.errors import InlineProjectionError as InlineProjectionError
@@ -154,6 +156,7 @@ _MODULES = {
     "ChildNotLoadedError": "errors",
     "ChildRows": "projection",
     "ChildTable": "projection",
+    "CommandIdReuseError": "errors",
     "ConfigurationError": "errors",
     "ConflictError": "errors",
     "DatabaseError": "errors",
@@ -169,6 +172,7 @@ _MODULES = {
     "EventFailure": "projections.state.failures",
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
+    "EventParkedError": "errors",
     "EventStore": "store",
     "EvolutionError": "errors",
     "EvolutionReport": "evolution",
@@ -280,6 +284,7 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
     "ConflictError",
     "DatabaseError",
@@ -295,6 +300,7 @@ __all__ = [
     "EventFailure",
     "EventIdReuseError",
     "EventMetadata",
+    "EventParkedError",
     "EventStore",
     "EvolutionError",
     "EvolutionReport",

@@ -44,6 +44,7 @@ import asyncio
 from asyncio import gather, sleep
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from contextvars import Context
 from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
@@ -182,7 +183,7 @@ class CommandQueue(Generic[A]):
                 await self._answer(decided, answer)
                 return rest
             self._state.drop()
-            await self._answer([command for command in decided if command.commit is not None], answer)
+            await gather(*[self._answer_alone(command, answer) for command in decided if command.commit is not None])
             return [*[command for command in decided if command.commit is None], *rest]
         self._state.drop()
         return [*await self._after_failure(decided, answer), *rest]
@@ -273,15 +274,22 @@ class CommandQueue(Generic[A]):
         """Return whether the events that are stored now are those decided here, so that the state is right.
 
         Ids that follow from command ids may have been written by another attempt of the same commands, which may have
-        decided otherwise. An id that was drawn here shows that it wasn't so.
+        decided otherwise, or by other commands of the same ids. An id that was drawn here shows that it wasn't so.
         """
-        if any(command.commit is not None and command.command_id is None for command in decided):
+        writers = [command for command in decided if command.commit is not None]
+        if any(command.command_id is None for command in writers):
             return True
         try:
-            stored = await self._store.read_stream(commit.stream_id, version, len(commit.events))
-        except Exception:  # noqa: BLE001 - then the state is loaded again, and that raises it again
+            # One more: the last command may have raised more events elsewhere.
+            stored = await self._store.read_stream(commit.stream_id, version, len(commit.events) + 1)
+        except Exception:  # noqa: BLE001 - then each command is looked up by itself, and that raises it again
             return False
-        return [_contents(one) for one in stored] == [_contents(one) for one in commit.events]
+        first = 0
+        for command in writers:
+            if not command.is_alike(stored[first:]):
+                return False
+            first += len(command.event_ids)
+        return [_contents(one) for one in stored[:first]] == [_contents(one) for one in commit.events]
 
     async def _answer(self, decided: list[QueuedCommand[A]], result: AppendResult) -> None:
         """Give each caller its part of the result, or its own error, after the snapshot that may be due."""
@@ -310,6 +318,8 @@ class CommandQueue(Generic[A]):
                 continue
             if command.commit is None:
                 again.append(command)
+            elif isinstance(answer, OptimisticConcurrencyError) and command.was_overtaken(answer.actual_version):
+                continue  # it has its answer: it expected another version, so deciding again is of no use
             elif isinstance(answer, OptimisticConcurrencyError):
                 pauses.append(_pause(command, answer))
                 if not command.is_answered:
@@ -327,8 +337,10 @@ class CommandQueue(Generic[A]):
         """Answer a command whose commit has a known outcome, perhaps by another attempt of the same command."""
         earlier = answer if isinstance(answer, AppendResult) else None
         if command.command_id is not None and isinstance(answer, AppendResult | EventIdReuseError):
+            is_written = isinstance(answer, AppendResult)
             try:
-                earlier = await command.command_id.earlier_result(self._store)
+                with command.command_id.settling(len(command.event_ids)) if is_written else nullcontext():
+                    earlier = await command.command_id.earlier_result(self._store)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
                 answer, earlier = error, None
         if isinstance(answer, Exception) and earlier is None:

@@ -18,7 +18,7 @@ from typing import Generic, TypeAlias, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
-from perdure.repository.command_id import CommandId
+from perdure.repository.command import Command
 from perdure.repository.command_queue import CommandQueue, QueueKey
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
@@ -64,8 +64,7 @@ class CommandQueues(Generic[A]):
     async def execute(
         self,
         stream_id: str,
-        action: Callable[[A], object],
-        command_id: CommandId | None,
+        command: Command[A],
         attempts: Attempts,
         directly: Callable[[Load[A]], Awaitable[AppendResult | None]],
     ) -> AppendResult | None:
@@ -73,27 +72,24 @@ class CommandQueues(Generic[A]):
 
         Args:
             stream_id: the stream of the aggregate.
-            action: decides.
-            command_id: the command's id, if it has one.
+            command: decides.
             attempts: how long and how often to try.
             directly: executes the command in the caller's task with what is loaded by the function that it gets.
         """
 
-        def command() -> QueuedCommand[A]:
-            return QueuedCommand(
-                stream_id, action, command_id, attempts=attempts, loader=self._loader, snapshots=self._snapshots
-            )
+        def queued_command() -> QueuedCommand[A]:
+            return QueuedCommand(stream_id, command, attempts=attempts, loader=self._loader, snapshots=self._snapshots)
 
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
-            queue.waiting.append(queued := command())
+            queue.waiting.append(queued := queued_command())
             return await self._answer(queued)
         queue = self._queues[key] = CommandQueue(self._queues, key, self._store)
         try:
             return await directly(partial(self._load_alone, queue))
         except OthersWait:
-            queue.waiting.appendleft(queued := command())
+            queue.waiting.appendleft(queued := queued_command())
         finally:
             queue.serve()
         return await self._answer(queued)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextvars import copy_context
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -13,8 +13,9 @@ from perdure.commit import AppendResult, Commit
 from perdure.copies import own_copy
 from perdure.errors import AggregateBusyError, OptimisticConcurrencyError
 from perdure.errors.roots import copied
+from perdure.events import StoredEvent
 from perdure.outcome import AppendOutcome
-from perdure.repository.command_id import CommandId, act
+from perdure.repository.command import Command
 from perdure.repository.loader import Loader
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.retry import Attempts
@@ -39,21 +40,20 @@ class QueuedCommand(Generic[A]):
 
     Args:
         stream_id: the stream of the aggregate.
-        action: called with a copy of the state.
+        command: decides with a copy of the state.
     """
 
     def __init__(
         self,
         stream_id: str,
-        action: Callable[[A], object],
-        command_id: CommandId | None,
+        command: Command[A],
         *,
         attempts: Attempts,
         loader: Loader[A],
         snapshots: SnapshotWriter[A] | None,
     ) -> None:
         self.stream_id = stream_id
-        self.command_id = command_id
+        self.command_id = command.command_id
         self.loader = loader
         self.snapshots = snapshots
         self.context = copy_context()
@@ -62,7 +62,7 @@ class QueuedCommand(Generic[A]):
         self.is_alone = False
         self.commit: Commit | None = None
         self.outcome: AppendOutcome | None = None
-        self._action = action
+        self._command = command
         self._decided: A | None = None
         self._conflict: Exception | None = None
         self._result: AppendResult | None = None
@@ -85,6 +85,21 @@ class QueuedCommand(Generic[A]):
     def is_late(self) -> bool:
         """Whether no attempt may begin any more. One that commits alone, by the fault of others, is never late."""
         return not self.is_alone and not self.attempts.seconds_left
+
+    def is_alike(self, stored: Sequence[StoredEvent]) -> bool:
+        """Whether stored events, beginning with its own first one, may be its own and no more of it, by its id."""
+        assert self.command_id is not None  # noqa: S101 - it isn't asked otherwise
+        count = len(self.event_ids)
+        following = stored[count].event_id if len(stored) > count else None
+        return self.command_id.is_of(stored[0]) and following != self.command_id.event_id(count)
+
+    def was_overtaken(self, version: int) -> bool:
+        """Fail if the stream, which has that version now, can't have the expected one any more."""
+        expected = self._command.exact_version
+        if expected is None or expected == version:
+            return False
+        self._settle(None, OptimisticConcurrencyError(self.stream_id, expected, version))
+        return True
 
     async def answer(self) -> AppendResult | None:
         """Wait for the answer. Return the result, or raise the error."""
@@ -140,7 +155,7 @@ class QueuedCommand(Generic[A]):
 
     def _decide(self, aggregate: A, store: EventStore) -> Commit | None:
         version = aggregate.stream_version
-        act(self._action, aggregate, self.command_id)
+        self._command.act(aggregate)
         events = aggregate.uncommitted_events
         if not events:
             return None

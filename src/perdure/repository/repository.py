@@ -11,12 +11,13 @@ from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
-from perdure.commit import AppendResult
+from perdure.commit import AppendResult, ExpectedVersion, check_expected_version
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
-from perdure.repository.command_id import CommandId, IdentifiedCommand, act, check_action
+from perdure.repository.command import Command, IdentifiedCommand, check_action
+from perdure.repository.command_id import identified
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
 from perdure.repository.saver import Saver
@@ -188,6 +189,8 @@ class Repository(Generic[A]):
         action: Callable[[A], object],
         *,
         command_id: UUID | str | None = None,
+        fingerprint: bytes | str | None = None,
+        expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
     ) -> AppendResult | None:
         """Load or create the aggregate, call `action` with it, and save it; on a conflict pause and start over.
@@ -199,41 +202,51 @@ class Repository(Generic[A]):
                 `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
                 ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
                 raised none is called again. It is their causation id, unless the context has one.
+            fingerprint: tells the command from others, such as the body of the request. A repeat with the same
+                `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
+                first event. If either of both has none, nothing is compared.
+            expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
+                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
             retry: how to try again; by default as the repository does.
 
         Returns:
             The version and the positions of the events, or None if `action` raised none.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too; or the aggregate hasn't the
+                `expected_version`.
+            CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
-            InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
+            InvalidArgumentError: `action` is asynchronous, or another argument can't be used.
             Whatever `action` raises; then nothing was written.
         """
         check_action(action)
         attempts = Attempts(checked_retry(retry, self.retry))
         stream_id = self.aggregate_class(aggregate_id).stream_id
-        command = None if command_id is None else CommandId(command_id, stream_id)
+        if expected_version is not None:
+            check_expected_version(expected_version)
+        command = Command(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
 
             async def directly(load: Load[A]) -> AppendResult | None:
-                if command is not None:
-                    identified = IdentifiedCommand(command, action, load, self.store)
-                    first = await identified.decide()
-                    saving = self._saver.save_or_decide(first, identified.decide, attempts, observed)
-                    return await identified.result(saving)
+                if command.command_id is not None:
+                    once = IdentifiedCommand(command, command.command_id, load, self.store)
+                    again = once.decide if command.exact_version is None else None
+                    saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed)
+                    return await once.result(saving)
 
                 async def decide() -> A:
                     aggregate = await load()
-                    act(action, aggregate, None)
+                    command.act(aggregate)
                     return aggregate
 
-                return await self._saver.save_or_decide(await decide(), decide, attempts, observed)
+                again = decide if command.exact_version is None else None
+                return await self._saver.save_or_decide(await decide(), again, attempts, observed)
 
             if self._queues is None:
                 return await directly(partial(self._loader.load, aggregate_id))
             try:
-                return await self._queues.execute(stream_id, action, command, attempts, directly)
+                return await self._queues.execute(stream_id, command, attempts, directly)
             finally:
                 observed.attempts = attempts.count
 
