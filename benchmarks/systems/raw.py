@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from benchmarks.facts import EVENT_TYPE, Append, Stored, Totals
+from benchmarks.facts import EVENT_TYPE, HEADERS, Append, Stored, Totals
 from benchmarks.systems.contents import SQL, rows_in, stored_in
 from benchmarks.systems.system import Handle, Place, Show, System, each_in_a_task
 from examples.streaming.events import ContentWatched
@@ -23,6 +23,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 CONNECTIONS = 16
 """As many as two cores can use: more make it slower."""
 PAGE = 500
+_NO_HEADERS: Mapping[str, str] = {}
 _Take = Callable[[Sequence[asyncpg.Record]], Awaitable[None]]
 """What a follower does with a page."""
 
@@ -30,8 +31,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ContentWatched).decode
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, omit_defaults=True):
     timestamp: datetime
+    headers: Mapping[str, str] = {}
 
 
 class Hydrated(msgspec.Struct):
@@ -51,7 +53,7 @@ class Hydrated(msgspec.Struct):
 class Raw(System):
     name = "raw"
     title = "asyncpg, an INSERT and commit each"
-    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W7", "W8"})
+    workloads = frozenset({"W1", "W2", "W2b", "W3", "W4", "W5", "W7", "W8"})
     table = "raw.events"
     append_statement: ClassVar[str] = "append_event"
 
@@ -97,8 +99,21 @@ class Raw(System):
             else:
                 await self._append_all(connection, [wanted])
 
-    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
-        columns = map(list, zip(*_rows(wanted), strict=True))
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Write what callers want written, each event with its headers."""
+        await each_in_a_task(callers, self._append_with_headers)
+
+    async def _append_with_headers(self, wanted: Append) -> None:
+        async with self._connection() as connection:
+            await self._append_all(connection, [wanted], HEADERS)
+
+    async def _append_all(
+        self,
+        connection: asyncpg.Connection[Any],
+        wanted: Sequence[Append],
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        columns = map(list, zip(*_rows(wanted, headers), strict=True))
         await connection.execute(self._sql["append_events"], *columns)
 
     async def contents(self) -> Iterable[Stored]:
@@ -269,8 +284,13 @@ class RawUnnestNotify(_Followed, RawUnnest):
     title = "asyncpg, unnest INSERT of 500, a NOTIFY and a fetch"
     workloads = frozenset({"W6b"})
 
-    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
-        await super()._append_all(connection, wanted)
+    async def _append_all(
+        self,
+        connection: asyncpg.Connection[Any],
+        wanted: Sequence[Append],
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        await super()._append_all(connection, wanted, headers)
         await connection.execute(self._sql["notify"])
 
 
@@ -296,7 +316,7 @@ def _hydrated(row: asyncpg.Record) -> Hydrated:
     )
 
 
-def _rows(appends: Iterable[Append]) -> list[tuple[object, ...]]:
+def _rows(appends: Iterable[Append], headers: Mapping[str, str] = _NO_HEADERS) -> list[tuple[object, ...]]:
     """What is stored of each event."""
     return [
         (
@@ -305,7 +325,7 @@ def _rows(appends: Iterable[Append]) -> list[tuple[object, ...]]:
             uuid7(),
             EVENT_TYPE,
             _encode(event).decode(),
-            _encode(_Metadata(datetime.now(UTC))).decode(),
+            _encode(_Metadata(datetime.now(UTC), headers)).decode(),
         )
         for stream_id, expected_version, events in appends
         for number, event in enumerate(events, 1)

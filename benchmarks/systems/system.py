@@ -81,6 +81,10 @@ class System(ABC):
     async def append(self, callers: Sequence[Iterator[Append]]) -> None:
         """Write what callers want written, each one after the other, all at once. None was refused."""
 
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Do what `append` does, with `HEADERS` in the metadata of each event."""
+        raise NotImplementedError
+
     @abstractmethod
     async def contents(self) -> Iterable[Stored]:
         """All that was written, for verification. The events of a stream in order."""

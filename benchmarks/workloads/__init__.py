@@ -1,6 +1,6 @@
 """The workloads, in order."""
 
-from benchmarks.workloads.append import AppendingOne, AppendingRepeats, AppendingTen
+from benchmarks.workloads.append import AppendingHeaders, AppendingOne, AppendingRepeats, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.demo import Demonstrating
@@ -15,6 +15,7 @@ WORKLOADS: tuple[type[Workload], ...] = (
     AppendingOne,
     AppendingRepeats,
     AppendingTen,
+    AppendingHeaders,
     Loading,
     CatchingUp,
     Projecting,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from perdure.aggregate import AggregateRoot
+from perdure.async_block import async_block
 from perdure.decider import Decider
 from perdure.errors import InvalidArgumentError, UnknownProjectionError, WrongContextError
 from perdure.errors.formats import shown
@@ -95,7 +96,7 @@ class Application:
             raise WrongContextError("the application isn't connected: use it inside 'async with app.connect()'")
         return self._store
 
-    @asynccontextmanager
+    @async_block("async with app.connect() as store:")
     async def connect(self, store: StoreSource = None) -> AsyncGenerator[EventStore]:
         """Open the store for the length of an ``async with`` block.
 

@@ -131,7 +131,7 @@ DEFINED: Final[Table] = {
             "row": [refused([*NOT_A_CLASS, Note], ProjectionDefinitionError)],
             "table": [refused(NOT_A_TABLE, ProjectionDefinitionError)],
             "key": [refused([*NOT_A_KEY, ("page",), ("name",), ("name", "page")], ProjectionDefinitionError)],
-            "keys": [refused(but(NOT_A_FUNCTION, None), ProjectionDefinitionError)],
+            "keys": [refused([*but(NOT_A_FUNCTION, None), lambda: ["ann"]], ProjectionDefinitionError)],
         },
         lambda _: define_child,
     ),

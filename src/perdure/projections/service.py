@@ -24,7 +24,7 @@ from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.runtime.reporter import report_status
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.identity import BuildId
-from perdure.projections.state.options import RunnerOptions
+from perdure.projections.state.options import EVENT_RETRY, RunnerOptions
 from perdure.projections.state.segments import MOST_SEGMENTS
 from perdure.projections.state.status import ProjectionStatus, read_status
 from perdure.retry import RetryConfig, checked_retry
@@ -57,7 +57,8 @@ class ProjectionService:
         projections: the projections to run.
         schema: the schema for tables and views; created if it doesn't exist.
         batch_size: how many events are processed at once, at most.
-        retry: how often an event that fails is tried, and how long to pause in between.
+        retry: how often an event that fails is tried, for how long after its first failure, and how long to pause in
+            between; by default 3 times.
         segments: into how many segments a new projection is split at least, for processes to share. There are never
             fewer segments than processes.
         lease: how long a process may be silent before others take over its segments, in seconds.
@@ -111,7 +112,7 @@ class ProjectionService:
         options = RunnerOptions(
             schema=schema,
             batch_size=batch_size,
-            retry=checked_retry(retry),
+            retry=checked_retry(retry, EVENT_RETRY),
             segments=segments,
             lease=lease,
             max_parked=max_parked,
