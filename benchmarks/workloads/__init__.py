@@ -7,7 +7,7 @@ from benchmarks.workloads.demo import Demonstrating
 from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
-from benchmarks.workloads.push import AppendingFollowed, Pushing
+from benchmarks.workloads.push import AppendingFollowed, Pushing, Showing
 from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Workload
 
@@ -20,6 +20,7 @@ WORKLOADS: tuple[type[Workload], ...] = (
     CatchingUp,
     Projecting,
     Pushing,
+    Showing,
     Contending,
 )
 

@@ -107,6 +107,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
         """The ids of its events."""
         return [event.event_id for event in self.events]
 
+    def stored_ids(self, result: AppendResult) -> list[UUID]:
+        """Return the ids of the events that a result is about: a repeat may have another number of events."""
+        return self.event_ids if self.append_id is None else self.append_id.event_ids(len(result.global_positions))
+
 
 class StreamAppend(NamedTuple):
     """The part of an append to several streams that concerns one stream. A plain tuple of the three works, too."""
@@ -135,6 +139,22 @@ class CommitGroup(NamedTuple):
         return written[stream_id] if stream_id in written else self.conditions[stream_id]
 
 
+def check_expected_version(expected: object) -> None:
+    """Raise InvalidArgumentError unless it is an expected version."""
+    if isinstance(expected, StreamState):
+        return
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
+        raise InvalidArgumentError(
+            "expected_version",
+            f"{shown(expected)} isn't a version: use the stream's version, NO_STREAM (or 0), STREAM_EXISTS or ANY",
+        )
+
+
+def is_expected(version: int, expected: ExpectedVersion) -> bool:
+    """Whether a stream of that version has the expected one."""
+    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
+
+
 def encode_commit(
     stream_id: str,
     expected_version: ExpectedVersion,
@@ -144,10 +164,10 @@ def encode_commit(
 ) -> Commit:
     """Check and encode an append to a stream. With an `append_id`, the ids of the events follow from it."""
     check_stream_id(stream_id)
-    _check_expected_version(expected_version)
+    check_expected_version(expected_version)
     _check_events(events)
     if not events:
-        raise InvalidArgumentError("events", "is empty: there is nothing to append")
+        raise InvalidArgumentError("events", "is empty: there is nothing to append, so leave the call out")
     headers = observed_headers()
     sources, around = current_sources(), _with_observed(headers, current_context())
     size = 0
@@ -188,6 +208,7 @@ def encode_group(
     appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
     conditions: Mapping[str, ExpectedVersion],
     payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> CommitGroup:
     """Check and encode an append to several streams."""
     if not isinstance(appends, Sequence):
@@ -198,11 +219,11 @@ def encode_group(
         raise InvalidArgumentError(
             "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
         )
-    commits = tuple([encode_commit(*_checked(one), payload_limit) for one in appends])
+    commits = tuple([encode_commit(*_checked(one), payload_limit, append_id) for one in appends])
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)
-        _check_expected_version(expected_version)
+        check_expected_version(expected_version)
         streams.append(stream_id)
     if len(set(streams)) < len(streams):
         raise InvalidArgumentError("appends", "names a stream twice: give all of its events, and its version, once")
@@ -245,12 +266,3 @@ def _check_events(events: object) -> None:
 def _refuse_doubles(event_ids: Sequence[UUID]) -> None:
     if len({event_id.int for event_id in event_ids}) < len(event_ids):  # the hash of a UUID runs in Python, and is slow
         raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
-
-
-def _check_expected_version(expected: object) -> None:
-    if isinstance(expected, StreamState):
-        return
-    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
-        raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
-        )

@@ -184,9 +184,10 @@ DEFINITIONS: Final[Table] = {
     "RetryConfig": Call(
         lambda _: {"max_attempts": 3, "base_delay": 0.1, "max_delay": 1},
         {
-            "max_attempts": [refused([*NOT_A_COUNT, 0])],
+            "max_attempts": [refused([*but(NOT_A_COUNT, None), 0])],
             "base_delay": SECONDS,
             "max_delay": SECONDS,
+            "max_seconds": SECONDS,
         },
     ),
     "RetryConfig.delay": Call(lambda _: {"attempt": 1}, {"attempt": [refused([*NOT_A_COUNT, 0])]}),

@@ -213,3 +213,17 @@ async def test_metadata_comes_back_from_a_store_as_it_was_written() -> None:
     await store.append_to_stream("message-1", 0, [new])
 
     assert (await store.read_stream("message-1"))[0].metadata == new.metadata
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "a"}, "a dict is not an event: define a class with @event('category.what_happened') for it"),
+        ("user.registered", "a str is not an event: define a class with @event('category.what_happened') for it"),
+        (int, "a class was given as an event: give an instance of a class with @event"),
+    ],
+)
+def test_what_can_never_be_an_event_is_refused_with_another_cure(given: object, message: str) -> None:
+    with pytest.raises(UnregisteredEventError) as caught:
+        NewEvent(given)
+    assert str(caught.value) == message

@@ -69,7 +69,7 @@ def accounts(store: FaultyStore, request: pytest.FixtureRequest) -> Repository[A
 @pytest.fixture
 def elsewhere(store: FaultyStore) -> Accounts:
     """The accounts as another process has them."""
-    return Repository(Account, store, retry=AT_ONCE)
+    return Repository(Account, store, retry=AT_ONCE, queue_commands=False)
 
 
 async def test_a_uuid_and_its_text_are_one_command(accounts: Accounts) -> None:

@@ -213,7 +213,7 @@ async def test_a_transfer_is_decided_again_after_a_conflict(
     results = await execute_all(store, decide)
 
     assert calls == [100, 90, 80]
-    assert [result and result.stream_version for result in results] == [4, 2]
+    assert [result.stream_version for result in results] == [4, 2]
     assert await amounts(store) == [-10, -10, -80, 80]
     assert len(pauses) == 2
 

@@ -74,7 +74,7 @@ async def test_a_conflict_is_raised_and_leaves_the_aggregate_as_it_was(
 
 
 async def test_of_two_new_aggregates_one_wins(accounts: Repository[Account]) -> None:
-    first, second = Account("1"), Account("1")
+    first, second = await accounts.load_or_new("1"), await accounts.load_or_new("1")
     first.open("ann")
     second.open("bob")
     await accounts.save(first)

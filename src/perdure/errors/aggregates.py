@@ -24,13 +24,25 @@ class AggregateDefinitionError(PerdureError, TypeError):
 
 
 class AggregateBusyError(PerdureError, RuntimeError):
-    """An aggregate is used while another task saves it, which may run its commands again."""
+    """An aggregate is in use: another task saves this instance with retry, or a command was queued too long.
 
-    def __init__(self, stream_id: str) -> None:
+    In both cases, nothing was written. A command that waited (`is_transient`) may succeed later.
+
+    Attributes:
+        stream_id: the stream of the aggregate.
+        seconds: how long the command waited; None if another task saves the instance.
+    """
+
+    def __init__(self, stream_id: str, seconds: float | None = None) -> None:
         super().__init__(
             f"{stream_id!r} is being saved with retry: await that first, or load another instance with Repository.load"
+            if seconds is None
+            else f"a command waited for {seconds:.2f} s behind others on {stream_id!r}, and nothing was written: "
+            "try again later, allow more time with RetryConfig(max_seconds=...), or call it less often"
         )
         self.stream_id = stream_id
+        self.seconds = seconds
+        self.is_transient = seconds is not None
 
 
 class UnhandledEventError(PerdureError, LookupError):

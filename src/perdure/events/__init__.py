@@ -14,6 +14,7 @@ from perdure.events.metadata import encode_metadata as encode_metadata
 from perdure.events.registry import EventRegistry as EventRegistry
 from perdure.events.registry import EventType as EventType
 from perdure.events.registry import registry as registry
+from perdure.events.storable import is_pydantic as is_pydantic
 from perdure.events.stream_id import LONGEST_STREAM_ID as LONGEST_STREAM_ID
 from perdure.events.stream_id import check_category as check_category
 from perdure.events.stream_id import check_stream_id as check_stream_id

@@ -14,6 +14,7 @@ from msgspec import inspect
 
 from perdure.errors import EventEncodingError
 from perdure.events.naive_times import may_be_naive, refuse_naive
+from perdure.events.set_order import SETS, with_sorted_sets
 from perdure.events.storable import (
     contents_of,
     fields_of,
@@ -77,6 +78,7 @@ class Codec:
         parts = list(parts_of(info, set()))
         self._find_untyped_changes = ChangeFinders().finder_for(info)
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
+        self._holds_sets = any(isinstance(part, SETS) for part in parts)
         self._allows_naive = allow_naive
         self._may_hold_naive = not allow_naive and any(isinstance(part, inspect.DateTimeType) for part in parts)
 
@@ -88,6 +90,8 @@ class Codec:
         """
         try:
             data = _encode(event)
+            if self._holds_sets:
+                data = with_sorted_sets(event, data)
             returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error

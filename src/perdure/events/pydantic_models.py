@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
 from perdure.events.naive_times import refuse_naive
+from perdure.events.set_order import with_sorted_sets
 from perdure.events.storable import is_pydantic, may_stand_for_nan, refuse_nan, refuse_nul
 from perdure.events.untyped import ValueChange, changes
 
@@ -24,7 +25,7 @@ class PydanticCodec:
     """Encodes and decodes the events of one pydantic model in strict mode, so that they come back unchanged."""
 
     def __init__(self, event_type: str, model: type[BaseModel]) -> None:
-        _refuse_unstorable(model)
+        self._holds_sets = _holds_sets(_storable_schema(model))
         self._event_type = event_type
         self._model = model
         self._may_hold_naive = _has_datetime(cast("object", model.__pydantic_core_schema__))
@@ -39,6 +40,8 @@ class PydanticCodec:
         """
         try:
             text = event.model_dump_json(by_alias=True, round_trip=True, warnings="error")
+            if self._holds_sets:
+                text = with_sorted_sets(event, text).decode()
             data = text.encode()
             refuse_nul(self._event_type, data)
             if may_stand_for_nan(data):
@@ -84,18 +87,27 @@ class _Strict(GenerateJsonSchema):
             raise PydanticInvalidForJsonSchema(detail)
 
 
-def _refuse_unstorable(model: type[BaseModel]) -> None:
+def _storable_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model. Raise EventDefinitionError if a field can't be stored."""
     if model.__pydantic_root_model__:
         raise EventDefinitionError(model, "a RootModel has no named fields: make it a field of a BaseModel")
     model.model_rebuild()
     try:
-        model.model_json_schema(mode="serialization", schema_generator=_Strict)
+        return model.model_json_schema(mode="serialization", schema_generator=_Strict)
     except PydanticInvalidForJsonSchema as error:
         raise EventDefinitionError(
             model,
             f"field {_culprit(model)!r} can't be stored: {error.message}; "
             "use a plain type, or give it a serializer with a return type",
         ) from error
+
+
+def _holds_sets(schema: object) -> bool:
+    """Return whether a part of a JSON schema is an array whose members are unique."""
+    if isinstance(schema, dict):
+        parts = cast("dict[str, object]", schema)
+        return parts.get("uniqueItems") is True or any(map(_holds_sets, parts.values()))
+    return isinstance(schema, list) and any(map(_holds_sets, cast("list[object]", schema)))
 
 
 def _culprit(model: type[BaseModel]) -> str:
