@@ -17,6 +17,7 @@ from perdure import (
     AggregateRoot,
     Decider,
     EventEncodingError,
+    EventIdReuseError,
     InMemoryEventStore,
     NewEvent,
     ProjectionRowError,
@@ -27,6 +28,8 @@ from perdure import (
     handles,
     upcast,
 )
+from perdure.commit import PAYLOAD_LIMIT, encode_commit
+from perdure.repeat import check_contents
 from perdure.repository.state_codec import StateCodec
 from perdure.testing import fold, stored_event
 from perdure.testing import given as given_events
@@ -367,3 +370,14 @@ def test_a_row_that_takes_it_from_an_old_event_says_which_column_and_what_to_do(
         fold(Visits(), events)
 
     assert fold(VisitsInUTC(), events)["1"].at == AWARE
+
+
+def test_an_old_event_that_holds_it_differs_from_a_new_one_with_its_id() -> None:
+    new = NewEvent(Plain(at=AWARE))
+    stored = msgspec.structs.replace(old("naive.plain"), event_id=new.event_id)
+
+    with pytest.raises(EventIdReuseError) as refused:
+        check_contents([encode_commit("naive-1", 0, [new], PAYLOAD_LIMIT)], [stored])
+
+    assert refused.value.difference is not None
+    assert refused.value.difference.reason == "content"
