@@ -70,7 +70,8 @@ async def test_several_segments_move_together_or_not_at_all(
     with pytest.raises(FencedError):
         await processor.process(group, events, EVERYTHING)
 
-    assert tuple(await connection.fetchrow(STATE) or ()) == (None, 0)
+    [(rows, position)] = await connection.fetch(STATE)
+    assert (rows, position) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,8 @@ async def test_rows_that_the_database_refuses_leave_the_checkpoint_where_it_was(
 
     assert result.failure is None
     assert result.done < len(events)
-    assert tuple(await connection.fetchrow(STATE) or ()) == (result.done, events[result.done - 1].global_position)
+    [(rows, position)] = await connection.fetch(STATE)
+    assert (rows, position) == (result.done, events[result.done - 1].global_position)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
