@@ -267,7 +267,7 @@ async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
     kind: str, queues: tuple[bool, bool], database_url: str
 ) -> None:
     async with two_of(kind, database_url) as stores:
-        retry = RetryConfig(max_attempts=50, base_delay=0.001)
+        retry = RetryConfig(max_attempts=50, max_seconds=600, base_delay=0.001)
         both = [
             Repository(Account, store, retry=retry, snapshot_every=3, queue_commands=is_queued)
             for store, is_queued in zip(stores, queues, strict=True)
