@@ -349,7 +349,7 @@ async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_results
 async def wait_until_a_session_waits(tx: PostgreSQLTransaction) -> None:
     sql = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     async with asyncio.timeout(patience(30)):
-        while not await tx.connection.fetch(sql):  # noqa: ASYNC110 - only the server knows
+        while not await tx.connection.fetch(sql):
             await asyncio.sleep(0.01)
             await tx.connection.execute("select pg_stat_clear_snapshot()")  # a transaction sees the first one only
 

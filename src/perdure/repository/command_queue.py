@@ -81,6 +81,37 @@ BATCH_BYTES: Final = 1024 * 1024
 """How many bytes a commit may hold, unless it is that of a single command."""
 
 
+class Turn:
+    """The place of a command to several aggregates in the queue of one of them.
+
+    Attributes:
+        begun: whether the queue waits for its end.
+    """
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self._over = asyncio.Event()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._over.is_set()
+
+    def end(self) -> None:
+        """Let the queue go on, now or when it comes to it."""
+        self._over.set()
+
+    def fail(self, error: BaseException) -> None:  # noqa: ARG002 - as for a command
+        """Let it begin, although the queue has ended by an error: it only saves conflicts."""
+        self.begun.set()
+
+    async def take(self) -> None:
+        """Begin it, and wait for its end."""
+        if not self.is_answered:
+            self.begun.set()
+            await self._over.wait()
+
+
 class CommandQueue(Generic[A]):
     """The commands that wait at one aggregate, and its state as long as there are any.
 
@@ -94,7 +125,7 @@ class CommandQueue(Generic[A]):
 
     def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
         self.aggregate_id = key[2].partition("-")[2]
-        self.waiting: deque[QueuedCommand[A]] = deque()
+        self.waiting: deque[QueuedCommand[A] | Turn] = deque()
         self.task: asyncio.Task[None] | None = None
         self._batch: list[QueuedCommand[A]] = []
         self._queues = queues
@@ -131,8 +162,15 @@ class CommandQueue(Generic[A]):
                 command.fail(error)
 
     async def _run(self) -> None:
-        while batch := self._next_batch():
-            self._batch = batch
+        while self.waiting:
+            if isinstance(first := self.waiting[0], Turn):
+                self.waiting.popleft()
+                await first.take()
+                self._state.drop()  # the stream has other events now
+                continue
+            self._batch = batch = self._next_batch()
+            if not batch:
+                continue
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
             # The answered callers run before this continues: if they come again at once, the state is still there.
@@ -142,9 +180,10 @@ class CommandQueue(Generic[A]):
     def _next_batch(self) -> list[QueuedCommand[A]]:
         batch: list[QueuedCommand[A]] = []
         while self.waiting and len(batch) < BATCH_COMMANDS:
-            if batch and (batch[0].is_alone or self.waiting[0].is_alone):
+            command = self.waiting[0]
+            if isinstance(command, Turn) or (batch and (batch[0].is_alone or command.is_alone)):
                 break
-            command = self.waiting.popleft()
+            self.waiting.popleft()
             if command.is_late:
                 command.give_up()
             if not command.is_answered:

@@ -23,6 +23,7 @@ from perdure.repository.command_queue import CommandQueue, QueueKey
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.snapshotter import SnapshotWriter
+from perdure.repository.turns import holds_turns
 from perdure.retry import Attempts
 from perdure.store import EventStore
 
@@ -81,6 +82,8 @@ class CommandQueues(Generic[A]):
             return QueuedCommand(stream_id, command, attempts=attempts, loader=self._loader, snapshots=self._snapshots)
 
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
+        if holds_turns():
+            return await directly(partial(self._loader.load, stream_id.partition("-")[2]))
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
             queue.waiting.append(queued := queued_command())
