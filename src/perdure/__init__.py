@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventDefinitionError as EventDefinitionError
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
+    from perdure.errors import EventParkedError as EventParkedError
     from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import FenceHolder as FenceHolder
     from perdure.errors import InlineProjectionError as InlineProjectionError
@@ -171,6 +172,7 @@ _MODULES = {
     "EventFailure": "projections.state.failures",
     "EventIdReuseError": "errors",
     "EventMetadata": "events",
+    "EventParkedError": "errors",
     "EventStore": "store",
     "EvolutionError": "errors",
     "EvolutionReport": "evolution",
@@ -298,6 +300,7 @@ __all__ = [
     "EventFailure",
     "EventIdReuseError",
     "EventMetadata",
+    "EventParkedError",
     "EventStore",
     "EvolutionError",
     "EvolutionReport",

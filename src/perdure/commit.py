@@ -107,6 +107,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
         """The ids of its events."""
         return [event.event_id for event in self.events]
 
+    def stored_ids(self, result: AppendResult) -> list[UUID]:
+        """Return the ids of the events that a result is about: a repeat may have another number of events."""
+        return self.event_ids if self.append_id is None else self.append_id.event_ids(len(result.global_positions))
+
 
 class StreamAppend(NamedTuple):
     """The part of an append to several streams that concerns one stream. A plain tuple of the three works, too."""
@@ -141,7 +145,8 @@ def check_expected_version(expected: object) -> None:
         return
     if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
         raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
+            "expected_version",
+            f"{shown(expected)} isn't a version: use the stream's version, NO_STREAM (or 0), STREAM_EXISTS or ANY",
         )
 
 
@@ -162,7 +167,7 @@ def encode_commit(
     check_expected_version(expected_version)
     _check_events(events)
     if not events:
-        raise InvalidArgumentError("events", "is empty: there is nothing to append")
+        raise InvalidArgumentError("events", "is empty: there is nothing to append, so leave the call out")
     headers = observed_headers()
     sources, around = current_sources(), _with_observed(headers, current_context())
     size = 0
@@ -170,13 +175,14 @@ def encode_commit(
     for one in events:
         if isinstance(one, NewEvent):
             stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
-            event = _encode(one.event_kind, one.event, one.event_id, stored, payload_limit)
+            event = _encoded(one.event_kind, one.event_data, one.event_id, stored, payload_limit)
             if one.is_derived:
                 event = replace(event, is_derived=True)
         else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
-            event = _encode(kind, one, event_id, encode_metadata(sources.now(), around), payload_limit)
+            data = kind.codec.encode(one)
+            event = _encoded(kind, data, event_id, encode_metadata(sources.now(), around), payload_limit)
         size += len(event.event_data) + len(event.metadata)
         encoded.append(event)
     if len(encoded) > 1:
@@ -202,6 +208,7 @@ def encode_group(
     appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
     conditions: Mapping[str, ExpectedVersion],
     payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> CommitGroup:
     """Check and encode an append to several streams."""
     if not isinstance(appends, Sequence):
@@ -212,7 +219,7 @@ def encode_group(
         raise InvalidArgumentError(
             "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
         )
-    commits = tuple([encode_commit(*_checked(one), payload_limit) for one in appends])
+    commits = tuple([encode_commit(*_checked(one), payload_limit, append_id) for one in appends])
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)
@@ -237,8 +244,7 @@ def _with_observed(headers: Mapping[str, str], context: Context) -> Context:
     return context._replace(headers={**headers, **context.headers}) if headers else context
 
 
-def _encode(kind: EventType, event: object, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
-    data = kind.codec.encode(event)
+def _encoded(kind: EventType, data: str, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
     size = len(data) if data.isascii() else len(data.encode())
     if size > payload_limit:
         raise PayloadTooLargeError(kind.name, size, payload_limit)

@@ -101,16 +101,20 @@ class Decided(AggregateRoot, Generic[C, S]):
 
     def apply_event(self, event: object) -> None:
         """Change the state by an event, without recording it."""
-        state: Any = self.decider.evolve(self.state, event)
-        if state is None and self.decider.strict:
-            fix = "evolve() returned None: add a case for it; to ignore it, return the state"
-            raise UnhandledEventError(type(self), type(event), self.stream_id, self.stream_version + 1, fix)
+        state = self.decider.evolve(self.state, event)
+        if self.decider.strict:
+            self._check_is_handled(state, event)
         self.state = state
         self.stream_version += 1
 
     def apply_stored_event(self, stored: StoredEvent) -> None:
         """Change the state by an event that was read. Raises as `AggregateRoot.apply_stored_event` does."""
         self.apply_event(stored.event)
+
+    def _check_is_handled(self, state: object, event: object) -> None:
+        if state is None:
+            fix = "evolve() returned None: add a case for it; to ignore it, return the state"
+            raise UnhandledEventError(type(self), type(event), self.stream_id, self.stream_version + 1, fix)
 
 
 def _type_of_state(decider: Decider[Any, Any, Any]) -> Any:

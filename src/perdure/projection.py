@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
-from perdure.checks import check_text
+from perdure.checks import can_take, check_text
 from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
@@ -164,7 +164,7 @@ def child_table(
                 return row
     """
     _check_table("child_table", table)
-    if keys is not None and not callable(keys):
+    if keys is not None and not (callable(keys) and can_take(keys, 1)):
         raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function that takes the event")
     return ChildTable(row, table, _checked_key(table, key), keys)
 

@@ -121,7 +121,7 @@ DEFINED: Final[Table] = {
             "row": [refused([*NOT_A_CLASS, Note], ProjectionDefinitionError)],
             "table": [refused(NOT_A_TABLE, ProjectionDefinitionError)],
             "key": [refused([*NOT_A_KEY, ("page",), ("name",), ("name", "page")], ProjectionDefinitionError)],
-            "keys": [refused(but(NOT_A_FUNCTION, None), ProjectionDefinitionError)],
+            "keys": [refused([*but(NOT_A_FUNCTION, None), lambda: ["ann"]], ProjectionDefinitionError)],
         },
         lambda _: define_child,
     ),
@@ -157,6 +157,7 @@ def _pages(_: World) -> dict[str, Any]:
 
 
 NAME: Final = [refused(NOT_A_NAME, (UnknownProjectionError, InvalidArgumentError), "projection")]
+NOT_SAVED: Final = [refused([*but(NOT_A_COUNT, None, [1]), [True], ["1"], [[1]], {1: 2}, {1}])]
 OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, InvalidArgumentError), "projection")]
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
@@ -234,7 +235,7 @@ RUN: Final[Table] = {
         lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
         {
             "name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")],
-            "saved": [refused(but(NOT_A_COUNT, None))],
+            "saved": NOT_SAVED,
             "timeout": [refused(NOT_SECONDS)],
         },
         lambda world: service(world).wait_for,
@@ -252,7 +253,7 @@ RUN: Final[Table] = {
     "ProjectionOperations.resume": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("resume")),
     "ProjectionOperations.wait_for": Call(
         lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
-        {"name": NAME, "saved": [refused(but(NOT_A_COUNT, None))], "timeout": [refused(NOT_SECONDS)]},
+        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
         operations("wait_for"),
     ),
     "ProjectionOperations.parked": Call(

@@ -9,10 +9,10 @@ import pytest
 from perdure import (
     AppendResult,
     DomainError,
-    EventEncodingError,
     EventStore,
     InvalidArgumentError,
     OptimisticConcurrencyError,
+    PayloadTooLargeError,
     PostgreSQLEventStore,
     Repository,
     RetryConfig,
@@ -20,6 +20,7 @@ from perdure import (
     execute_all,
     save_all,
 )
+from perdure.commit import PAYLOAD_LIMIT
 from perdure.transaction import Transaction
 from tests.repository.accounts import AT_ONCE
 from tests.repository.purses import (
@@ -113,11 +114,11 @@ async def test_when_nothing_was_decided_nothing_is_written_or_checked(store: Fau
     assert store.groups == []
 
 
-async def test_a_value_that_cant_be_encoded_is_not_written(store: Faulty, ann: Purse, bob: Purse) -> None:
+async def test_a_payload_over_the_limit_is_not_written(store: Faulty, ann: Purse, bob: Purse) -> None:
     ann.take(30)
-    bob.put(30, note="nul\x00")
+    bob.put(30, note="x" * PAYLOAD_LIMIT)
 
-    with pytest.raises(EventEncodingError, match="NUL"):
+    with pytest.raises(PayloadTooLargeError):
         await save_all(store, [ann, bob])
 
     assert await amounts(store) == []

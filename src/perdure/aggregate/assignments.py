@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 
 def undeclared_names(cls: type, method: Callable[..., Any], known: Collection[str]) -> set[str]:
@@ -51,5 +51,6 @@ def _augmented(instructions: list[dis.Instruction], own: str) -> Iterator[str]:
 
 
 def _loads(instruction: dis.Instruction, own: str) -> bool:
-    loaded: Any = instruction.argval[-1:] if isinstance(instruction.argval, tuple) else (instruction.argval,)
-    return own in loaded and ("LOAD_FAST" in instruction.opname or instruction.opname == "LOAD_DEREF")
+    argval: object = instruction.argval
+    last = cast("tuple[object, ...]", argval)[-1] if isinstance(argval, tuple) else argval
+    return last == own and ("LOAD_FAST" in instruction.opname or instruction.opname == "LOAD_DEREF")

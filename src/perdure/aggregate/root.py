@@ -21,11 +21,9 @@ from perdure.aggregate.definition import (
 )
 from perdure.aggregate.uncommitted import Uncommitted
 from perdure.checks import check_count, check_instance
-from perdure.copies import own_copy
 from perdure.errors import (
     AggregateBusyError,
     AggregateDefinitionError,
-    EventEncodingError,
     InvalidArgumentError,
     UnhandledEventError,
     UnknownEventTypeError,
@@ -163,14 +161,14 @@ class AggregateRoot:
         """Apply an event and record it for the next save, with a new id and the metadata of the context.
 
         Args:
-            event: an object whose class is decorated with ``@event``. A copy of it is recorded.
+            event: an object whose class is decorated with ``@event``. It is encoded now; handlers get what a reader
+                will get, so neither they nor later changes to the object change what is recorded.
             timestamp: when it happened, with a time zone. Default: now.
 
         Raises:
             UnregisteredEventError: its class isn't decorated with ``@event``.
             UnhandledEventError: the class is strict, and no method handles the event.
-            EventEncodingError: a field of type `Any` has a value that JSON would change. Typed fields are checked by
-                the save.
+            EventEncodingError: it has a value of a wrong type, or one that can't be stored. The state is unchanged.
             InvalidArgumentError: the timestamp has no time zone.
             AggregateBusyError: another task is saving the aggregate with retry.
         """
@@ -179,10 +177,8 @@ class AggregateRoot:
             raise AggregateBusyError(self.stream_id)
         if work.applying:
             raise AggregateDefinitionError(type(self), "a handler raised an event: raise it in the command instead")
-        recorded = NewEvent(_copied(event), timestamp=timestamp)
-        if recorded.event_kind.codec.has_untyped:
-            recorded.event_kind.codec.encode(recorded.event)  # fails here, near the origin of the value
-        self.apply_event(event)
+        recorded = NewEvent(event, timestamp=timestamp)
+        self.apply_event(recorded.decode())
         work.events.append(recorded)
 
     def apply_event(self, event: object) -> None:
@@ -250,12 +246,3 @@ class AggregateRoot:
         stream_id = f"{category}-{aggregate_id}"
         check_stream_id(stream_id)
         return stream_id
-
-
-def _copied(event: object) -> object:
-    # Handlers often put parts of an event into the state, and change them later. The recorded event must not change.
-    kind = registry.by_class(type(event))
-    try:
-        return own_copy(event)
-    except Exception as error:
-        raise EventEncodingError(kind.name, f"it can't be copied: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from perdure.errors.formats import shown, shown_ids
@@ -76,16 +77,56 @@ class AggregateExistsError(OptimisticConcurrencyError):
         self.class_name = class_name
 
 
-class EventIdReuseError(PerdureError):
-    """An append contains event ids that another append has stored already. Nothing was written."""
+class EventDifference(NamedTuple):
+    """How an event of an append differs from the event that is stored under its id.
 
-    def __init__(self, stream_id: str, event_ids: Sequence[UUID]) -> None:
+    Attributes:
+        event_id: The id of both.
+        event_type: The type of the event in the append.
+        stored_type: The type of the stored event.
+        reason: ``"type"``: they have different types. ``"content"``: their contents differ. ``"unreadable"``: this code
+            can't read the stored event, so it can't compare them.
+    """
+
+    event_id: UUID
+    event_type: str
+    stored_type: str
+    reason: Literal["type", "content", "unreadable"]
+
+    def __str__(self) -> str:
+        if self.reason == "type":
+            return f"event {self.event_id} is stored as {self.stored_type!r}, but is {self.event_type!r} here"
+        if self.reason == "content":
+            both = repr(self.event_type)
+            if self.event_type != self.stored_type:
+                both += f", stored as {self.stored_type!r},"
+            return f"event {self.event_id} of type {both} is stored with another content"
+        return f"event {self.event_id} is stored as {self.stored_type!r}, but this code can't read it to compare it"
+
+
+class EventIdReuseError(PerdureError):
+    """An append contains event ids under which other events are stored already. Nothing was written.
+
+    A repeat with the same ids can't succeed. No value of a payload is in the message.
+
+    Attributes:
+        stream_id: The stream of the append, or the first of its streams.
+        event_ids: The ids of all events of the append.
+        difference: Which event differs, if the ids are stored in the place of the append. None: they are stored in
+            another stream, in another order, or only some of them are stored.
+    """
+
+    def __init__(self, stream_id: str, event_ids: Sequence[UUID], difference: EventDifference | None = None) -> None:
         super().__init__(
             f"an append to {stream_id!r} reuses event ids of another append ({shown_ids(event_ids)}): "
-            "use a new id for each new event, and repeat an append only as a whole"
+            "use a new id for each new event, and repeat events only as they follow each other in their stream"
+            if difference is None
+            else f"an append to {stream_id!r} has another event under a stored id: {difference}: "
+            "use a new id for each new event, and repeat an append with the same events"
         )
         self.stream_id = stream_id
         self.event_ids = tuple(event_ids)
+        self.difference = difference
 
 
 class CommandIdReuseError(PerdureError):

@@ -105,8 +105,8 @@ def _is_marked(method: object) -> bool:
 
 def _is_redefined(cls: type, name: str, method: Handler) -> bool:
     # A subclass has a method of that name with its own @handles.
-    current = getattr(cls, name)
-    return current is not method and hasattr(current, _MARK)
+    current = inspect.getattr_static(cls, name)
+    return current is not method and _is_marked(current)
 
 
 def _event_classes(method: Handler, refuse: Callable[[str], PerdureError]) -> Iterator[type]:

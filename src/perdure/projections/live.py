@@ -13,12 +13,13 @@ from perdure.errors import InvalidArgumentError, ProjectionRowError, ProjectionT
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
+from perdure.page_reader import stream_pages
 from perdure.projection import ChildTable, TableProjection
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.state.identity import Key
 from perdure.projections.state.scope import Scope
-from perdure.store import EventStore, stream_pages
+from perdure.store import EventStore
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")

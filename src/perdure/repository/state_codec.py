@@ -41,7 +41,7 @@ class StateCodec(Generic[A]):
         try:
             types = aggregate_class.state_types()
             self._struct = msgspec.defstruct("State", types.items())
-            self._codec = Codec("state", self._struct)
+            self._codec = Codec("state", self._struct, allow_naive=True)
         except NameError as error:
             raise _unusable(aggregate_class, f"an annotation can't be resolved: {error}") from error
         except EventDefinitionError as error:

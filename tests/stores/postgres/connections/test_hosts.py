@@ -11,7 +11,7 @@ import pytest
 
 from perdure.commit import ANY, StreamAppend
 from perdure.errors import ConfigurationError, ServersUnavailableError, StoreUnavailableError
-from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.connections.database import Database, check_url
 from perdure.stores.postgres.connections.hosts import Host, _hosts
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.cluster import free_port
@@ -215,6 +215,29 @@ async def forwarded(port: int, to: Host) -> AsyncIterator[asyncio.Server]:
 )
 def test_hosts_are_read_as_the_driver_reads_them(url: str, hosts: list[str]) -> None:
     assert list(map(str, _hosts(url))) == hosts
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "is empty"),
+        ("localhost/shop", "has no scheme"),
+        ("host=localhost password=s3cret", "has no scheme"),
+        ("postgresql+asyncpg://me:s3cret@h/shop", "names a driver after a '+', but Perdure has its own"),
+        ("mysql://me:s3cret@h/shop", "isn't one of PostgreSQL"),
+        ("s3cret://h/shop", "isn't one of PostgreSQL"),
+        (
+            "postgresql://me:s3cret#1@h/shop",
+            "can't be read; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_url(url)
+    assert f"the database's URL {reason}" in str(caught.value)
+    assert "it must look like postgresql://user@host:5432/database" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["postgresql://one,,two/db", "postgresql:///db?host=one,two&port=1,2,3"])
