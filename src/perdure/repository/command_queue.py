@@ -68,6 +68,7 @@ from perdure.outcome import AppendOutcome
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
 from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.turn import Turn
 from perdure.store import EventStore
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -79,37 +80,6 @@ BATCH_COMMANDS: Final = 256
 """How many commands may share a commit."""
 BATCH_BYTES: Final = 1024 * 1024
 """How many bytes a commit may hold, unless it is that of a single command."""
-
-
-class Turn:
-    """The place of a command to several aggregates in the queue of one of them.
-
-    Attributes:
-        begun: whether the queue waits for its end.
-    """
-
-    def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self._over = asyncio.Event()
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self._over.is_set()
-
-    def end(self) -> None:
-        """Let the queue go on, now or when it comes to it."""
-        self._over.set()
-
-    def fail(self, error: BaseException) -> None:  # noqa: ARG002 - as for a command
-        """Let it begin, although the queue has ended by an error: it only saves conflicts."""
-        self.begun.set()
-
-    async def take(self) -> None:
-        """Begin it, and wait for its end."""
-        if not self.is_answered:
-            self.begun.set()
-            await self._over.wait()
 
 
 class CommandQueue(Generic[A]):

@@ -13,9 +13,9 @@ from perdure.errors import EventIdReuseError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
 from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
+from perdure.repository.group_turns import GroupTurns
 from perdure.repository.multi_stream import check_aggregates, save_all
 from perdure.repository.saver import save_until_known
-from perdure.repository.turns import Turns
 from perdure.retry import Attempts, RetryConfig, checked_retry
 from perdure.store import EventStore
 
@@ -62,7 +62,7 @@ async def execute_all(
     check_instance("store", store, EventStore)
     check_function("decide", decide)
     attempts = Attempts(checked_retry(retry))
-    turns = Turns(store, attempts)
+    turns = GroupTurns(store, attempts)
     command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint), turns)
     with Execute(None) as observed:
         try:
@@ -87,7 +87,7 @@ class GroupCommand:
         store: EventStore,
         decide: Callable[[], Awaitable[Sequence[AggregateRoot]]],
         command_id: CommandId | None,
-        turns: Turns,
+        turns: GroupTurns,
     ) -> None:
         self._store = store
         self._decide = decide

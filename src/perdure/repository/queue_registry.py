@@ -18,12 +18,12 @@ from typing import Generic, TypeAlias, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
-from perdure.repository.command import Command
+from perdure.repository.command import CommandCall
 from perdure.repository.command_queue import CommandQueue, QueueKey
+from perdure.repository.group_turns import holds_turns
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.snapshotter import SnapshotWriter
-from perdure.repository.turns import holds_turns
 from perdure.retry import Attempts
 from perdure.store import EventStore
 
@@ -65,7 +65,7 @@ class CommandQueues(Generic[A]):
     async def execute(
         self,
         stream_id: str,
-        command: Command[A],
+        command: CommandCall[A],
         attempts: Attempts,
         directly: Callable[[Load[A]], Awaitable[AppendResult | None]],
     ) -> AppendResult | None:

@@ -16,7 +16,7 @@ from perdure import (
     execute_all,
 )
 from perdure.commit import Commit
-from perdure.repository.command_queue import Turn
+from perdure.repository.turn import Turn
 from tests.patience import patience
 from tests.repository.accounts import Account, Audited, FaultyStore, deposit, queues_of, settle, under_way
 
@@ -51,6 +51,12 @@ class Group:
 
 async def balances(store: FaultyStore, *names: str) -> list[int]:
     return [(await Repository(Account, store).load_or_new(name)).balance for name in names]
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def turn_of(store: FaultyStore, accounts: Accounts) -> tuple[Group, asyncio.Task[Any]]:
@@ -91,7 +97,9 @@ async def test_a_group_without_company_decides_once_and_leaves_nothing(store: Fa
     assert (group.calls, queues_of(store)) == (1, {})
 
 
-async def test_while_a_group_saves_others_wait_for_it(store: FaultyStore, accounts: Accounts) -> None:
+async def test_while_a_group_saves_others_wait_for_it(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise a lone caller would load what it changes."""
     reached, opened = asyncio.Event(), asyncio.Event()
     append_group = store.append_group
@@ -101,7 +109,7 @@ async def test_while_a_group_saves_others_wait_for_it(store: FaultyStore, accoun
         await opened.wait()
         return await append_group(*args)
 
-    store.append_group = held  # type: ignore[method-assign] # a fault of this store alone
+    monkeypatch.setattr(store, "append_group", held)
     task = Group(store, "1", "2").start()
     await reached.wait()
     single = asyncio.create_task(accounts.execute("2", deposit(1)))
@@ -113,24 +121,32 @@ async def test_while_a_group_saves_others_wait_for_it(store: FaultyStore, accoun
     assert len(store.attempts) == 1
 
 
-@pytest.mark.parametrize("has_begun", [True, False], ids=["during its turn", "before its turn"])
-async def test_a_cancelled_group_lets_the_others_go_on(store: FaultyStore, accounts: Accounts, has_begun: bool) -> None:
-    if has_begun:
-        _, task = await turn_of(store, accounts)
-    else:
-        gate, first = await under_way(store, accounts)
-        task = Group(store, "1", "2").start()
-        await settle()
+async def test_a_group_that_is_cancelled_during_its_turn_lets_the_others_go_on(
+    store: FaultyStore, accounts: Accounts
+) -> None:
+    _, task = await turn_of(store, accounts)
     later = asyncio.create_task(accounts.execute("1", deposit(1)))
     await settle()
 
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    if not has_begun:
-        gate.opened.set()
-        await first
+    await cancelled(task)
 
+    assert await later == AppendResult("account-1", 2, (2,))
+    assert await balances(store, "1", "2") == [2, 0]
+    await settle()
+    assert queues_of(store) == {}
+
+
+async def test_a_group_that_is_cancelled_before_its_turn_has_no_turn(store: FaultyStore, accounts: Accounts) -> None:
+    gate, first = await under_way(store, accounts)
+    task = Group(store, "1", "2").start()
+    await settle()
+    later = asyncio.create_task(accounts.execute("1", deposit(1)))
+    await settle()
+
+    await cancelled(task)
+    gate.opened.set()
+
+    assert await first == AppendResult("account-1", 1, (1,))
     assert await later == AppendResult("account-1", 2, (2,))
     assert await balances(store, "1", "2") == [2, 0]
     await settle()

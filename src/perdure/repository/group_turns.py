@@ -1,8 +1,8 @@
 """Turns of commands to several aggregates in the queues of these aggregates, so that they meet no others in conflicts.
 
 Such a command decides before it is known which aggregates it changes. If no other command is under way at any of them,
-it holds their queues while it saves. Else it waits for its turn in each of these queues, in the order of the streams, and
-decides again when all of them have come. So the commands of this process make way for it, and it makes way for them.
+it holds their queues while it saves. Else it waits for its turn in each of these queues, in the order of the streams,
+and decides again when all of them have come. So the commands of this process make way for it, and it for them.
 
     queue of account-ann:  deposit, deposit, [turn], deposit ...     the queue goes on when the turn is over
     queue of account-bob:  [turn], withdraw ...
@@ -21,7 +21,8 @@ from typing import Any, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.errors import AggregateBusyError
-from perdure.repository.command_queue import CommandQueue, QueueKey, Turn
+from perdure.repository.command_queue import CommandQueue, QueueKey
+from perdure.repository.turn import Turn
 from perdure.retry import Attempts
 from perdure.store import EventStore
 
@@ -33,7 +34,7 @@ def holds_turns() -> bool:
     return _holds_turns.get()
 
 
-class Turns:
+class GroupTurns:
     """The queues that one command to several aggregates holds.
 
     Args:
