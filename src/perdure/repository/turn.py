@@ -18,7 +18,7 @@ class Turn:
 
     @property
     def is_answered(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether it is over, so that the queue needn't wait for it."""
         return self._over.is_set()
 
     def end(self) -> None:
