@@ -241,7 +241,10 @@ def _checked(
 
 
 def _with_observed(headers: Mapping[str, str], context: Context) -> Context:
-    return context._replace(headers={**headers, **context.headers}) if headers else context
+    if not headers:
+        return context
+    correlation_id, causation_id, user_id, own = context
+    return Context(correlation_id, causation_id, user_id, {**headers, **own})
 
 
 def _encoded(kind: EventType, data: str, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:

@@ -320,11 +320,7 @@ class EventStore(LogReader):
         return None
 
     def check_usable(self) -> None:
-        """Raise unless the store is open, and may be used in this process and event loop.
-
-        Raises:
-            StoreClosedError: it isn't open.
-        """
+        """Raise unless the store is open (StoreClosedError), and may be used in this process and event loop."""
         if not self.is_open:
             raise StoreClosedError
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from perdure import (
+    Application,
     ChildNotLoadedError,
     ChildRows,
     InvalidArgumentError,
@@ -83,6 +84,15 @@ def rows() -> ChildRows[Visitor]:
 
 def service(world: World) -> ProjectionService:
     return ProjectionService(world.store, [PROJECTION])
+
+
+def waiting(world: World) -> Callable[..., Any]:
+    async def call(**arguments: Any) -> None:
+        app = Application(world.store, projections=[PROJECTION])
+        async with app.connect():
+            await app.wait_for(**arguments)
+
+    return call
 
 
 DEFINED: Final[Table] = {
@@ -244,6 +254,11 @@ RUN: Final[Table] = {
         lambda _: {"name": "bad_input_pages"},
         {"name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")]},
         lambda world: service(world).resume,
+    ),
+    "Application.wait_for": Call(
+        lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
+        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
+        waiting,
     ),
     "ProjectionOperations": Call(
         lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}

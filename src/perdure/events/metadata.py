@@ -69,12 +69,12 @@ def decode_metadata(text: str, event_id: UUID, event_type: str, event_version: i
     """Return the metadata from the column `metadata` and the other columns."""
     stored = _decode_metadata(text)
     return EventMetadata(
-        event_id=event_id,
-        event_type=event_type,
-        event_version=event_version,
-        timestamp=stored.timestamp,
-        correlation_id=stored.correlation_id,
-        causation_id=stored.causation_id,
-        user_id=stored.user_id,
-        headers=stored.headers,
+        event_id,
+        event_type,
+        event_version,
+        stored.timestamp,
+        stored.correlation_id,
+        stored.causation_id,
+        stored.user_id,
+        stored.headers,
     )
