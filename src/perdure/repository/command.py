@@ -16,7 +16,7 @@ from perdure.store import EventStore
 A = TypeVar("A", bound=AggregateRoot)
 
 
-class Command(NamedTuple, Generic[A]):
+class CommandCall(NamedTuple, Generic[A]):
     """A command as `execute` was called with it."""
 
     action: Callable[[A], object]
@@ -67,7 +67,7 @@ class IdentifiedCommand(Generic[A]):
 
     def __init__(
         self,
-        command: Command[A],
+        command: CommandCall[A],
         command_id: CommandId,
         load: Callable[[], Awaitable[A]],
         store: EventStore,
