@@ -91,13 +91,15 @@ class CommandQueue(Generic[A]):
     Attributes:
         waiting: the commands that haven't been decided, or must decide again.
         task: serves them until none waits; None while a lone caller is under way.
+        pausing: the pause that is under way after a conflict.
     """
 
-    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "task", "waiting")
+    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "pausing", "task", "waiting")
 
     def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
         self.waiting: deque[QueuedCommand[A] | Turn] = deque()
         self.task: asyncio.Task[None] | None = None
+        self.pausing: asyncio.Task[None] | None = None
         self._queues = queues
         self._key = key
         self._store = store
@@ -106,6 +108,16 @@ class CommandQueue(Generic[A]):
     def has_ended(self) -> bool:
         """Whether no command may be added any more."""
         return self.task is not None and self.task.done()
+
+    def add(self, command: QueuedCommand[A] | Turn) -> None:
+        """Add a command. It ends a pause that is under way, because it would have to wait for its end."""
+        self.waiting.append(command)
+        if self.pausing is not None:
+            self.pausing.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """Pause after a conflict. See `pause_together`."""
+        await pause_together([self], seconds)
 
     def serve(self) -> None:
         """Begin to serve the commands that wait; if no caller waits any more, remove the queue."""
@@ -177,6 +189,8 @@ class CommandQueue(Generic[A]):
         version = self._state.version
         is_loaded = self._state.status is StateStatus.LOADED
         decided, rest = await self._decide(batch)
+        for command in rest:
+            command.wait()
         commit = _joined(decided)
         if commit is None:
             if is_loaded or not decided:
@@ -255,11 +269,11 @@ class CommandQueue(Generic[A]):
             if not outcome.must_repeat or isinstance(answer, AppendResult):
                 return answer
             self._state.drop()
-            pauses = [_pause(command, answer) for command in waiting]
-            waiting = [command for command in waiting if not command.is_answered]
-            if not waiting:
+            pauses = [pause for command in waiting if (pause := _pause(command, answer)) is not None]
+            if not pauses:
                 return answer
-            await _sleep(pauses)
+            waiting = [command for command in waiting if not command.is_answered]
+            await sleep(min(pauses))
 
     async def _send(
         self, commit: Commit, commands: list[QueuedCommand[A]], outcome: AppendOutcome
@@ -340,7 +354,8 @@ class CommandQueue(Generic[A]):
                 again.append(command)
             else:
                 await self._answer_alone(command, answer)
-        await _sleep(pauses)
+        if wanted := [pause for pause in pauses if pause is not None]:
+            await self.pause(min(wanted))
         return again
 
     async def _answer_alone(self, command: QueuedCommand[A], answer: AppendResult | Exception) -> None:
@@ -359,6 +374,23 @@ class CommandQueue(Generic[A]):
             command.succeed(earlier)
 
 
+async def pause_together(queues: Sequence[CommandQueue[A]], seconds: float) -> None:
+    """Pause after a conflict at the aggregates of these queues.
+
+    Those who wait there would make pauses of their own, and the next one who comes none. The shortest counts.
+    """
+    pauses = [command.attempts.pause() for one in queues for command in one.waiting if not command.is_answered]
+    pausing = asyncio.create_task(sleep(min([seconds, *[pause for pause in pauses if pause is not None]])))
+    for queue in queues:
+        queue.pausing = pausing
+    try:
+        await asyncio.wait([pausing])
+    finally:
+        pausing.cancel()
+        for queue in queues:
+            queue.pausing = None
+
+
 def _contents(event: StoredEvent | EncodedEvent) -> tuple[object, ...]:
     return (event.event_id, event.event_type, event.event_version, event.event_data)
 
@@ -375,13 +407,6 @@ def _pause(command: QueuedCommand[A], answer: Exception) -> float | None:
     if pause is None:
         command.fail(answer)
     return pause
-
-
-async def _sleep(pauses: Sequence[float | None]) -> None:
-    """Make the shortest of the pauses, if there is any."""
-    wanted = [pause for pause in pauses if pause is not None]
-    if wanted:
-        await sleep(min(wanted))
 
 
 def _joined(commands: Sequence[QueuedCommand[A]]) -> Commit | None:

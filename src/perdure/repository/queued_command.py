@@ -67,9 +67,8 @@ class QueuedCommand(Generic[A]):
         self._conflict: Exception | None = None
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
-        loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[None] = loop.create_future()
-        self._patience = loop.call_later(attempts.seconds_left, self.give_up)
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wait()
 
     @property
     def is_answered(self) -> bool:
@@ -111,6 +110,11 @@ class QueuedCommand(Generic[A]):
         finally:
             self._patience.cancel()
             self._error = None  # its traceback leads back here
+
+    def wait(self) -> None:
+        """Wait to be served, until its time is over."""
+        if not self.is_answered:
+            self._patience = asyncio.get_running_loop().call_later(self.attempts.seconds_left, self.give_up)
 
     def begin(self) -> None:
         """Begin to serve it, for the first time or again."""
