@@ -28,7 +28,6 @@ from tests.repository.accounts import (
     FaultyStore,
     Gate,
     OtherAccount,
-    QueueingStore,
     amounts,
     broken,
     connection_lost,
@@ -45,12 +44,6 @@ from tests.repository.carts import AddItem, cart_decider
 Accounts = Repository[Account]
 
 seen: ContextVar[int] = ContextVar("seen", default=0)
-
-
-@pytest.fixture
-def store(request: pytest.FixtureRequest) -> FaultyStore:
-    kind: type[FaultyStore] = getattr(request, "param", FaultyStore)
-    return kind()
 
 
 # --- The direct path --------------------------------------------------------------------------------------------------
@@ -244,33 +237,6 @@ async def test_a_lone_caller_that_meets_a_conflict_while_others_wait_decides_fir
     assert order == [("first", 0), ("first", 10), ("a", 11), ("b", 13)]
     assert sizes(store) == [1, 3]
     assert (accounts.conflicts_retried, len(pauses)) == (1, 1)
-    assert await first == AppendResult("account-1", 2, (2,))
-
-
-@pytest.mark.parametrize("store", [FaultyStore, QueueingStore], indirect=True, ids=["lone", "queued"])
-@pytest.mark.parametrize("comes", ["before the conflict", "during the pause"])
-async def test_a_long_pause_of_one_command_doesnt_hold_up_another(
-    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, comes: str
-) -> None:
-    monkeypatch.setattr("perdure.retry.random.uniform", lambda _, most: most)
-    patient = RetryConfig(base_delay=3600, max_delay=3600, max_seconds=36000)
-    gate = Gate()
-
-    async def overtaken(commit: Commit) -> None:
-        await gate(commit)
-        await store.intrude()
-
-    store.before.append(overtaken)
-    first = asyncio.create_task(accounts.execute("1", deposit(2), retry=patient))
-    await gate.reached.wait()
-    if comes == "during the pause":
-        gate.opened.set()
-        await settle()
-    other = asyncio.create_task(accounts.execute("1", deposit(3)))
-    await settle()
-    gate.opened.set()
-
-    assert await other == AppendResult("account-1", 3, (3,))
     assert await first == AppendResult("account-1", 2, (2,))
 
 

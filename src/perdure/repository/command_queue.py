@@ -49,8 +49,6 @@ from contextvars import Context
 from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit, EncodedEvent
 from perdure.errors import (
@@ -67,7 +65,7 @@ from perdure.observation import Append
 from perdure.outcome import AppendOutcome
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
-from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.queued_command import QueuedCommand, joined
 from perdure.repository.turn import Turn
 from perdure.store import EventStore
 
@@ -191,7 +189,7 @@ class CommandQueue(Generic[A]):
         decided, rest = await self._decide(batch)
         for command in rest:
             command.wait()
-        commit = _joined(decided)
+        commit = joined(decided)
         if commit is None:
             if is_loaded or not decided:
                 self._state.keep()
@@ -269,7 +267,7 @@ class CommandQueue(Generic[A]):
             if not outcome.must_repeat or isinstance(answer, AppendResult):
                 return answer
             self._state.drop()
-            pauses = [pause for command in waiting if (pause := _pause(command, answer)) is not None]
+            pauses = [pause for command in waiting if (pause := command.pause_after(answer)) is not None]
             if not pauses:
                 return answer
             waiting = [command for command in waiting if not command.is_answered]
@@ -345,7 +343,7 @@ class CommandQueue(Generic[A]):
             elif isinstance(answer, OptimisticConcurrencyError) and command.was_overtaken(answer.actual_version):
                 continue  # it has its answer: it expected another version, so deciding again is of no use
             elif isinstance(answer, OptimisticConcurrencyError):
-                pauses.append(_pause(command, answer))
+                pauses.append(command.pause_after(answer))
                 if not command.is_answered:
                     command.decide_again(answer)
                     again.append(command)
@@ -377,7 +375,7 @@ class CommandQueue(Generic[A]):
 async def pause_together(queues: Sequence[CommandQueue[A]], seconds: float) -> None:
     """Pause after a conflict at the aggregates of these queues.
 
-    Those who wait there would make pauses of their own, and the next one who comes none. The shortest counts.
+    It is no longer than the shortest pause of the commands that wait there, and ends when another command comes.
     """
     pauses = [command.attempts.pause() for one in queues for command in one.waiting if not command.is_answered]
     pausing = asyncio.create_task(sleep(min([seconds, *[pause for pause in pauses if pause is not None]])))
@@ -399,20 +397,3 @@ def _may_be_of_one(error: Exception) -> bool:
     """Return whether nothing was written, and perhaps because of a single command, which mustn't fail the others."""
     of_all = (OptimisticConcurrencyError, StoreUnavailableError, StoreOverloadedError, StoreClosedError)
     return isinstance(error, PerdureError) and not isinstance(error, (*of_all, OutcomeUnknownError))
-
-
-def _pause(command: QueuedCommand[A], answer: Exception) -> float | None:
-    """Return how long a command would pause after a failure. If it isn't tried again, answer it, and return None."""
-    pause = None if command.is_answered else command.attempts.pause()
-    if pause is None:
-        command.fail(answer)
-    return pause
-
-
-def _joined(commands: Sequence[QueuedCommand[A]]) -> Commit | None:
-    """Return what they have decided as one commit; None if none of them raised an event."""
-    commits = [command.commit for command in commands if command.commit is not None]
-    if len(commits) < 2:
-        return commits[0] if commits else None
-    events = tuple([event for commit in commits for event in commit.events])
-    return replace(commits[0], events=events, size=sum([commit.size for commit in commits]))
