@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import NewEvent, PerdureError, context, event, field
-from perdure.commit import ANY, Commit, encode_commit
+from perdure.commit import ANY, AppendResult, Commit, encode_commit
 from perdure.context import sources
 from perdure.observation import Observer, observe
 
@@ -84,3 +84,12 @@ def test_a_nul_is_refused_wherever_it_stands(text: str) -> None:
 @pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\\", "u0000", "\x1f"])
 def test_what_only_looks_like_a_nul_is_written(text: str) -> None:
     assert isinstance(encoded([Measured(what=text)]), Commit)
+
+
+def test_the_result_of_a_repeat_is_equal_to_the_first_and_not_unequal() -> None:
+    first, repeat = AppendResult("account-1", 1, (1,)), AppendResult("account-1", 1, (1,), is_repeat=True)
+
+    assert first == repeat
+    assert not first != repeat  # noqa: SIM202 - `!=` is another method, which msgspec defines itself
+    assert first != AppendResult("account-1", 2, (2,))
+    assert len({first, repeat}) == 1

@@ -74,6 +74,9 @@ class AppendResult(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_de
     def __eq__(self, other: object) -> bool:
         return self._place == other._place if isinstance(other, AppendResult) else NotImplemented
 
+    def __ne__(self, other: object) -> bool:  # a Struct has its own, which compares all fields
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self._place)
 

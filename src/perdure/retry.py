@@ -82,9 +82,10 @@ class Attempts:
 
     def pause(self) -> float | None:
         """Return the seconds to pause before the next attempt, drawn at random; None if there may be none."""
-        if self.count == self._retry.max_attempts:
+        most = self._retry.max_attempts
+        if most is not None and self.count >= most:  # more than the most: one was lost by the fault of others
             return None
-        delay = self._retry.delay(self.count)
+        delay = self._retry.delay(max(self.count, 1))
         return delay if delay < self.seconds_left else None
 
 

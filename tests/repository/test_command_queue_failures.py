@@ -12,6 +12,7 @@ from perdure import (
     DatabaseError,
     EventIdReuseError,
     NewEvent,
+    OptimisticConcurrencyError,
     Repository,
     StoreUnavailableError,
     event,
@@ -20,6 +21,7 @@ from perdure import (
 from perdure.commit import Commit
 from perdure.context import sources
 from tests.repository.accounts import (
+    ONCE,
     Account,
     Audited,
     Fault,
@@ -31,6 +33,7 @@ from tests.repository.accounts import (
     deposit,
     outcomes,
     overloaded,
+    refused,
     sizes,
     unavailable,
 )
@@ -86,6 +89,20 @@ async def test_what_one_has_decided_fails_its_own_command_alone(store: FaultySto
     assert [type(result) for result in results] == [AppendResult, DatabaseError, AppendResult]
     assert sizes(store) == [3, 1, 1, 1]
     assert await amounts(store) == [1, 2]
+
+
+async def test_an_attempt_that_was_lost_by_the_fault_of_others_isnt_followed_by_more_than_one(
+    store: FaultyStore,
+) -> None:
+    async def intrude(commit: Commit) -> None:
+        await store.intrude()
+
+    store.before += [refused, intrude, intrude]
+    accounts = Repository(Account, store, retry=ONCE)
+    results = await outcomes(*[accounts.execute("1", deposit(amount)) for amount in (2, 3)])
+
+    assert [type(result) for result in results] == [OptimisticConcurrencyError] * 2
+    assert sizes(store) == [2, 1, 1]
 
 
 async def test_an_event_id_that_is_taken_fails_its_own_command_alone(store: FaultyStore, accounts: Accounts) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from perdure import AppendResult, DomainError, Repository
+from perdure import AggregateBusyError, AppendResult, DomainError, Repository, RetryConfig
 from perdure.repository import pace as pace_module
-from tests.repository.accounts import Account, FaultyStore, QueueingStore, amounts, sizes
+from tests.repository.accounts import Account, FaultyStore, Gate, QueueingStore, amounts, settle, sizes
 
 Accounts = Repository[Account]
 
@@ -78,6 +78,24 @@ async def test_a_commit_holds_what_is_decided_in_100_ms_and_the_next_one_goes_on
 
     assert sizes(store) == [26, 24]
     assert [result.stream_version for result in results if result] == list(range(1, 51))
+
+
+async def test_those_left_out_of_a_commit_that_hangs_give_up_when_their_time_is_over(
+    store: FaultyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perdure.retry.monotonic", lambda: 3600 * clock.now / 0.1)
+    accounts = Repository(Account, store, retry=RetryConfig(max_seconds=3600))
+    gate = Gate()
+    store.before.append(gate)
+    tasks = [asyncio.create_task(accounts.execute("1", clock.slow())) for _ in range(30)]
+    await gate.reached.wait()
+    await settle()
+
+    assert [task.done() for task in tasks] == [False] * 26 + [True] * 4
+    gate.opened.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [AppendResult] * 26 + [AggregateBusyError] * 4
+    assert sizes(store) == [26]
 
 
 async def test_a_command_that_takes_longer_than_that_has_a_commit_all_the_same(

@@ -309,7 +309,7 @@ async def test_after_a_conflict_the_id_is_looked_up_before_it_is_decided_again(s
         await execute_all(store, moving(store, {"eve": [7]}), command_id="a")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perdure.repository.saver.sleep", pause)
+        patch.setattr("perdure.repository.command_queue.sleep", pause)
         result = await execute_all(store, decide, command_id="a")
 
     assert (calls, [one.stream_id for one in result]) == ([1], ["purse-eve"])

@@ -216,6 +216,35 @@ async def test_what_a_group_executes_itself_waits_for_no_turn(store: FaultyStore
     assert await balances(store, "1", "2") == [4, 2]
 
 
+@pytest.mark.parametrize("comes", ["before the conflict", "during the pause"])
+async def test_a_long_pause_of_a_group_doesnt_hold_up_a_single_command(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, comes: str
+) -> None:
+    monkeypatch.setattr("perdure.retry.random.uniform", lambda _, most: most)
+    append_group = store.append_group
+    reached, opened = asyncio.Event(), asyncio.Event()
+
+    async def overtaken(*args: Any) -> Any:
+        monkeypatch.setattr(store, "append_group", append_group)
+        reached.set()
+        await opened.wait()
+        await store.intrude()
+        return await append_group(*args)
+
+    monkeypatch.setattr(store, "append_group", overtaken)
+    task = Group(store, "1", "2").start(base_delay=3600, max_delay=3600, max_seconds=36000)
+    await reached.wait()
+    if comes == "during the pause":
+        opened.set()
+        await settle()
+    single = asyncio.create_task(accounts.execute("2", deposit(1)))
+    await settle()
+    opened.set()
+
+    assert await single == AppendResult("account-2", 2, (4,))
+    assert [one.stream_version for one in await task] == [2, 1]
+
+
 async def test_a_group_that_changes_other_aggregates_when_it_decides_again_holds_these_too(
     store: FaultyStore, accounts: Accounts
 ) -> None:

@@ -14,7 +14,7 @@ from perdure import (
 from perdure.repository import snapshotter as snapshot_writing
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
-from tests.repository.accounts import Account, Audited, Deposited, FaultyStore
+from tests.repository.accounts import Account, Audited, Deposited, FaultyStore, QueueingStore
 from tests.repository.snapshotted import Accounts, accounts, deposit, replayed, version_of
 from tests.repository.test_transactions import CountingTransaction
 
@@ -75,6 +75,17 @@ async def test_where_they_are_switched_on_late_the_next_commit_takes_one(store: 
     await deposit(accounts)
 
     assert await version_of(store) == 11
+
+
+async def test_one_that_is_recent_is_not_replaced_because_a_repository_without_snapshots_has_loaded_the_state() -> None:
+    store = QueueingStore()
+    without, every_third = Repository(Account, store), Repository(Account, store, snapshot_every=3)
+    versions = []
+    for _ in range(4):
+        await asyncio.gather(*[one.execute("1", lambda account: account.deposit(1)) for one in (without, every_third)])
+        versions.append(await version_of(store))
+
+    assert versions == [None, 4, 4, 8]
 
 
 async def test_saving_with_retry_takes_one_of_what_was_saved(store: FaultyStore, accounts: Accounts) -> None:

@@ -19,6 +19,7 @@ BARE = {
     "projections/engines/custom/transaction.py QueueingTransaction.kept_alive": "ends with its block, which raises",
     "repository/command_queue.py CommandQueue.serve": "ends when no command waits; its callers get its error",
     "repository/command_queue.py CommandQueue._run": "is awaited at once, in the context of the caller",
+    "repository/command_queue.py pause_together": "is awaited at once, and cancelled when a command comes",
     "stores/postgres/embedded/owner_process.py run_as_owner": "is awaited at once, so that being cancelled ends it",
     "stores/postgres/embedded/owner_actions.py _run": "is awaited at once, in a process of its own",
     "stores/postgres/embedded/account.py Account.run": "is awaited at once, so that being cancelled kills a process",

@@ -49,8 +49,6 @@ from contextvars import Context
 from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit, EncodedEvent
 from perdure.errors import (
@@ -67,7 +65,7 @@ from perdure.observation import Append
 from perdure.outcome import AppendOutcome
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
-from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.queued_command import QueuedCommand, joined
 from perdure.repository.turn import Turn
 from perdure.store import EventStore
 
@@ -91,13 +89,15 @@ class CommandQueue(Generic[A]):
     Attributes:
         waiting: the commands that haven't been decided, or must decide again.
         task: serves them until none waits; None while a lone caller is under way.
+        pausing: the pause that is under way after a conflict.
     """
 
-    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "task", "waiting")
+    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "pausing", "task", "waiting")
 
     def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
         self.waiting: deque[QueuedCommand[A] | Turn] = deque()
         self.task: asyncio.Task[None] | None = None
+        self.pausing: asyncio.Task[None] | None = None
         self._queues = queues
         self._key = key
         self._store = store
@@ -106,6 +106,16 @@ class CommandQueue(Generic[A]):
     def has_ended(self) -> bool:
         """Whether no command may be added any more."""
         return self.task is not None and self.task.done()
+
+    def add(self, command: QueuedCommand[A] | Turn) -> None:
+        """Add a command. It ends a pause that is under way, because it would have to wait for its end."""
+        self.waiting.append(command)
+        if self.pausing is not None:
+            self.pausing.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """Pause after a conflict. See `pause_together`."""
+        await pause_together([self], seconds)
 
     def serve(self) -> None:
         """Begin to serve the commands that wait; if no caller waits any more, remove the queue."""
@@ -177,7 +187,9 @@ class CommandQueue(Generic[A]):
         version = self._state.version
         is_loaded = self._state.status is StateStatus.LOADED
         decided, rest = await self._decide(batch)
-        commit = _joined(decided)
+        for command in rest:
+            command.wait()
+        commit = joined(decided)
         if commit is None:
             if is_loaded or not decided:
                 self._state.keep()
@@ -255,11 +267,11 @@ class CommandQueue(Generic[A]):
             if not outcome.must_repeat or isinstance(answer, AppendResult):
                 return answer
             self._state.drop()
-            pauses = [_pause(command, answer) for command in waiting]
-            waiting = [command for command in waiting if not command.is_answered]
-            if not waiting:
+            pauses = [pause for command in waiting if (pause := command.pause_after(answer)) is not None]
+            if not pauses:
                 return answer
-            await _sleep(pauses)
+            waiting = [command for command in waiting if not command.is_answered]
+            await sleep(min(pauses))
 
     async def _send(
         self, commit: Commit, commands: list[QueuedCommand[A]], outcome: AppendOutcome
@@ -331,7 +343,7 @@ class CommandQueue(Generic[A]):
             elif isinstance(answer, OptimisticConcurrencyError) and command.was_overtaken(answer.actual_version):
                 continue  # it has its answer: it expected another version, so deciding again is of no use
             elif isinstance(answer, OptimisticConcurrencyError):
-                pauses.append(_pause(command, answer))
+                pauses.append(command.pause_after(answer))
                 if not command.is_answered:
                     command.decide_again(answer)
                     again.append(command)
@@ -340,7 +352,8 @@ class CommandQueue(Generic[A]):
                 again.append(command)
             else:
                 await self._answer_alone(command, answer)
-        await _sleep(pauses)
+        if wanted := [pause for pause in pauses if pause is not None]:
+            await self.pause(min(wanted))
         return again
 
     async def _answer_alone(self, command: QueuedCommand[A], answer: AppendResult | Exception) -> None:
@@ -359,6 +372,23 @@ class CommandQueue(Generic[A]):
             command.succeed(earlier)
 
 
+async def pause_together(queues: Sequence[CommandQueue[A]], seconds: float) -> None:
+    """Pause after a conflict at the aggregates of these queues.
+
+    It is no longer than the shortest pause of the commands that wait there, and ends when another command comes.
+    """
+    pauses = [command.attempts.pause() for one in queues for command in one.waiting if not command.is_answered]
+    pausing = asyncio.create_task(sleep(min([seconds, *[pause for pause in pauses if pause is not None]])))
+    for queue in queues:
+        queue.pausing = pausing
+    try:
+        await asyncio.wait([pausing])
+    finally:
+        pausing.cancel()
+        for queue in queues:
+            queue.pausing = None
+
+
 def _contents(event: StoredEvent | EncodedEvent) -> tuple[object, ...]:
     return (event.event_id, event.event_type, event.event_version, event.event_data)
 
@@ -367,27 +397,3 @@ def _may_be_of_one(error: Exception) -> bool:
     """Return whether nothing was written, and perhaps because of a single command, which mustn't fail the others."""
     of_all = (OptimisticConcurrencyError, StoreUnavailableError, StoreOverloadedError, StoreClosedError)
     return isinstance(error, PerdureError) and not isinstance(error, (*of_all, OutcomeUnknownError))
-
-
-def _pause(command: QueuedCommand[A], answer: Exception) -> float | None:
-    """Return how long a command would pause after a failure. If it isn't tried again, answer it, and return None."""
-    pause = None if command.is_answered else command.attempts.pause()
-    if pause is None:
-        command.fail(answer)
-    return pause
-
-
-async def _sleep(pauses: Sequence[float | None]) -> None:
-    """Make the shortest of the pauses, if there is any."""
-    wanted = [pause for pause in pauses if pause is not None]
-    if wanted:
-        await sleep(min(wanted))
-
-
-def _joined(commands: Sequence[QueuedCommand[A]]) -> Commit | None:
-    """Return what they have decided as one commit; None if none of them raised an event."""
-    commits = [command.commit for command in commands if command.commit is not None]
-    if len(commits) < 2:
-        return commits[0] if commits else None
-    events = tuple([event for commit in commits for event in commit.events])
-    return replace(commits[0], events=events, size=sum([commit.size for commit in commits]))

@@ -67,7 +67,7 @@ async def execute_all(
     with Execute(None) as observed:
         try:
             await command.decide()
-            return await save_until_known(command.save, command.decide, attempts, observed)
+            return await save_until_known(command.save, command.decide, attempts, observed, turns.pause)
         finally:
             turns.end()
 

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.errors import AggregateBusyError
-from perdure.repository.command_queue import CommandQueue, QueueKey
+from perdure.repository.command_queue import CommandQueue, QueueKey, pause_together
 from perdure.repository.turn import Turn
 from perdure.retry import Attempts
 from perdure.store import EventStore
@@ -82,14 +82,18 @@ class GroupTurns:
             if queue is None:
                 self._hold(key)
                 continue
-            turn = Turn()
-            queue.waiting.append(turn)
+            turn = Turn(self._attempts)
+            queue.add(turn)
             self._ends[key] = turn.end
             try:
                 async with asyncio.timeout(self._attempts.seconds_left):
                     await turn.begun.wait()
             except TimeoutError:
                 raise AggregateBusyError(key[2], self._attempts.seconds) from None
+
+    async def pause(self, seconds: float) -> None:
+        """Pause after a conflict. See `pause_together`."""
+        await pause_together([queue for key in self._ends if (queue := self._others(key))], seconds)
 
     def end(self) -> None:
         """Let the others go on."""

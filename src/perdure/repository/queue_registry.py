@@ -22,6 +22,7 @@ from perdure.repository.command_queue import CommandQueue, QueueKey
 from perdure.repository.group_turns import holds_turns
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.saver import Pause
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.retry import Attempts
 from perdure.store import EventStore
@@ -66,7 +67,7 @@ class CommandQueues(Generic[A]):
         stream_id: str,
         command: CommandCall[A],
         attempts: Attempts,
-        directly: Callable[[Load[A]], Awaitable[AppendResult | None]],
+        directly: Callable[[Load[A], Pause | None], Awaitable[AppendResult | None]],
     ) -> AppendResult | None:
         """Execute a command directly if its caller is alone; else queue it, and wait for its outcome.
 
@@ -74,15 +75,16 @@ class CommandQueues(Generic[A]):
             stream_id: the stream of the aggregate.
             command: decides.
             attempts: how long and how often to try.
-            directly: executes the command in the caller's task with what is loaded by the function that it gets.
+            directly: executes the command in the caller's task. It gets two functions: one loads the aggregate, and the
+                other one pauses after a conflict.
         """
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
         if holds_turns():
-            return await directly(lambda: self._loader.load(stream_id.partition("-")[2]))
+            return await directly(lambda: self._loader.load(stream_id.partition("-")[2]), None)
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
             queued = self._queued(stream_id, command, attempts)
-            queue.waiting.append(queued)
+            queue.add(queued)
             return await self._answer(queued)
         queue = self._queues[key] = CommandQueue(self._queues, key, self._store)
         waiting, load = queue.waiting, self._loader.load
@@ -93,7 +95,7 @@ class CommandQueues(Generic[A]):
             return load(stream_id.partition("-")[2])
 
         try:
-            return await directly(load_alone)
+            return await directly(load_alone, queue.pause)
         except OthersWait:
             queued = self._queued(stream_id, command, attempts)
             waiting.appendleft(queued)

@@ -8,6 +8,8 @@ from contextvars import copy_context
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit
 from perdure.copies import own_copy
@@ -67,9 +69,8 @@ class QueuedCommand(Generic[A]):
         self._conflict: Exception | None = None
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
-        loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[None] = loop.create_future()
-        self._patience = loop.call_later(attempts.seconds_left, self.give_up)
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wait()
 
     @property
     def is_answered(self) -> bool:
@@ -112,10 +113,22 @@ class QueuedCommand(Generic[A]):
             self._patience.cancel()
             self._error = None  # its traceback leads back here
 
+    def wait(self) -> None:
+        """Wait to be served, until its time is over."""
+        if not self.is_answered:
+            self._patience = asyncio.get_running_loop().call_later(self.attempts.seconds_left, self.give_up)
+
     def begin(self) -> None:
         """Begin to serve it, for the first time or again."""
         self._patience.cancel()
         self.commit = self.outcome = self._decided = self._error = None
+
+    def pause_after(self, failure: Exception) -> float | None:
+        """Return how long it would pause after a failure. If it isn't tried again, answer it, and return None."""
+        pause = None if self.is_answered else self.attempts.pause()
+        if pause is None:
+            self.fail(failure)
+        return pause
 
     def decide_again(self, conflict: Exception) -> None:
         """Note that it is to be decided again after a conflict."""
@@ -169,3 +182,12 @@ class QueuedCommand(Generic[A]):
         if not self.is_answered:
             self._result, self._error = result, error
             self._answered.set_result(None)
+
+
+def joined(commands: Sequence[QueuedCommand[A]]) -> Commit | None:
+    """Return what they have decided as one commit; None if none of them raised an event."""
+    commits = [command.commit for command in commands if command.commit is not None]
+    if len(commits) < 2:
+        return commits[0] if commits else None
+    events = tuple([event for commit in commits for event in commit.events])
+    return replace(commits[0], events=events, size=sum([commit.size for commit in commits]))

@@ -20,7 +20,7 @@ from perdure.repository.command import CommandCall, IdentifiedCommand, check_act
 from perdure.repository.command_id import identified
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
-from perdure.repository.saver import Saver
+from perdure.repository.saver import Pause, Saver
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.repository.state_codec import StateCodec
 from perdure.retry import Attempts, RetryConfig, checked_retry
@@ -228,11 +228,11 @@ class Repository(Generic[A]):
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
 
-            async def directly(load: Load[A]) -> AppendResult | None:
+            async def directly(load: Load[A], pause: Pause | None = None) -> AppendResult | None:
                 if command.command_id is not None:
                     once = IdentifiedCommand(command, command.command_id, load, self.store)
                     again = once.decide if command.exact_version is None else None
-                    saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed)
+                    saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed, pause)
                     return await once.result(saving)
 
                 async def decide() -> A:
@@ -241,7 +241,7 @@ class Repository(Generic[A]):
                     return aggregate
 
                 again = decide if command.exact_version is None else None
-                return await self._saver.save_or_decide(await decide(), again, attempts, observed)
+                return await self._saver.save_or_decide(await decide(), again, attempts, observed, pause)
 
             if self._queues is None:
                 return await directly(partial(self._loader.load, aggregate_id))

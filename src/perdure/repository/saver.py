@@ -32,6 +32,8 @@ R = TypeVar("R")
 
 Decide = Callable[[], Awaitable[A | AppendResult]]
 """Decides on fresh state. Returns the aggregate to save, or the result if everything was saved earlier."""
+Pause = Callable[[float], Awaitable[None]]
+"""Pauses for so many seconds, or less."""
 Conditions = Mapping[str, ExpectedVersion]
 """The expected versions of streams that the append doesn't write."""
 
@@ -67,7 +69,12 @@ class Saver(Generic[A]):
         return result
 
     async def save_or_decide(
-        self, decided: A | AppendResult, decide: Decide[A] | None, attempts: Attempts, observed: Execute
+        self,
+        decided: A | AppendResult,
+        decide: Decide[A] | None,
+        attempts: Attempts,
+        observed: Execute,
+        pause: Pause | None = None,
     ) -> AppendResult | None:
         """Save what was decided; on a conflict pause, and decide again."""
         current = decided
@@ -81,7 +88,7 @@ class Saver(Generic[A]):
             self.conflicts_retried += 1
             current = await decide()
 
-        return await save_until_known(save, None if decide is None else decide_again, attempts, observed)
+        return await save_until_known(save, None if decide is None else decide_again, attempts, observed, pause)
 
 
 async def save_until_known(
@@ -89,6 +96,7 @@ async def save_until_known(
     decide_again: Callable[[], Awaitable[None]] | None,
     attempts: Attempts,
     observed: Execute,
+    pause: Pause | None = None,
 ) -> R:
     """Save until the outcome is known, with a pause before each repeat. After a conflict, decide again.
 
@@ -97,6 +105,7 @@ async def save_until_known(
         decide_again: decides on fresh state; None if a conflict is raised instead.
         attempts: how often to try in all, and how long to pause.
         observed: counts the attempts.
+        pause: pauses after a conflict; None: nothing ends a pause early.
 
     Raises:
         OptimisticConcurrencyError: the last attempt ended in a conflict, or nothing can be decided again.
@@ -114,7 +123,7 @@ async def save_until_known(
         except Exception as error:
             outcome.fail(error)
             is_conflict = decide_again is not None and _can_be_decided_again(error)
-            if not (is_conflict or outcome.must_repeat) or not await _pause(attempts):
+            if not (is_conflict or outcome.must_repeat) or not await _pause(attempts, pause if is_conflict else None):
                 final = _final(outcome.reported(error), attempts if is_conflict else None)
                 if final is error:
                     raise
@@ -128,12 +137,12 @@ def _can_be_decided_again(error: Exception) -> bool:
     return isinstance(error, OptimisticConcurrencyError) and not isinstance(error, AggregateExistsError)
 
 
-async def _pause(attempts: Attempts) -> bool:
+async def _pause(attempts: Attempts, pause: Pause | None) -> bool:
     """Pause before the next attempt. Return False if there may be none."""
-    pause = attempts.pause()
-    if pause is None:
+    seconds = attempts.pause()
+    if seconds is None:
         return False
-    await sleep(pause)
+    await (pause or sleep)(seconds)
     return attempts.seconds_left > 0  # the pause may have taken longer
 
 

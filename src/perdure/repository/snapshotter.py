@@ -64,14 +64,16 @@ class SnapshotWriter(Generic[A]):
             )
 
     async def _write(self, saved: A) -> int:
-        """Write the state as the store has it. Return its version."""
+        """Write the state as the store has it, if no snapshot of it is recent. Return the version of the last one."""
         aggregate = await self._loader.load(saved.aggregate_id)
         version = aggregate.stream_version
-        if version > aggregate.snapshot_version:
-            [last] = await self._store.read_stream(aggregate.stream_id, version - 1, 1)
-            state = self._codec.encode(aggregate)
-            codec = self._codec
-            await self._store.write_snapshot(
-                Snapshot(aggregate.stream_id, version, last.event_id, codec.version, codec.shape, state)
-            )
+        # What was saved may have been loaded without snapshots, by another repository that shares the command queue.
+        if version - aggregate.snapshot_version < self._every:
+            return aggregate.snapshot_version
+        [last] = await self._store.read_stream(aggregate.stream_id, version - 1, 1)
+        state = self._codec.encode(aggregate)
+        codec = self._codec
+        await self._store.write_snapshot(
+            Snapshot(aggregate.stream_id, version, last.event_id, codec.version, codec.shape, state)
+        )
         return version

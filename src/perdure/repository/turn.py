@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+from perdure.retry import Attempts
+
 
 class Turn:
     """The place of a command to several aggregates in the queue of one of them.
 
     Attributes:
+        attempts: those of the command.
         begun: whether the queue waits for its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: Attempts) -> None:
+        self.attempts = attempts
         self.begun = asyncio.Event()
         self._over = asyncio.Event()
 
