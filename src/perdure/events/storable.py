@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, cast, get_type_hints
 
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventDefinitionError, EventEncodingError
+from perdure.events.leaves import leaves_of
 
 _decode_plainly = msgspec.json.Decoder[object]().decode
 
@@ -35,9 +36,9 @@ def may_stand_for_nan(data: bytes) -> bool:
     return _PERHAPS_NAN.search(data) is not None
 
 
-def refuse_nan(event_type: str, content: object) -> None:
-    """Raise EventEncodingError if a number in the content of an event isn't finite."""
-    for value in leaves_of(content):
+def refuse_nan(event_type: str, event: object) -> None:
+    """Raise EventEncodingError if a number in the event, at any depth, isn't finite."""
+    for _, value, _ in leaves_of(event):
         if (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not value.is_finite()
         ):
@@ -117,24 +118,6 @@ def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
                 yield from parts_of(part, seen)
 
 
-def is_pydantic(cls: type) -> bool:
-    """Return whether a class is a pydantic model. Checks for a method, to avoid importing pydantic."""
-    return hasattr(cls, "model_validate_json")
-
-
 def contents_of(data: bytes) -> Counter[object]:
     """Return how often each name and value occurs in the JSON. Ignores the order, because sets have none."""
-    return Counter(leaves_of(_decode_plainly(data)))
-
-
-def leaves_of(value: object) -> Iterator[object]:
-    """Yield the values of a JSON document that are neither objects nor arrays, and the names in its objects."""
-    if isinstance(value, dict):
-        for key, inner in cast("dict[object, object]", value).items():
-            yield key
-            yield from leaves_of(inner)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for inner in cast("Iterable[object]", value):
-            yield from leaves_of(inner)
-    else:
-        yield value
+    return Counter(value for _, value, _ in leaves_of(_decode_plainly(data)))
