@@ -33,14 +33,6 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
-class Rank(enum.Enum):
-    FIRST = 1
-
-
-class Initial(enum.StrEnum):
-    A = "a"
-
-
 class Level(enum.IntEnum):
     LOW = 1
     HIGH = 2
@@ -353,42 +345,6 @@ def test_a_class_that_compares_by_identity_is_stored() -> None:
 def test_a_field_of_any_type_refuses_what_json_would_make_something_else_of() -> None:
     with pytest.raises(EventEncodingError, match="value: tuple would come back as list; declare its type"):
         encoded(Anything(value=(1, Decimal("1.10"))))
-
-
-@event("codec.plainly")
-class Plainly:
-    name: str = ""
-    names: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    number: int = 0
-    numbers: list[float] = field(default_factory=list)
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"names": [b"abc"]}, "names: bytes would come back as str"),
-        ({"names": [bytearray(b"abc")]}, "names: bytes would come back as str"),
-        ({"names": [Color.RED]}, "names: Color would come back as str"),
-        ({"counts": {1: 2}}, "counts: a number would come back as str"),
-        ({"counts": {1.5: 2}}, "counts: a number would come back as str"),
-        ({"counts": {Color.RED: 2}}, "counts: Color would come back as str"),
-        ({"number": Rank.FIRST}, "number: Rank would come back as a number; declare it as Rank, or convert it to a"),
-        ({"numbers": [1, Rank.FIRST]}, "numbers: Rank would come back as a number"),
-    ],
-)
-def test_what_would_come_back_as_plain_text_or_a_plain_number_is_refused(values: dict[str, Any], reason: str) -> None:
-    with pytest.raises(EventEncodingError, match=reason):
-        encoded(Plainly(**values))
-
-
-def test_what_comes_back_equal_or_as_declared_is_kept() -> None:
-    values: dict[str, Any] = {"names": (Initial.A, "b"), "counts": {Initial.A: Level.LOW}, "numbers": (1, 2.5)}
-
-    read = written_and_read(Plainly(name=Initial.A, number=Level.HIGH, **values))
-
-    assert (read.name, read.names, read.counts, read.number) == ("a", ["a", "b"], {"a": 1}, 2)
-    assert read.numbers == [1.0, 2.5]
 
 
 def test_only_classes_with_fields_have_a_codec() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -96,7 +97,7 @@ class Codec:
         if "\\" in text:
             refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
-            refuse_nan(self._event_type, event)
+            refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
         if self._may_hold_naive and may_be_naive(data):
             refuse_naive(self._event_type, returned)
         if self._find_untyped_changes is not None:
@@ -108,15 +109,15 @@ class Codec:
     def _refuse_changes(self, find: ChangeFinder, event: object, returned: object) -> None:
         if change := next(find(event, returned, ""), None):
             self._refuse_naive(event)
-            refuse_nan(self._event_type, event)
+            refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
             raise EventEncodingError(self._event_type, str(change))
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # A difference isn't always a loss: a tuple comes back as the declared list, and some classes compare by
         # identity. Losses show in the text, except NaN, which becomes null, the seconds of an offset, and what has the
         # form of another type in JSON, such as a UUID in a field of type `str`.
-        refuse_nan(self._event_type, event)
-        for _, value, _ in leaves_of(event):
+        refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+        for _, value in leaves_of(event):
             if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
                 raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
         if contents_of(_encode(returned)) != contents_of(data):

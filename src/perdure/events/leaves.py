@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from datetime import datetime
+from types import NoneType
+from typing import Any, Final, NamedTuple, cast
 
 _type_of: Any = type
+_COMMON: Final = frozenset({NoneType, bool, int, float, str, datetime})
 
 
 class Leaf(NamedTuple):
@@ -14,28 +17,28 @@ class Leaf(NamedTuple):
     path: str
     """Such as ``items[3].price``; empty for the event itself."""
     value: object
-    is_key: bool
-    """Whether it is a key of a dict."""
 
 
-def leaves_of(value: Any, path: str = "", *, is_key: bool = False) -> Iterator[Leaf]:
+def leaves_of(value: Any, path: str = "") -> Iterator[Leaf]:
     """Yield the leaves of a value. The keys of dicts are leaves, too."""
     kind = _type_of(value)
-    if isinstance(value, Mapping):
+    if kind in _COMMON:  # the usual case; the other checks are slower
+        yield Leaf(path, value)
+    elif isinstance(value, Mapping):
         for key, one in cast("Any", value).items():
-            yield from leaves_of(key, f"{path}, a key", is_key=True)
+            yield from leaves_of(key, f"{path}, a key")
             yield from leaves_of(one, _below(path, key) if _is_name(key) else f"{path}[{key!r:.80}]")
     elif isinstance(value, set | frozenset):
         for one in cast("set[Any]", value):
-            yield from leaves_of(one, f"{path}, a member", is_key=is_key)
+            yield from leaves_of(one, f"{path}, a member")
     elif isinstance(value, list | tuple) and not hasattr(kind, "_fields"):
         for number, one in enumerate(cast("list[Any]", value)):
-            yield from leaves_of(one, f"{path}[{number}]", is_key=is_key)
+            yield from leaves_of(one, f"{path}[{number}]")
     elif (parts := _parts_of(value)) is not None:
         for name, one in parts:
-            yield from leaves_of(one, _below(path, name), is_key=is_key)
+            yield from leaves_of(one, _below(path, name))
     else:
-        yield Leaf(path, value, is_key)
+        yield Leaf(path, value)
 
 
 def is_pydantic(cls: type) -> bool:

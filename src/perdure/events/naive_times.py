@@ -22,7 +22,7 @@ def may_be_naive(data: bytes) -> bool:
 
 def refuse_naive(event_type: str, event: object) -> None:
     """Raise EventEncodingError if the event holds a datetime without a time zone, at any depth."""
-    for path, value, _ in leaves_of(event):
+    for path, value in leaves_of(event):
         if isinstance(value, datetime) and value.utcoffset() is None:
             raise EventEncodingError(
                 event_type,

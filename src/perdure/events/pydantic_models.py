@@ -49,7 +49,7 @@ class PydanticCodec:
             data = text.encode()
             refuse_nul(self._event_type, data)
             if may_stand_for_nan(data):
-                refuse_nan(self._event_type, event)
+                refuse_nan(self._event_type, event.model_dump())
             read = self.decode(text)
         except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, EventEncodingError):

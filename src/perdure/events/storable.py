@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, cast, get_type_hints
 
@@ -14,7 +14,6 @@ import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventDefinitionError, EventEncodingError
-from perdure.events.leaves import leaves_of
 
 _decode_plainly = msgspec.json.Decoder[object]().decode
 
@@ -36,9 +35,9 @@ def may_stand_for_nan(data: bytes) -> bool:
     return _PERHAPS_NAN.search(data) is not None
 
 
-def refuse_nan(event_type: str, event: object) -> None:
-    """Raise EventEncodingError if a number in the event, at any depth, isn't finite."""
-    for _, value, _ in leaves_of(event):
+def refuse_nan(event_type: str, content: object) -> None:
+    """Raise EventEncodingError if a number in the content of an event isn't finite."""
+    for value in _values_in(content):
         if (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not value.is_finite()
         ):
@@ -120,4 +119,17 @@ def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
 
 def contents_of(data: bytes) -> Counter[object]:
     """Return how often each name and value occurs in the JSON. Ignores the order, because sets have none."""
-    return Counter(value for _, value, _ in leaves_of(_decode_plainly(data)))
+    return Counter(_values_in(_decode_plainly(data)))
+
+
+def _values_in(content: object) -> Iterator[object]:
+    """Yield the values of a JSON document that are neither objects nor arrays, and the names in its objects."""
+    if isinstance(content, dict):
+        for key, inner in cast("dict[object, object]", content).items():
+            yield key
+            yield from _values_in(inner)
+    elif isinstance(content, list | tuple | set | frozenset):
+        for inner in cast("Iterable[object]", content):
+            yield from _values_in(inner)
+    else:
+        yield content
