@@ -195,6 +195,21 @@ async def test_a_position_that_the_log_has_not_reached_is_waited_for(store: Post
         await waiting
 
 
+@pytest.mark.parametrize("timeout", [0, 0.05])
+async def test_a_database_that_does_not_answer_is_given_up_after_the_time_out(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, connection: asyncpg.Connection, timeout: float
+) -> None:
+    async with guarded(store, Guarded()) as service:
+        saved = await append(store, visit("a"))
+        await service.wait_for("guarded", saved, timeout=LONG)
+    async with connection.transaction():
+        await connection.execute("lock table perdure.projections in access exclusive mode")
+        async with asyncio.timeout(LONG):
+            with pytest.raises(ProjectionTimeoutError, match="the database, which doesn't answer"):
+                await ProjectionOperations(elsewhere).wait_for("guarded", saved, timeout=timeout)
+    await ProjectionOperations(elsewhere).wait_for("guarded", saved, timeout=LONG)
+
+
 @pytest.mark.parametrize("saved", [True, -1, 1.5, "1", b"1", [[1]], [True], {1: 2}, object()])
 async def test_other_values_are_refused(store: PostgreSQLEventStore, saved: Any) -> None:
     async with guarded(store, Guarded()) as service:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventEncodingError
+from perdure.events.leaves import is_pydantic, leaves_of
 from perdure.events.naive_times import may_be_naive, refuse_naive
 from perdure.events.set_order import SETS, with_sorted_sets
 from perdure.events.storable import (
     contents_of,
     fields_of,
-    is_pydantic,
-    leaves_of,
     may_stand_for_nan,
     parts_of,
     refuse_nan,
@@ -30,8 +28,8 @@ from perdure.events.untyped import ChangeFinder, ChangeFinders
 
 _encode = msgspec.json.Encoder().encode
 
-_WRITTEN_AS_TEXT: Final = (Decimal, datetime, date, time, timedelta, UUID)
-"""Types whose values JSON holds as text, and that a field of type `str` would keep as text."""
+_BYTES: Final = (bytes, bytearray, memoryview)
+_TEXT, _NUMBER = "str", "a number"
 
 
 class EventCodec(Protocol):
@@ -117,25 +115,23 @@ class Codec:
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # A difference isn't always a loss: a tuple comes back as the declared list, and some classes compare by
         # identity. Losses show in the text, except NaN, which becomes null, the seconds of an offset, and what has the
-        # form of text in JSON, in a field of type `str`.
-        content = msgspec.to_builtins(event, builtin_types=_WRITTEN_AS_TEXT)
-        refuse_nan(self._event_type, content)
-        for value in leaves_of(content):
+        # form of another type in JSON, such as a UUID in a field of type `str`.
+        refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+        for _, value in leaves_of(event):
             if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
                 raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
         if contents_of(_encode(returned)) != contents_of(data):
             raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
-        self._refuse_text(event, returned)
+        self._refuse_other_kinds(event, returned)
 
-    def _refuse_text(self, event: object, returned: object) -> None:
+    def _refuse_other_kinds(self, event: object, returned: object) -> None:
         for name, value in self.fields(event).items():
             read = getattr(returned, name)
-            if read != value and (kind := _lost_kind(value, read)):
+            if read != value and (change := _changed_kind(value, read)):
                 self._refuse_naive(event)
-                raise EventEncodingError(
-                    self._event_type,
-                    f"{name}: {kind} would come back as str; declare it as {kind}, or convert it to text",
-                )
+                was, becomes = change
+                reason = f"{name}: {was} would come back as {becomes}; declare it as {was}, or convert it to {becomes}"
+                raise EventEncodingError(self._event_type, reason)
 
     def _refuse_naive(self, event: object) -> None:
         if not self._allows_naive:
@@ -146,14 +142,21 @@ class Codec:
         return {name: getattr(event, name) for name in self._fields}
 
 
-def _lost_kind(value: object, read: object) -> str | None:
-    """Return the name of a type whose value came back as text; None if there is none."""
-    if isinstance(read, str):
-        return None if isinstance(value, str) else type(value).__name__
-    return min((one.__name__ for one in _kinds_in(value) - _kinds_in(read)), default=None)
+def _changed_kind(value: object, read: object) -> tuple[str, str] | None:
+    """Return the kind of a part that came back as plain text or a plain number, and which of both; None if none did."""
+    before, after = _kinds_in(value), _kinds_in(read)
+    lost, gained = before - after, after - before
+    plain = next((kind for kind in (_TEXT, _NUMBER) if gained[kind]), None)
+    return (min(lost), plain) if lost and plain else None
 
 
-def _kinds_in(value: object) -> Counter[type]:
-    """Return how many values of each of the types that are written as text there are."""
-    content = msgspec.to_builtins(value, builtin_types=_WRITTEN_AS_TEXT)
-    return Counter([kind for one in leaves_of(content) for kind in _WRITTEN_AS_TEXT if type(one) is kind])
+def _kinds_in(value: object) -> Counter[str]:
+    return Counter([_kind_of(leaf.value) for leaf in leaves_of(value)])
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, str):
+        return _TEXT
+    if isinstance(value, int | float):
+        return _NUMBER
+    return "bytes" if isinstance(value, _BYTES) else type(value).__name__

@@ -14,8 +14,8 @@ import msgspec
 from perdure.checks import check_function
 from perdure.errors import EventDefinitionError, InvalidArgumentError
 from perdure.errors.formats import shown
+from perdure.events.leaves import is_pydantic
 from perdure.events.registry import EventType, registry
-from perdure.events.storable import is_pydantic
 
 E = TypeVar("E")
 T = TypeVar("T")

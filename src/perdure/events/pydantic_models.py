@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast, get_args, get_type_hints, is_typeddict
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints, is_typeddict
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -13,12 +14,15 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
+from perdure.events.leaves import is_pydantic, leaves_of
 from perdure.events.naive_times import refuse_naive
 from perdure.events.set_order import with_sorted_sets
-from perdure.events.storable import is_pydantic, may_stand_for_nan, refuse_nan, refuse_nul
+from perdure.events.storable import may_stand_for_nan, refuse_nan, refuse_nul
 from perdure.events.untyped import ValueChange, changes
 
 _ANYTHING: tuple[Any, ...] = (Any, object, list, dict, set, frozenset, tuple, Sequence, Mapping)
+_PERHAPS_DATETIMES: Final = ("datetime", "any", "function-plain", "is-instance")
+"""Parts of a schema whose values may be datetimes. Validators and serializers of the user's may hide a type."""
 
 
 class PydanticCodec:
@@ -28,7 +32,7 @@ class PydanticCodec:
         self._holds_sets = _holds_sets(_storable_schema(model))
         self._event_type = event_type
         self._model = model
-        self._may_hold_naive = _has_datetime(cast("object", model.__pydantic_core_schema__))
+        self._may_hold_naive = _may_hold_datetime(cast("object", model.__pydantic_core_schema__))
         self._typed = {name for name, field in model.model_fields.items() if not _is_untyped(field.annotation, ())}
         self._has_untyped = len(self._typed) < len(model.model_fields) or model.model_config.get("extra") == "allow"
 
@@ -57,8 +61,8 @@ class PydanticCodec:
             if change := next(_changes(getattr(event, name), getattr(read, name, None), f".{name}"), None):
                 refuse_naive(self._event_type, event)
                 raise EventEncodingError(self._event_type, str(change))
-        if read != event:
-            raise EventEncodingError(self._event_type, _difference(self.fields(event), self.fields(read)))
+        if read != event and (difference := _difference(self.fields(event), self.fields(read))):
+            raise EventEncodingError(self._event_type, difference)
         return text
 
     def decode(self, data: str | bytes) -> BaseModel:
@@ -123,17 +127,32 @@ def _is_storable(field: FieldInfo) -> bool:
     return True
 
 
-def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
+def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str | None:
     changed = [name for name, value in written.items() if name not in read or read[name] != value]
+    if changed and all(name in read and _are_same_moments(written[name], read[name]) for name in changed):
+        return None
     return f"it wouldn't come back unchanged (check: {', '.join(changed) or 'private attributes'})"
 
 
-def _has_datetime(schema: object) -> bool:
-    """Return whether values of a pydantic schema may contain a datetime."""
+def _are_same_moments(value: object, read: object) -> bool:
+    """Return whether values differ only in datetimes, which are the same moments.
+
+    To Python, a time of an hour that a zone has twice, at the end of summer, equals no time of another zone.
+    """
+    pairs = list(zip(leaves_of(value), leaves_of(read), strict=False))
+    differing = [(one.value, other.value) for one, other in pairs if one != other]
+    return bool(differing) and all(
+        isinstance(one, datetime) and isinstance(other, datetime) and one.astimezone(UTC) == other.astimezone(UTC)
+        for one, other in differing
+    )
+
+
+def _may_hold_datetime(schema: object) -> bool:
+    """Return whether values of a pydantic schema may contain a datetime. Some parts of a schema don't tell."""
     if isinstance(schema, dict):
         found = cast("dict[str, object]", schema)
-        return found.get("type") == "datetime" or any(map(_has_datetime, found.values()))
-    return isinstance(schema, list | tuple) and any(map(_has_datetime, cast("list[object]", schema)))
+        return found.get("type") in _PERHAPS_DATETIMES or any(map(_may_hold_datetime, found.values()))
+    return isinstance(schema, list | tuple) and any(map(_may_hold_datetime, cast("list[object]", schema)))
 
 
 def _is_untyped(annotation: Any, within: tuple[Any, ...]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, inspect
 
-from perdure.events.storable import is_pydantic
+from perdure.events.leaves import is_pydantic
 
 SETS: Final = (inspect.SetType, inspect.FrozenSetType)
 

@@ -37,7 +37,7 @@ def may_stand_for_nan(data: bytes) -> bool:
 
 def refuse_nan(event_type: str, content: object) -> None:
     """Raise EventEncodingError if a number in the content of an event isn't finite."""
-    for value in leaves_of(content):
+    for value in _values_in(content):
         if (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not value.is_finite()
         ):
@@ -117,24 +117,19 @@ def parts_of(info: inspect.Type, seen: set[int]) -> Iterator[inspect.Type]:
                 yield from parts_of(part, seen)
 
 
-def is_pydantic(cls: type) -> bool:
-    """Return whether a class is a pydantic model. Checks for a method, to avoid importing pydantic."""
-    return hasattr(cls, "model_validate_json")
-
-
 def contents_of(data: bytes) -> Counter[object]:
     """Return how often each name and value occurs in the JSON. Ignores the order, because sets have none."""
-    return Counter(leaves_of(_decode_plainly(data)))
+    return Counter(_values_in(_decode_plainly(data)))
 
 
-def leaves_of(value: object) -> Iterator[object]:
+def _values_in(content: object) -> Iterator[object]:
     """Yield the values of a JSON document that are neither objects nor arrays, and the names in its objects."""
-    if isinstance(value, dict):
-        for key, inner in cast("dict[object, object]", value).items():
+    if isinstance(content, dict):
+        for key, inner in cast("dict[object, object]", content).items():
             yield key
-            yield from leaves_of(inner)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for inner in cast("Iterable[object]", value):
-            yield from leaves_of(inner)
+            yield from _values_in(inner)
+    elif isinstance(content, list | tuple | set | frozenset):
+        for inner in cast("Iterable[object]", content):
+            yield from _values_in(inner)
     else:
-        yield value
+        yield content

@@ -33,6 +33,8 @@ _LONGEST_PAUSE: Final = 0.02
 """Seconds between two readings while another process writes the rows."""
 _LONGEST_SILENCE: Final = 1.0
 """Seconds after which the database is read even though a runner here says that it is behind."""
+_LAST_READING: Final = 1.0
+"""Seconds that the reading after the time-out may take."""
 
 
 class LocalRunner(Protocol):
@@ -156,6 +158,7 @@ class _Wait:
         self._last = positions[-1]
         self._known = known
         self._here = local_runners(database, name)
+        self._reached = 0
 
     async def run(self, timeout: float) -> None:
         clock = asyncio.get_running_loop().time
@@ -166,19 +169,28 @@ class _Wait:
             if now < ask_at and self._here.are_behind(self._last):
                 await self._here.changes.wait(seen, min(ask_at, deadline) - now)
                 continue
-            if await self._is_shown():
+            if await self._is_shown(deadline):
                 return
             ask_at = clock() + _LONGEST_SILENCE
             if not self._here.are_behind(self._last):
                 await self._here.changes.wait(seen, max(0.0, min(pause, deadline - clock())))
                 pause = min(pause * 2, _LONGEST_PAUSE)
-        rows = await self._read()
-        if not rows.shows(self._last):
-            raise rows.parked or await self._late(rows, timeout)
-
-    async def _is_shown(self) -> bool:
         try:
-            return (await self._read()).shows(self._last)
+            async with asyncio.timeout(_LAST_READING):
+                rows = await self._read()
+                if rows.shows(self._last):
+                    return
+                cause = await read_runner_error(self._database, self._name)
+        except TimeoutError:
+            raise self._late(timeout, "the database, which doesn't answer") from None
+        raise rows.parked or self._late(timeout, cause)
+
+    async def _is_shown(self, deadline: float) -> bool:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return (await self._read()).shows(self._last)
+        except TimeoutError:
+            return False
         except PerdureError as error:
             if not error.is_transient:
                 raise
@@ -187,6 +199,7 @@ class _Wait:
     async def _read(self) -> ShownRows:
         """Read what is shown, and raise what only an operator can end."""
         rows = await read_shown_rows(self._database, self._name, self._positions)
+        self._reached = rows.global_position
         if not rows.is_known and self._name not in self._known:
             raise await _unknown(self._database, self._name, self._known)
         if error := rows.obstacle(self._last):
@@ -195,6 +208,5 @@ class _Wait:
             raise diverged
         return rows
 
-    async def _late(self, rows: ShownRows, timeout: float) -> ProjectionTimeoutError:
-        cause = await read_runner_error(self._database, self._name)
-        return ProjectionTimeoutError(self._name, self._last, rows.global_position, timeout, cause)
+    def _late(self, timeout: float, cause: str | None) -> ProjectionTimeoutError:
+        return ProjectionTimeoutError(self._name, self._last, self._reached, timeout, cause)
