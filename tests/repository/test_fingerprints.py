@@ -97,6 +97,17 @@ async def test_the_first_event_has_the_hash_of_the_fingerprint_beside_the_caller
     assert await stored_headers(store) == [{"host": "a", "command-fingerprint": digest}, {"host": "a"}]
 
 
+async def test_a_fingerprint_that_a_follower_passes_on_with_the_headers_isnt_that_of_its_command(
+    store: FaultyStore, accounts: Accounts
+) -> None:
+    """A process manager runs in the headers of the event that it handles, which was raised by another command."""
+    with context(headers={"host": "a", "command-fingerprint": "of another command"}):
+        first = await accounts.execute("1", deposit(1), command_id="a")
+
+    assert await stored_headers(store) == [{"host": "a"}]
+    assert await accounts.execute("1", deposit(1), command_id="a", fingerprint="x") == first
+
+
 async def test_a_command_without_events_leaves_no_fingerprint(accounts: Accounts) -> None:
     assert await accounts.execute("1", lambda account: None, command_id="a", fingerprint="x") is None
 

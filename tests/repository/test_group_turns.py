@@ -245,6 +245,36 @@ async def test_a_long_pause_of_a_group_doesnt_hold_up_a_single_command(
     assert [one.stream_version for one in await task] == [2, 1]
 
 
+async def test_what_a_task_of_a_group_executes_after_its_turn_waits_like_any_other(
+    store: FaultyStore, accounts: Accounts
+) -> None:
+    """A group may start a task that outlives it, which has its context."""
+    group, task = await turn_of(store, accounts)
+    ended = asyncio.Event()
+
+    async def later() -> None:
+        await ended.wait()
+        gate, first = await under_way(store, accounts)
+        second = asyncio.create_task(accounts.execute("1", deposit(1)))
+        await settle()
+        gate.opened.set()
+        await asyncio.gather(first, second)
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        tasks.append(asyncio.create_task(later()))
+
+    group.then = start
+    group.gate.set()
+    await task
+    ended.set()
+    await asyncio.gather(*tasks)
+
+    assert accounts.conflicts_retried == 0
+    assert await balances(store, "1") == [4]
+
+
 async def test_a_group_that_changes_other_aggregates_when_it_decides_again_holds_these_too(
     store: FaultyStore, accounts: Accounts
 ) -> None:

@@ -52,12 +52,19 @@ class CommandId:
         return context(causation_id=current_context().causation_id or self.text)
 
     def claim(self, events: Sequence[NewEvent]) -> None:
-        """Give the events that the command raised the ids that follow from its own. The first keeps its fingerprint."""
+        """Give the events that the command raised the ids that follow from its own. The first keeps its fingerprint.
+
+        Headers that a follower has passed on may hold that of the command before: it isn't this one's.
+        """
         for number, new in enumerate(events):
             new.event_id = self.event_id(number)
             new.is_derived = True  # another attempt may decide otherwise: the first decision is kept
-        if events and self._digest is not None:
+        if not events:
+            return
+        if self._digest is not None:
             events[0].context = events[0].context.with_headers({HEADER: self._digest})
+        elif HEADER in events[0].context.headers:
+            events[0].context = events[0].context.without_header(HEADER)
 
     def is_of(self, first: StoredEvent) -> bool:
         """Whether its first event was raised by the same command, as far as fingerprints tell."""
