@@ -93,6 +93,16 @@ def test_a_program_of_a_document_prints_its_output(path: Path, number: int, tmp_
     assert outcome.stdout == program.output
 
 
+def test_a_second_run_of_the_tutorials_first_program_is_refused(tmp_path: Path, database_url: str) -> None:
+    """As the page says."""
+    file = tmp_path / "program.py"
+    file.write_text(programs(ROOT / "docs" / "from-the-tutorial.md")[0].text, encoding="utf-8")
+    environment = os.environ | {"PERDURE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
+
+    assert run(file, environment).returncode == 0
+    assert "AggregateExistsError: there is a stream 'user-123' already" in run(file, environment).stderr
+
+
 def test_the_programs_pass_the_strict_type_checker(tmp_path: Path) -> None:
     files = []
     for path in DOCUMENTS:

@@ -49,8 +49,9 @@ class ProjectionService:
     Any exception of a handler is such a failure, except KeyboardInterrupt and SystemExit: they stop the service, and
     `run` raises them. Without `run` they leave the event loop, as from any task.
 
-    Several processes may run the same projection. They share its rows by the hash of the key. If a process dies,
-    another one takes over its share within two leases. In any case, each row gets each of its events once, in order.
+    Several processes may run the same projection. They share its rows by the hash of the key. If a process dies, the
+    others take over its share one lease after its last sign of life, or about a second later. In any case, each row
+    gets each of its events once, in order.
 
     Args:
         store: the store.
@@ -185,7 +186,8 @@ class ProjectionService:
             name: the name of the projection.
             saved: the result of a save, an append or a command, or a global position, as from a request; or a list of
                 those, such as the result of `execute_all`. A position is that of one event. None returns at once.
-            timeout: how many seconds to wait at most.
+            timeout: how many seconds to wait at most. The rows of a process that has died may need a lease, and a few
+                seconds more: by default, that is longer.
 
         Raises:
             InvalidArgumentError: `saved` is something else.
