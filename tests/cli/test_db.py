@@ -22,7 +22,7 @@ async def test_the_missing_migrations_are_planned_and_applied(empty: Call) -> No
 
     assert plan.status == 0
     assert plan.out.splitlines()[1].startswith("0100_baseline ")
-    assert plan.out.endswith("Schema 'perdure' lacks 1 migration.\n")
+    assert plan.out.endswith(f"Schema 'perdure' lacks {len(planned['migrations'])} migrations.\n")
     assert plan.err == "Next: perdure db apply\n"
     assert applied.status == 0
     assert applied.out.splitlines()[:-1] == [f"applied {one['name']}" for one in planned["migrations"]]

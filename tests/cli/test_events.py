@@ -70,7 +70,7 @@ async def test_what_is_stored_is_told_as_it_is(perdure: Call) -> None:
         (["--recorded-from", "yesterday"], "'yesterday' isn't a time"),
         (["--from", "1", "--backwards"], "use --before"),
         (["--from", "-1"], "-1 is not in the range"),
-        (["--category", "a-b"], "part of a stream id before the hyphen"),
+        (["--category", "a-b"], "write 'a_b'"),
         (["--type", ""], "event_types is empty"),
         (["--up-to", "7"], "up_to is position 7, but the log ends at 6"),
         (["--timeout", "-1"], "-1.0 is not in the range"),

@@ -14,6 +14,7 @@ from perdure.errors import BuildStateError, UnknownProjectionError
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.status import ProjectionStatus
 from tests.databases import Databases
+from tests.patience import patience
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Pages
 from tests.projections.rebuilding import until
@@ -128,5 +129,5 @@ async def test_whatever_happens_the_rows_are_those_of_a_fresh_fold(
         monkeypatch.setattr("perdure.projections.runtime.leases._HEARTBEAT_INTERVAL", 0.02)
         monkeypatch.setattr("perdure.projections.runtime.supervisor._POLL_INTERVAL", 0.02)
         monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
-        async with asyncio.timeout(60), databases.one() as url:
+        async with asyncio.timeout(patience(60)), databases.one() as url:
             await World(url, segments, monkeypatch).play(plan)

@@ -16,6 +16,7 @@ from perdure.projections.runtime.runner import Runner
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.patience import patience
 from tests.projections.counting import Broken, Moved, Page, Pages, Visited
 
 AT_ONCE = RetryConfig(max_attempts=2, base_delay=0)
@@ -71,12 +72,12 @@ def runner_of(service: ProjectionService) -> Runner:
 async def until(service: ProjectionService, condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for something that a service does by itself: looked at whenever it did anything."""
     changes = runner_of(service).changes
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience(60)):
         while True:
             seen = changes.count
             if await condition():
                 return
-            await changes.wait(seen, 60)
+            await changes.wait(seen, 1)
 
 
 async def parked(store: PostgreSQLEventStore, *states: str) -> list[tuple[int, str, str]]:

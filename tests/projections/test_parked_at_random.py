@@ -14,6 +14,7 @@ from perdure.commit import ANY
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.patience import patience
 from tests.projections.checking import check_against_fold, stored_in
 from tests.projections.counting import Broken, Closed, Moved
 from tests.projections.parking_lot import (
@@ -134,7 +135,7 @@ async def test_whatever_is_done_in_whatever_order_the_rows_are_those_of_a_fresh_
             await getattr(world, action)(detail)
             await check_against_fold(store, database_url, Guarded())
         await world.spoil(set())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patience(60)):
             while not await world.is_done():
                 await world.retry(None)
                 await world.resume(None)

@@ -27,6 +27,7 @@ from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.patience import patience
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Closed, Ignored, Page, Pages, Totals, Visited
 from tests.projections.rebuilding import builds, until, until_shown
@@ -278,7 +279,7 @@ async def test_a_batch_that_outlasts_the_time_for_stopping_is_rolled_back(
 async def test_an_idle_service_stops_at_once_and_leaves_no_task(store: PostgreSQLEventStore) -> None:
     before = asyncio.all_tasks()
     service = ProjectionService(store, [Pages()], stop_timeout=60)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience(30)):
         await service.start()
         await service.stop()
 

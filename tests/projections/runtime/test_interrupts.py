@@ -18,6 +18,7 @@ from perdure.projections.service import ProjectionService
 from perdure.projections.state.identity import BuildId
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.patience import patience
 from tests.projections.counting import Pages, Visited
 from tests.projections.raising import KINDS, Counts, Odd, PanicException
 from tests.projections.rebuilding import until_shown, visits
@@ -59,7 +60,7 @@ def test_what_asks_the_process_to_end_leaves_run(
             await store.append_to_stream("x-1", ANY, [visit("good"), visit("bad"), visit("good")])
             service = ProjectionService(store, [kind(odd)])
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(patience(30)):
                     await service.run()
             finally:
                 assert odd.tries == 1
@@ -94,7 +95,7 @@ def test_it_leaves_the_event_loop_if_the_service_is_used_without_run(
         async with PostgreSQLEventStore(database_url) as store:
             await store.append_to_stream("x-1", ANY, [visit("good"), visit("bad"), visit("good")])
             try:
-                async with asyncio.timeout(30), ProjectionService(store, [Counts(odd)]):
+                async with asyncio.timeout(patience(30)), ProjectionService(store, [Counts(odd)]):
                     await asyncio.Event().wait()
             except asyncio.CancelledError:
                 is_left = True

@@ -22,6 +22,7 @@ from perdure.projections.state.failures import EventFailure
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold
+from tests.patience import patience
 from tests.projections.counting import Visited
 from tests.projections.parking_lot import until, until_processed
 from tests.projections.raising import KINDS, ODD, Count, Counts, Odd, PanicException
@@ -194,7 +195,7 @@ async def test_an_append_whose_row_panics_is_refused_and_the_next_one_works(
     odd = Odd(error)
     async with InlineProjections(store, [StreamCounts(odd)]) as inline:
         with pytest.raises(InlineProjectionError, match=error.__name__) as caught:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(patience(30)):
                 await inline.append_to_stream("page-a", ANY, [Visited(page="a", visitor="bad")])
         assert isinstance(caught.value.__cause__, (UserCodeError, StopIteration))
         assert await inline.stream_version("page-a") == 0

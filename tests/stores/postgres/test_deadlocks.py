@@ -111,7 +111,7 @@ async def test_aggregates_whose_append_loses_a_deadlock_are_decided_again(
     names = [stream.removeprefix("account-") for stream in streams]
 
     async def decide() -> list[Account]:
-        found = [await accounts.load(name) or Account(name) for name in names]
+        found = [await accounts.load_or_new(name) for name in names]
         for account in found:
             account.deposit(1)
         return found

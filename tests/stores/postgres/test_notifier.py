@@ -17,6 +17,7 @@ from perdure.log import Page
 from perdure.stores.postgres.notifier import Notifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.subscription import Subscription
+from tests.patience import patience
 from tests.pooler import around
 from tests.stores.postgres.races import end_sessions, insert, notes, other_connection, until
 
@@ -320,7 +321,7 @@ async def test_an_open_append_is_looked_at_once_for_all_that_wait(
         assert len(limits) <= 20 + 2  # the notifier may announce, too, that it listens now
     store.wake()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience(30)):
         firsts = await asyncio.gather(*coming[0::3], *coming[1::3])
     assert {stored.event.text for stored in firsts} == {"slow"}
     for task in coming[2::3]:

@@ -14,6 +14,7 @@ from perdure.projection import Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.patience import patience
 from tests.projections.counting import Visited
 
 ONCE = RetryConfig(max_attempts=1)
@@ -324,7 +325,7 @@ async def test_a_statement_left_behind_doesnt_hold_up_a_service_that_stops(
             is_left.set()
 
         await store.append_to_stream("x-1", ANY, visits("bad"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patience(20)):
             async with ProjectionService(store, [Meddling(act)], stop_timeout=0):
                 await is_left.wait()
         assert blocked.task is not None
