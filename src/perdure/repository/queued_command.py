@@ -67,9 +67,9 @@ class QueuedCommand(Generic[A]):
         self._conflict: Exception | None = None
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
-        loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[None] = loop.create_future()
-        self._patience = loop.call_later(attempts.seconds_left, self.give_up)
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._patience: asyncio.TimerHandle | None = None
+        self.wait_for_decision()
 
     @property
     def is_answered(self) -> bool:
@@ -109,12 +109,18 @@ class QueuedCommand(Generic[A]):
                 raise self._error
             return self._result
         finally:
-            self._patience.cancel()
+            self._cancel_patience()
             self._error = None  # its traceback leads back here
+
+    def wait_for_decision(self) -> None:
+        """Give up when its time is over, unless it is decided until then. One that commits alone is never late."""
+        self._cancel_patience()
+        if not self.is_alone and not self.is_answered:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self.attempts.seconds_left, self.give_up)
 
     def begin(self) -> None:
         """Begin to serve it, for the first time or again."""
-        self._patience.cancel()
         self.commit = self.outcome = self._decided = self._error = None
 
     def decide_again(self, conflict: Exception) -> None:
@@ -124,6 +130,7 @@ class QueuedCommand(Generic[A]):
 
     def decide(self, state: A, store: EventStore) -> None:
         """Call the action. The caller gets what it raises, and the copy of the state that it has changed."""
+        self._cancel_patience()
         try:
             aggregate = own_copy(state)
             del state  # the caller gets the frames of an error, too
@@ -164,6 +171,11 @@ class QueuedCommand(Generic[A]):
         self._decided = aggregate
         # Encoded here, a value that can't be stored fails no other command.
         return store.encode(self.stream_id, version, events)
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _settle(self, result: AppendResult | None, error: BaseException | None) -> None:
         if not self.is_answered:
