@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,13 @@ from perdure import (
     RetryConfig,
 )
 from perdure.commit import Commit
+from perdure.repository.pace import DECIDING_PER_COMMIT
+from tests.patience import patience
 from tests.repository.accounts import (
     Account,
     Deposited,
     FaultyStore,
+    Gate,
     deposit,
     outcomes,
     settle,
@@ -101,6 +105,60 @@ async def test_a_queued_command_whose_time_is_over_before_it_is_decided_was_neve
 
     with pytest.raises(AggregateBusyError, match=r"a command waited for 7\.00 s behind others on 'account-1'"):
         await other
+    assert sizes(store) == [1]
+
+
+async def test_a_command_that_a_full_commit_has_left_out_waits_no_longer_than_its_time(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the server of that commit is frozen."""
+    gate, first = await under_way(store, accounts)
+    shared = Gate()
+    store.before.append(shared)
+    spent = [0.0]
+    monkeypatch.setattr("perdure.repository.pace.perf_counter", lambda: spent[0])
+
+    def slow(account: Account) -> None:
+        spent[0] += DECIDING_PER_COMMIT
+        account.deposit(2)
+
+    second = asyncio.create_task(accounts.execute("1", slow))
+    left_out = asyncio.create_task(accounts.execute("1", deposit(3), retry=RetryConfig(max_seconds=0.3)))
+    await settle()
+    gate.opened.set()
+    await shared.reached.wait()
+    assert sizes(store) == [1, 1]
+
+    async with asyncio.timeout(patience(5)):
+        with pytest.raises(AggregateBusyError):
+            await left_out
+    assert not second.done()
+    shared.opened.set()
+    await asyncio.gather(first, second)
+    assert sizes(store) == [1, 1]
+
+
+async def test_a_command_waits_no_longer_than_its_time_for_the_state(
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, first = await under_way(store, accounts)
+    read, opened = store.read_stream, asyncio.Event()
+
+    async def held(*args: Any, **options: Any) -> Any:
+        await opened.wait()
+        return await read(*args, **options)
+
+    monkeypatch.setattr(store, "read_stream", held)
+    queued = asyncio.create_task(accounts.execute("1", deposit(3), retry=RetryConfig(max_seconds=0.1)))
+    await settle()
+    gate.opened.set()
+    await first
+
+    async with asyncio.timeout(patience(5)):
+        with pytest.raises(AggregateBusyError):
+            await queued
+    opened.set()
+    await settle()
     assert sizes(store) == [1]
 
 

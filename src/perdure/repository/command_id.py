@@ -54,7 +54,7 @@ class CommandId:
     def claim(self, events: Sequence[NewEvent]) -> None:
         """Give the events that the command raised the ids that follow from its own. The first keeps its fingerprint.
 
-        Headers that a follower has passed on may hold that of the command before: it isn't this one's.
+        Headers that a follower has passed on may hold that of another command, which is dropped here.
         """
         for number, new in enumerate(events):
             new.event_id = self.event_id(number)

@@ -155,7 +155,10 @@ class CommandQueue(Generic[A]):
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
             # The answered callers run before this continues: if they come again at once, the state is still there.
-            self.waiting.extendleft(reversed(await serving))
+            again = await serving
+            for command in again:
+                command.wait_for_decision()
+            self.waiting.extendleft(reversed(again))
         self._state.drop()  # a traceback that a caller keeps leads here, and would keep it alive
 
     def _next_batch(self) -> list[QueuedCommand[A]]:
@@ -188,7 +191,7 @@ class CommandQueue(Generic[A]):
         is_loaded = self._state.status is StateStatus.LOADED
         decided, rest = await self._decide(batch)
         for command in rest:
-            command.wait()
+            command.wait_for_decision()
         commit = joined(decided)
         if commit is None:
             if is_loaded or not decided:

@@ -70,7 +70,8 @@ class QueuedCommand(Generic[A]):
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
         self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.wait()
+        self._patience: asyncio.TimerHandle | None = None
+        self.wait_for_decision()
 
     @property
     def is_answered(self) -> bool:
@@ -110,17 +111,18 @@ class QueuedCommand(Generic[A]):
                 raise self._error
             return self._result
         finally:
-            self._patience.cancel()
+            self._cancel_patience()
             self._error = None  # its traceback leads back here
 
-    def wait(self) -> None:
-        """Wait to be served, until its time is over."""
-        if not self.is_answered:
-            self._patience = asyncio.get_running_loop().call_later(self.attempts.seconds_left, self.give_up)
+    def wait_for_decision(self) -> None:
+        """Give up when its time is over, unless it is decided until then. One that commits alone is never late."""
+        self._cancel_patience()
+        if not self.is_alone and not self.is_answered:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self.attempts.seconds_left, self.give_up)
 
     def begin(self) -> None:
         """Begin to serve it, for the first time or again."""
-        self._patience.cancel()
         self.commit = self.outcome = self._decided = self._error = None
 
     def pause_after(self, failure: Exception) -> float | None:
@@ -137,6 +139,7 @@ class QueuedCommand(Generic[A]):
 
     def decide(self, state: A, store: EventStore) -> None:
         """Call the action. The caller gets what it raises, and the copy of the state that it has changed."""
+        self._cancel_patience()
         try:
             aggregate = own_copy(state)
             del state  # the caller gets the frames of an error, too
@@ -177,6 +180,11 @@ class QueuedCommand(Generic[A]):
         self._decided = aggregate
         # Encoded here, a value that can't be stored fails no other command.
         return store.encode(self.stream_id, version, events)
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _settle(self, result: AppendResult | None, error: BaseException | None) -> None:
         if not self.is_answered:
