@@ -34,7 +34,6 @@ What keeps commands apart from each other:
 - A failure that may be the fault of one command is found by committing each command alone.
 - The event loop serves other tasks every 20 ms or so, between two commands. The state is out of their reach, and the
   commands that they add wait for the next commit.
-
 Why it is so: docs/adr/0023.
 """
 
@@ -155,10 +154,9 @@ class CommandQueue(Generic[A]):
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
             # The answered callers run before this continues: if they come again at once, the state is still there.
-            again = await serving
-            for command in again:
+            for command in reversed(await serving):
                 command.wait_for_decision()
-            self.waiting.extendleft(reversed(again))
+                self.waiting.appendleft(command)
         self._state.drop()  # a traceback that a caller keeps leads here, and would keep it alive
 
     def _next_batch(self) -> list[QueuedCommand[A]]:
