@@ -158,8 +158,15 @@ class Struck:
     ],
 )
 @pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "timed_out"])
+@pytest.mark.parametrize(("segments", "waits"), [(1, 2), (3, 3)], ids=["one statement", "a transaction"])
 async def test_a_batch_that_was_struck_at_any_wait_leaves_rows_that_equal_a_fresh_fold(
-    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool, batch_size: int, batch: int
+    store: PostgreSQLEventStore,
+    monkeypatch: pytest.MonkeyPatch,
+    segments: int,
+    waits: int,
+    is_cancelled: bool,
+    batch_size: int,
+    batch: int,
 ) -> None:
     for number in count(1):
         for which in range(2):
@@ -167,7 +174,7 @@ async def test_a_batch_that_was_struck_at_any_wait_leaves_rows_that_equal_a_fres
         saved = await store.append_to_stream("checked-2", ANY, events(number))
         struck = Struck(number, batch=batch, is_cancelled=is_cancelled)
         monkeypatch.setattr(TableProcessor, "process", lambda *arguments, one=struck: one.process(*arguments))
-        async with ProjectionService(store, [Tally()], batch_size=batch_size) as service:
+        async with ProjectionService(store, [Tally()], batch_size=batch_size, segments=segments) as service:
             await struck.ended.wait()
             if not is_cancelled:
                 # Time-outs it survives. A task that is cancelled is gone, as with its process.
@@ -178,4 +185,4 @@ async def test_a_batch_that_was_struck_at_any_wait_leaves_rows_that_equal_a_fres
         assert await read_rows(store, Tally()) == fold_tables(Tally(), await store.read_all_events())
         if not struck.has_struck:
             break
-    assert number > 3
+    assert number > waits

@@ -15,6 +15,7 @@ from perdure.errors import (
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
 from perdure.projections.runtime.feed import Feed
+from perdure.projections.runtime.progress import local_runners
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -73,7 +74,7 @@ async def test_a_process_that_remembers_another_log_reads_again_before_it_tells_
         await until(lambda: reads == 2)
         assert isinstance(runner_of(service).error, LogDivergedError)
         waiting = asyncio.create_task(service.wait_for("pages", saved, timeout=30))
-        await until(lambda: waiting.done() or bool(runner_of(service).changes._waiters))
+        await until(lambda: waiting.done() or bool(local_runners(store.database, "pages").changes._waiters))
         may_read.set()
         await waiting
 

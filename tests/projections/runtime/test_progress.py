@@ -70,6 +70,7 @@ class Here:
         self.changes = ChangeSignal()
         self.position = position
         self.diverged: LogDivergedError | None = None
+        self.error_text: str | None = None
 
     def is_behind(self, position: int) -> bool:
         return self.position < position and self.diverged is None

@@ -50,6 +50,11 @@ class LocalRunner(Protocol):
         """Set while the log lacks the event of a checkpoint: the rows may show events that are gone."""
         ...
 
+    @property
+    def error_text(self) -> str | None:
+        """What holds it up, if it is an error."""
+        ...
+
     def is_behind(self, position: int) -> bool:
         """Return whether it leases rows that haven't reached the position, and goes on with them."""
         ...
@@ -87,6 +92,11 @@ class LocalRunners:
     def diverged(self) -> LogDivergedError | None:
         """Set while one of them finds that the log lacks the event of a checkpoint."""
         return next((runner.diverged for runner in self._runners if runner.diverged), None)
+
+    @property
+    def error_text(self) -> str | None:
+        """What holds one of them up, if it is an error."""
+        return next((runner.error_text for runner in self._runners if runner.error_text), None)
 
     def _announced(self, *, is_certain: bool) -> None:  # noqa: ARG002 - a listener gets it
         self.changes.announce()
@@ -180,7 +190,7 @@ class _Wait:
                 rows = await self._read()
                 if rows.shows(self._last):
                     return
-                cause = await read_runner_error(self._database, self._name)
+                cause = self._here.error_text or await read_runner_error(self._database, self._name)
         except TimeoutError:
             raise self._late(timeout, "the database, which doesn't answer") from None
         raise rows.parked or self._late(timeout, cause)
