@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from perdure.aggregate import command as command
     from perdure.application import Application as Application
     from perdure.causation import CausedEvent as CausedEvent
+    from perdure.children import ChildRows as ChildRows
+    from perdure.children import ChildTable as ChildTable
+    from perdure.children import child_table as child_table
     from perdure.commit import ANY as ANY
     from perdure.commit import NO_STREAM as NO_STREAM
     from perdure.commit import STREAM_EXISTS as STREAM_EXISTS
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UniqueViolationError as UniqueViolationError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -101,13 +105,10 @@ if TYPE_CHECKING:
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
     from perdure.page_reader import StoredType as StoredType
-    from perdure.projection import ChildRows as ChildRows
-    from perdure.projection import ChildTable as ChildTable
     from perdure.projection import Projection as Projection
     from perdure.projection import ProjectionTransaction as ProjectionTransaction
     from perdure.projection import SQLProjection as SQLProjection
     from perdure.projection import TableProjection as TableProjection
-    from perdure.projection import child_table as child_table
     from perdure.projections.check import ProjectionCheck as ProjectionCheck
     from perdure.projections.check import check_projection as check_projection
     from perdure.projections.inline_store import InlineProjections as InlineProjections
@@ -148,8 +149,8 @@ _MODULES = {
     "CausedEvent": "causation",
     "CheckedType": "evolution",
     "ChildNotLoadedError": "errors",
-    "ChildRows": "projection",
-    "ChildTable": "projection",
+    "ChildRows": "children",
+    "ChildTable": "children",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
     "DeadlockError": "errors",
@@ -232,6 +233,7 @@ _MODULES = {
     "UnknownEventTypeError": "errors",
     "UnknownEventVersionError": "errors",
     "ServiceInterruptedError": "errors",
+    "UniqueViolationError": "errors",
     "UnknownProjectionError": "errors",
     "UserCodeError": "errors",
     "UnreadableEventsError": "errors",
@@ -243,7 +245,7 @@ _MODULES = {
     "check_evolution": "events",
     "check_projection": "projections.check",
     "check_stored_events": "evolution",
-    "child_table": "projection",
+    "child_table": "children",
     "command": "aggregate",
     "connect": "stores.connect",
     "current_context": "context",
@@ -350,6 +352,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UniqueViolationError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

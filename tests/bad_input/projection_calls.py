@@ -42,6 +42,13 @@ from tests.bad_input.values import (
 from tests.bad_input.world import PROJECTION, Note, Pages, Visitor, World
 
 NOT_A_TABLE: Final = (*NOT_TEXT, "", *UNSTORABLE_TEXT, "x" * 64, "é" * 32, HUGE_TEXT)
+NOT_COLUMNS: Final = (
+    *NOT_TEXT,
+    "visits",
+    ("visits",),
+    *([each] for each in (*NOT_TEXT, "", (), (5,), ("visits", "visits"), "other", HUGE_TEXT, *UNSTORABLE_TEXT)),
+    ["visits", "visits"],
+)
 NOT_A_KEY: Final = (*NOT_TEXT, "", (), (5,), ("",), ("page", "page"), *UNSTORABLE_TEXT)
 NOT_A_NAME: Final = (*NOT_TEXT, "", *UNSTORABLE_TEXT, "others", HUGE_TEXT)
 
@@ -94,6 +101,8 @@ DEFINED: Final[Table] = {
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
             "on_failure": [refused([*NOT_TEXT, "", "Park", HUGE_TEXT], ProjectionDefinitionError)],
             "by_stream": [refused(but(NOT_A_CATEGORY, None), ProjectionDefinitionError)],
+            "indexes": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
+            "unique": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
         },
         lambda _: define,
     ),
@@ -122,6 +131,8 @@ DEFINED: Final[Table] = {
             "table": [refused(NOT_A_TABLE, ProjectionDefinitionError)],
             "key": [refused([*NOT_A_KEY, ("page",), ("name",), ("name", "page")], ProjectionDefinitionError)],
             "keys": [refused(but(NOT_A_FUNCTION, None), ProjectionDefinitionError)],
+            "indexes": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
+            "unique": [refused([*NOT_COLUMNS, [("page", "name")]], ProjectionDefinitionError)],
         },
         lambda _: define_child,
     ),

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from perdure.checks import LARGEST_COUNT, check_count, check_function, check_instance, check_seconds, checked_time
+from perdure.children import ChildTable
 from perdure.errors import InvalidArgumentError, ProjectionRowError, ProjectionTimeoutError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
-from perdure.projection import ChildTable, TableProjection
+from perdure.projection import TableProjection
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.state.identity import Key

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.children import ChildRows, child_table
 from perdure.errors import ProjectionDefinitionError, ProjectionRowError
 from perdure.events import StoredEvent, handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.testing.projections import fold
 from tests.projections.counting import Closed, Page, Pages, Visited, Visitor
 from tests.projections.noting import Note, Noted, Notes

@@ -27,6 +27,11 @@ class TableColumn(NamedTuple):
         """Whether equal values have only one form, in the database and in JSON."""
         return self.sql_type in _KEY_TYPES and not self.nullable
 
+    @property
+    def may_be_indexed(self) -> bool:
+        """Whether the database and Python agree on the order of its values."""
+        return self.sql_type in _ORDERED_TYPES
+
 
 _SCALARS: Final[dict[type, str]] = {
     inspect.StrType: "text",
@@ -48,6 +53,7 @@ _FIXES: Final[dict[type, str]] = {
 }
 _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.VarTupleType)
 _KEY_TYPES = {"text", "boolean", "bigint", "timestamptz", "date", "uuid"}
+_ORDERED_TYPES = _KEY_TYPES | {"numeric", "double precision"}
 
 
 def columns_of(row: Any, refuse: Refuse) -> tuple[TableColumn, ...]:

@@ -11,12 +11,13 @@ from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, 
 
 import msgspec
 
+from perdure.children import ChildTable
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.events import Handler, StoredEvent, handlers_of, registry
-from perdure.projection import ChildTable, OnFailure, TableProjection
+from perdure.projection import OnFailure, TableProjection
 from perdure.projections.engines.table.table import Table
-from perdure.projections.state.identity import BuildId, Key
+from perdure.projections.state.identity import BuildId, Key, is_divisible
 from perdure.projections.state.options import Mode
 
 _AT: Final = "at"
@@ -39,7 +40,6 @@ class TableDefinition:
     """
 
     mode: Mode = "async"
-    is_divisible = True
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
@@ -55,7 +55,15 @@ class TableDefinition:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
         self._overrides_keys = _overrides_keys(cls)
-        self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
+        self.table = Table(
+            projection.name,
+            self.build,
+            self._row_class(cls),
+            projection.key,
+            self.refuse,
+            indexes=projection.indexes,
+            unique=projection.unique,
+        )
         is_plain = not self._overrides_keys and projection.by_stream is None
         self._key_of = attrgetter(*projection.key) if is_plain else None
         """A faster `TableProjection.keys`, if the class doesn't override it: it is called for each event."""
@@ -73,6 +81,11 @@ class TableDefinition:
             for event_class, handler in handlers.items()
             for name in registry.by_class(event_class).names
         }
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether it can be divided into segments: not if rows of several segments could conflict."""
+        return is_divisible([table.shape for table in self.tables])
 
     @property
     def shape(self) -> str:
@@ -143,7 +156,9 @@ class TableDefinition:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with {self.table.key} and add at least one field"
             )
-        table = Table(child.table, self.build, child.row, child.key, self.refuse)
+        table = Table(
+            child.table, self.build, child.row, child.key, self.refuse, indexes=child.indexes, unique=child.unique
+        )
         if table.key_types[:count] != self.table.key_types:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with fields of the types of {self.table.key}"

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from perdure.children import ChildRows
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
-from perdure.projection import ChildRows
 from perdure.projections.engines.table.definition import HandlerSpec, TableDefinition
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import Failure, failed

@@ -10,11 +10,13 @@ from perdure.projections.engines.table.columns import TableColumn
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Needed, RowChanges, Rows
 from perdure.projections.engines.table.table import Table
+from perdure.projections.engines.table.unique_columns import constraint_name, refusing_duplicates
 from perdure.projections.sql import statements
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
 
 _TIMESTAMP: Final = statements("table")["loaded_timestamptz"]
+_UNIQUE: Final = statements("table")["unique"]
 
 
 class TableStorage:
@@ -40,6 +42,8 @@ class TableStorage:
         for table in self._definition.tables:
             with refusing_taken(self._definition.name, table.name, self._namespace):
                 await connection.execute(self._sql[table.name]["create_table"])
+            for columns in table.indexes:
+                await connection.execute(fill_in(self._sql[table.name]["create_index"], indexed=_listed(columns)))
 
     async def load(self, connection: Connection, needed: Needed) -> Rows:
         """Return the rows of these keys, by table."""
@@ -51,7 +55,11 @@ class TableStorage:
         return rows
 
     async def write(self, connection: Connection, changes: RowChanges) -> None:
-        """Write what a fold changed, in the caller's transaction."""
+        """Write what a fold changed, in the caller's transaction.
+
+        Raises:
+            UniqueViolationError: two rows would have the same values in unique columns.
+        """
         for table in self._definition.tables:
             sql = self._sql[table.name]
             if orphaned := changes.orphaned.get(table.name):
@@ -60,7 +68,8 @@ class TableStorage:
             if deleted := changes.deleted.get(table.name):
                 await connection.execute(sql["delete"], table.encode_keys(deleted).decode())
             if written := changes.written.get(table.name):
-                await connection.execute(sql["upsert"], _json_list(written.values()))
+                with refusing_duplicates(table):
+                    await connection.execute(sql["upsert"], _json_list(written.values()))
 
 
 def table_statements(
@@ -79,7 +88,10 @@ def table_statements(
     return statements(
         folder,
         table=f"{quote_identifier(schema)}.{quote_identifier(table.name)}",
-        definitions=", ".join(_definition(column, is_key=column.name in table.key) for column in table.columns),
+        definitions=", ".join(
+            _definition(column, is_found_by=column.name in table.bytewise) for column in table.columns
+        ),
+        unique="".join(_unique(table, columns) for columns in table.unique),
         columns=_listed(columns),
         excluded=_listed(columns, "excluded."),
         loaded=", ".join(_loaded(column) for column in table.columns),
@@ -96,10 +108,16 @@ def _listed(names: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + quote_identifier(name) for name in names)
 
 
-def _definition(column: TableColumn, *, is_key: bool) -> str:
+def _definition(column: TableColumn, *, is_found_by: bool) -> str:
     # Bytewise: faster to compare, and an update of the system's collations can't break the index.
-    collation = ' collate "C"' if is_key and column.sql_type == "text" else ""
+    collation = ' collate "C"' if is_found_by and column.sql_type == "text" else ""
     return f"{quote_identifier(column.name)} {column.sql_type}{collation}{'' if column.nullable else ' not null'}"
+
+
+def _unique(table: Table, columns: Sequence[str]) -> str:
+    return fill_in(
+        _UNIQUE, constraint=quote_identifier(constraint_name(table.name, columns)), unique_columns=_listed(columns)
+    )
 
 
 def _loaded(column: TableColumn) -> str:
