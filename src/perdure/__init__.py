@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from perdure.repository import RetryConfig as RetryConfig
     from perdure.repository import execute_all as execute_all
     from perdure.repository import save_all as save_all
+    from perdure.row_query import RowPage as RowPage
     from perdure.store import EventStore as EventStore
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
@@ -204,6 +205,7 @@ _MODULES = {
     "ProjectionTimeoutError": "errors",
     "ProjectionTransaction": "projection",
     "Repository": "repository",
+    "RowPage": "row_query",
     "SQLProjection": "projection",
     "RetryConfig": "repository",
     "STREAM_EXISTS": "commit",
@@ -330,6 +332,7 @@ __all__ = [
     "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",
+    "RowPage",
     "SQLProjection",
     "SchemaError",
     "SchemaLockedError",

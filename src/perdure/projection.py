@@ -7,16 +7,21 @@ Its handlers do no I/O. If they must, a `SQLProjection` runs its own SQL, and a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
-from perdure.checks import check_text
+from perdure.checks import check_instance, check_text
+from perdure.children import ChildTable
 from perdure.declaration import Columns, check_table, checked_columns, checked_key
 from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
+from perdure.row_query import RowPage, RowQuery, row_reader
+from perdure.store import EventStore
 
 Row = TypeVar("Row")
+Child = TypeVar("Child")
 
 OnFailure = Literal["pause", "park"]
 
@@ -119,6 +124,97 @@ class TableProjection(Generic[Row]):
                 check_category(by_stream)
             except InvalidArgumentError as error:
                 raise ProjectionDefinitionError(table, f"by_stream isn't a category of streams: {error}") from error
+
+    @classmethod
+    async def get(
+        cls, store: EventStore, key: object, /, *, at_position: int | None = None, at_time: datetime | None = None
+    ) -> Row | None:
+        """Return the row of a key, or None: now, or as it was at a point of the past.
+
+        Without a point, the row is read from the table, as the view shows it. With one, it is folded from the log, as
+        `LiveProjection` does. A store without a database folds it in either case.
+
+        Args:
+            store: the store of the events, in whose database the rows are.
+            key: the key; a tuple if it has several fields.
+            at_position: as of this position of the log.
+            at_time: as of the events recorded by then.
+
+        Raises:
+            ProjectionRowError: `key` can't be a key.
+            UnknownProjectionError: no service has run the projection on this store yet.
+            BuildStateError: the view shows a version whose rows this class can't read.
+            ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
+
+        Example:
+            profile = await Profiles.get(store, "123")
+            before = await Profiles.get(store, "123", at_time=datetime(2026, 1, 1, tzinfo=UTC))
+        """
+        return cast("Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time))
+
+    @classmethod
+    async def find(
+        cls,
+        store: EventStore,
+        /,
+        *,
+        order_by: str | Sequence[str] = (),
+        limit: int = 100,
+        after: str | None = None,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        **values: object,
+    ) -> RowPage[Row]:
+        """Return a page of the rows that have these values, in order. An index must serve the query.
+
+        An index of ``("plan", "score")`` serves ``find(store, plan="free")``, with and without ``order_by="score"`` or
+        ``"-score"``. The key, and each unique field, has an index, too. Pages neither repeat nor miss a row that stays
+        as it is, whatever happens to other rows, and even if another build is shown meanwhile.
+
+        Args:
+            store: the store of the events, in whose database the rows are.
+            order_by: the fields of the order, each with a ``-`` for descending. The rest of the index follows, and then
+                the key. None comes last in ascending order, and first in descending order. Text is compared bytewise.
+            limit: how many rows to return at most, up to 10,000.
+            after: the `next` of the page before.
+            at_position: as of this position of the log. This folds all rows in memory.
+            at_time: as of the events recorded by then. This folds all rows in memory.
+            values: the values of fields that the rows must have, as ``plan="free"``.
+
+        Raises:
+            InvalidArgumentError: no index serves the query, a value isn't of its field's type, or `after` isn't the
+                `next` of a page of the same query.
+            UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
+
+        Example:
+            page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20)
+            page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20, after=page.next)
+        """
+        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        return cast("RowPage[Row]", await row_reader().find(cls, store, None, query))
+
+    @classmethod
+    async def find_children(
+        cls,
+        store: EventStore,
+        child: ChildTable[Child],
+        /,
+        *,
+        order_by: str | Sequence[str] = (),
+        limit: int = 100,
+        after: str | None = None,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        **values: object,
+    ) -> RowPage[Child]:
+        """Return a page of rows of a child table, whose indexes serve the query. See `find`.
+
+        Example:
+            seats = await Members.find_children(store, Members.seats, member="ann")
+        """
+        check_instance("child", child, ChildTable)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        return cast("RowPage[Child]", await row_reader().find(cls, store, child, query))
 
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
         """Return the keys of the rows that an event changes. If there are none, the event is ignored.

@@ -35,6 +35,7 @@ from tests.bad_input.values import (
     NOT_A_TIME,
     NOT_SECONDS,
     NOT_TEXT,
+    NUL,
     UNSTORABLE_TEXT,
     Nameless,
     but,
@@ -182,6 +183,22 @@ OF_A_KEY: Final = {
     **PAST,
 }
 
+OF_A_QUERY: Final = {
+    "order_by": [refused([*NOT_TEXT, "", "-", "visits", ["page", "-page"], HUGE_TEXT, *UNSTORABLE_TEXT])],
+    "limit": [refused([*NOT_A_COUNT, 0, 10_001])],
+    "after": [refused([*but(NOT_TEXT, None), "", "W10", HUGE_TEXT, *UNSTORABLE_TEXT])],
+    "values": [
+        refused([{"page": bad} for bad in (*NOT_TEXT, *UNSTORABLE_TEXT)], named="page"),
+        refused([{"visits": 5}], named="visits"),
+        refused([{NUL: 5}], named="field"),
+    ],
+    **PAST,
+}
+
+
+async def get(store: Any, key: object, **options: Any) -> object:
+    return await Pages.get(store, key, **options)
+
 
 def live(method: str) -> Callable[[World], Callable[..., Any]]:
     return lambda world: getattr(LiveProjection(world.store, PROJECTION), method)
@@ -219,6 +236,25 @@ RUN: Final[Table] = {
         lambda _: {"child": Pages.visitors, "key": "a"},
         {"child": [refused([*NOT_TEXT, Pages])], **OF_A_KEY},
         live("child_rows"),
+    ),
+    "TableProjection.get": Call(
+        lambda world: {"store": world.store, "key": "a", "at_position": 0},
+        {
+            "store": [refused(NOT_A_STORE)],
+            "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
+            **PAST,
+        },
+        lambda _: get,
+    ),
+    "TableProjection.find": Call(
+        lambda world: {"store": world.store, "at_position": 0, "values": {"page": "a"}},
+        {"store": [refused(NOT_A_STORE)], **OF_A_QUERY},
+        lambda _: lambda store, values, **options: Pages.find(store, **options, **values),
+    ),
+    "TableProjection.find_children": Call(
+        lambda world: {"store": world.store, "child": Pages.visitors, "at_position": 0, "values": {"page": "a"}},
+        {"store": [refused(NOT_A_STORE)], "child": [refused([*NOT_TEXT, Pages])], **OF_A_QUERY},
+        lambda _: lambda store, child, values, **options: Pages.find_children(store, child, **options, **values),
     ),
     "ProjectionService": Call(
         lambda world: {"store": world.store, "projections": [PROJECTION]},

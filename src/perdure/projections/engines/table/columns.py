@@ -21,6 +21,8 @@ class TableColumn(NamedTuple):
     nullable: bool
     kind: inspect.Type
     """The field's type without ``| None``."""
+    is_required: bool = True
+    """Whether the field has no default."""
 
     @property
     def may_be_key(self) -> bool:
@@ -95,7 +97,7 @@ def _column(row: type, field: inspect.Field, refuse: Refuse) -> TableColumn:
             f"field {field.name!r} of {row.__name__} has type {kind.cls.__qualname__}, which can't be stored: "
             "use a plain type, or make that class a dataclass or a msgspec Struct"
         )
-    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
+    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind, field.required)
 
 
 def _without_none(kind: inspect.Type) -> tuple[inspect.Type, bool]:

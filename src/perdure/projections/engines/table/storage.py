@@ -94,7 +94,7 @@ def table_statements(
         unique="".join(_unique(table, columns) for columns in table.unique),
         columns=_listed(columns),
         excluded=_listed(columns, "excluded."),
-        loaded=", ".join(_loaded(column) for column in table.columns),
+        loaded=", ".join(loaded_column(column.name, column.sql_type) for column in table.columns),
         key=_listed(table.key),
         t_key=_listed(table.key, "t."),
         asked_key=_listed(table.key, "asked."),
@@ -120,9 +120,10 @@ def _unique(table: Table, columns: Sequence[str]) -> str:
     )
 
 
-def _loaded(column: TableColumn) -> str:
-    name = quote_identifier(column.name)
-    return fill_in(_TIMESTAMP, column=name) if column.sql_type == "timestamptz" else f"t.{name}"
+def loaded_column(name: str, sql_type: str) -> str:
+    """Return the expression that loads a column of a table that is called t, as rows are decoded."""
+    quoted = quote_identifier(name)
+    return fill_in(_TIMESTAMP, column=quoted) if sql_type == "timestamptz" else f"t.{quoted}"
 
 
 def _json_list(rows: Iterable[bytes]) -> str:
