@@ -108,6 +108,6 @@ class LiveProjection(Generic[Row]):
 
     def _key(self, key: object) -> Key:
         table = self._definition.table
-        if isinstance(key, BYTES):
+        if type(key) in BYTES:
             raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
         return table.to_key(key)

@@ -54,7 +54,7 @@ async def get(
     """Return the row of a key, or None. See `TableProjection.get`."""
     definition = _definition(projection)
     table = definition.table
-    if isinstance(key, BYTES):
+    if type(key) in BYTES:
         raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
     where = dict(zip(table.key, table.to_key(key), strict=True))
     query = RowQuery(where, (), 1, None, at_position, at_time)

@@ -136,8 +136,10 @@ class ColumnValues:
             InvalidArgumentError: a value isn't of its column's type.
         """
         for name, value in values.items():
-            if isinstance(value, BYTES):
-                raise InvalidArgumentError(name, f"can't be found: {shown(value)} would be taken for text")
+            if type(value) in BYTES:
+                raise InvalidArgumentError(
+                    name, f"can't be found: it is {type(value).__name__}, which JSON turns into text"
+                )
         try:
             return self._codec.encode(self._row(**values))
         except ProjectionRowError as error:
