@@ -1,12 +1,14 @@
 """What is written and read: views of titles, as the reference application stores them. About 200 bytes each."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from examples.streaming.events import ContentWatched
 
 EVENT_TYPE = "content.watched"
+HEADERS: Final = {"request_id": "0af7651916cd43dd8448eb211c80319c", "host": "web-17.example.com"}
+"""The headers of an event that has some."""
 _GENRES = ("Adventure", "Comedy", "Documentary", "Drama", "Science-Fiction")
 
 

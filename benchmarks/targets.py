@@ -47,6 +47,7 @@ TARGETS = (
     Target("W1", "64 callers", "eventsourcing", at_least=10),
     Target("W1r", f"256 callers, {REPEATS}", "perdure", at_least=0.8, other_case=f"256 callers, {NO_REPEATS}"),
     Target("W2", "64 callers", "raw unnest", at_least=0.8),
+    Target("W2b", "16 callers", "raw", at_least=0.9),
     Target("W3", "100 events", "raw", at_least=0.6),
     Target("W3", "1,000 events", "raw", at_least=0.6),
     Target("W3", "10,000 events, snapshot", "perdure", at_least=_FLAT, other_case="100 events, snapshot"),
@@ -58,6 +59,8 @@ TARGETS = (
     Target("W6", "between processes", "raw notify", at_most=1.5),
     Target("W6", "same process", at_most=50, figure="p99"),
     Target("W6", "between processes", at_most=50, figure="p99"),
+    Target("W6c", "same process", "raw notify", at_most=1.5),
+    Target("W6c", "same process", at_most=50, figure="p99"),
     *[
         Target(
             "W6b", f"{callers} callers, {how}", "perdure", at_least=0.9, other_case=f"{callers} callers, not followed"

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -43,6 +44,7 @@ _SETTINGS = {
 }
 _PATIENCE = 60.0
 _MEMORY, _PLENTY = "/dev/shm", 4 * 2**30
+_KEPT: list[socket.socket] = []
 
 
 class Server:
@@ -315,7 +317,16 @@ def url_of(*several: Server, database: str = "postgres", **parameters: str) -> s
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine on which nobody listens, and that the system gives to nobody else while this process runs.
+
+    A socket keeps it that doesn't listen. On Linux, a server may listen there nevertheless, as often as it is started,
+    since such a server sets SO_REUSEADDR: PostgreSQL, pgbouncer and asyncio do.
+    """
+    kept = socket.socket()
+    _KEPT.append(kept)
+    kept.bind(("127.0.0.1", 0))
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before, or it might share another's port
+    port = int(kept.getsockname()[1])
+    if sys.platform != "linux":
+        kept.close()
+    return port

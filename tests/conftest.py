@@ -178,6 +178,12 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To decide a command takes no time: on a busy machine, a queue would commit in parts what waits together."""
+    monkeypatch.setattr("perdure.repository.pace.perf_counter", lambda: 0.0)
+
+
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events and upcasters that a test defines are forgotten after it."""

@@ -4,6 +4,7 @@ No test passes because of its patience; it only fails later.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -16,6 +17,14 @@ def slowness() -> float:
 def patience(seconds: float) -> float:
     """The seconds to wait on this machine, now, for what takes less than `seconds` on an idle one."""
     return seconds * slowness()
+
+
+def growing(seconds: float) -> Iterator[float]:
+    """Limits to try one after the other, where time must run out, but not before something else has happened.
+
+    On a busy machine, the first may be too short for that.
+    """
+    yield from (seconds, 5 * seconds, 25 * seconds)
 
 
 def _ready_processes() -> int:

@@ -1,10 +1,11 @@
 """The servers that tests make, kill and promote do what their names say."""
 
 import asyncio
+import socket
 
 import pytest
 
-from tests.cluster import servers, url_of
+from tests.cluster import free_port, servers, url_of
 
 pytestmark = pytest.mark.server  # the tests start servers of their own
 
@@ -55,3 +56,18 @@ async def test_a_url_names_all_servers() -> None:
     assert url_of(one, other, database="shop", target_session_attrs="read-write") == (
         f"postgresql://postgres@127.0.0.1:{one.port},127.0.0.1:{other.port}/shop?target_session_attrs=read-write"
     )
+
+
+async def test_a_free_port_is_taken_by_no_other_and_may_be_listened_on_again_and_again() -> None:
+    port = free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    for _ in range(2):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()

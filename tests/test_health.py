@@ -27,6 +27,7 @@ def moved(url: str, port: int) -> str:
 
 
 NOWHERE = 1
+PATIENCE = 60.0
 
 
 def check(health: Health, name: str) -> Check:
@@ -77,7 +78,7 @@ FAILURE = EventFailure(
 
 
 async def test_a_process_that_works_is_ready(store: PostgreSQLEventStore) -> None:
-    health = await ready(store, Told(status(lag=3)), max_lag=3)
+    health = await ready(store, Told(status(lag=3)), max_lag=3, timeout=PATIENCE)
 
     assert (health.is_ok, health.http_status) == (True, 200)
     assert json.loads(health.to_json()) == {
@@ -95,7 +96,7 @@ async def test_a_process_that_works_is_ready(store: PostgreSQLEventStore) -> Non
 async def test_a_process_whose_database_is_down_is_not_ready(store: PostgreSQLEventStore) -> None:
     store.database._move_to(moved(store.database._url, NOWHERE))
 
-    health = await ready(store)
+    health = await ready(store, timeout=PATIENCE)
 
     assert (health.state, health.http_status) == ("failed", 503)
     assert "can't be reached" in (check(health, "database").reason or "")
@@ -163,7 +164,7 @@ async def test_a_server_that_takes_no_appends_is_not_ready(
     name = store.database.name
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
 
-    health = await ready(store)
+    health = await ready(store, timeout=PATIENCE)
 
     assert check(health, "database").state == "failed"
     assert "read_only" in (check(health, "database").reason or "")
@@ -175,7 +176,7 @@ async def test_a_standby_is_not_ready(store: PostgreSQLEventStore, connection: a
     await connection.execute("create function perdure.pg_is_in_recovery() returns boolean return true")
     await connection.execute(f'alter database "{store.database.name}" set search_path = perdure, pg_catalog')
 
-    health = await ready(store)
+    health = await ready(store, timeout=PATIENCE)
 
     assert "standby" in (check(health, "database").reason or "")
 
@@ -185,7 +186,7 @@ async def test_a_schema_that_is_outdated_is_not_ready(
 ) -> None:
     await connection.execute("delete from perdure.migrations where number = 100")
 
-    health = await ready(store)
+    health = await ready(store, timeout=PATIENCE)
 
     assert check(health, "database").state == "ok"
     assert check(health, "schema").state == "failed"
@@ -198,13 +199,13 @@ async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
 ) -> None:
     store.subscribe()
     await until(lambda: store.is_listening is True)
-    assert check(await ready(store), "listener").state == "ok"
+    assert check(await ready(store, timeout=PATIENCE), "listener").state == "ok"
     url = store.database._url
 
     store.database._move_to(moved(url, NOWHERE))
     await end_sessions(connection, "query ilike 'listen%'")
     await until(lambda: store.is_listening is False)
-    health = await ready(store)
+    health = await ready(store, timeout=PATIENCE)
 
     store.database._move_to(url)
     assert check(health, "listener").state == "degraded"
@@ -224,7 +225,7 @@ async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
     ],
 )
 async def test_a_projection_is_judged_by_how_it_stands(one: ProjectionStatus, state: str, reason: str | None) -> None:
-    health = await ready(InMemoryEventStore(), Told(one), max_lag=100)
+    health = await ready(InMemoryEventStore(), Told(one), max_lag=100, timeout=PATIENCE)
 
     found = check(health, "projection counts")
     assert (found.state, found.reason, found.lag) == (state, reason, one.lag)
@@ -233,7 +234,7 @@ async def test_a_projection_is_judged_by_how_it_stands(one: ProjectionStatus, st
 
 
 async def test_the_lag_is_not_judged_unless_asked_to() -> None:
-    assert (await ready(InMemoryEventStore(), Told(status(lag=10**9)))).is_ok
+    assert (await ready(InMemoryEventStore(), Told(status(lag=10**9)), timeout=PATIENCE)).is_ok
 
 
 async def test_a_service_runs_its_projections_until_one_is_paused(store: PostgreSQLEventStore) -> None:
@@ -241,12 +242,13 @@ async def test_a_service_runs_its_projections_until_one_is_paused(store: Postgre
     async with ProjectionService(store, [projection], retry=RetryConfig(max_attempts=1)) as service:
         saved = await store.append_to_stream("page-1", ANY, [Visited(page="a", visitor="ann")])
         await service.wait_for("pages", saved)
-        before = await ready(store, service, max_lag=0)
+        await until(lambda: store.is_listening is True)
+        before = await ready(store, service, max_lag=0, timeout=PATIENCE)
         projection.is_broken = True
         saved = await store.append_to_stream("page-1", ANY, [Broken(page="a")])
         with pytest.raises(ProjectionPausedError):
             await service.wait_for("pages", saved)
-        after = await ready(store, service)
+        after = await ready(store, service, timeout=PATIENCE)
 
     assert before.state == "ok"
     assert check(after, "projection pages").state == "failed"
@@ -254,7 +256,7 @@ async def test_a_service_runs_its_projections_until_one_is_paused(store: Postgre
 
 
 async def test_whatever_a_look_raises_is_told_without_its_text() -> None:
-    health = await ready(InMemoryEventStore(), Told(RuntimeError("hunter2")))
+    health = await ready(InMemoryEventStore(), Told(RuntimeError("hunter2")), timeout=PATIENCE)
 
     assert health.checks == (Check("tasks", "ok"), Check("store", "ok"), Check("projections", "failed", "RuntimeError"))
 
@@ -262,7 +264,7 @@ async def test_whatever_a_look_raises_is_told_without_its_text() -> None:
 async def test_a_closed_store_is_neither_alive_nor_ready(database_url: str) -> None:
     store = PostgreSQLEventStore(database_url)
 
-    for health in (await live(store), await ready(store)):
+    for health in (await live(store), await ready(store, timeout=PATIENCE)):
         assert health.state == "failed"
         assert {"closed" in (one.reason or "") for one in health.checks} == {True}
 
@@ -311,15 +313,15 @@ async def test_a_background_task_that_fails_ends_readiness_at_once_and_life_when
 
     task = store.tasks.keep(fail_once, "perdure something")
     await failed.wait()
-    assert check(await ready(store), "tasks").state == "failed"
+    assert check(await ready(store, timeout=PATIENCE), "tasks").state == "failed"
     assert (await live(store)).state == "ok"
 
     clock.now += 11
-    assert (await ready(store)).state == "ok"
+    assert (await ready(store, timeout=PATIENCE)).state == "ok"
 
     task.cancel()
     await asyncio.wait((task,))
-    for health in (await ready(store), await live(store)):
+    for health in (await ready(store, timeout=PATIENCE), await live(store)):
         assert health.state == "failed"
         assert "won't be started again: restart the process" in health.to_json()
         assert "hunter2" not in health.to_json()

@@ -135,7 +135,7 @@ async def test_executing_tells_how_many_attempts_it_took(recorder: Recorder) -> 
 
 async def test_saving_with_retry_tells_how_many_attempts_it_took(recorder: Recorder) -> None:
     counters = Repository(Counter, RivalledStore(), retry=RetryConfig(base_delay=0))
-    counter = Counter("1")
+    counter = await counters.load_or_new("1")
     counter.count()
 
     await counters.save_with_retry(counter)

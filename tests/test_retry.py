@@ -34,7 +34,13 @@ def test_pauses_are_drawn_in_between() -> None:
     drawn = {RetryConfig().delay(1) for _ in range(10)}
 
     assert len(drawn) > 1
-    assert all(0 <= delay <= 0.1 for delay in drawn)
+    assert all(0 <= delay <= 0.01 for delay in drawn)
+
+
+def test_attempts_and_the_first_pause_may_be_given_by_position() -> None:
+    retry = RetryConfig(3, 0.1)
+
+    assert (retry.max_attempts, retry.base_delay) == (3, 0.1)
 
 
 def test_there_may_be_no_pause() -> None:
@@ -52,7 +58,10 @@ def test_there_may_be_no_pause() -> None:
         ("base_delay", math.nan),
         ("base_delay", "1"),
         ("max_delay", math.inf),
-        ("max_delay", 0.05),
+        ("max_delay", 0.005),
+        ("max_seconds", -1),
+        ("max_seconds", math.inf),
+        ("max_seconds", None),
     ],
 )
 def test_a_retry_that_makes_no_sense_is_refused(argument: str, value: Any) -> None:

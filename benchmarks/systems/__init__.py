@@ -3,13 +3,14 @@
 from importlib import import_module
 
 from benchmarks.systems.perdure import Perdure, PerdureWithoutTurns
-from benchmarks.systems.raw import Raw, RawNotify, RawUnnest, RawUnnestNotify
+from benchmarks.systems.raw import Raw, RawInsert, RawNotify, RawUnnest, RawUnnestNotify
 from benchmarks.systems.system import System
 from benchmarks.systems.tutorial import Tutorial
 
 OURS: tuple[type[System], ...] = (
     Raw,
     RawUnnest,
+    RawInsert,
     RawNotify,
     RawUnnestNotify,
     Tutorial,

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ClassVar
 
 import msgspec
 
-from benchmarks.facts import Append, Identified, Stored, Totals
+from benchmarks.facts import HEADERS, Append, Identified, Stored, Totals
 from benchmarks.systems.contents import rows_in, stored_in
-from benchmarks.systems.system import Handle, Place, System, each_in_a_task
+from benchmarks.systems.system import Handle, Place, Show, System, each_in_a_task
 from examples.streaming.events import ContentWatched
 from perdure import (
     ANY,
@@ -64,21 +63,21 @@ def projection(name: str) -> TableProjection[TitleRow]:
 class Perdure(System):
     name = "perdure"
     title = "Perdure"
-    workloads = frozenset({"W1", "W1r", "W2", "W3", "W4", "W5", "W6", "W6b", "W7", "W7b", "W8", "W9", "W10"})
+    workloads = frozenset(
+        {"W1", "W1r", "W2", "W2b", "W3", "W4", "W5", "W6", "W6b", "W6c", "W7", "W7b", "W8", "W9", "W10"}
+    )
     table = "perdure.events"
-    queues_commands: ClassVar[bool] = True
-    """Whether commands on one aggregate are queued."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = PostgreSQLEventStore(place.url)
-        self._titles = Repository(
-            Title,
-            self.store,
-            retry=RetryConfig(max_attempts=1000, base_delay=0.002),
-            queue_commands=self.queues_commands,
-        )
+        self._titles = self.repository_of(self.store)
         self._with_snapshots = Repository(Title, self.store, snapshot_every=50)
+
+    @staticmethod
+    def repository_of(store: PostgreSQLEventStore) -> Repository[Title]:
+        """Return the repository that runs commands: with default settings."""
+        return Repository(Title, store)
 
     async def open(self) -> None:
         await self.store.open()
@@ -91,6 +90,14 @@ class Perdure(System):
 
     async def _append(self, wanted: Append) -> None:
         await self.store.append_to_stream(*wanted)
+
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Write what callers want written, each event with its headers."""
+        await each_in_a_task(callers, self._append_with_headers)
+
+    async def _append_with_headers(self, wanted: Append) -> None:
+        events = [NewEvent(event, headers=HEADERS) for event in wanted.events]
+        await self.store.append_to_stream(wanted.stream_id, wanted.expected_version, events)
 
     async def append_identified(self, callers: Sequence[Iterator[Identified]]) -> None:
         """Write what callers want written, under the ids that they chose: a repeat writes nothing."""
@@ -151,6 +158,19 @@ class Perdure(System):
         async for stored in self.store.subscribe(position, category=category):
             handle(stored.event)
 
+    @asynccontextmanager
+    async def shown(self, name: str) -> AsyncGenerator[Show]:
+        last = await self._last_position()
+        async with ProjectionService(self.store, [projection(name)]) as service:
+            await service.wait_for(name, last, timeout=_PATIENCE)
+
+            async def show(wanted: Append) -> None:
+                [event] = wanted.events
+                saved = await self._titles.execute(event.content_id, lambda title: title.watch(event))
+                await service.wait_for(name, saved)
+
+            yield show
+
     async def change(self, callers: Sequence[Iterator[Append]]) -> None:
         await each_in_a_task(callers, self._change)
 
@@ -160,9 +180,13 @@ class Perdure(System):
 
 
 class PerdureWithoutTurns(Perdure):
-    """Commands of one aggregate meet in conflicts, as they do unless told otherwise."""
+    """Commands on one aggregate meet in conflicts: nothing queues them."""
 
     name = "perdure, no queue"
     title = "Perdure, commands without a queue"
     workloads = frozenset({"W7"})
-    queues_commands = False
+
+    @staticmethod
+    def repository_of(store: PostgreSQLEventStore) -> Repository[Title]:
+        retry = RetryConfig(base_delay=0.002, max_seconds=_PATIENCE)
+        return Repository(Title, store, retry=retry, queue_commands=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -13,9 +13,9 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from benchmarks.facts import EVENT_TYPE, Append, Stored, Totals
+from benchmarks.facts import EVENT_TYPE, HEADERS, Append, Stored, Totals
 from benchmarks.systems.contents import SQL, rows_in, stored_in
-from benchmarks.systems.system import Handle, Place, System, each_in_a_task
+from benchmarks.systems.system import Handle, Place, Show, System, each_in_a_task
 from examples.streaming.events import ContentWatched
 from perdure.stores.postgres.sql_files import Statements
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -23,13 +23,17 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 CONNECTIONS = 16
 """As many as two cores can use: more make it slower."""
 PAGE = 500
+_NO_HEADERS: Mapping[str, str] = {}
+_Take = Callable[[Sequence[asyncpg.Record]], Awaitable[None]]
+"""What a follower does with a page."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ContentWatched).decode
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, omit_defaults=True):
     timestamp: datetime
+    headers: Mapping[str, str] = {}
 
 
 class Hydrated(msgspec.Struct):
@@ -49,7 +53,7 @@ class Hydrated(msgspec.Struct):
 class Raw(System):
     name = "raw"
     title = "asyncpg, an INSERT and commit each"
-    workloads = frozenset({"W1", "W2", "W3", "W4", "W5", "W7", "W8"})
+    workloads = frozenset({"W1", "W2", "W2b", "W3", "W4", "W5", "W7", "W8"})
     table = "raw.events"
     append_statement: ClassVar[str] = "append_event"
 
@@ -95,8 +99,21 @@ class Raw(System):
             else:
                 await self._append_all(connection, [wanted])
 
-    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
-        columns = map(list, zip(*_rows(wanted), strict=True))
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Write what callers want written, each event with its headers."""
+        await each_in_a_task(callers, self._append_with_headers)
+
+    async def _append_with_headers(self, wanted: Append) -> None:
+        async with self._connection() as connection:
+            await self._append_all(connection, [wanted], HEADERS)
+
+    async def _append_all(
+        self,
+        connection: asyncpg.Connection[Any],
+        wanted: Sequence[Append],
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        columns = map(list, zip(*_rows(wanted, headers), strict=True))
         await connection.execute(self._sql["append_events"], *columns)
 
     async def contents(self) -> Iterable[Stored]:
@@ -178,11 +195,22 @@ class _Followed(Raw):
 
     @asynccontextmanager
     async def follow(self, handle: Handle) -> AsyncGenerator[None]:
+        async with self._connection() as connection:
+            position = await connection.fetchval(self._sql["last_position"])
+
+        async def take(page: Sequence[asyncpg.Record]) -> None:
+            for row in page:
+                handle(_decode(row["event_data"]))
+
+        async with self._listening(position, take):
+            yield
+
+    @asynccontextmanager
+    async def _listening(self, position: int, take: _Take) -> AsyncGenerator[None]:
         connection = await asyncpg.connect(self.place.url)
-        position = await connection.fetchval(self._sql["last_position"])
         rung = asyncio.Event()
         await connection.add_listener("raw_events", lambda *_: rung.set())
-        task = asyncio.create_task(self._follow(connection, position, rung, handle))
+        task = asyncio.create_task(self._follow(connection, position, rung, take))
         try:
             yield
         finally:
@@ -191,14 +219,13 @@ class _Followed(Raw):
             connection.terminate()
 
     async def _follow(
-        self, connection: asyncpg.Connection[Any], position: int, rung: asyncio.Event, handle: Handle
+        self, connection: asyncpg.Connection[Any], position: int, rung: asyncio.Event, take: _Take
     ) -> None:
         while True:
             await rung.wait()
             rung.clear()
             while page := await connection.fetch(self._sql["read_log"], position, PAGE):
-                for row in page:
-                    handle(_decode(row["event_data"]))
+                await take(page)
                 position = page[-1]["global_position"]
 
 
@@ -207,8 +234,47 @@ class RawNotify(_Followed):
 
     name = "raw notify"
     title = "asyncpg, LISTEN/NOTIFY and a fetch"
-    workloads = frozenset({"W6", "W6b"})
+    workloads = frozenset({"W6", "W6b", "W6c"})
     append_statement = "append_event_and_notify"
+
+    @asynccontextmanager
+    async def shown(self, name: str) -> AsyncGenerator[Show]:
+        """Read models as they are kept by hand: a row and a checkpoint in one transaction for each page."""
+        sql = Statements(SQL / "raw", table=f"raw.{name}")
+        waiting: dict[str, asyncio.Future[None]] = {}
+        async with self._connection() as connection:
+            await connection.execute(sql["create_rows"])
+            position = await connection.fetchval(sql["last_position"])
+
+            async def project(page: Sequence[asyncpg.Record]) -> None:
+                events = [_decode(row["event_data"]) for row in page]
+                views = [(event.content_id, event.watch_duration_seconds) for event in events]
+                async with connection.transaction():
+                    await connection.executemany(sql["add_view"], views)
+                    await connection.execute(sql["set_checkpoint"], name, page[-1]["global_position"])
+                for event in events:
+                    waiting.pop(event.content_id).set_result(None)
+
+            async def show(wanted: Append) -> None:
+                is_shown = waiting[wanted.events[0].content_id] = asyncio.get_running_loop().create_future()
+                await self._append(wanted)
+                await is_shown
+
+            async with self._listening(position, project):
+                yield show
+
+
+class RawInsert(Raw):
+    """The append alone: what there is to wait for at least."""
+
+    name = "raw insert"
+    title = "asyncpg, an INSERT and commit, without a read model"
+    workloads = frozenset({"W6c"})
+    shows_rows = False
+
+    @asynccontextmanager
+    async def shown(self, name: str) -> AsyncGenerator[Show]:  # noqa: ARG002 - it has no rows
+        yield self._append
 
 
 class RawUnnestNotify(_Followed, RawUnnest):
@@ -218,8 +284,13 @@ class RawUnnestNotify(_Followed, RawUnnest):
     title = "asyncpg, unnest INSERT of 500, a NOTIFY and a fetch"
     workloads = frozenset({"W6b"})
 
-    async def _append_all(self, connection: asyncpg.Connection[Any], wanted: Sequence[Append]) -> None:
-        await super()._append_all(connection, wanted)
+    async def _append_all(
+        self,
+        connection: asyncpg.Connection[Any],
+        wanted: Sequence[Append],
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        await super()._append_all(connection, wanted, headers)
         await connection.execute(self._sql["notify"])
 
 
@@ -245,7 +316,7 @@ def _hydrated(row: asyncpg.Record) -> Hydrated:
     )
 
 
-def _rows(appends: Iterable[Append]) -> list[tuple[object, ...]]:
+def _rows(appends: Iterable[Append], headers: Mapping[str, str] = _NO_HEADERS) -> list[tuple[object, ...]]:
     """What is stored of each event."""
     return [
         (
@@ -254,7 +325,7 @@ def _rows(appends: Iterable[Append]) -> list[tuple[object, ...]]:
             uuid7(),
             EVENT_TYPE,
             _encode(event).decode(),
-            _encode(_Metadata(datetime.now(UTC))).decode(),
+            _encode(_Metadata(datetime.now(UTC), headers)).decode(),
         )
         for stream_id, expected_version, events in appends
         for number, event in enumerate(events, 1)

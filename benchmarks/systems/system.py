@@ -12,6 +12,7 @@ from benchmarks.server import Server
 from examples.streaming.events import ContentWatched
 
 Handle = Callable[[ContentWatched], None]
+Show = Callable[[Append], Awaitable[None]]
 W = TypeVar("W")
 
 
@@ -37,6 +38,8 @@ class System(ABC):
     log_limit: ClassVar[int | None] = None
     """How many events it is given to project at most, when it would take too long; its rate counts all the same."""
 
+    shows_rows: ClassVar[bool] = True
+    """Whether a command of `shown` leaves a row; otherwise it is a bare append, for comparison."""
     table: ClassVar[str] = ""
     """The table of its events, for those that are filled by SQL."""
 
@@ -78,6 +81,10 @@ class System(ABC):
     async def append(self, callers: Sequence[Iterator[Append]]) -> None:
         """Write what callers want written, each one after the other, all at once. None was refused."""
 
+    async def append_with_headers(self, callers: Sequence[Iterator[Append]]) -> None:
+        """Do what `append` does, with `HEADERS` in the metadata of each event."""
+        raise NotImplementedError
+
     @abstractmethod
     async def contents(self) -> Iterable[Stored]:
         """All that was written, for verification. The events of a stream in order."""
@@ -104,6 +111,10 @@ class System(ABC):
 
     def follow_in_vain(self) -> AbstractAsyncContextManager[None]:
         """Wait for events of a kind that is never appended."""
+        raise NotImplementedError
+
+    def shown(self, name: str) -> AbstractAsyncContextManager[Show]:
+        """Keep a row for each title that is new from now on, and run commands that wait until their row is there."""
         raise NotImplementedError
 
     async def change(self, callers: Sequence[Iterator[Append]]) -> None:

@@ -1,13 +1,13 @@
 """The workloads, in order."""
 
-from benchmarks.workloads.append import AppendingOne, AppendingRepeats, AppendingTen
+from benchmarks.workloads.append import AppendingHeaders, AppendingOne, AppendingRepeats, AppendingTen
 from benchmarks.workloads.catch_up import CatchingUp, Projecting
 from benchmarks.workloads.contention import Contending
 from benchmarks.workloads.demo import Demonstrating
 from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
-from benchmarks.workloads.push import AppendingFollowed, Pushing
+from benchmarks.workloads.push import AppendingFollowed, Pushing, Showing
 from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Workload
 
@@ -15,10 +15,12 @@ WORKLOADS: tuple[type[Workload], ...] = (
     AppendingOne,
     AppendingRepeats,
     AppendingTen,
+    AppendingHeaders,
     Loading,
     CatchingUp,
     Projecting,
     Pushing,
+    Showing,
     Contending,
 )
 

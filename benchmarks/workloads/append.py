@@ -1,4 +1,4 @@
-"""W1, W1r and W2: appending to new streams by many callers at once."""
+"""W1, W1r, W2 and W2b: appending to new streams by many callers at once."""
 
 import time
 from collections.abc import Iterator
@@ -34,8 +34,11 @@ class Appending(Workload):
         end = time.perf_counter() + self.sizes.seconds
         callers = [self._caller(f"{case.number}.{run}.{caller}", end, latencies) for caller in range(count)]
         with measured(self.system.place) as meter:
-            await self.system.append(callers)
+            await self._append(callers)
         return meter.rate((len(self._acknowledged) - before) * self.events, latencies)
+
+    async def _append(self, callers: list[Iterator[Append]]) -> None:
+        await self.system.append(callers)
 
     def _caller(self, name: str, end: float, latencies: list[float]) -> Iterator[Append]:
         number = 0
@@ -71,6 +74,18 @@ class AppendingTen(Appending):
     @classmethod
     def cases(cls, sizes: Sizes) -> list[Case]:
         return [Case("64 callers", min(64, max(sizes.callers)))]
+
+
+class AppendingHeaders(AppendingTen):
+    key = "W2b"
+    title = "Append 10 events with 2 headers each to a new stream, at once"
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        return [Case("16 callers", min(16, max(sizes.callers)))]
+
+    async def _append(self, callers: list[Iterator[Append]]) -> None:
+        await self.system.append_with_headers(callers)
 
 
 class AppendingRepeats(Appending):

@@ -1,9 +1,9 @@
-"""W6: how soon an appended event is handled, and whether handling holds appends up."""
+"""W6: how soon an appended event is handled or shown, and whether handling holds appends up."""
 
 import asyncio
 import time
 
-from benchmarks.facts import Append
+from benchmarks.facts import Append, totals_by_title, watched
 from benchmarks.follower_process import Handled, follow_in_process
 from benchmarks.sizes import Sizes
 from benchmarks.systems.perdure import Perdure
@@ -72,6 +72,37 @@ class Pushing(Workload):
 
     async def verify(self) -> None:
         expect_contents(await self.system.contents(), self._acknowledged)
+
+
+class Showing(Workload):
+    """Commands at a steady pace, from the moment before the command to the moment when its row is known to be there."""
+
+    key = "W6c"
+    title = "From the command to the row that shows it"
+    unit = "ms"
+    is_rate = False
+
+    @classmethod
+    def cases(cls, sizes: Sizes) -> list[Case]:
+        return [Case("same process", sizes.paced)]
+
+    async def run(self, case: Case, run: int) -> Sample:
+        name, latencies = f"shown_{run}", list[float]()
+        events = [watched(f"title{run}x{number}", number) for number in range(case.number)]
+        async with self.system.shown(name) as show:
+            began = time.monotonic()
+            for number, event in enumerate(events):
+                await asyncio.sleep(began + number / self.sizes.pace - time.monotonic())
+                asked = time.perf_counter()
+                await show(Append(f"content-{event.content_id}", 0, [event]))
+                latencies.append(time.perf_counter() - asked)
+        if self.system.shows_rows:
+            wanted, rows = totals_by_title(events), await self.system.rows(name)
+            expect(f"rows of {name}", {title: rows.get(title) for title in wanted}, wanted)
+        p50, p99 = percentiles(latencies)
+        if p50 is None:
+            raise VerificationError("nothing was shown")
+        return Sample(p50, p50=p50, p99=p99)
 
 
 class AppendingFollowed(Appending):

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from perdure.decider import Decider as Decider
     from perdure.errors import AggregateBusyError as AggregateBusyError
     from perdure.errors import AggregateDefinitionError as AggregateDefinitionError
+    from perdure.errors import AggregateExistsError as AggregateExistsError
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
+    from perdure.errors import CommandIdReuseError as CommandIdReuseError
     from perdure.errors import ConfigurationError as ConfigurationError
+    from perdure.errors import ConflictError as ConflictError
     from perdure.errors import DatabaseError as DatabaseError
     from perdure.errors import DeadlockError as DeadlockError
     from perdure.errors import DomainError as DomainError
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventDefinitionError as EventDefinitionError
     from perdure.errors import EventEncodingError as EventEncodingError
     from perdure.errors import EventIdReuseError as EventIdReuseError
+    from perdure.errors import EventParkedError as EventParkedError
     from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import FenceHolder as FenceHolder
     from perdure.errors import InlineProjectionError as InlineProjectionError
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UniqueViolationError as UniqueViolationError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
@@ -136,128 +141,54 @@ if TYPE_CHECKING:
     from perdure.subscription import Subscription as Subscription
     from perdure.transaction import Transaction as Transaction
 
-_MODULES = {
-    "ANY": "commit",
-    "AggregateBusyError": "errors",
-    "AggregateDefinitionError": "errors",
-    "AggregateNotFoundError": "errors",
-    "AggregateRoot": "aggregate",
-    "AppendResult": "commit",
-    "Application": "application",
-    "AuthenticationError": "errors",
-    "BackgroundTaskError": "errors",
-    "BuildStateError": "errors",
-    "CausedEvent": "causation",
-    "CheckedType": "evolution",
-    "ChildNotLoadedError": "errors",
-    "ChildRows": "children",
-    "ChildTable": "children",
-    "ConfigurationError": "errors",
-    "DatabaseError": "errors",
-    "DeadlockError": "errors",
-    "Decider": "decider",
-    "DeciderRepository": "repository",
-    "DomainError": "errors",
-    "DuplicateEventTypeError": "errors",
-    "EmbeddedServerError": "errors",
-    "EventDecodingError": "errors",
-    "EventDefinitionError": "errors",
-    "EventEncodingError": "errors",
-    "EventFailure": "projections.state.failures",
-    "EventIdReuseError": "errors",
-    "EventMetadata": "events",
-    "EventStore": "store",
-    "EvolutionError": "errors",
-    "EvolutionReport": "evolution",
-    "ExpectedVersion": "commit",
-    "InMemoryEventStore": "stores.memory",
-    "FenceHolder": "errors",
-    "InlineProjectionError": "errors",
-    "InlineProjections": "projections.inline_store",
-    "InvalidArgumentError": "errors",
-    "InvalidStreamIdError": "errors",
-    "JoinedTransaction": "stores.postgres.transactions.joined_transaction",
-    "LiveProjection": "projections.live",
-    "LockHolder": "errors",
-    "LogDivergedError": "errors",
-    "LogHeldBackError": "errors",
-    "MissingExtraError": "errors",
-    "NO_STREAM": "commit",
-    "NamespaceSharedError": "errors",
-    "NewEvent": "events",
-    "OptimisticConcurrencyError": "errors",
-    "OutcomeUnknownError": "errors",
-    "ParkedEvent": "projections.operations",
-    "PayloadTooLargeError": "errors",
-    "PerdureError": "errors",
-    "PostgreSQLEventStore": "stores.postgres.store",
-    "PostgreSQLTransaction": "stores.postgres.transactions.transaction",
-    "Projection": "projection",
-    "ProjectionAction": "projections.operations",
-    "ProjectionCheck": "projections.check",
-    "ProjectionDefinitionError": "errors",
-    "ProjectionOperations": "projections.operations",
-    "ProjectionPausedError": "errors",
-    "ProjectionRowError": "errors",
-    "ProjectionService": "projections.service",
-    "ProjectionShapeError": "errors",
-    "ProjectionStatus": "projections.state.status",
-    "ProjectionTimeoutError": "errors",
-    "ProjectionTransaction": "projection",
-    "Repository": "repository",
-    "RowPage": "row_query",
-    "SQLProjection": "projection",
-    "RetryConfig": "repository",
-    "STREAM_EXISTS": "commit",
-    "ProjectionTransactionError": "errors",
-    "ReadOnlyStoreError": "errors",
-    "SchemaError": "errors",
-    "SchemaLockedError": "errors",
-    "SchemaOutdatedError": "errors",
-    "SchemaTooNewError": "errors",
-    "SchemaUnknownError": "errors",
-    "SegmentStatus": "projections.state.status",
-    "ServersUnavailableError": "errors",
-    "StoreClosedError": "errors",
-    "StoreOverloadedError": "errors",
-    "StoreUnavailableError": "errors",
-    "StoredEvent": "events",
-    "StoredType": "page_reader",
-    "StreamAppend": "commit",
-    "Subscription": "subscription",
-    "SwitchBlockedError": "errors",
-    "TableDifference": "projections.state.builds",
-    "TableProjection": "projection",
-    "Transaction": "transaction",
-    "TransactionEndedError": "errors",
-    "TransactionError": "errors",
-    "UnknownBuildError": "errors",
-    "UnknownEventTypeError": "errors",
-    "UnknownEventVersionError": "errors",
-    "ServiceInterruptedError": "errors",
-    "UniqueViolationError": "errors",
-    "UnknownProjectionError": "errors",
-    "UserCodeError": "errors",
-    "UnreadableEventsError": "errors",
-    "UnregisteredEventError": "errors",
-    "UnsupportedOperationError": "errors",
-    "UpcasterDefinitionError": "errors",
-    "ViewInUseError": "errors",
-    "WrongContextError": "errors",
-    "check_evolution": "events",
-    "check_projection": "projections.check",
-    "check_stored_events": "evolution",
-    "child_table": "children",
-    "command": "aggregate",
-    "connect": "stores.connect",
-    "current_context": "context",
-    "event": "events",
-    "execute_all": "repository",
-    "field": "events",
-    "handles": "events",
-    "save_all": "repository",
-    "upcast": "events",
+_NAMES = {
+    "aggregate": "AggregateRoot command",
+    "application": "Application",
+    "causation": "CausedEvent",
+    "children": "ChildRows ChildTable child_table",
+    "commit": "ANY AppendResult ExpectedVersion NO_STREAM STREAM_EXISTS StreamAppend",
+    "context": "current_context",
+    "decider": "Decider",
+    "errors": """
+        AggregateBusyError AggregateDefinitionError AggregateExistsError AggregateNotFoundError AuthenticationError
+        BackgroundTaskError BuildStateError ChildNotLoadedError CommandIdReuseError ConfigurationError ConflictError
+        DatabaseError DeadlockError DomainError DuplicateEventTypeError EmbeddedServerError EventDecodingError
+        EventDefinitionError EventEncodingError EventIdReuseError EventParkedError EvolutionError FenceHolder
+        InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError LogHeldBackError
+        MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
+        PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
+        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
+        StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
+        UnhandledEventError UniqueViolationError UnknownBuildError UnknownEventTypeError UnknownEventVersionError
+        ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
+        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
+    """,
+    "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
+    "evolution": "CheckedType EvolutionReport check_stored_events",
+    "page_reader": "StoredType",
+    "projection": "Projection ProjectionTransaction SQLProjection TableProjection",
+    "projections.check": "ProjectionCheck check_projection",
+    "projections.inline_store": "InlineProjections",
+    "projections.live": "LiveProjection",
+    "projections.operations": "ParkedEvent ProjectionAction ProjectionOperations",
+    "projections.service": "ProjectionService",
+    "projections.state.builds": "TableDifference",
+    "projections.state.failures": "EventFailure",
+    "projections.state.status": "ProjectionStatus SegmentStatus",
+    "repository": "DeciderRepository Repository RetryConfig execute_all save_all",
+    "row_query": "RowPage",
+    "store": "EventStore",
+    "stores.connect": "connect",
+    "stores.memory": "InMemoryEventStore",
+    "stores.postgres.store": "PostgreSQLEventStore",
+    "stores.postgres.transactions.joined_transaction": "JoinedTransaction",
+    "stores.postgres.transactions.transaction": "PostgreSQLTransaction",
+    "subscription": "Subscription",
+    "transaction": "Transaction",
 }
+"""The names of each module."""
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "ANY",
@@ -265,6 +196,7 @@ __all__ = [
     "STREAM_EXISTS",
     "AggregateBusyError",
     "AggregateDefinitionError",
+    "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
     "AppendResult",
@@ -277,7 +209,9 @@ __all__ = [
     "ChildNotLoadedError",
     "ChildRows",
     "ChildTable",
+    "CommandIdReuseError",
     "ConfigurationError",
+    "ConflictError",
     "DatabaseError",
     "DeadlockError",
     "Decider",
@@ -291,6 +225,7 @@ __all__ = [
     "EventFailure",
     "EventIdReuseError",
     "EventMetadata",
+    "EventParkedError",
     "EventStore",
     "EvolutionError",
     "EvolutionReport",
@@ -355,6 +290,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UnhandledEventError",
     "UniqueViolationError",
     "UnknownBuildError",
     "UnknownEventTypeError",

@@ -7,15 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from perdure.aggregate import AggregateRoot
+from perdure.async_block import async_block
 from perdure.decider import Decider
 from perdure.errors import InvalidArgumentError, UnknownProjectionError, WrongContextError
 from perdure.errors.formats import shown
 from perdure.events import check_stream_id
 from perdure.projection import AnyProjection, Projection, TableProjection
+from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.service import ProjectionService
 from perdure.repository import DeciderRepository, Repository, RetryConfig
 from perdure.store import EventStore
 from perdure.stores.connect import ConnectSettings, connect
+from perdure.stores.postgres.connections.database import database_of
 
 A = TypeVar("A", bound=AggregateRoot)
 C = TypeVar("C")
@@ -58,9 +61,9 @@ class Application:
     Example:
         app = Application(aggregates=[User], projections=[UserProfiles()])
 
-        async with app.connect(), app.projection_service() as service:
+        async with app.connect(), app.projection_service():
             saved = await app.repository(User).execute("123", lambda user: user.subscribe_to_plan("premium"))
-            await service.wait_for("user_profiles", saved, timeout=2)
+            await app.wait_for("user_profiles", saved, timeout=2)
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Application:
             raise WrongContextError("the application isn't connected: use it inside 'async with app.connect()'")
         return self._store
 
-    @asynccontextmanager
+    @async_block("async with app.connect() as store:")
     async def connect(self, store: StoreSource = None) -> AsyncGenerator[EventStore]:
         """Open the store for the length of an ``async with`` block.
 
@@ -159,6 +162,18 @@ class Application:
         """
         chosen = self.projections if names is None else [self.projection(name) for name in _listed("names", names)]
         return ProjectionService(self.store, chosen, **settings)
+
+    async def wait_for(self, name: str, saved: Saved, timeout: float = 10.0) -> None:
+        """Wait until a projection shows what was saved, whichever process runs it. See `ProjectionService.wait_for`.
+
+        A projection of the application that no process has set up yet is waited for, too.
+
+        Raises:
+            WrongContextError: the application isn't connected.
+            UnsupportedOperationError: the store has no database for projections.
+            EventParkedError, ProjectionTimeoutError, and the others of `ProjectionService.wait_for`.
+        """
+        await wait_until_shown(database_of(self.store), name, saved, timeout, self._by_name)
 
     def projection(self, name: str) -> AnyProjection:
         """The projection of that name. Raises UnknownProjectionError."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from perdure.errors import InvalidArgumentError
@@ -41,6 +43,26 @@ def check_function(argument: str, value: object) -> None:
     """Raise unless the value is callable."""
     if not callable(value):
         raise InvalidArgumentError(argument, f"must be a function, not {shown(value)}")
+
+
+def check_takes(argument: str, function: Callable[..., Any], *parameters: str) -> None:
+    """Raise unless the function can be called with these positional arguments, or its signature isn't known."""
+    if not can_take(function, len(parameters)):
+        wanted = f"({', '.join(parameters)})" if parameters else "no arguments"
+        raise InvalidArgumentError(argument, f"must take {wanted}, but it takes {inspect.signature(function)}")
+
+
+def can_take(function: Callable[..., Any], count: int) -> bool:
+    """Return whether a function can be called with that many positional arguments; True if that isn't known."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def check_instance(argument: str, value: object, *classes: type) -> None:

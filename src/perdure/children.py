@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from perdure.checks import can_take
 from perdure.declaration import Columns, check_table, checked_columns, checked_key
 from perdure.errors import ChildNotLoadedError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
@@ -73,7 +74,7 @@ def child_table(
                 return row
     """
     check_table("child_table", table)
-    if keys is not None and not callable(keys):
+    if keys is not None and not (callable(keys) and can_take(keys, 1)):
         raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function that takes the event")
     fields = checked_key(table, key)
     return ChildTable(

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from perdure.context import Context, current_context, current_sources
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.errors.formats import shown
+from perdure.event_ids import AppendId
 from perdure.events import EventType, NewEvent, StoredEvent, check_stream_id, encode_metadata, registry
 from perdure.observation import observed_headers
 
@@ -70,6 +72,9 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     event_version: int
     event_data: str
     metadata: str
+    is_derived: bool = False
+    """Whether the id follows from that of a command or an append. Under such an id, the first content is kept, and a
+    later one is ignored. Under any other id, another content is an error."""
 
     def stored(self, stream_id: str, stream_version: int, global_position: int, recorded_at: datetime) -> StoredEvent:
         """Return the event as it is read once it is stored there."""
@@ -94,6 +99,17 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     events: tuple[EncodedEvent, ...]
     size: int
     """Bytes of payload and metadata, for the limits of a batch."""
+    append_id: AppendId | None = None
+    """The id from which those of its events follow. A repeat may have another number of events."""
+
+    @property
+    def event_ids(self) -> list[UUID]:
+        """The ids of its events."""
+        return [event.event_id for event in self.events]
+
+    def stored_ids(self, result: AppendResult) -> list[UUID]:
+        """Return the ids of the events that a result is about: a repeat may have another number of events."""
+        return self.event_ids if self.append_id is None else self.append_id.event_ids(len(result.global_positions))
 
 
 class StreamAppend(NamedTuple):
@@ -115,7 +131,7 @@ class CommitGroup(NamedTuple):
     @property
     def event_ids(self) -> list[UUID]:
         """The ids of all the events."""
-        return [event.event_id for commit in self.commits for event in commit.events]
+        return [event_id for commit in self.commits for event_id in commit.event_ids]
 
     def expected_version(self, stream_id: str) -> ExpectedVersion:
         """Return the version that one of the streams must have."""
@@ -123,15 +139,35 @@ class CommitGroup(NamedTuple):
         return written[stream_id] if stream_id in written else self.conditions[stream_id]
 
 
+def check_expected_version(expected: object) -> None:
+    """Raise InvalidArgumentError unless it is an expected version."""
+    if isinstance(expected, StreamState):
+        return
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
+        raise InvalidArgumentError(
+            "expected_version",
+            f"{shown(expected)} isn't a version: use the stream's version, NO_STREAM (or 0), STREAM_EXISTS or ANY",
+        )
+
+
+def is_expected(version: int, expected: ExpectedVersion) -> bool:
+    """Whether a stream of that version has the expected one."""
+    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
+
+
 def encode_commit(
-    stream_id: str, expected_version: ExpectedVersion, events: Sequence[object], payload_limit: int
+    stream_id: str,
+    expected_version: ExpectedVersion,
+    events: Sequence[object],
+    payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> Commit:
-    """Check and encode an append to a stream."""
+    """Check and encode an append to a stream. With an `append_id`, the ids of the events follow from it."""
     check_stream_id(stream_id)
-    _check_expected_version(expected_version)
+    check_expected_version(expected_version)
     _check_events(events)
     if not events:
-        raise InvalidArgumentError("events", "is empty: there is nothing to append")
+        raise InvalidArgumentError("events", "is empty: there is nothing to append, so leave the call out")
     headers = observed_headers()
     sources, around = current_sources(), _with_observed(headers, current_context())
     size = 0
@@ -139,22 +175,40 @@ def encode_commit(
     for one in events:
         if isinstance(one, NewEvent):
             stored = encode_metadata(one.timestamp, _with_observed(headers, one.context))
-            event = _encode(one.event_kind, one.event, one.event_id, stored, payload_limit)
+            event = _encoded(one.event_kind, one.event_data, one.event_id, stored, payload_limit)
+            if one.is_derived:
+                event = replace(event, is_derived=True)
         else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
-            event = _encode(kind, one, event_id, encode_metadata(sources.now(), around), payload_limit)
+            data = kind.codec.encode(one)
+            event = _encoded(kind, data, event_id, encode_metadata(sources.now(), around), payload_limit)
         size += len(event.event_data) + len(event.metadata)
         encoded.append(event)
     if len(encoded) > 1:
         _refuse_doubles([event.event_id for event in encoded])
-    return Commit(stream_id, expected_version, tuple(encoded), size)
+    commit = Commit(stream_id, expected_version, tuple(encoded), size)
+    return commit if append_id is None else _identified(commit, events, append_id)
+
+
+def _identified(commit: Commit, events: Sequence[object], append_id: UUID | str) -> Commit:
+    """Return the commit with the ids that follow from that of the append."""
+    known = AppendId(append_id, commit.stream_id)
+    for one in events:
+        if isinstance(one, NewEvent) and one.has_given_id:
+            raise InvalidArgumentError(
+                "append_id",
+                "gives the events their ids, but one has an event_id of its own: leave one out",
+            )
+    derived = [replace(one, event_id=known.event_id(i), is_derived=True) for i, one in enumerate(commit.events)]
+    return replace(commit, events=tuple(derived), append_id=known)
 
 
 def encode_group(
     appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
     conditions: Mapping[str, ExpectedVersion],
     payload_limit: int,
+    append_id: UUID | str | None = None,
 ) -> CommitGroup:
     """Check and encode an append to several streams."""
     if not isinstance(appends, Sequence):
@@ -165,11 +219,11 @@ def encode_group(
         raise InvalidArgumentError(
             "conditions", f"must be a dict of expected versions, not {type(conditions).__name__}"
         )
-    commits = tuple([encode_commit(*_checked(one), payload_limit) for one in appends])
+    commits = tuple([encode_commit(*_checked(one), payload_limit, append_id) for one in appends])
     streams = [commit.stream_id for commit in commits]
     for stream_id, expected_version in conditions.items():
         check_stream_id(stream_id)
-        _check_expected_version(expected_version)
+        check_expected_version(expected_version)
         streams.append(stream_id)
     if len(set(streams)) < len(streams):
         raise InvalidArgumentError("appends", "names a stream twice: give all of its events, and its version, once")
@@ -187,11 +241,13 @@ def _checked(
 
 
 def _with_observed(headers: Mapping[str, str], context: Context) -> Context:
-    return context._replace(headers={**headers, **context.headers}) if headers else context
+    if not headers:
+        return context
+    correlation_id, causation_id, user_id, own = context
+    return Context(correlation_id, causation_id, user_id, {**headers, **own})
 
 
-def _encode(kind: EventType, event: object, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
-    data = kind.codec.encode(event)
+def _encoded(kind: EventType, data: str, event_id: UUID, metadata: str, payload_limit: int) -> EncodedEvent:
     size = len(data) if data.isascii() else len(data.encode())
     if size > payload_limit:
         raise PayloadTooLargeError(kind.name, size, payload_limit)
@@ -210,12 +266,3 @@ def _check_events(events: object) -> None:
 def _refuse_doubles(event_ids: Sequence[UUID]) -> None:
     if len({event_id.int for event_id in event_ids}) < len(event_ids):  # the hash of a UUID runs in Python, and is slow
         raise InvalidArgumentError("events", "holds the same event id twice: make a NewEvent for each event")
-
-
-def _check_expected_version(expected: object) -> None:
-    if isinstance(expected, StreamState):
-        return
-    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected <= MAX_VERSION:
-        raise InvalidArgumentError(
-            "expected_version", f"{shown(expected)} isn't one: use a version from 0 on, NO_STREAM, STREAM_EXISTS or ANY"
-        )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, SafeUUID
 
 from uuid_utils import uuid7
@@ -27,7 +27,8 @@ class Context(NamedTuple):
 
     def with_headers(self, headers: Mapping[str, str]) -> Context:
         """Return a copy with more headers. They replace headers of the same name."""
-        return self._replace(headers={**self.headers, **headers})
+        correlation_id, causation_id, user_id, around = self  # _replace() takes three times as long
+        return Context(correlation_id, causation_id, user_id, {**around, **headers})
 
 
 class Sources(NamedTuple):
@@ -49,6 +50,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+_type_of: Any = type
 _make, _set, _SAFETY = object.__new__, object.__setattr__, SafeUUID.unknown
 
 _NO_CONTEXT = Context()
@@ -126,11 +128,23 @@ def current_sources() -> Sources:
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of the headers. Raise InvalidArgumentError unless all names and values are storable strings."""
-    check_instance("headers", headers, Mapping)
-    for name, value in headers.items():
-        check_text("headers", name)
-        check_text("headers", value)
-    return dict(headers)
+    if _type_of(headers) is not dict:  # the check of an abstract class takes longer than all else here
+        check_instance("headers", headers, Mapping)
+    copy = dict(headers)
+    if not _are_plain(copy):
+        for name, value in copy.items():
+            check_text("headers", name)
+            check_text("headers", value)
+    return copy
+
+
+def _are_plain(headers: dict[str, str]) -> bool:
+    """Return whether all names and values are ASCII text without NUL. A single check instead of one for each."""
+    try:
+        text = "".join([*headers, *headers.values()])
+    except TypeError:
+        return False
+    return text.isascii() and "\0" not in text
 
 
 def _text(argument: str, value: UUID | str | None) -> str | None:

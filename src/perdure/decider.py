@@ -7,16 +7,19 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
-from perdure.checks import check_count, check_function
-from perdure.errors import InvalidArgumentError
+from perdure.checks import check_count, check_flag, check_function, check_takes
+from perdure.errors import InvalidArgumentError, UnhandledEventError
 from perdure.events import StoredEvent, check_category, field
 
 C = TypeVar("C")
 E = TypeVar("E")
 S = TypeVar("S")
+
+_PARAMETERS: Final = {"initial_state": (), "decide": ("command", "state"), "evolve": ("state", "event")}
+"""What each function of a decider is called with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +35,12 @@ class Decider(Generic[C, E, S]):
             error if a rule forbids the command.
         evolve: returns the state after an event. It is called with every event of the stream, and must refuse none.
         state_version: the version of `evolve`. Count it up when `evolve` changes: older snapshots aren't used then.
+        strict: whether `evolve` must return a state for every event. If it returns None, as a ``match`` without a case
+            for the event does, the event is an UnhandledEventError.
 
     Raises:
-        InvalidArgumentError: the category or the version isn't valid, or a function can't be called or is asynchronous.
+        InvalidArgumentError: the category or the version isn't valid, or a function can't be called with what it gets,
+            or is asynchronous.
 
     Example:
         cart = Decider[CartCommand, CartEvent, Cart](category="cart", initial_state=Cart, decide=decide, evolve=evolve)
@@ -47,14 +53,17 @@ class Decider(Generic[C, E, S]):
     decide: Callable[[C, S], E | Sequence[E]]
     evolve: Callable[[S, E], S]
     state_version: int = 1
+    strict: bool = False
 
     def __post_init__(self) -> None:
         check_category(self.category)
-        for name in ("initial_state", "decide", "evolve"):
+        for name, parameters in _PARAMETERS.items():
             function = getattr(self, name)
             check_function(name, function)
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
                 raise InvalidArgumentError(name, "is asynchronous: fetch first, and pass what it needs in the command")
+            check_takes(name, function, *parameters)
+        check_flag("strict", self.strict)
         check_count("state_version", self.state_version, 1, 2**31 - 1)
         _ = self.aggregate_class  # refuses at definition what can't work
 
@@ -92,12 +101,20 @@ class Decided(AggregateRoot, Generic[C, S]):
 
     def apply_event(self, event: object) -> None:
         """Change the state by an event, without recording it."""
-        self.state = self.decider.evolve(self.state, event)
+        state = self.decider.evolve(self.state, event)
+        if self.decider.strict:
+            self._check_is_handled(state, event)
+        self.state = state
         self.stream_version += 1
 
     def apply_stored_event(self, stored: StoredEvent) -> None:
         """Change the state by an event that was read. Raises as `AggregateRoot.apply_stored_event` does."""
         self.apply_event(stored.event)
+
+    def _check_is_handled(self, state: object, event: object) -> None:
+        if state is None:
+            fix = "evolve() returned None: add a case for it; to ignore it, return the state"
+            raise UnhandledEventError(type(self), type(event), self.stream_id, self.stream_version + 1, fix)
 
 
 def _type_of_state(decider: Decider[Any, Any, Any]) -> Any:

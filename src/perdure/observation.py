@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from typing import Any, ClassVar, Literal, Required, Self, TypedDict, Unpack
 from uuid import UUID
 
@@ -98,6 +99,7 @@ class Append(Operation):
         events: The number of events; 0 until they are encoded.
         stream_version: The version of the stream afterwards; 0 until it is known.
         global_position: The position of the last event in the log; 0 until it is known.
+        sharing: The contexts of the other callers whose commands are in it.
     """
 
     name = "append"
@@ -106,6 +108,7 @@ class Append(Operation):
     events: int = 0
     stream_version: int = 0
     global_position: int = 0
+    sharing: Sequence[Context] = ()
 
 
 class AppendToStreams(Operation):

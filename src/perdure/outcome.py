@@ -35,7 +35,13 @@ from enum import Enum
 from typing import Final, TypeVar
 from uuid import UUID
 
-from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, OutcomeUnknownError, PerdureError
+from perdure.errors import (
+    CommandIdReuseError,
+    EventIdReuseError,
+    OptimisticConcurrencyError,
+    OutcomeUnknownError,
+    PerdureError,
+)
 
 E = TypeVar("E", bound=BaseException)
 
@@ -148,7 +154,7 @@ class AppendOutcome:
         """End an attempt that raised an error. The error's class decides the outcome of the attempt."""
         if isinstance(error, OutcomeUnknownError):
             self.lose(error.event_ids)
-        elif isinstance(error, OptimisticConcurrencyError | EventIdReuseError):
+        elif isinstance(error, OptimisticConcurrencyError | EventIdReuseError | CommandIdReuseError):
             self.refuse()
         elif isinstance(error, PerdureError):
             self.write_nothing()

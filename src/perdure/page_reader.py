@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
 
 from perdure.errors import FenceHolder
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, LogFilter, Page, SeenEvent
+from perdure.log import PAGE_SIZE, LogFilter, Page, PageSize, SeenEvent
 
 _LAST: Final = 2**31
 """Beyond the version of any event."""
@@ -117,3 +117,22 @@ class PageReader(ABC):
             for stored in page.events:
                 yield stored
             position = page.position
+
+
+class StreamReader(Protocol):
+    """Whatever reads streams with checks: an `EventStore`."""
+
+    async def read_stream(self, stream_id: str, from_version: int, max_count: int, /) -> list[StoredEvent]:
+        """Return at most `max_count` events of a stream strictly after `from_version`, oldest first."""
+        ...
+
+
+async def stream_pages(store: StreamReader, stream_id: str, from_version: int) -> AsyncGenerator[list[StoredEvent]]:
+    """Iterate over the pages of a stream. Awaiting each event instead would cost more than most handlers do."""
+    size = PageSize()
+    while page := await store.read_stream(stream_id, from_version, limit := size.limit):
+        yield page
+        from_version = page[-1].stream_version
+        if len(page) < limit:
+            return
+        size.learn(page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 from uuid import UUID
@@ -23,10 +23,10 @@ from perdure.commit import (
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import ChangeSignal, LogFilter, Page, PageSize, SeenEvent, make_filter
+from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent, make_filter
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
-from perdure.page_reader import PageReader, StoredType
+from perdure.page_reader import PageReader, StoredType, stream_pages
 from perdure.snapshot import Snapshot, SnapshotStorage, check_snapshot
 from perdure.subscription import Subscription
 from perdure.tasks import Tasks
@@ -55,6 +55,7 @@ class EventStore(LogReader):
         payload_limit: How many bytes the payload of an event may take.
         changes: Announced after each append.
         head: Watches the end of the log for all followers.
+        command_queues: The queues of commands on its aggregates, which all repositories of the store share.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class EventStore(LogReader):
         self.tasks = tasks or Tasks("the event store", "follow")
         self.changes = ChangeSignal()
         self.head = Head(self, self.changes, self.tasks)
+        self.command_queues: dict[Hashable, object] = {}
 
     async def append_to_stream(
         self,
@@ -79,29 +81,33 @@ class EventStore(LogReader):
         expected_version: ExpectedVersion,
         events: Sequence[object],
         *,
+        append_id: UUID | str | None = None,
         tx: Transaction | None = None,
     ) -> AppendResult:
         """Append events to a stream: all of them, or none.
 
-        Repeating an append with the same event ids is safe: it is written once, and returns its first result.
+        Two ways make it safe to repeat an append: keep its `NewEvent` objects, or give it an `append_id`. A repeat then
+        writes nothing, and returns the first result. Without either, each call makes new ids: it is another append.
 
         Args:
             stream_id: ``category-id``, as in ``user-123``.
             expected_version: the version that the stream must have; see `ExpectedVersion`.
             events: payloads, or `NewEvent` where the id, timestamp or headers matter.
+            append_id: the id of this append to this stream: a UUID or any text, such as the id of a request. The event
+                ids follow from it. A repeat gives the first result, even if the events are others now.
             tx: a transaction of the caller that the append becomes part of.
 
         Raises:
             OptimisticConcurrencyError: the stream has another version.
-            EventIdReuseError: some of the event ids are stored already, but not as this append.
-            OutcomeUnknownError: the connection failed; repeat with the same event ids.
+            EventIdReuseError: event ids are stored already, in another place or with another content.
+            OutcomeUnknownError: the connection failed; repeat with the same event ids, or the same `append_id`.
             EventEncodingError, PayloadTooLargeError, InvalidArgumentError: nothing was written.
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
         if observer() is None:  # an operation costs little, but appends are many
-            return await self.append(self.encode(stream_id, expected_version, events), tx)
+            return await self.append(self.encode(stream_id, expected_version, events, append_id), tx)
         with Append(self, stream_id) as observed:
-            commit = self.encode(stream_id, expected_version, events)
+            commit = self.encode(stream_id, expected_version, events, append_id)
             observed.events = len(commit.events)
             result = await self.append(commit, tx)
             observed.stream_version, observed.global_position = result.stream_version, result.global_position
@@ -112,15 +118,17 @@ class EventStore(LogReader):
         appends: Sequence[StreamAppend | tuple[str, ExpectedVersion, Sequence[object]]],
         *,
         conditions: Mapping[str, ExpectedVersion] | None = None,
+        append_id: UUID | str | None = None,
         tx: Transaction | None = None,
     ) -> list[AppendResult]:
         """Append events to several streams at once: all of them, or none.
 
-        In the log, the events are in the order given. Repeating it with the same event ids is safe, as for one stream.
+        In the log, the events are in the order given. A repeat is safe in the same ways as for one stream.
 
         Args:
             appends: for each stream its id, the version that it must have, and the events.
             conditions: the versions that other streams must have, which aren't written: what the decision relied on.
+            append_id: the id of the append to each of the streams. A repeat must name the same streams.
             tx: a transaction of the caller that the append becomes part of.
 
         Returns:
@@ -137,7 +145,7 @@ class EventStore(LogReader):
             )
         """
         with AppendToStreams(self) as observed:
-            group = encode_group(appends, {} if conditions is None else conditions, self.payload_limit)
+            group = encode_group(appends, {} if conditions is None else conditions, self.payload_limit, append_id)
             observed.events = {commit.stream_id: len(commit.events) for commit in group.commits}
             results = await self.append_group(group, tx)
             observed.global_position = max([result.global_position for result in results])
@@ -277,9 +285,15 @@ class EventStore(LogReader):
         self.check_usable()
         return await self.reader.fence_holders(before_position)
 
-    def encode(self, stream_id: str, expected_version: ExpectedVersion, events: Sequence[object]) -> Commit:
+    def encode(
+        self,
+        stream_id: str,
+        expected_version: ExpectedVersion,
+        events: Sequence[object],
+        append_id: UUID | str | None = None,
+    ) -> Commit:
         """Check and encode what `append` writes, in the caller's task."""
-        return encode_commit(stream_id, expected_version, events, self.payload_limit)
+        return encode_commit(stream_id, expected_version, events, self.payload_limit, append_id)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -306,11 +320,7 @@ class EventStore(LogReader):
         return None
 
     def check_usable(self) -> None:
-        """Raise unless the store is open, and may be used in this process and event loop.
-
-        Raises:
-            StoreClosedError: it isn't open.
-        """
+        """Raise unless the store is open (StoreClosedError), and may be used in this process and event loop."""
         if not self.is_open:
             raise StoreClosedError
 
@@ -348,9 +358,10 @@ class EventStore(LogReader):
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit: all of its events in one step, or none. Raises as `append_to_stream` does.
 
-        If the event ids are stored as exactly this commit, nothing is written, and the first result is returned.
-        Otherwise, raise EventIdReuseError if an event id is stored already; then OptimisticConcurrencyError if the
-        stream doesn't have the expected version.
+        If the event ids are stored as a run of events in the stream, in this order, nothing is written, and their
+        places are returned, after `check_contents`. If the commit has an `append_id`, it is enough that the first of
+        its ids is stored: the result is about all ids that follow from it. Otherwise, raise EventIdReuseError if an
+        event id is stored already; then OptimisticConcurrencyError if the stream doesn't have the expected version.
         """
 
     @abstractmethod
@@ -385,14 +396,3 @@ class EventStore(LogReader):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-
-async def stream_pages(store: EventStore, stream_id: str, from_version: int) -> AsyncGenerator[list[StoredEvent]]:
-    """Iterate over the pages of a stream. Awaiting each event instead would cost more than most handlers do."""
-    size = PageSize()
-    while page := await store.read_stream(stream_id, from_version, limit := size.limit):
-        yield page
-        from_version = page[-1].stream_version
-        if len(page) < limit:
-            return
-        size.learn(page)

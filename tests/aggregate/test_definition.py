@@ -11,8 +11,9 @@ from perdure import (
     AggregateRoot,
     command,
     field,
+    handles,
 )
-from tests.aggregate.carts import Cart
+from tests.aggregate.carts import Cart, Seen
 
 T = TypeVar("T")
 
@@ -216,3 +217,122 @@ def asynchronously_generating_command() -> None:
 def test_a_command_that_doesnt_run_to_its_end_in_one_go_is_refused(define: Callable[[], None]) -> None:
     with pytest.raises(AggregateDefinitionError, match=r"command decide\(\) is asynchronous or a generator"):
         define()
+
+
+def asynchronous_handler() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        async def _seen(self, event: Seen) -> None: ...
+
+
+def handler_with_another_parameter() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        def _seen(self, event: Seen, at: object) -> None: ...
+
+
+def handler_with_a_keyword() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        def _seen(self, event: Seen, *, at: object) -> None: ...
+
+
+def handler_with_an_event_by_keyword() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        def _seen(self, *, event: Seen) -> None: ...
+
+
+def handler_without_an_event() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles(Seen)
+        def _seen(self) -> None: ...
+
+
+def handler_without_anything() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles(Seen)
+        def _seen() -> None: ...  # type: ignore[misc] # the point
+
+
+def handler_with_a_tail() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        def _seen(self, event: Seen, *rest: object) -> None: ...
+
+
+def handler_with_keywords() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles
+        def _seen(self, event: Seen, **rest: object) -> None: ...
+
+
+def static_handler() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @staticmethod
+        @handles(Seen)
+        def _seen(event: Seen) -> None: ...
+
+
+def handler_of_the_class() -> None:
+    class Refused(AggregateRoot, category="refused"):
+        @handles(Seen)
+        @classmethod
+        def _seen(cls, event: Seen) -> None: ...
+
+
+def overridden_handler() -> None:
+    class Fine(AggregateRoot, category="fine"):
+        @handles
+        def _seen(self, event: Seen) -> None: ...
+
+    class Refused(Fine):
+        def _seen(self, event: Seen, at: object) -> None: ...  # type: ignore[override] # the point
+
+
+@pytest.mark.parametrize(
+    ("define", "reason"),
+    [
+        (asynchronous_handler, r"handler _seen\(\) is asynchronous or a generator"),
+        (handler_with_another_parameter, r"handler _seen\(self, event.*, at.*\).* can't be called: .*\(self, event\)"),
+        (handler_with_a_keyword, r"handler _seen\(self, event.*, \*, at.*\).* can't be called"),
+        (handler_with_an_event_by_keyword, r"handler _seen\(self, \*, event.*\).* can't be called"),
+        (handler_without_an_event, r"handler _seen\(self\).* can't be called"),
+        (handler_without_anything, r"handler _seen\(\).* can't be called"),
+        (handler_with_a_tail, r"handler _seen\(self, event.*, \*rest.*\).* can't be called"),
+        (handler_with_keywords, r"handler _seen\(self, event.*, \*\*rest.*\).* can't be called"),
+        (static_handler, r"handler _seen\(\) is a staticmethod, but must be a plain method"),
+        (handler_of_the_class, r"handler _seen\(\) is a classmethod, but must be a plain method"),
+        (overridden_handler, r"handler _seen\(self, event.*, at.*\).* can't be called"),
+    ],
+)
+def test_a_handler_that_cant_be_called_with_an_event_is_refused(define: Callable[[], None], reason: str) -> None:
+    with pytest.raises(AggregateDefinitionError, match=f"Refused can't be an aggregate: {reason}"):
+        define()
+
+
+def test_a_handler_may_have_further_parameters_with_defaults_or_be_decorated() -> None:
+    def passed_on(method: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any, **kwargs: Any) -> None:
+            method(*args, **kwargs)
+
+        return call
+
+    class Weighed(AggregateRoot, category="weighed"):
+        weight: int = 0
+
+        @handles(Seen)
+        @passed_on
+        def _seen(self, _event: Seen, step: int = 2, *, factor: int = 3) -> None:
+            self.weight += step * factor
+
+    weighed = Weighed("1")
+    weighed.raise_event(Seen())
+    assert weighed.weight == 6
+
+
+@pytest.mark.parametrize("strict", [0, 1, "yes"])
+def test_strict_is_a_flag(strict: Any) -> None:
+    with pytest.raises(AggregateDefinitionError, match="strict must be True or False"):
+
+        class Refused(AggregateRoot, category="refused", strict=strict): ...

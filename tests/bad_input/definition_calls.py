@@ -20,6 +20,7 @@ from tests.bad_input.values import (
     NOT_A_CATEGORY,
     NOT_A_CLASS,
     NOT_A_COUNT,
+    NOT_A_FLAG,
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_MAPPING,
@@ -144,10 +145,11 @@ DEFINITIONS: Final[Table] = {
         },
     ),
     "AggregateRoot.__init_subclass__": Call(
-        lambda _: {"category": "defined", "state_version": 2},
+        lambda _: {"category": "defined", "state_version": 2, "strict": True},
         {
             "category": [refused(but(NOT_A_CATEGORY, None), AggregateDefinitionError)],
             "state_version": [refused(but(STATE_VERSION, None), AggregateDefinitionError)],
+            "strict": [refused(but(NOT_A_FLAG, None), AggregateDefinitionError)],
         },
         lambda _: define,
     ),
@@ -167,22 +169,25 @@ DEFINITIONS: Final[Table] = {
     "AggregateRoot.state_types": NO_ARGUMENTS,
     "Decider": Call(
         lambda _: {
-            name: getattr(MEMO, name) for name in ("category", "initial_state", "decide", "evolve", "state_version")
+            name: getattr(MEMO, name)
+            for name in ("category", "initial_state", "decide", "evolve", "state_version", "strict")
         },
         {
             "category": [refused(NOT_A_CATEGORY)],
-            "initial_state": [refused([*NOT_A_FUNCTION, _later])],
-            "decide": [refused([*NOT_A_FUNCTION, _later])],
-            "evolve": [refused([*NOT_A_FUNCTION, _later])],
+            "initial_state": [refused([*NOT_A_FUNCTION, _later, lambda state: state])],
+            "decide": [refused([*NOT_A_FUNCTION, _later, lambda command: command, lambda one, two, three: one])],
+            "evolve": [refused([*NOT_A_FUNCTION, _later, lambda state: state, lambda one, two, three: one])],
             "state_version": [refused(STATE_VERSION)],
+            "strict": [refused(NOT_A_FLAG)],
         },
     ),
     "RetryConfig": Call(
         lambda _: {"max_attempts": 3, "base_delay": 0.1, "max_delay": 1},
         {
-            "max_attempts": [refused([*NOT_A_COUNT, 0])],
+            "max_attempts": [refused([*but(NOT_A_COUNT, None), 0])],
             "base_delay": SECONDS,
             "max_delay": SECONDS,
+            "max_seconds": SECONDS,
         },
     ),
     "RetryConfig.delay": Call(lambda _: {"attempt": 1}, {"attempt": [refused([*NOT_A_COUNT, 0])]}),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from perdure import (
+    Application,
     ChildNotLoadedError,
     ChildRows,
     InvalidArgumentError,
@@ -93,6 +94,15 @@ def service(world: World) -> ProjectionService:
     return ProjectionService(world.store, [PROJECTION])
 
 
+def waiting(world: World) -> Callable[..., Any]:
+    async def call(**arguments: Any) -> None:
+        app = Application(world.store, projections=[PROJECTION])
+        async with app.connect():
+            await app.wait_for(**arguments)
+
+    return call
+
+
 DEFINED: Final[Table] = {
     "TableProjection.__init_subclass__": Call(
         lambda _: {"table": "defined", "key": "page", "version": 1},
@@ -131,7 +141,7 @@ DEFINED: Final[Table] = {
             "row": [refused([*NOT_A_CLASS, Note], ProjectionDefinitionError)],
             "table": [refused(NOT_A_TABLE, ProjectionDefinitionError)],
             "key": [refused([*NOT_A_KEY, ("page",), ("name",), ("name", "page")], ProjectionDefinitionError)],
-            "keys": [refused(but(NOT_A_FUNCTION, None), ProjectionDefinitionError)],
+            "keys": [refused([*but(NOT_A_FUNCTION, None), lambda: ["ann"]], ProjectionDefinitionError)],
             "indexes": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
             "unique": [refused([*NOT_COLUMNS, [("page", "name")]], ProjectionDefinitionError)],
         },
@@ -169,6 +179,7 @@ def _pages(_: World) -> dict[str, Any]:
 
 
 NAME: Final = [refused(NOT_A_NAME, (UnknownProjectionError, InvalidArgumentError), "projection")]
+NOT_SAVED: Final = [refused([*but(NOT_A_COUNT, None, [1]), [True], ["1"], [[1]], {1: 2}, {1}])]
 OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, InvalidArgumentError), "projection")]
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
@@ -281,7 +292,7 @@ RUN: Final[Table] = {
         lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
         {
             "name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")],
-            "saved": [refused(but(NOT_A_COUNT, None))],
+            "saved": NOT_SAVED,
             "timeout": [refused(NOT_SECONDS)],
         },
         lambda world: service(world).wait_for,
@@ -291,6 +302,11 @@ RUN: Final[Table] = {
         {"name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")]},
         lambda world: service(world).resume,
     ),
+    "Application.wait_for": Call(
+        lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
+        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
+        waiting,
+    ),
     "ProjectionOperations": Call(
         lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}
     ),
@@ -299,7 +315,7 @@ RUN: Final[Table] = {
     "ProjectionOperations.resume": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("resume")),
     "ProjectionOperations.wait_for": Call(
         lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
-        {"name": NAME, "saved": [refused(but(NOT_A_COUNT, None))], "timeout": [refused(NOT_SECONDS)]},
+        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
         operations("wait_for"),
     ),
     "ProjectionOperations.parked": Call(

@@ -19,6 +19,7 @@ from tests.bad_input.values import (
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_TIME,
+    NOT_A_VERSION_TO_EXPECT,
     NOT_IN_A_STREAM_ID,
     NOT_TEXT,
     Nameless,
@@ -33,6 +34,10 @@ SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
 QUEUE_COMMANDS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
+FINGERPRINT: Final = [
+    refused([5, True, 1.5, {}, [b"a"], bytearray(b"a"), "\ud800", Nameless(), b"without an id", "", b""])
+]
+SEEN_VERSION: Final = [refused(but(NOT_A_VERSION_TO_EXPECT, None))]
 
 
 def aggregate_id(category: str) -> list[Any]:
@@ -87,6 +92,7 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
+    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
     "Repository.save": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "tx": TX}),
@@ -97,6 +103,8 @@ REPOSITORIES: Final[Table] = {
             "aggregate_id": NOTE_ID,
             "action": [refused([*NOT_A_FUNCTION, _act_later, lambda note: asyncio.sleep(0, note)])],
             "command_id": COMMAND_ID,
+            "fingerprint": FINGERPRINT,
+            "expected_version": SEEN_VERSION,
             "retry": RETRY,
         },
     ),
@@ -111,11 +119,19 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),
+    "DeciderRepository.load_aggregate": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
     "DeciderRepository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
     "DeciderRepository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
     "DeciderRepository.execute": Call(
         _good({"aggregate_id": "2", "command": "a"}),
-        {"aggregate_id": MEMO_ID, "command": USERS_OWN, "command_id": COMMAND_ID, "retry": RETRY},
+        {
+            "aggregate_id": MEMO_ID,
+            "command": USERS_OWN,
+            "command_id": COMMAND_ID,
+            "fingerprint": FINGERPRINT,
+            "expected_version": SEEN_VERSION,
+            "retry": RETRY,
+        },
     ),
     "save_all": Call(
         lambda world: {"store": world.store, "aggregates": [written(), Note("seen")]},
@@ -136,6 +152,8 @@ REPOSITORIES: Final[Table] = {
                 refused([*NOT_A_FUNCTION, lambda: [written()], lambda: None]),
                 refused([_deciding(bad) for bad in [*NOT_A_LIST, [5]]], named="aggregates"),
             ],
+            "command_id": COMMAND_ID,
+            "fingerprint": FINGERPRINT,
             "retry": RETRY,
         },
     ),

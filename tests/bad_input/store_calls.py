@@ -20,6 +20,7 @@ from tests.bad_input.table import CHECKED, NO_ARGUMENTS, Call, Table, refused
 from tests.bad_input.values import (
     HUGE_NUMBER,
     NOT_A_CATEGORY,
+    NOT_A_COMMAND_ID,
     NOT_A_COUNT,
     NOT_A_FUNCTION,
     NOT_A_LIST,
@@ -94,10 +95,18 @@ UP_TO: Final = {
 }
 
 
+APPEND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
+
 STORE: Final[Table] = {
     "EventStore.append_to_stream": Call(
         lambda _: {"stream_id": "note-2", "expected_version": ANY, "events": [Noted()]},
-        {"stream_id": STREAM_ID, "expected_version": EXPECTED_VERSION, "events": EVENTS, "tx": TX},
+        {
+            "stream_id": STREAM_ID,
+            "expected_version": EXPECTED_VERSION,
+            "events": EVENTS,
+            "append_id": APPEND_ID,
+            "tx": TX,
+        },
     ),
     "EventStore.append_to_streams": Call(
         lambda _: {"appends": _appends(), "conditions": {"note-4": 0}},
@@ -113,12 +122,13 @@ STORE: Final[Table] = {
                 refused([[*_appends(events=[TWICE]), *_appends("note-5", events=[TWICE])]], named="events"),
             ],
             "conditions": CONDITIONS,
+            "append_id": APPEND_ID,
             "tx": TX,
         },
     ),
     "EventStore.encode": Call(
         lambda _: {"stream_id": "note-2", "expected_version": ANY, "events": [Noted()]},
-        {"stream_id": STREAM_ID, "expected_version": EXPECTED_VERSION, "events": EVENTS},
+        {"stream_id": STREAM_ID, "expected_version": EXPECTED_VERSION, "events": EVENTS, "append_id": APPEND_ID},
     ),
     "EventStore.read_stream": Call(
         lambda _: {"stream_id": "note-1", "from_version": 0, "max_count": 1},

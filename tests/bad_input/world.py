@@ -28,6 +28,7 @@ from perdure import (
     event,
     handles,
 )
+from perdure.async_block import AsyncBlock
 from perdure.testing import FixedClock, given
 
 
@@ -137,7 +138,7 @@ class World:
 
 async def performed(answer: Any) -> Any:
     """What came of a call, once all is done that it promises: awaited, iterated over, entered and left."""
-    if inspect.isawaitable(answer):
+    if inspect.isawaitable(answer) and not isinstance(answer, AsyncBlock):  # that refuses to be awaited
         return await answer
     if isinstance(answer, Subscription):
         return await anext(answer)

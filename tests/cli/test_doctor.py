@@ -1,7 +1,8 @@
 """Settings with their sources, and what is looked at."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ def findings(diagnosis: Any) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.one_session
-async def test_all_is_well(streaming: Call, database_url: str) -> None:
+async def test_all_is_well(streaming: Call, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_HEARD_WITHIN", 60.0)
     answer = await streaming("doctor")
     diagnosis = (await streaming("doctor", "--json")).data
 
@@ -141,10 +143,33 @@ async def test_a_notify_that_is_not_heard_and_a_clock_that_is_apart_are_pointed_
         pass
 
     monkeypatch.setattr(Inspection, "seconds_until_heard", hear_nothing)
-    monkeypatch.setattr(doctor, "_CLOCKS_APART", 0.0)
+    monkeypatch.setattr(doctor, "_CLOCKS_APART", -3600.0)
 
     answer = await perdure("doctor")
 
     assert answer.status == 0
     assert "attention  listener: no NOTIFY arrived within 2 s" in answer.out
     assert "attention  clock: the server is" in answer.out
+
+
+@pytest.mark.parametrize(("behind", "state"), [(0, "ok"), (3, "ok"), (5, "attention"), (-2, "attention")])
+async def test_a_slow_answer_is_no_reason_to_call_the_clocks_apart(
+    monkeypatch: pytest.MonkeyPatch, behind: int, state: str
+) -> None:
+    asked = datetime(2026, 1, 1, tzinfo=UTC)
+
+    class Asking:
+        """A server that answers after 3 s, with what its clock showed at some moment of them."""
+
+        times = iter((asked, asked + timedelta(seconds=3)))
+
+        @classmethod
+        def now(cls, _: object) -> datetime:
+            return next(cls.times)
+
+        async def session(self) -> Any:
+            return SimpleNamespace(clock=asked + timedelta(seconds=3 - behind))
+
+    monkeypatch.setattr(doctor, "datetime", Asking)
+
+    assert (await doctor._clock(Asking())).state == state  # type: ignore[arg-type]  # it is asked for the session only

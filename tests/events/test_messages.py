@@ -7,17 +7,24 @@ from uuid import UUID, uuid4
 import pytest
 
 from perdure import (
+    AggregateRoot,
     EventDecodingError,
+    EventEncodingError,
     InMemoryEventStore,
     InvalidArgumentError,
     NewEvent,
+    PayloadTooLargeError,
+    Repository,
     StoredEvent,
     UnknownEventTypeError,
     UnregisteredEventError,
     context,
     event,
+    field,
+    handles,
     upcast,
 )
+from perdure.events import registry
 
 
 @event("messages.sent", version=3)
@@ -67,6 +74,66 @@ def test_a_new_event_takes_the_rest_from_the_context() -> None:
 
     assert (metadata.correlation_id, metadata.causation_id, metadata.user_id) == ("c", "d", "ann")
     assert metadata.headers == {"a": "1", "b": "3"}
+
+
+@event("messages.listed")
+class Listed:
+    names: list[Any]
+
+
+class Recipients(AggregateRoot, category="messages_recipients"):
+    names: list[Any] = field(default_factory=list)
+
+    @handles
+    def _listed(self, event: Listed) -> None:
+        self.names = event.names
+
+
+async def test_a_new_event_is_written_as_it_was_when_it_was_made() -> None:
+    store, names = InMemoryEventStore(), ["a"]
+    new = NewEvent(Listed(names=names))
+    names.append("b")
+    new.event.names.append("c")
+
+    await store.append_to_stream("message-1", 0, [new])
+
+    [found] = await store.read_stream("message-1")
+    assert found.event_data == new.event_data == '{"names":["a"]}'
+
+
+async def test_an_event_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMemoryEventStore()
+    encoded: list[Listed] = []
+    codec = registry.by_class(Listed).codec
+    encode = codec.encode
+
+    def counted(event: Listed) -> str:
+        encoded.append(event)
+        return encode(event)
+
+    monkeypatch.setattr(codec, "encode", counted)
+    recipients = Recipients("1")
+
+    for number in range(3):
+        recipients.raise_event(Listed(names=[str(number)]))
+    await Repository(Recipients, store).save(recipients)
+    await store.append_to_stream("message-1", 0, [NewEvent(Listed(names=["3"])), Listed(names=["4"])])
+
+    assert [one.names for one in encoded] == [["0"], ["1"], ["2"], ["3"], ["4"]]
+    assert [one.event.names for one in await store.read_all_events()] == [["0"], ["1"], ["2"], ["3"], ["4"]]
+
+
+def test_a_value_of_a_wrong_type_is_refused_when_a_new_event_is_made() -> None:
+    with pytest.raises(EventEncodingError, match="Expected `str`, got `int`"):
+        NewEvent(Sent(text=5))  # type: ignore[arg-type] # the point
+
+
+async def test_the_limit_of_a_payload_is_the_stores() -> None:
+    new = NewEvent(Sent(text="x" * 100))
+
+    with pytest.raises(PayloadTooLargeError):
+        await InMemoryEventStore(payload_limit=50).append_to_stream("message-1", 0, [new])
+    assert (await InMemoryEventStore().append_to_stream("message-1", 0, [new])).stream_version == 1
 
 
 @pytest.mark.parametrize(
@@ -146,3 +213,17 @@ async def test_metadata_comes_back_from_a_store_as_it_was_written() -> None:
     await store.append_to_stream("message-1", 0, [new])
 
     assert (await store.read_stream("message-1"))[0].metadata == new.metadata
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "a"}, "a dict is not an event: define a class with @event('category.what_happened') for it"),
+        ("user.registered", "a str is not an event: define a class with @event('category.what_happened') for it"),
+        (int, "a class was given as an event: give an instance of a class with @event"),
+    ],
+)
+def test_what_can_never_be_an_event_is_refused_with_another_cure(given: object, message: str) -> None:
+    with pytest.raises(UnregisteredEventError) as caught:
+        NewEvent(given)
+    assert str(caught.value) == message

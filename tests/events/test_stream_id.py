@@ -44,7 +44,25 @@ def test_a_category_holds_no_hyphen(category: str) -> None:
     check_category(category)
 
 
-@pytest.mark.parametrize("category", ["", "user-profile", "-", "a\x00", "a\n", "\ud800", "x" * 513, None, 3])
-def test_what_cant_begin_a_stream_id_is_no_category(category: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="the part of a stream id before the hyphen"):
+@pytest.mark.parametrize(
+    ("category", "reason"),
+    [
+        ("", "is empty: use a word, such as 'user'"),
+        (
+            "user-profile",
+            "'user-profile' contains a hyphen, which ends the category of a stream id: write 'user_profile'",
+        ),
+        ("-", "contains a hyphen"),
+        ("a\x00", "contains a control character or a lone surrogate"),
+        ("a\n", "contains a control character or a lone surrogate"),
+        ("\ud800", "contains a control character or a lone surrogate"),
+        ("x" * 513, "is longer than 512 characters"),
+        (None, "None isn't a string"),
+        (3, "3 isn't a string"),
+    ],
+)
+def test_what_cant_begin_a_stream_id_isnt_a_category(category: object, reason: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
         check_category(category)
+    assert caught.value.argument == "category"
+    assert reason in str(caught.value)

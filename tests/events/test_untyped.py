@@ -178,7 +178,6 @@ def test_what_json_has_is_taken_everywhere() -> None:
 def test_what_has_a_type_is_taken_and_not_looked_into() -> None:
     typed = Typed(amount=D, at=NOON, tags=frozenset("ab"), row=(1, "a"), counts={1: 2.0}, level=Level.HIGH)
 
-    assert not codec(Typed).has_untyped
     assert codec(Typed).decode(codec(Typed).encode(typed)) == typed
 
 
@@ -241,12 +240,6 @@ class OpenModel(BaseModel, extra="allow"):
     n: int = 0
 
 
-@event("untyped.typed_model")
-class TypedModel(BaseModel):
-    amount: Decimal
-    tags: tuple[str, ...] = ()
-
-
 @pytest.mark.parametrize(
     ("fields", "where"),
     [
@@ -267,10 +260,6 @@ def test_so_it_is_with_pydantic_models(fields: dict[str, Any], where: str) -> No
 def test_further_fields_of_a_pydantic_model_are_looked_at() -> None:
     with pytest.raises(EventEncodingError, match="more: Level would come back as int"):
         codec(OpenModel).encode(OpenModel.model_validate({"more": Level.HIGH}))
-
-
-def test_pydantic_models_without_such_a_field_are_not_looked_into() -> None:
-    assert [codec(one).has_untyped for one in (TypedModel, Modelled, OpenModel)] == [False, True, True]
 
 
 # --- Where it is told -------------------------------------------------------------------------------------------------

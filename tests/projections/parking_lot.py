@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from perdure.errors import ProjectionPausedError
+from perdure.errors import EventParkedError, ProjectionPausedError
 from perdure.events import handles
 from perdure.projection import TableProjection
 from perdure.projections.operations import ParkedEvent, ProjectionOperations
+from perdure.projections.runtime.progress import Saved
 from perdure.projections.runtime.runner import Runner
 from perdure.projections.service import ProjectionService
 from perdure.repository import RetryConfig
@@ -114,3 +116,11 @@ async def paused(service: ProjectionService, position: int) -> ProjectionPausedE
 
 def bad_ones(pages: Iterable[str]) -> list[Broken]:
     return [Broken(page=one) for one in pages]
+
+
+async def until_processed(
+    waiter: ProjectionService | ProjectionOperations, name: str, saved: Saved, timeout: float = 60
+) -> None:
+    """Wait until events were processed: each is in the rows, or parked."""
+    with suppress(EventParkedError):
+        await waiter.wait_for(name, saved, timeout=timeout)

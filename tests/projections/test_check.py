@@ -12,7 +12,7 @@ from perdure.repository import RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Broken, Closed, Pages
-from tests.projections.parking_lot import Guarded
+from tests.projections.parking_lot import Guarded, until_processed
 from tests.projections.rebuilding import visits
 
 
@@ -57,7 +57,7 @@ async def test_what_is_parked_is_left_out(store: PostgreSQLEventStore) -> None:
     retry = RetryConfig(max_attempts=1, base_delay=0)
     async with ProjectionService(store, [Guarded("p1")], retry=retry) as service:
         saved = await store.append_to_stream("x-1", ANY, [*visits(5), Broken(page="p1"), *visits(5)])
-        await service.wait_for(Guarded.name, saved, timeout=30)
+        await until_processed(service, Guarded.name, saved, timeout=30)
         assert len(await ProjectionOperations(store).parked(Guarded.name, states=None)) > 1
         assert (await check_projection(store, Guarded("p1"))).differences == ()
 

@@ -195,7 +195,8 @@ async def test_a_service_that_freezes_in_its_transaction_writes_nothing_later(
     ):
         await standing.wait()
         await connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where state = 'idle in transaction' and datname = current_database()"
         )
         async with ProjectionService(elsewhere, [Pages()], lease=0.2) as other:
             await other.wait_for("pages", saved, timeout=30)

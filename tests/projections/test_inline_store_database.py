@@ -20,6 +20,9 @@ from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Pages, Visited
+from tests.stores.postgres.races import until
+
+PATIENCE = 60.0
 
 
 @event("test.inline.switched")
@@ -74,8 +77,13 @@ async def test_a_store_in_memory_that_was_closed_is_not_alive() -> None:
 
 
 async def test_health_checks_the_database_of_the_store_inside(inline: InlineProjections) -> None:
-    assert [check.name for check in (await ready(inline)).checks] == ["tasks", "database", "schema", "listener"]
-    assert (await ready(inline)).is_ok
+    assert [check.name for check in (await ready(inline, timeout=PATIENCE)).checks] == [
+        "tasks",
+        "database",
+        "schema",
+        "listener",
+    ]
+    assert (await ready(inline, timeout=PATIENCE)).is_ok
     assert (await live(inline)).is_ok
 
 
@@ -86,7 +94,7 @@ async def test_a_process_is_not_ready_while_the_inline_projections_do_not_catch_
     assert inline._catch_up is not None
     await inline._catch_up.start(fail, "perdure projection builds")
 
-    health = await ready(inline)
+    health = await ready(inline, timeout=PATIENCE)
     assert [check.name for check in health.checks if check.state == "failed"] == ["tasks"]
     assert (await live(inline)).is_ok
 
@@ -95,8 +103,9 @@ async def test_health_says_when_the_schema_inside_does_not_fit(
     inline: InlineProjections, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("insert into perdure.migrations (number, name) values (9999, 'later')")
+    await until(lambda: inline.is_listening is True)
 
-    states = {check.name: check.state for check in (await ready(inline)).checks}
+    states = {check.name: check.state for check in (await ready(inline, timeout=PATIENCE)).checks}
     assert states == {"tasks": "ok", "database": "ok", "schema": "failed", "listener": "ok"}
 
 

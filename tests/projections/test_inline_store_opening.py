@@ -84,7 +84,7 @@ async def test_an_append_folds_what_its_stream_lacks_first(
 async def test_a_log_that_can_not_be_folded_is_told_at_opening_and_skipped_events_stay_out(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.projections.state.options.RetryConfig", lambda: RetryConfig(max_attempts=1))
+    monkeypatch.setattr("perdure.projections.state.options.EVENT_RETRY", RetryConfig(max_attempts=1))
     await store.append_to_stream("cart-1", 0, [Filled(item="a"), Cursed(), Filled(item="b")])
     with pytest.raises(ProjectionPausedError, match="cursed"):
         await InlineProjections(store, [Carts()]).open()

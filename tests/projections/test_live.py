@@ -17,7 +17,7 @@ from perdure.errors import (
 )
 from perdure.events import StoredEvent, event, handles
 from perdure.log import LogFilter
-from perdure.projection import TableProjection
+from perdure.projection import ProjectionTransaction, SQLProjection, TableProjection
 from perdure.projections.live import LiveProjection
 from perdure.store import EventStore
 from perdure.stores.memory import InMemoryEventStore
@@ -222,3 +222,26 @@ def test_fold_takes_the_stream_that_it_is_told() -> None:
     assert fold(Names(), [Renamed(name="a")]) == {"1": Named("1", "a")}
     assert fold(Names(), [Renamed(name="a")], stream_id="person-7") == {"7": Named("7", "a")}
     assert fold(Names(), [Renamed(name="a")], stream_id="animal-7") == {}
+
+
+class Written(SQLProjection, name="written"):
+    tables = {"written": "create table {written} (page text)"}
+
+    @handles
+    def renamed(self, event: Renamed, tx: ProjectionTransaction) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Written(), "projection 'written' can't run: a SQLProjection writes with its own code, so run it in a "),
+        (Written, "projection 'Written' can't run: it is a class: give an instance, Written()"),
+        (Pages, "projection 'Pages' can't run: it is a class: give an instance, Pages()"),
+        ("pages", "it isn't a projection: give an instance"),
+    ],
+)
+def test_what_isnt_a_projection_of_rows_is_refused_by_its_name(given: Any, message: str) -> None:
+    with pytest.raises(ProjectionDefinitionError) as caught:
+        LiveProjection(InMemoryEventStore(), given)
+    assert message in str(caught.value)
+    assert "0x" not in str(caught.value)

@@ -31,6 +31,7 @@ from tests.projections.parking_lot import (
     runner_of,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 
@@ -64,7 +65,7 @@ async def test_what_is_retried_can_be_said(
         await connection.execute("alter table guarded__v1 add constraint no_d check (page <> 'd')")
         events = [Broken(page="a"), Broken(page="b"), Broken(page="c"), visit("d")]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         projection.bad.clear()
         await connection.execute("alter table guarded__v1 drop constraint no_d")
 
@@ -78,7 +79,7 @@ async def test_a_retry_that_was_asked_for_while_no_process_runs_is_made_by_the_n
     """The process that has the segment ends between the request and the retry."""
     async with guarded(store, Guarded("a")) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
     operations = ProjectionOperations(elsewhere)
     assert await operations.retry("guarded") == 1
     (asked,) = await operations.parked("guarded")
@@ -103,7 +104,7 @@ async def test_the_owner_of_the_segment_retries_what_any_process_asks_for(
         await until(one, both_work)
         events = [event for name in ascii_letters for event in (Broken(page=name), visit(name))]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await one.wait_for("guarded", saved, timeout=60)
+        await until_processed(one, "guarded", saved, timeout=60)
         assert all(projection.tried for projection in projections)
         for projection in projections:
             projection.bad.clear()
@@ -118,7 +119,7 @@ async def test_what_is_parked_is_listed_by_page_state_type_and_kind(store: Postg
     async with guarded(store, Guarded("a", "b")) as service:
         both = Moved(source="a", target="b")
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), both, both, visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
     async def positions(**filters: Any) -> list[int]:
         return [one.global_position for one in await operations.parked(**filters)]
@@ -158,7 +159,7 @@ async def test_an_operator_pauses_and_resumes_from_anywhere(
         assert await check_against_fold(store, database_url, Guarded()) == 1
         await operations.resume("guarded", "done")
         await operations.wait_for("guarded", saved.global_position, timeout=30)
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await operations.wait_for("guarded", None, timeout=0)
 
 
@@ -168,12 +169,12 @@ async def test_events_meet_the_rows_as_an_operator_has_edited_them_during_a_paus
     operations = ProjectionOperations(store)
     async with guarded(store, Guarded(), batch_size=2) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), visit("b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await operations.pause("guarded")
         await connection.execute("update guarded__v1 set visits = 70 where page = 'b'")
         saved = await store.append_to_stream("x-1", ANY, [visit("b")])
         await operations.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
     _, tables = await tables_in(database_url, Guarded())
     assert tables["guarded"]["b"].visits == 71
@@ -184,7 +185,7 @@ async def test_nothing_is_retried_while_it_is_paused(store: PostgreSQLEventStore
     projection = Guarded("a")
     async with guarded(store, projection) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await operations.pause("guarded")
         tried = len(projection.tried)
         await operations.retry("guarded")
@@ -248,7 +249,7 @@ async def test_the_audit_log_says_what_was_done_by_which_actor_and_why(store: Po
         await until(service, failed_again)
         await operations.skip("guarded", 1, "a mistake")
         await operations.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await until_parked(service, store, (1, page("a"), SKIPPED))
         await operations.pause("guarded", "night")
         name = runner_of(service).name
@@ -297,7 +298,7 @@ async def test_operators_that_act_at_once_do_not_lock_each_other_out(
     async with guarded(store, projection, segments=8) as service:
         events = [event for name in "abcdef" for event in (Broken(page=name), visit(name))]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=60)
+        await until_processed(service, "guarded", saved, timeout=60)
         for _ in range(5):
             await asyncio.gather(
                 operations.pause("guarded"),

@@ -21,6 +21,7 @@ from tests.projections.parking_lot import (
     runner_of,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 
@@ -33,7 +34,7 @@ async def test_what_waits_behind_a_skipped_event_goes_on_by_itself(
     async with guarded(store, Guarded("a")) as service:
         events = [visit("a"), Broken(page="a"), visit("a"), visit("a"), visit("b")]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert await ProjectionOperations(elsewhere).skip("guarded", 2, "was a test") == 1
         await until_parked(service, store, (2, page("a"), SKIPPED))
         _, tables = await tables_in(database_url, Guarded())
@@ -47,7 +48,7 @@ async def test_an_event_that_waits_can_be_skipped_too(store: PostgreSQLEventStor
     projection = Guarded("a")
     async with guarded(store, projection) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert await ProjectionOperations(store).skip("guarded", 2, "no") == 1
         projection.bad.clear()
         await ProjectionOperations(store).retry("guarded")
@@ -60,7 +61,7 @@ async def test_an_event_parked_for_two_keys_can_be_skipped_for_one(
 ) -> None:
     async with guarded(store, Guarded("a", "b")) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), Moved(source="a", target="b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert await ProjectionOperations(store).skip("guarded", 3, "no", key=page("b")) == 1
         assert await parked(store) == [(3, page("a"), FAILED), (3, page("b"), SKIPPED)]
         await check_against_fold(store, database_url, Guarded())
@@ -76,7 +77,7 @@ async def test_an_event_that_it_is_paused_before_can_be_skipped_for_the_row_it_f
         saved = await store.append_to_stream("x-1", ANY, events)
         assert (await paused(service, saved.global_position)).global_position == 3
         assert await ProjectionOperations(elsewhere).skip("pausing", 3, "was a test") == 1
-        await service.wait_for("pausing", saved, timeout=30)
+        await until_processed(service, "pausing", saved, timeout=30)
 
         assert await parked(store) == [(3, page("a"), SKIPPED)]
         _, tables = await tables_in(database_url, Pausing())
@@ -106,7 +107,7 @@ async def test_skipping_resumes_only_what_was_paused_before_that_event(
         assert await operations.skip("pausing", 2, "no", key=page("z")) == 0
         assert await operations.skip("pausing", 2, "no", key=page("b")) == 1
         await operations.resume("pausing")
-        await service.wait_for("pausing", saved, timeout=30)
+        await until_processed(service, "pausing", saved, timeout=30)
         await check_against_fold(store, database_url, Pausing())
 
 
@@ -121,7 +122,7 @@ async def test_a_skipped_event_is_not_tried_once_more_however_fast_the_projectio
         await paused(service, saved.global_position)
         await ProjectionOperations(elsewhere).skip("pausing", 1, "no")
         await runner_of(service)._leases.read()
-        await service.wait_for("pausing", saved, timeout=30)
+        await until_processed(service, "pausing", saved, timeout=30)
     assert projection.tried == ["a", "a"]
 
 
@@ -135,8 +136,8 @@ async def test_several_builds_skip_each_for_itself(store: PostgreSQLEventStore, 
         await paused(other, saved.global_position)
         operations = ProjectionOperations(store)
         assert await operations.skip("pausing", 2, "no") == 2
-        await one.wait_for("pausing", saved, timeout=30)
-        await other.wait_for("pausing", saved, timeout=30)
+        await until_processed(one, "pausing", saved, timeout=30)
+        await until_processed(other, "pausing", saved, timeout=30)
         skipped = await operations.parked(states=("skipped",))
         assert [(one.version, one.global_position) for one in skipped] == [(1, 2), (2, 2)]
         await check_against_fold(store, database_url, Pausing())
@@ -157,7 +158,7 @@ async def test_an_event_that_can_not_be_decoded_is_skipped_as_a_whole(
 
         await until(service, all_are)
         assert await ProjectionOperations(store).skip("guarded", 2, "garbage") == 1
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert await parked(store) == [(2, "", SKIPPED)]
         await check_against_fold(store, database_url, Guarded())
 
@@ -169,7 +170,7 @@ async def test_what_was_skipped_long_ago_is_not_loaded_again(store: PostgreSQLEv
             saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
             await paused(service, saved.global_position)
             await ProjectionOperations(store).skip("pausing", saved.global_position, "no")
-            await service.wait_for("pausing", saved, timeout=30)
+            await until_processed(service, "pausing", saved, timeout=30)
         failures = runner_of(service)._failures
         await failures.read()
     assert (failures.blocked.skipped, len(await parked(store))) == (frozenset(), 3)

@@ -28,6 +28,7 @@ from tests.projections.parking_lot import (
     runner_of,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 from tests.projections.sabotage import Saboteur
@@ -62,7 +63,7 @@ async def test_a_connection_cut_at_any_statement_while_parking_loses_and_repeats
             monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
             saboteur.install(monkeypatch)
             async with ProjectionService(store, [Guarded("a")], batch_size=3, retry=AT_ONCE) as service:
-                await service.wait_for("guarded", saved, timeout=60)
+                await until_processed(service, "guarded", saved, timeout=60)
         expected = [(3, page("a"), FAILED), *[(n, page("a"), WAITING) for n in (4, 5, 7)]]
         assert await parked(store) == expected
         assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
@@ -83,7 +84,7 @@ async def test_a_connection_cut_at_any_statement_while_retrying_loses_and_repeat
         at += 1
         await reset(connection)
         async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
-            await service.wait_for("guarded", saved, timeout=60)
+            await until_processed(service, "guarded", saved, timeout=60)
         await ProjectionOperations(store).retry("guarded")
         saboteur = Saboteur(at, after=after)
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -112,7 +113,7 @@ async def test_a_runner_that_freezes_while_retrying_writes_nothing_once_another_
     standing, wake = asyncio.Event(), asyncio.Event()
     async with ProjectionService(store, [Guarded("a")], retry=AT_ONCE) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
     await ProjectionOperations(store).retry("guarded")
 
     async def load_and_stand_still(self: TableStorage, *arguments: Any) -> Any:
@@ -130,8 +131,8 @@ async def test_a_runner_that_freezes_while_retrying_writes_nothing_once_another_
             assert await check_against_fold(store, database_url, Guarded()) == saved.global_position
             wake.set()
             later = await store.append_to_stream("x-1", ANY, [visit("a")])
-            await other.wait_for("guarded", later, timeout=30)
-            await frozen.wait_for("guarded", later, timeout=30)
+            await until_processed(other, "guarded", later, timeout=30)
+            await until_processed(frozen, "guarded", later, timeout=30)
     assert await check_against_fold(store, database_url, Guarded()) == later.global_position
     actions = await ProjectionOperations(store).actions("guarded")
     assert [one.action for one in actions if one.action == "retried"] == ["retried"]
@@ -145,7 +146,7 @@ async def test_an_event_that_is_skipped_while_it_is_retried_counts_as_one_of_bot
     projection = Guarded("a")
     async with ProjectionService(store, [projection], retry=AT_ONCE) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
@@ -172,7 +173,7 @@ async def test_nothing_is_written_of_a_retry_under_way_once_it_was_paused(
     operations = ProjectionOperations(elsewhere)
     async with ProjectionService(store, [projection], retry=AT_ONCE) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
@@ -204,7 +205,7 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
     async with ProjectionService(store, [projection], retry=AT_ONCE, batch_size=2) as service:
         moves = [Moved(source="a", target=name) for name in "bcd"]
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), *moves])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         async def load_and_wait(self: TableStorage, *arguments: Any) -> Any:
             rows = await load(self, *arguments)
@@ -219,7 +220,7 @@ async def test_an_event_that_comes_while_some_still_wait_waits_too(
         await loaded.wait()
         later = await store.append_to_stream("x-1", ANY, [Moved(source="a", target="z"), visit("b")])
         appended.set()
-        await service.wait_for("guarded", later, timeout=30)
+        await until_processed(service, "guarded", later, timeout=30)
         await check_against_fold(store, database_url, Guarded())
         await until_parked(service, store)
     _, tables = await tables_in(database_url, Guarded())
@@ -233,14 +234,14 @@ async def test_what_a_runner_parked_before_it_died_waits_with_the_next(
     dying = ProjectionService(store, [Guarded("a")], retry=AT_ONCE, lease=0.2)
     await dying.start()
     saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a")])
-    await dying.wait_for("guarded", saved, timeout=30)
+    await until_processed(dying, "guarded", saved, timeout=30)
     task = runner_of(dying)._task
     assert task is not None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b")])
     async with ProjectionService(elsewhere, [Guarded()], lease=0.2) as other:
-        await other.wait_for("guarded", saved, timeout=30)
+        await until_processed(other, "guarded", saved, timeout=30)
         assert await parked(store) == [(2, page("a"), FAILED), (3, page("a"), WAITING)]
         await check_against_fold(store, database_url, Guarded())
         await ProjectionOperations(store).retry("guarded")
@@ -317,7 +318,7 @@ async def test_kill_9_while_parking_and_retrying_leaves_it_equal_to_a_fresh_fold
         await check_against_fold(store, database_url, Guarded())
     await acting
     async with ProjectionService(store, [Guarded()], lease=0.2) as service:
-        await service.wait_for("guarded", 1200, timeout=60)
+        await until_processed(service, "guarded", 1200, timeout=60)
         await operations.retry("guarded")
 
         async def only_skipped() -> bool:

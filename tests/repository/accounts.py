@@ -1,9 +1,9 @@
 """Accounts to be loaded and saved, and a store in which something goes wrong."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from perdure import (
@@ -26,6 +26,7 @@ from perdure import (
 )
 from perdure.commit import Commit
 from perdure.repository import Repository
+from perdure.repository.command_queue import CommandQueue
 from perdure.transaction import Transaction
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0)
@@ -128,6 +129,33 @@ class FaultyStore(InMemoryEventStore):
 
     def ids(self, attempt: int) -> list[UUID]:
         return [one.event_id for one in self.attempts[attempt].events]
+
+
+class _NobodyIsAlone(dict[Any, CommandQueue[Any]]):
+    """Queues in which even a lone caller finds another one under way, who ends as soon as the caller waits."""
+
+    def __init__(self, store: InMemoryEventStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        queue = super().get(key, default)
+        if queue is None or queue.has_ended:
+            queue = self[key] = CommandQueue(self, key, self._store)
+            asyncio.get_running_loop().call_soon(queue.serve)
+        return queue
+
+
+class QueueingStore(FaultyStore):
+    """A store on which every command is queued, those of lone callers, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.command_queues = cast("dict[Hashable, object]", _NobodyIsAlone(self))
+
+
+def queues_of(store: FaultyStore) -> dict[Any, CommandQueue[Any]]:
+    return cast("dict[Any, CommandQueue[Any]]", store.command_queues)
 
 
 async def connection_lost(commit: Commit) -> None:

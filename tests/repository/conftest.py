@@ -19,12 +19,6 @@ def accounts(store: FaultyStore) -> Repository[Account]:
 
 
 @pytest.fixture
-def queueing(store: FaultyStore) -> Repository[Account]:
-    """The same, but commands on one account are queued."""
-    return Repository(Account, store, retry=AT_ONCE, queue_commands=True)
-
-
-@pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the repository would have slept."""
     slept: list[float] = []

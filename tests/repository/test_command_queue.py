@@ -2,25 +2,27 @@
 
 import asyncio
 import gc
+import re
 import weakref
 from typing import Any
 
 import pytest
 
 from perdure import (
+    AggregateBusyError,
     AppendResult,
     DeciderRepository,
     DomainError,
     Repository,
-    StoreOverloadedError,
+    RetryConfig,
 )
 from perdure.repository import command_queue as queue_module
-from perdure.repository import queued_command as command_module
 from tests.repository.accounts import (
     Account,
     FaultyStore,
     Gate,
     Opened,
+    QueueingStore,
     amounts,
     deposit,
     settle,
@@ -33,8 +35,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 # --- What is shared ---------------------------------------------------------------------------------------------------
@@ -125,17 +127,14 @@ async def test_a_rule_sees_what_those_before_it_decided(store: FaultyStore, acco
     assert await amounts(store) == [60, 40]
 
 
-async def test_other_aggregates_and_other_repositories_have_queues_of_their_own(
-    store: FaultyStore, accounts: Accounts
-) -> None:
+async def test_other_aggregates_have_queues_of_their_own(store: FaultyStore, accounts: Accounts) -> None:
     gate, first = await under_way(store, accounts)
 
     await accounts.execute("2", deposit(2))
-    await Repository(Account, store, queue_commands=True).execute("3", deposit(3))
     gate.opened.set()
     await first
 
-    assert [commit.stream_id for commit in store.attempts] == ["account-1", "account-2", "account-3"]
+    assert [commit.stream_id for commit in store.attempts] == ["account-1", "account-2"]
 
 
 async def test_a_commit_takes_as_many_commands_and_bytes_as_it_may(
@@ -163,7 +162,7 @@ async def test_queued_commands_never_meet_in_conflicts(store: FaultyStore, accou
 
 
 async def test_commands_of_deciders_are_queued_too(store: FaultyStore) -> None:
-    carts = DeciderRepository(cart_decider, store, queue_commands=True)
+    carts = DeciderRepository(cart_decider, store)
 
     await asyncio.gather(*[carts.execute("1", AddItem(sku)) for sku in ("a", "b", "a")])
 
@@ -172,7 +171,7 @@ async def test_commands_of_deciders_are_queued_too(store: FaultyStore) -> None:
 
 
 async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(store: FaultyStore) -> None:
-    accounts = Repository(Account, store, snapshot_every=3, queue_commands=True)
+    accounts = Repository(Account, store, snapshot_every=3)
 
     await asyncio.gather(*[accounts.execute("1", deposit(1)) for _ in range(2)])
     assert await store.read_snapshot("account-1") is None
@@ -187,19 +186,17 @@ async def test_a_snapshot_is_taken_when_one_is_due_before_callers_are_answered(s
 
 
 async def test_a_queue_is_removed_with_its_state_when_no_command_waits(
-    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[weakref.ref[Account]] = []
-    queues = accounts._queues
-    assert queues is not None
-    load = queues.loader.load
+    load = accounts._loader.load
 
     async def watched(aggregate_id: str) -> Account:
         state = await load(aggregate_id)
         states.append(weakref.ref(state))
         return state
 
-    monkeypatch.setattr(queues.loader, "load", watched)
+    monkeypatch.setattr(accounts._loader, "load", watched)
     await asyncio.gather(*[accounts.execute(str(number), deposit(1)) for number in range(10)])
     with pytest.raises(DomainError) as kept:
         await accounts.execute("1", deposit(1000))
@@ -207,18 +204,23 @@ async def test_a_queue_is_removed_with_its_state_when_no_command_waits(
     gc.collect()
     assert kept.value.__traceback__ is not None
 
-    assert queues._queues == {}
+    assert store.command_queues == {}
     assert [state() for state in states] == [None] * 11
 
 
 async def test_a_command_that_waits_too_long_in_the_queue_raises_an_error_and_nothing_was_written(
-    store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    store: FaultyStore, accounts: Accounts
 ) -> None:
     gate, first = await under_way(store, accounts)
-    monkeypatch.setattr(command_module, "PATIENCE", 0)
 
-    with pytest.raises(StoreOverloadedError, match="waited in the queue of 'account-1' for 0 s and nothing was"):
-        await accounts.execute("1", deposit(5))
+    with pytest.raises(AggregateBusyError) as busy:
+        await accounts.execute("1", deposit(5), retry=RetryConfig(max_seconds=0))
+    assert busy.value.is_transient
+    assert re.fullmatch(
+        r"a command waited for 0\.\d\d s behind others on 'account-1', and nothing was written: "
+        r"try again later, allow more time with RetryConfig\(max_seconds=...\), or call it less often",
+        str(busy.value),
+    )
     gate.opened.set()
     await first
     await settle()

@@ -7,7 +7,6 @@ import pytest
 
 from perdure import (
     AppendResult,
-    InMemoryEventStore,
     OutcomeUnknownError,
     Repository,
 )
@@ -17,8 +16,10 @@ from tests.repository.accounts import (
     Audited,
     FaultyStore,
     Gate,
+    QueueingStore,
     amounts,
     deposit,
+    queues_of,
     settle,
 )
 
@@ -26,8 +27,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 async def test_a_caller_that_is_cancelled_before_its_command_is_decided_has_written_nothing(
@@ -109,8 +110,8 @@ async def test_no_caller_waits_for_ever_when_the_task_of_the_queue_is_cancelled(
     await gate.reached.wait()
     tasks.append(asyncio.create_task(accounts.execute("1", deposit(2))))
     await settle()
-    assert accounts._queues is not None
-    [queue] = accounts._queues._queues.values()
+    [queue] = queues_of(store).values()
+    assert queue.task is not None
     queue.task.cancel()
 
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -118,12 +119,11 @@ async def test_no_caller_waits_for_ever_when_the_task_of_the_queue_is_cancelled(
     assert await accounts.execute("1", deposit(3)) == AppendResult("account-1", 1, (1,))
 
 
-async def test_a_program_may_end_while_commands_are_under_way() -> None:
+async def test_a_program_may_end_while_commands_are_under_way(store: FaultyStore, accounts: Accounts) -> None:
     """As `asyncio.run` does: all tasks are cancelled, in any order, and nothing is left."""
-    store = InMemoryEventStore()
-    accounts = Repository(Account, store, queue_commands=True)
     before = asyncio.all_tasks()
     callers = [asyncio.create_task(accounts.execute(str(number % 2), deposit(1))) for number in range(5)]
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - before
     assert len(tasks) == len(callers) + 2
@@ -134,15 +134,15 @@ async def test_a_program_may_end_while_commands_are_under_way() -> None:
     assert {type(result) for result in results} == {asyncio.CancelledError}
     await accounts.execute("1", deposit(1))
     await settle()
-    assert accounts._queues is not None
-    assert accounts._queues._queues == {}
+    assert store.command_queues == {}
 
 
-async def test_a_queue_whose_task_never_began_holds_up_no_later_command(accounts: Accounts) -> None:
+async def test_a_queue_whose_task_never_began_holds_up_no_later_command(store: FaultyStore, accounts: Accounts) -> None:
     waiting = asyncio.create_task(accounts.execute("1", deposit(1)))
     await asyncio.sleep(0)
-    assert accounts._queues is not None
-    [queue] = accounts._queues._queues.values()
+    await asyncio.sleep(0)
+    [queue] = queues_of(store).values()
+    assert queue.task is not None
     queue.task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -22,6 +22,7 @@ from tests.repository.accounts import (
     Deposited,
     FaultyStore,
     Gate,
+    QueueingStore,
     amounts,
     deposit,
     outcomes,
@@ -33,8 +34,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 async def test_the_same_command_twice_at_once_is_executed_once(store: FaultyStore, accounts: Accounts) -> None:
@@ -72,7 +73,7 @@ async def test_the_same_command_twice_at_once_never_acts_on_what_it_has_done_its
 async def test_a_command_that_another_process_did_meanwhile_gives_its_result_and_the_others_go_on(
     store: FaultyStore, accounts: Accounts
 ) -> None:
-    elsewhere = Repository(Account, store)
+    elsewhere = Repository(Account, store, queue_commands=False)
 
     async def another(commit: Commit) -> None:
         await elsewhere.execute("1", lambda account: account.fill(), command_id="a")
@@ -113,7 +114,7 @@ async def test_a_command_that_another_process_decided_otherwise_counts_as_that_d
         raise StoreUnavailableError("can't reach the database")
 
     async def another(commit: Commit) -> None:
-        await Repository(Account, store).execute("1", deposit(90), command_id="a")
+        await Repository(Account, store, queue_commands=False).execute("1", deposit(90), command_id="a")
         if not can_be_read:
             monkeypatch.setattr(store.reader, "stream_page", unreachable)
 
@@ -164,8 +165,7 @@ async def test_a_repeat_of_a_command_is_answered_without_loading_again(
     again = asyncio.create_task(accounts.execute("1", deposit(1), command_id="a"))
     await settle()
     loads: list[str] = []
-    assert accounts._queues is not None
-    monkeypatch.setattr(accounts._queues.loader, "load", loads.append)
+    monkeypatch.setattr(accounts._loader, "load", loads.append)
     gate.opened.set()
 
     assert await again == await first

@@ -21,6 +21,7 @@ from tests.repository.accounts import (
     FaultyStore,
     Gate,
     Opened,
+    QueueingStore,
     amounts,
     connection_lost,
     deposit,
@@ -32,8 +33,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 async def test_after_a_conflict_all_decide_again_in_order_on_a_fresh_state_with_new_ids(

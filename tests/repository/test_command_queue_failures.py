@@ -24,6 +24,7 @@ from tests.repository.accounts import (
     Audited,
     Fault,
     FaultyStore,
+    QueueingStore,
     amounts,
     broken,
     closed,
@@ -38,8 +39,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 @pytest.mark.parametrize("fault", [unavailable, overloaded, closed, broken])
@@ -134,7 +135,7 @@ class Well(AggregateRoot, category="well"):
 async def test_events_that_cant_be_applied_as_they_are_stored_fail_the_commands_that_come_after(
     store: FaultyStore,
 ) -> None:
-    wells = Repository(Well, store, queue_commands=True)
+    wells = Repository(Well, store)
 
     def dig(well: Well) -> None:
         well.raise_event(Dug(depth=1))

@@ -23,6 +23,7 @@ from tests.repository.accounts import (
     Deposited,
     FaultyStore,
     Gate,
+    QueueingStore,
     amounts,
     deposit,
     sizes,
@@ -33,8 +34,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 async def test_each_decides_and_encodes_in_the_context_of_its_caller(store: FaultyStore, accounts: Accounts) -> None:
@@ -76,7 +77,7 @@ class Share(AggregateRoot, category="share"):
 
 
 async def test_handlers_run_in_the_context_of_a_caller(store: FaultyStore) -> None:
-    shares = Repository(Share, store, queue_commands=True)
+    shares = Repository(Share, store)
     seen: list[Decimal] = []
 
     def split(share: Share) -> None:
@@ -180,7 +181,7 @@ async def test_an_action_that_keeps_its_aggregate_has_a_saved_one_of_its_own(
 
 async def test_an_event_that_cant_be_stored_fails_its_own_command(store: FaultyStore) -> None:
     store.payload_limit = 100
-    accounts = Repository(Account, store, queue_commands=True)
+    accounts = Repository(Account, store)
 
     results = await asyncio.gather(
         accounts.execute("1", deposit(1)),

@@ -174,7 +174,7 @@ async def check(store: EventStore, callers: list[Caller]) -> None:
 def test_whatever_happens_what_is_reported_is_what_is_stored(wishes: list[Wish], faults: list[str | None]) -> None:
     async def main() -> None:
         store = UnsteadyStore(list(faults))
-        accounts = Repository(Account, store, queue_commands=True)
+        accounts = Repository(Account, store)
         await check(store, await run(accounts, wishes))
 
     asyncio.run(main())
@@ -185,7 +185,7 @@ async def test_many_tasks_of_two_processes_on_one_aggregate_in_a_database(databa
     kinds = ["deposit", "twice", "raise", "nothing", "spoil", "cancelled"]
     wishes = [Wish(rng.choice(kinds), 0, 1000, rng.randrange(4)) for _ in range(120)]
     async with PostgreSQLEventStore(database_url) as one, PostgreSQLEventStore(database_url) as two:
-        sides = [Repository(Account, store, queue_commands=True, snapshot_every=20) for store in (one, two)]
+        sides = [Repository(Account, store, snapshot_every=20) for store in (one, two)]
         found = await asyncio.gather(run(sides[0], wishes[:60], "one"), run(sides[1], wishes[60:], "two"))
         callers = [caller for side in found for caller in side]
 

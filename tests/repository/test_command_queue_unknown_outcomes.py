@@ -17,6 +17,7 @@ from tests.repository.accounts import (
     Deposited,
     Fault,
     FaultyStore,
+    QueueingStore,
     amounts,
     broken,
     closed,
@@ -31,8 +32,8 @@ Accounts = Repository[Account]
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -57,15 +58,14 @@ async def test_an_unknown_outcome_is_repeated_with_the_same_ids_before_anything_
 async def test_after_an_unknown_outcome_the_state_is_loaded_again(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert accounts._queues is not None
-    load = accounts._queues.loader.load
+    load = accounts._loader.load
     loads: list[str] = []
 
     async def counted(aggregate_id: str) -> Account:
         loads.append(aggregate_id)
         return await load(aggregate_id)
 
-    monkeypatch.setattr(accounts._queues.loader, "load", counted)
+    monkeypatch.setattr(accounts._loader, "load", counted)
     store.before += [None, connection_lost]
 
     async def caller() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from perdure import AppendResult, DomainError, Repository
 from perdure.repository import pace as pace_module
-from tests.repository.accounts import Account, FaultyStore, amounts, sizes
+from tests.repository.accounts import Account, FaultyStore, QueueingStore, amounts, sizes
 
 Accounts = Repository[Account]
 
@@ -47,8 +47,8 @@ class Bystander:
 
 
 @pytest.fixture
-def accounts(queueing: Accounts) -> Accounts:
-    return queueing
+def store() -> FaultyStore:
+    return QueueingStore()
 
 
 @pytest.fixture

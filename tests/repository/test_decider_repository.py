@@ -1,7 +1,7 @@
 """Deciders on the machinery of repositories."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from perdure import (
     OptimisticConcurrencyError,
     PostgreSQLEventStore,
     RetryConfig,
+    UnhandledEventError,
     UnregisteredEventError,
 )
 from tests.repository.accounts import AT_ONCE, FaultyStore, connection_lost
@@ -126,7 +127,7 @@ async def test_a_repeated_command_gives_the_first_result(carts: Carts) -> None:
 
 async def test_buyers_who_race_all_get_their_items(store: FaultyStore, database_url: str) -> None:
     async with PostgreSQLEventStore(database_url) as one, PostgreSQLEventStore(database_url) as two:
-        retry = RetryConfig(max_attempts=50, base_delay=0.001)
+        retry = RetryConfig(max_attempts=50, max_seconds=600, base_delay=0.001)
         both = [DeciderRepository(cart_decider, each, retry=retry, snapshot_every=5) for each in (one, two)]
 
         await asyncio.gather(*[both[n % 2].execute("1", AddItem(f"sku {n % 3}")) for n in range(18)])
@@ -214,9 +215,27 @@ def test_the_type_of_the_state_comes_from_evolve_or_its_class(store: FaultyStore
 
     @dataclass
     class Odd:
-        thing: object
+        thing: object = None
 
     DeciderRepository(made(evolve=unannotated), store, snapshot_every=1)
     for initial_state in (make, Odd):
         with pytest.raises(InvalidArgumentError, match="type object, which can't be stored"):
             DeciderRepository(made(evolve=unannotated, initial_state=initial_state), store, snapshot_every=1)
+
+
+async def test_a_strict_decider_refuses_an_event_for_which_evolve_returns_nothing(store: FaultyStore) -> None:
+    def forgetful(cart: Cart, event: ItemAdded | CartPaid) -> Any:
+        match event:
+            case ItemAdded():
+                return cart
+
+    lenient = made(decide=lambda command, _: command, evolve=forgetful)
+    strict = replace(lenient, strict=True)
+    await DeciderRepository(lenient, store).execute("1", [ItemAdded(sku="a"), CartPaid()])
+
+    with pytest.raises(UnhandledEventError, match=r"CartPaid \(version 2 of 'cart-1'\) .*return the state") as caught:
+        await DeciderRepository(strict, store).load("1")
+    assert caught.value.event_class is CartPaid
+    with pytest.raises(UnhandledEventError, match=r"CartPaid \(version 1 of 'cart-2'\)"):
+        await DeciderRepository(strict, store).execute("2", CartPaid())
+    assert await DeciderRepository(strict, store).load("2") is None

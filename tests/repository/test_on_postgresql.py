@@ -19,7 +19,7 @@ async def store(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
 
 @pytest.fixture
 def accounts(store: PostgreSQLEventStore) -> Repository[Account]:
-    return Repository(Account, store, retry=RetryConfig(max_attempts=20, base_delay=0.001))
+    return Repository(Account, store, retry=RetryConfig(max_attempts=20, max_seconds=600, base_delay=0.001))
 
 
 async def test_writers_who_race_all_take_effect(accounts: Repository[Account]) -> None:
@@ -32,7 +32,7 @@ async def test_writers_who_race_all_take_effect(accounts: Repository[Account]) -
 
 
 async def test_a_conflict_is_decided_again(accounts: Repository[Account]) -> None:
-    mine, theirs = Account("1"), Account("1")
+    mine, theirs = await accounts.load_or_new("1"), await accounts.load_or_new("1")
     mine.deposit(1)
     theirs.deposit(2)
     await accounts.save(theirs)

@@ -89,10 +89,11 @@ async def test_what_a_command_does_to_its_arguments_doesnt_reach_the_next_attemp
     async def intrude(commit: Commit) -> None:
         await store.intrude()
 
-    greedy = Greedy("1")
+    all_greedy = Repository(Greedy, store, retry=AT_ONCE)
+    greedy = await all_greedy.load_or_new("1")
     greedy.take([10, 20])
     store.before += [intrude, intrude]
-    await Repository(Greedy, store, retry=AT_ONCE).save_with_retry(greedy)
+    await all_greedy.save_with_retry(greedy)
 
     assert await amounts(store) == [1, 1, 10, 20]
 
@@ -111,10 +112,10 @@ async def test_a_rule_that_fails_on_the_fresh_state_raises_its_own_error(
     assert await amounts(store) == [60]
 
 
-async def test_a_new_aggregate_that_another_writer_made_first_is_decided_again(
+async def test_a_new_aggregate_that_was_loaded_as_such_is_decided_again_if_another_writer_makes_it_first(
     store: FaultyStore, accounts: Repository[Account]
 ) -> None:
-    account = Account("1")
+    account = await accounts.load_or_new("1")
     account.open("bob")
     await store.intrude(Opened(owner="ann"))
 
@@ -327,7 +328,9 @@ async def test_an_aggregate_that_is_being_saved_with_retry_cant_be_changed(
 
 
 async def test_many_writers_all_take_effect(store: FaultyStore, account: Account) -> None:
-    accounts = Repository(Account, store, retry=RetryConfig(max_attempts=50, base_delay=0))
+    accounts = Repository(
+        Account, store, retry=RetryConfig(max_attempts=50, max_seconds=600, base_delay=0), queue_commands=False
+    )
 
     async def yield_once(commit: Commit) -> None:
         await asyncio.sleep(0)

@@ -78,7 +78,7 @@ async def test_where_they_are_switched_on_late_the_next_commit_takes_one(store: 
 
 
 async def test_saving_with_retry_takes_one_of_what_was_saved(store: FaultyStore, accounts: Accounts) -> None:
-    account = Account("1")
+    account = await accounts.load_or_new("1")
     account.deposit(1)
     account.deposit(2)
     await store.intrude(Deposited(amount=10))

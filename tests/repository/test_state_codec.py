@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from perdure import (
+    AggregateDefinitionError,
     AggregateRoot,
     EventEncodingError,
     InvalidArgumentError,
@@ -91,18 +92,49 @@ async def test_what_would_come_back_as_something_else_is_not_taken(
     assert "'by_owner' would come back as" in caplog.text
 
 
+class Indirect(AggregateRoot, category="account"):
+    """Only an instance shows that a field isn't declared."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        super().__init__(aggregate_id)
+        vars(self).update(owner="none")
+
+
+class Choosy(Indirect):
+    """The repository can't make an instance."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        if aggregate_id != "1":
+            raise ValueError("no such account")
+        super().__init__(aggregate_id)
+
+
+async def test_state_that_init_sets_undeclared_is_refused_with_the_repository(store: FaultyStore) -> None:
+    with pytest.raises(AggregateDefinitionError, match=r"Indirect .*__init__\(\) sets self\.owner"):
+        Repository(Indirect, store, snapshot_every=1)
+
+
+async def test_state_that_init_sets_undeclared_is_refused_at_the_first_load_if_the_id_matters(
+    store: FaultyStore,
+) -> None:
+    choosy = Repository(Choosy, store, snapshot_every=1)
+
+    with pytest.raises(AggregateDefinitionError, match=r"Choosy .*__init__\(\) sets self\.owner"):
+        await choosy.load("1")
+
+
 async def test_state_that_isnt_annotated_is_not_forgotten_in_silence(
     store: FaultyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Sloppy(AggregateRoot, category="account"):
         @handles
         def _opened(self, event: Opened) -> None:
-            self.owner = event.owner
+            vars(self).update(owner=event.owner)  # so that the class isn't refused
 
     sloppy = Repository(Sloppy, store, snapshot_every=1)
     await sloppy.execute("1", lambda one: one.raise_event(Opened(owner="ann")))
 
-    assert (await sloppy.get("1")).owner == "ann"
+    assert vars(await sloppy.get("1")) == {"owner": "ann"}
     assert "the fields of the state differ from its annotations: owner" in caplog.text
 
 

@@ -14,6 +14,7 @@ from perdure.stores.postgres.schema.migrations import MIGRATIONS, Migration, kno
 
 PINNED = {
     "0100_baseline": "d2e6f25970e2ec9906867830b2fbdf1628f4ac270cb50f8f92c4bb6fd02a7fff",
+    "0101_repeats": "a340a04c0f5cfc3ea2323e3ba66693957e1bbb66f674edbf333715788749bc95",
 }
 """The checksum of each migration, as released. Add a line for a new one; never change one."""
 
@@ -101,7 +102,7 @@ async def test_a_schema_of_a_development_version_is_refused_before_anything_is_w
 async def test_a_migration_of_another_name_is_not_taken_for_the_one_of_its_number(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    await connection.execute("update perdure.migrations set name = '0100_other'")
+    await connection.execute("update perdure.migrations set name = '0100_other' where number = 100")
 
     with pytest.raises(SchemaUnknownError) as refused:
         await schema.apply(database_url)

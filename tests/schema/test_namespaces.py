@@ -7,9 +7,10 @@ import pytest
 
 from perdure import schema
 from perdure.commit import ANY
-from perdure.errors import InvalidArgumentError, NamespaceSharedError, SchemaError, SchemaLockedError
+from perdure.errors import InvalidArgumentError, NamespaceSharedError, SchemaError
 from perdure.stores.postgres.schema import namespaces
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.schema.holders import refused
 from tests.schema.roles import new_role
 from tests.stores.postgres.races import insert, notes, other_connection, positions, until_waiting
 
@@ -262,9 +263,8 @@ async def test_it_waits_for_transactions_that_use_the_old_number_and_names_them(
                 "('a-1', 1, gen_random_uuid(), 'a', 1, '{}', '{\"timestamp\":\"2026-01-01T00:00:00Z\"}')"
             )
 
-        with pytest.raises(SchemaLockedError) as locked:
-            await schema.renumber(database_url, lock_timeout=0.1, timeout=0.01)
-        assert {holder.pid for holder in locked.value.holders} == {other.get_server_pid()}
+        error = await refused(lambda limit: schema.renumber(database_url, lock_timeout=limit, timeout=0.01), 0.1)
+        assert {holder.pid for holder in error.holders} == {other.get_server_pid()}
 
         waiting = asyncio.create_task(schema.renumber(database_url, lock_timeout=30))
         await until_waiting(connection, 1, waiting)

@@ -1,8 +1,10 @@
 """Migrations while others append: they wait for nobody long, hold nobody up, and go on where they were cut off."""
 
 import asyncio
+import re
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.schema.lock_watch import LockWatch
 from perdure.stores.postgres.schema.migrator import Migrator
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from tests.schema.holders import refused
 from tests.schema.releases import NEXT, Release, release
 from tests.schema.test_upkeep import run
 from tests.stores.postgres.races import end_sessions, notes, other_connection, texts, until_waiting
@@ -117,17 +120,15 @@ async def test_who_holds_the_lock_is_told(database_url: str, connection: asyncpg
     async with other_connection(database_url) as other, other.transaction():
         await other.execute("set application_name = 'nightly report'")
         await other.fetchval("select 'hunter2secret', count(*) from perdure.events")
-        with pytest.raises(
-            SchemaLockedError, match=r"for pid \d+ \(nightly report, idle in transaction, \d+ s"
-        ) as locked:
-            await schema.apply(database_url, lock_timeout=0.2, timeout=0.2)
-        [holder] = locked.value.holders
+        error = await refused(lambda limit: schema.apply(database_url, lock_timeout=limit, timeout=limit), 0.2)
+        assert re.search(r"for pid \d+ \(nightly report, idle in transaction, \d+ s", str(error))
+        [holder] = error.holders
         assert (holder.pid, holder.application_name) == (other.get_server_pid(), "nightly report")
         assert holder.state == "idle in transaction"
         assert holder.transaction_age is not None
         assert holder.query_age is not None
         assert holder.transaction_age >= holder.query_age
-        assert "hunter2" not in str(locked.value)
+        assert "hunter2" not in str(error)
     assert await steps(connection) is None
 
     assert await schema.apply(database_url) == [NEXT]
@@ -139,9 +140,8 @@ async def test_who_holds_up_an_index_is_told_and_it_is_built_anew_later(
     release()
     async with other_connection(database_url) as other, other.transaction(isolation="repeatable_read"):
         await other.fetchval("select count(*) from perdure.events")
-        with pytest.raises(SchemaLockedError) as locked:
-            await schema.apply(database_url, timeout=0.5)
-        assert [holder.pid for holder in locked.value.holders] == [other.get_server_pid()]
+        error = await refused(lambda limit: schema.apply(database_url, timeout=limit), 0.5)
+        assert [holder.pid for holder in error.holders] == [other.get_server_pid()]
         assert await validity(connection) is False
         assert await steps(connection) == (1, False)
         with pytest.raises(SchemaOutdatedError):
@@ -317,10 +317,17 @@ async def test_an_earlier_migration_stays_when_a_later_one_fails(
     assert await schema.apply(database_url) == ["9001_bad"]
 
 
-async def test_a_statement_timeout_of_the_user_does_not_end_a_migration(
-    database_url: str, connection: asyncpg.Connection, release: Release
-) -> None:
+async def test_a_statement_timeout_of_the_user_does_not_end_a_migration(database_url: str, release: Release) -> None:
     release({"01_slow.sql": "select pg_sleep(1)", "02_slow.online.sql": "select pg_sleep(1)"})
-    await connection.execute("set statement_timeout = 900")
+    database = Database(database_url, command_timeout=0.9)
 
-    assert await Migrator(Database(database_url, command_timeout=0.9)).apply(connection) == [NEXT]
+    async def apply() -> list[str]:
+        async with database.session() as connection:
+            await connection.execute("set statement_timeout = 900")
+            return await Migrator(database).apply(connection)
+
+    for _ in range(10):  # on a busy machine, another statement may take as long: then it goes on where it was
+        with suppress(StoreUnavailableError, asyncpg.QueryCanceledError, TimeoutError):
+            assert await apply() == [NEXT]
+            return
+    raise AssertionError

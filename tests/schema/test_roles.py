@@ -104,6 +104,8 @@ AROUND = {
     "replace a function": "create or replace function perdure.store_namespace() returns integer return 1",
     "unpin a function": "alter function perdure.append_group reset search_path",
     "drop a function": "drop function perdure.append_group",
+    "compare repeats": "select perdure.find_repeats("
+    "array['note-1'], array[]::integer[], array[]::uuid[], array[]::text[], array[]::smallint[], array[]::json[])",
     "look ids up": "select perdure.find_appends(array['note-1'], array[]::integer[], array[]::uuid[])",
     "call a trigger's function": "select perdure.hold_position()",
     "forge a grant": "insert into perdure.roles (role, kind) values (current_user, 'projector')",

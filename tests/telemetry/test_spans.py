@@ -5,6 +5,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from perdure.commit import AppendResult, Commit
 from perdure.context import context
 from perdure.errors import DomainError, InvalidStreamIdError, OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
@@ -13,6 +14,7 @@ from perdure.projections.inline_store import InlineProjections
 from perdure.repository import Repository, RetryConfig
 from perdure.stores.memory import InMemoryEventStore
 from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.transaction import Transaction
 from tests.telemetry.conftest import Exported
 from tests.telemetry.counting import Counted, Counter, RivalledStore
 
@@ -193,22 +195,34 @@ async def test_a_batch_links_to_the_appends_when_events_bear_their_trace(
     assert [link.context.span_id for link in exported.span("projection_batch counts").links] == appends
 
 
+class YieldingStore(InMemoryEventStore):
+    """Lets other tasks run before each append, as a database does."""
+
+    async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
+        await asyncio.sleep(0)
+        return await super().append(commit, tx)
+
+
 async def test_events_of_commands_that_share_a_commit_queueing_bear_the_trace_of_their_own_command(
     exported: Exported,
 ) -> None:
     exported.instrument(traceparent=True)
-    store = InMemoryEventStore()
-    counters = Repository(Counter, store, queue_commands=True)
-    await asyncio.gather(*[counters.execute("1", lambda counter: counter.count()) for _ in range(3)])
+    store = YieldingStore()
+    counters = Repository(Counter, store)
+    await asyncio.gather(*[counters.execute("1", lambda counter: counter.count()) for _ in range(4)])
 
     take(await store.read_all_events())
 
-    executed = [id_of(span) for span in exported.spans("execute counter")]
-    assert [link.context.span_id for link in exported.span("projection_batch counts").links] == executed
-    shared = exported.span("append counter")
-    assert parent_of(shared) in executed
+    alone, *queued = [id_of(span) for span in exported.spans("execute counter")]
+    direct, shared = exported.spans("append counter")
+    assert parent_of(direct) == alone
+    assert direct.links == ()
+    events = [link.context.span_id for link in exported.span("projection_batch counts").links]
+    assert events == [id_of(direct), *queued]
+    assert parent_of(shared) == queued[0]
+    assert [link.context.span_id for link in shared.links] == queued[1:]
     assert dict(shared.attributes or {})["perdure.events"] == 3
-    assert [dict(span.attributes or {})["perdure.attempts"] for span in exported.spans("execute counter")] == [1] * 3
+    assert [dict(span.attributes or {})["perdure.attempts"] for span in exported.spans("execute counter")] == [1] * 4
 
 
 async def test_events_bear_no_trace_unless_asked_to(exported: Exported, store: PostgreSQLEventStore) -> None:

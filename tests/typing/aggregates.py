@@ -113,7 +113,9 @@ async def aggregates_of_several_classes_are_saved_at_once(user: User, other: Oth
         return [user]
 
     assert_type(await save_all(store, [user, other], conditions={"limit-1": 1}), list[AppendResult | None])
-    assert_type(await execute_all(store, decide), list[AppendResult | None])
+    assert_type(await execute_all(store, decide), list[AppendResult])
+    await execute_all(store, decide, command_id=UUID(int=1), fingerprint=b"body")
+    await execute_all(store, decide, fingerprint=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
     await save_all(store, [user, "user-1"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType] - the point
     await execute_all(store, lambda: [user])  # type: ignore[arg-type, return-value] # pyright: ignore - the point: it is asynchronous
     appends = [StreamAppend("user-1", 0, [Renamed(name="a")]), ("user-2", 0, [Renamed(name="b")])]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, get_origin
 
 import msgspec
 
+from perdure.aggregate.assignments import undeclared_names
+from perdure.aggregate.constructor import undeclared
 from perdure.errors import AggregateDefinitionError, InvalidArgumentError
 from perdure.errors.formats import shown
-from perdure.events import Handler, check_category, handlers_of, registry
+from perdure.events import Handler, check_category, check_is_method, handlers_of, marked_methods, registry
 
 COMMAND_MARK: Final = "__perdure_command__"
 
@@ -34,8 +36,6 @@ class Handlers(dict[type, Handler | None]):
     def __missing__(self, event_class: type) -> Handler | None:
         if self._declared is None:
             self._declared = handlers_of(self._cls, partial(AggregateDefinitionError, self._cls))
-            for handler in self._declared.values():
-                refuse_asynchronous(self._cls, "handler", handler)
         registry.by_class(event_class)
         declared = self._declared
         nearest = next((declared[cls] for cls in event_class.__mro__ if cls in declared), None)
@@ -63,6 +63,26 @@ def check_commands(cls: type) -> None:
             refuse_asynchronous(cls, "command", method)
 
 
+def check_handlers(cls: type) -> None:
+    """Raise AggregateDefinitionError if a handler of the class can't be called with an event alone."""
+    for name, handler in marked_methods(cls).items():
+        check_is_method(name, handler, partial(AggregateDefinitionError, cls))
+        refuse_asynchronous(cls, "handler", handler)
+        if not _takes_an_event(handler):
+            raise AggregateDefinitionError(
+                cls,
+                f"handler {name}{inspect.signature(handler)} can't be called: a handler takes (self, event), "
+                "so put what it needs into the event",
+            )
+
+
+def check_assignments(cls: type, root: type, fields: Collection[str]) -> None:
+    """Raise AggregateDefinitionError if a handler of the class sets an attribute that isn't a field."""
+    for name, handler in marked_methods(cls).items():
+        if names := undeclared_names(cls, handler, {*fields, *dir(root)}):
+            raise undeclared(cls, f"handler {name}()", names)
+
+
 def checked_category(cls: type, category: str) -> str:
     """Return the category. Raise AggregateDefinitionError if it is invalid."""
     try:
@@ -70,6 +90,13 @@ def checked_category(cls: type, category: str) -> str:
     except InvalidArgumentError as error:
         raise AggregateDefinitionError(cls, str(error)) from error
     return category
+
+
+def checked_strict(cls: type, strict: object) -> bool:
+    """Return the flag. Raise AggregateDefinitionError unless it is True or False."""
+    if not isinstance(strict, bool):
+        raise AggregateDefinitionError(cls, f"strict must be True or False, not {shown(strict)}")
+    return strict
 
 
 def checked_state_version(cls: type, version: object) -> int:
@@ -88,6 +115,18 @@ def refuse_asynchronous(cls: type, role: str, method: Callable[..., Any]) -> Non
             f"{role} {method.__name__}() is asynchronous or a generator, but must be a plain method: "
             "fetch the data that it needs first, and pass it in",
         )
+
+
+def _takes_an_event(handler: Handler) -> bool:
+    parameters = list(inspect.signature(handler).parameters.values())
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return True  # a decorator's function, which passes on what it gets
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return (
+        len(parameters) >= 2
+        and all(one.kind in positional for one in parameters[:2])
+        and all(one.default is not one.empty for one in parameters[2:])
+    )
 
 
 def _fields_of(owner: type) -> Iterator[str]:

@@ -8,21 +8,24 @@ from datetime import datetime
 from typing import Any, ClassVar, get_type_hints
 from uuid import UUID
 
+from perdure.aggregate.constructor import check_constructor, has_own_constructor
 from perdure.aggregate.definition import (
     Handlers,
+    check_assignments,
     check_commands,
+    check_handlers,
     checked_category,
     checked_state_version,
+    checked_strict,
     state_of,
 )
 from perdure.aggregate.uncommitted import Uncommitted
 from perdure.checks import check_count, check_instance
-from perdure.copies import own_copy
 from perdure.errors import (
     AggregateBusyError,
     AggregateDefinitionError,
-    EventEncodingError,
     InvalidArgumentError,
+    UnhandledEventError,
     UnknownEventTypeError,
 )
 from perdure.events import NewEvent, StoredEvent, check_stream_id, registry
@@ -36,6 +39,9 @@ class AggregateRoot:
 
     A class may also have a ``state_version``. Increase it when handlers or upcasters change, so that older snapshots
     aren't used any more. A change of fields is detected without it.
+
+    Without a handler, an event only increases the version. A class with ``strict=True`` refuses such an event, when it
+    is raised and when it is loaded. A handler that does nothing says that an event is known and has no effect.
 
     Args:
         aggregate_id: a string or UUID, without the category: ``User("123")`` has the stream ``user-123``.
@@ -90,6 +96,7 @@ class AggregateRoot:
     """The version of the code that derives the state from events."""
 
     _category: ClassVar[str | None] = None
+    _is_strict: ClassVar[bool] = False
     _state: ClassVar[Mapping[str, Callable[[], Any]]] = {}
     _handlers: ClassVar[Handlers]
 
@@ -108,15 +115,29 @@ class AggregateRoot:
             )
         return cls._category
 
-    def __init_subclass__(cls, *, category: str | None = None, state_version: int | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        category: str | None = None,
+        state_version: int | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if category is not None:
             cls._category = checked_category(cls, category)
         if state_version is not None:
             cls.state_version = checked_state_version(cls, state_version)
+        if strict is not None:
+            cls._is_strict = checked_strict(cls, strict)
         check_commands(cls)
+        check_handlers(cls)
         cls._state = state_of(cls, AggregateRoot)
         cls._handlers = Handlers(cls)
+        if cls._category is not None:  # a class without instances may leave fields to its subclasses
+            if has_own_constructor(cls, AggregateRoot):
+                check_constructor(cls, AggregateRoot, cls._state)
+            check_assignments(cls, AggregateRoot, cls._state)
 
     def __init__(self, aggregate_id: str | UUID) -> None:
         self.aggregate_id = str(aggregate_id) if isinstance(aggregate_id, UUID) else aggregate_id
@@ -140,13 +161,14 @@ class AggregateRoot:
         """Apply an event and record it for the next save, with a new id and the metadata of the context.
 
         Args:
-            event: an object whose class is decorated with ``@event``. A copy of it is recorded.
+            event: an object whose class is decorated with ``@event``. It is encoded now; handlers get what a reader
+                will get, so neither they nor later changes to the object change what is recorded.
             timestamp: when it happened, with a time zone. Default: now.
 
         Raises:
             UnregisteredEventError: its class isn't decorated with ``@event``.
-            EventEncodingError: a field of type `Any` has a value that JSON would change. Typed fields are checked by
-                the save.
+            UnhandledEventError: the class is strict, and no method handles the event.
+            EventEncodingError: it has a value of a wrong type, or one that can't be stored. The state is unchanged.
             InvalidArgumentError: the timestamp has no time zone.
             AggregateBusyError: another task is saving the aggregate with retry.
         """
@@ -155,10 +177,8 @@ class AggregateRoot:
             raise AggregateBusyError(self.stream_id)
         if work.applying:
             raise AggregateDefinitionError(type(self), "a handler raised an event: raise it in the command instead")
-        recorded = NewEvent(_copied(event), timestamp=timestamp)
-        if recorded.event_kind.codec.has_untyped:
-            recorded.event_kind.codec.encode(recorded.event)  # fails here, near the origin of the value
-        self.apply_event(event)
+        recorded = NewEvent(event, timestamp=timestamp)
+        self.apply_event(recorded.decode())
         work.events.append(recorded)
 
     def apply_event(self, event: object) -> None:
@@ -166,6 +186,7 @@ class AggregateRoot:
 
         Raises:
             UnregisteredEventError: its class isn't decorated with ``@event``.
+            UnhandledEventError: the class is strict, and no method handles the event.
             AggregateDefinitionError: the event of a handler is unknown, or two handlers have the same event.
         """
         handler = self._handlers[type(event)]
@@ -175,6 +196,8 @@ class AggregateRoot:
                 handler(self, event)
             finally:
                 self.uncommitted.applying = False
+        elif self._is_strict:
+            raise self._unhandled(type(event))
         self.stream_version += 1
 
     def apply_stored_event(self, stored: StoredEvent) -> None:
@@ -183,12 +206,15 @@ class AggregateRoot:
         Raises:
             UnknownEventTypeError: this code has no class for its type.
             EventDecodingError: its data doesn't fit its class.
+            UnhandledEventError: the class is strict, and no method handles the event.
         """
         check_instance("stored", stored, StoredEvent)
         kind = registry.by_name(stored.event_type)
         if kind is None:
             raise UnknownEventTypeError(stored.event_type, stored.stream_id, stored.stream_version)
         if self._handlers[kind.cls] is None:
+            if self._is_strict:
+                raise self._unhandled(kind.cls)
             self.stream_version += 1
         else:
             self.apply_event(stored.decode())
@@ -206,6 +232,9 @@ class AggregateRoot:
         state = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in vars(self).items())
         return f"<{type(self).__name__} {self.stream_id!r} at version {version}{': ' if state else ''}{state}>"
 
+    def _unhandled(self, event_class: type) -> UnhandledEventError:
+        return UnhandledEventError(type(self), event_class, self.stream_id, self.stream_version + 1)
+
     def _checked_stream_id(self, aggregate_id: object) -> str:
         category = self.stream_category()
         if not isinstance(aggregate_id, str):
@@ -217,12 +246,3 @@ class AggregateRoot:
         stream_id = f"{category}-{aggregate_id}"
         check_stream_id(stream_id)
         return stream_id
-
-
-def _copied(event: object) -> object:
-    # Handlers often put parts of an event into the state, and change them later. The recorded event must not change.
-    kind = registry.by_class(type(event))
-    try:
-        return own_copy(event)
-    except Exception as error:
-        raise EventEncodingError(kind.name, f"it can't be copied: {error}") from error

@@ -55,9 +55,10 @@ class Uncommitted:
         applying: whether a handler is under way.
         held: whether a repository may replace the state at any moment, so that no command may change it.
         pending: the appends of the first events that may be written already, oldest first.
+        loaded: whether the aggregate began with what its stream held, if only with nothing.
     """
 
-    __slots__ = ("applying", "commands", "events", "held", "pending", "running")
+    __slots__ = ("applying", "commands", "events", "held", "loaded", "pending", "running")
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
@@ -66,6 +67,7 @@ class Uncommitted:
         self.applying = False
         self.held = False
         self.pending: list[PendingAppend] = []
+        self.loaded = False
 
     @property
     def decided_by_commands(self) -> bool:

@@ -169,9 +169,10 @@ async def _clock(inspection: Inspection) -> Finding:
     before = datetime.now(UTC)
     server = (await inspection.session()).clock
     after = datetime.now(UTC)
-    ahead = (server - before - (after - before) / 2).total_seconds()
+    uncertain = (after - before) / 2
+    ahead = (server - before - uncertain).total_seconds()
     message = f"the server is {abs(ahead) * 1000:,.0f} ms {'ahead of' if ahead > 0 else 'behind'} this machine"
-    if abs(ahead) < _CLOCKS_APART:
+    if abs(ahead) < _CLOCKS_APART + uncertain.total_seconds():
         return Finding("clock", "ok", message)
     return Finding("clock", "attention", f"{message}: don't compare recorded_at with timestamp", "timedatectl")
 

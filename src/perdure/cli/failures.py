@@ -13,6 +13,7 @@ from perdure.errors import (
     ConfigurationError,
     EmbeddedServerError,
     EventDecodingError,
+    EventParkedError,
     EvolutionError,
     InvalidArgumentError,
     MissingExtraError,
@@ -97,6 +98,8 @@ def next_command(error: BaseException, command: str) -> str:
         return error.next_command
     if isinstance(error, _OF_A_PROJECTION):
         return f"perdure projections status {shlex.quote(error.name)}"
+    if isinstance(error, EventParkedError):
+        return f"perdure parked list {shlex.quote(error.name)}"
     if isinstance(error, MissingExtraError):
         return f"pip install {shlex.quote(f'perdure[{error.extra}]')}"
     for errors, advice in _ADVICE:

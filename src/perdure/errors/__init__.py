@@ -8,6 +8,11 @@ happened and what to do next. `DomainError`, the base of a user's own business r
 from perdure.errors.aggregates import AggregateBusyError as AggregateBusyError
 from perdure.errors.aggregates import AggregateDefinitionError as AggregateDefinitionError
 from perdure.errors.aggregates import AggregateNotFoundError as AggregateNotFoundError
+from perdure.errors.aggregates import UnhandledEventError as UnhandledEventError
+from perdure.errors.appends import AggregateExistsError as AggregateExistsError
+from perdure.errors.appends import CommandIdReuseError as CommandIdReuseError
+from perdure.errors.appends import ConflictError as ConflictError
+from perdure.errors.appends import EventDifference as EventDifference
 from perdure.errors.appends import EventIdReuseError as EventIdReuseError
 from perdure.errors.appends import OptimisticConcurrencyError as OptimisticConcurrencyError
 from perdure.errors.appends import OutcomeUnknownError as OutcomeUnknownError
@@ -27,6 +32,7 @@ from perdure.errors.builds import ViewInUseError as ViewInUseError
 from perdure.errors.evolution import EvolutionError as EvolutionError
 from perdure.errors.evolution import UnreadableEventsError as UnreadableEventsError
 from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError
+from perdure.errors.read_models import EventParkedError as EventParkedError
 from perdure.errors.read_models import InlineProjectionError as InlineProjectionError
 from perdure.errors.read_models import ProjectionDefinitionError as ProjectionDefinitionError
 from perdure.errors.read_models import ProjectionPausedError as ProjectionPausedError

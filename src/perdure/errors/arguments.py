@@ -58,8 +58,18 @@ class UnregisteredEventError(PerdureError, TypeError):
     """An object was passed as an event, but its class isn't decorated with ``@event``."""
 
     def __init__(self, cls: type) -> None:
-        super().__init__(f"{path_of(cls)} is not an event: decorate it with @event('category.what_happened')")
+        if _is_metaclass(cls):
+            reason = "a class was given as an event: give an instance of a class with @event"
+        elif cls.__module__ == "builtins":
+            reason = f"a {cls.__name__} is not an event: define a class with @event('category.what_happened') for it"
+        else:
+            reason = f"{path_of(cls)} is not an event: decorate it with @event('category.what_happened')"
+        super().__init__(reason)
         self.cls = cls
+
+
+def _is_metaclass(cls: type) -> bool:
+    return issubclass(cls, type)
 
 
 class EventEncodingError(PerdureError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from perdure.errors.formats import shown
@@ -84,6 +85,52 @@ class ProjectionPausedError(PerdureError):
         self.name = name
         self.global_position = global_position
         self.error = error
+
+
+class EventParkedError(PerdureError):
+    """The rows don't show an event that `wait_for` was given: it is parked. Fix the cause, then retry or skip it.
+
+    Attributes:
+        name: The name of the projection.
+        global_position: The position of the event.
+        failed_position: The position of the event that failed: the same, or that of an earlier event of the same row,
+            which this one waits behind.
+        key: The key of the row, as JSON.
+        error: The error of the event that failed; None if it was skipped or processed a moment ago, so that this event
+            is tried next.
+        parked_at: The time since when later events of the row wait.
+        is_retry_due: Whether a retry is due that no process made in time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        global_position: int,
+        *,
+        failed_position: int,
+        key: str,
+        error: str | None,
+        parked_at: datetime,
+        is_retry_due: bool = False,
+    ) -> None:
+        behind = "" if failed_position == global_position else f", where it waits behind position {failed_position}"
+        super().__init__(
+            f"projection {name!r} doesn't show the event at position {global_position}: it is parked for the row "
+            f"{shown(key)}{behind}, since {parked_at.isoformat(timespec='seconds')}"
+            + (f": {error}; " if error else "; ")
+            + (
+                "a retry is due: is its service running?"
+                if is_retry_due
+                else f"fix the cause, then call retry({name!r}) or skip({name!r}, {failed_position}, ...)"
+            )
+        )
+        self.name = name
+        self.global_position = global_position
+        self.failed_position = failed_position
+        self.key = key
+        self.error = error
+        self.parked_at = parked_at
+        self.is_retry_due = is_retry_due
 
 
 class InlineProjectionError(PerdureError):

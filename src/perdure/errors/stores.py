@@ -75,7 +75,10 @@ class StoreClosedError(PerdureError):
 
 
 class WrongContextError(PerdureError, RuntimeError):
-    """The store was opened in another event loop, or before a fork. Open one store per event loop and process."""
+    """The store was opened in another event loop, or before a fork. Open one store per event loop and process.
+
+    Also raised if `connect` is awaited or used in a plain ``with``: write ``async with``.
+    """
 
 
 class ServiceInterruptedError(PerdureError):

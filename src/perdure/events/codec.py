@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 import msgspec
 from msgspec import inspect
 
 from perdure.errors import EventEncodingError
+from perdure.events.naive_times import may_be_naive, refuse_naive
+from perdure.events.set_order import SETS, with_sorted_sets
 from perdure.events.storable import (
     contents_of,
     fields_of,
@@ -25,6 +29,9 @@ from perdure.events.storable import (
 from perdure.events.untyped import ChangeFinder, ChangeFinders
 
 _encode = msgspec.json.Encoder().encode
+
+_WRITTEN_AS_TEXT: Final = (Decimal, datetime, date, time, timedelta, UUID)
+"""Types whose values JSON holds as text, and that a field of type `str` would keep as text."""
 
 
 class EventCodec(Protocol):
@@ -42,11 +49,6 @@ class EventCodec(Protocol):
         """Return the values of the event by field name."""
         ...
 
-    @property
-    def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, has the type `Any`."""
-        ...
-
 
 def codec_for(event_type: str, cls: type) -> EventCodec:
     """Return the codec for events of a class. Raise EventDefinitionError if they can't be stored."""
@@ -58,18 +60,27 @@ def codec_for(event_type: str, cls: type) -> EventCodec:
 
 
 class Codec:
-    """Encodes and decodes events that are Structs, dataclasses or attrs classes. See `EventCodec`."""
+    """Encodes and decodes events that are Structs, dataclasses or attrs classes. See `EventCodec`.
 
-    def __init__(self, event_type: str, cls: type) -> None:
+    Args:
+        event_type: the name for errors.
+        cls: the class.
+        allow_naive: whether datetimes without a time zone are stored, as in snapshots of what old events hold.
+    """
+
+    def __init__(self, event_type: str, cls: type, *, allow_naive: bool = False) -> None:
         refuse_unstorable(cls)
         self._event_type = event_type
         self._fields = tuple(field.name for field in fields_of(cls))
         self.decode: Callable[[str | bytes], Any] = msgspec.json.Decoder[Any](cls).decode
         """The bare decoder, because every event that is read passes through it."""
         info = inspect.type_info(cls)
-        parts = parts_of(info, set())
+        parts = list(parts_of(info, set()))
         self._find_untyped_changes = ChangeFinders().finder_for(info)
         self._may_hold_infinity = any(isinstance(part, inspect.DecimalType) for part in parts)
+        self._holds_sets = any(isinstance(part, SETS) for part in parts)
+        self._allows_naive = allow_naive
+        self._may_hold_naive = not allow_naive and any(isinstance(part, inspect.DateTimeType) for part in parts)
 
     def encode(self, event: object) -> str:
         """Return the event as JSON text.
@@ -79,6 +90,8 @@ class Codec:
         """
         try:
             data = _encode(event)
+            if self._holds_sets:
+                data = with_sorted_sets(event, data)
             returned = self.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EventEncodingError(self._event_type, str(error)) from error
@@ -87,33 +100,60 @@ class Codec:
             refuse_nul(self._event_type, data)
         if self._may_hold_infinity and may_stand_for_nan(data):
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
+        if self._may_hold_naive and may_be_naive(data):
+            refuse_naive(self._event_type, returned)
         if self._find_untyped_changes is not None:
             self._refuse_changes(self._find_untyped_changes, event, returned)
         if returned != event:
             self._refuse_difference(event, returned, data)
         return text
 
-    @property
-    def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, has the type `Any`."""
-        return self._find_untyped_changes is not None
-
     def _refuse_changes(self, find: ChangeFinder, event: object, returned: object) -> None:
         if change := next(find(event, returned, ""), None):
+            self._refuse_naive(event)
             refuse_nan(self._event_type, msgspec.to_builtins(event, builtin_types=(Decimal,)))
             raise EventEncodingError(self._event_type, str(change))
 
     def _refuse_difference(self, event: object, returned: object, data: bytes) -> None:
         # A difference isn't always a loss: a tuple comes back as the declared list, and some classes compare by
-        # identity. Losses show in the text, except NaN, which becomes null, and the seconds of an offset.
-        content = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
+        # identity. Losses show in the text, except NaN, which becomes null, the seconds of an offset, and what has the
+        # form of text in JSON, in a field of type `str`.
+        content = msgspec.to_builtins(event, builtin_types=_WRITTEN_AS_TEXT)
         refuse_nan(self._event_type, content)
         for value in leaves_of(content):
             if isinstance(value, datetime) and (ahead := value.utcoffset()) and ahead.total_seconds() % 60:
                 raise EventEncodingError(self._event_type, f"{value} has an offset with seconds: use UTC")
         if contents_of(_encode(returned)) != contents_of(data):
             raise EventEncodingError(self._event_type, f"it would come back as something else: {returned!r}")
+        self._refuse_text(event, returned)
+
+    def _refuse_text(self, event: object, returned: object) -> None:
+        for name, value in self.fields(event).items():
+            read = getattr(returned, name)
+            if read != value and (kind := _lost_kind(value, read)):
+                self._refuse_naive(event)
+                raise EventEncodingError(
+                    self._event_type,
+                    f"{name}: {kind} would come back as str; declare it as {kind}, or convert it to text",
+                )
+
+    def _refuse_naive(self, event: object) -> None:
+        if not self._allows_naive:
+            refuse_naive(self._event_type, event)
 
     def fields(self, event: object) -> Mapping[str, object]:
         """Return the values of the event by field name."""
         return {name: getattr(event, name) for name in self._fields}
+
+
+def _lost_kind(value: object, read: object) -> str | None:
+    """Return the name of a type whose value came back as text; None if there is none."""
+    if isinstance(read, str):
+        return None if isinstance(value, str) else type(value).__name__
+    return min((one.__name__ for one in _kinds_in(value) - _kinds_in(read)), default=None)
+
+
+def _kinds_in(value: object) -> Counter[type]:
+    """Return how many values of each of the types that are written as text there are."""
+    content = msgspec.to_builtins(value, builtin_types=_WRITTEN_AS_TEXT)
+    return Counter([kind for one in leaves_of(content) for kind in _WRITTEN_AS_TEXT if type(one) is kind])

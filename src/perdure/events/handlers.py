@@ -43,6 +43,10 @@ def handles(*args: Any) -> Any:
         setattr(args[0], _MARK, ())
         return args[0]
     for one in args:
+        if _is_static(one):
+            raise InvalidArgumentError(
+                "event_classes", "is a static or class method, but a handler is a plain method, which takes self"
+            )
         if not isinstance(one, type):
             raise InvalidArgumentError(
                 "event_classes", f"must be classes of events, or a single method: {shown(one)} is neither"
@@ -66,8 +70,9 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
     for owner in reversed(cls.__mro__):
         own: dict[type, str] = {}
         for name, method in vars(owner).items():
-            if not hasattr(method, _MARK) or _is_redefined(cls, name, method):
+            if not _is_marked(method) or _is_redefined(cls, name, method):
                 continue
+            check_is_method(name, method, refuse)
             for event_class in _event_classes(method, refuse):
                 if event_class in own:
                     raise refuse(f"both {own[event_class]}() and {name}() handle {event_class.__qualname__}")
@@ -77,10 +82,31 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
     return found
 
 
+def marked_methods(cls: type) -> Mapping[str, Handler]:
+    """Return the handlers of a class by name, as the class has them now. No annotation is resolved."""
+    names = {name: None for owner in cls.__mro__ for name, method in vars(owner).items() if _is_marked(method)}
+    return {name: inspect.getattr_static(cls, name) for name in names}
+
+
+def _is_static(value: object) -> bool:
+    return isinstance(value, staticmethod | classmethod)
+
+
+def check_is_method(name: str, handler: object, refuse: Callable[[str], PerdureError]) -> None:
+    """Raise the error that `refuse` makes unless the handler is a plain method."""
+    if not inspect.isfunction(handler):
+        raise refuse(f"handler {name}() is a {type(handler).__name__}, but must be a plain method, which takes self")
+
+
+def _is_marked(method: object) -> bool:
+    # Some versions of Python copy the mark to a static or class method, others don't.
+    return hasattr(method, _MARK) or hasattr(getattr(method, "__func__", None), _MARK)
+
+
 def _is_redefined(cls: type, name: str, method: Handler) -> bool:
     # A subclass has a method of that name with its own @handles.
-    current = getattr(cls, name)
-    return current is not method and hasattr(current, _MARK)
+    current = inspect.getattr_static(cls, name)
+    return current is not method and _is_marked(current)
 
 
 def _event_classes(method: Handler, refuse: Callable[[str], PerdureError]) -> Iterator[type]:

@@ -27,6 +27,8 @@ _decode_json = msgspec.json.Decoder[Any]().decode
 class NewEvent:
     """An event to be written: its payload, and metadata from the current context.
 
+    The payload is encoded when the `NewEvent` is made. Later changes to the object given don't change what is written.
+
     Args:
         event: an object whose class is decorated with ``@event``.
         event_id: its id. Default: a new UUIDv7.
@@ -35,10 +37,28 @@ class NewEvent:
 
     Raises:
         UnregisteredEventError: the class of `event` isn't decorated with ``@event``.
+        EventEncodingError: it has a value of a wrong type, or one that can't be stored.
         InvalidArgumentError: the id isn't a UUID, the timestamp has no time zone, or a header isn't a string.
+
+    Example:
+        >>> from perdure import event
+        >>> @event("lamp.lit")
+        ... class LampLit:
+        ...     watts: int
+        >>> NewEvent(LampLit(watts=60)).event_data
+        '{"watts":60}'
     """
 
-    __slots__ = ("context", "event", "event_id", "event_kind", "timestamp")
+    __slots__ = (
+        "_event",
+        "context",
+        "event_data",
+        "event_id",
+        "event_kind",
+        "has_given_id",
+        "is_derived",
+        "timestamp",
+    )
 
     def __init__(
         self,
@@ -51,13 +71,29 @@ class NewEvent:
         sources = current_sources()
         if event_id is not None:
             check_instance("event_id", event_id, UUID)
-        self.event = event
         self.event_kind: EventType = registry.by_class(type(event))
+        self.event_data: str = self.event_kind.codec.encode(event)
+        """The payload as JSON text, as it will be stored."""
+        self._event: Any = UNSET
         self.event_id: UUID = sources.new_id() if event_id is None else event_id
+        self.has_given_id = event_id is not None
+        self.is_derived = False
         self.timestamp: datetime = sources.now() if timestamp is None else checked_time("timestamp", timestamp)
         self.context = (
             current_context() if headers is None else current_context().with_headers(checked_headers(headers))
         )
+
+    @property
+    def event(self) -> Any:
+        """The payload as it will be read: an object of its own, made from `event_data` at the first use."""
+        event = self._event
+        if event is UNSET:
+            event = self._event = self.decode()
+        return event
+
+    def decode(self) -> Any:
+        """Return `event` as a new object each time, for code that may change it."""
+        return self.event_kind.codec.decode(self.event_data)
 
     @property
     def metadata(self) -> EventMetadata:

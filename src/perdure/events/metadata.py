@@ -9,9 +9,11 @@ from uuid import UUID
 import msgspec
 
 from perdure.context import Context
+from perdure.errors import InvalidArgumentError
+from perdure.errors.formats import shown
 
 
-class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
+class EventMetadata(msgspec.Struct, frozen=True):
     """The metadata of an event.
 
     Attributes:
@@ -23,16 +25,25 @@ class EventMetadata(msgspec.Struct, frozen=True, kw_only=True):
         causation_id: Its cause: the id of an event or a command.
         user_id: The user that caused it.
         headers: Anything else, as text.
+
+    Raises:
+        InvalidArgumentError: the version isn't a whole number.
     """
 
     event_id: UUID
     event_type: str
-    event_version: int = 1
+    event_version: int
     timestamp: datetime
     correlation_id: str | None = None
     causation_id: str | None = None
     user_id: str | None = None
     headers: Mapping[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if type(self.event_version) is not int:
+            raise InvalidArgumentError(
+                "event_version", f"{shown(self.event_version)} isn't a whole number: count 1, 2, 3 ..."
+            )
 
 
 class _StoredMetadata(msgspec.Struct, omit_defaults=True):
@@ -58,12 +69,12 @@ def decode_metadata(text: str, event_id: UUID, event_type: str, event_version: i
     """Return the metadata from the column `metadata` and the other columns."""
     stored = _decode_metadata(text)
     return EventMetadata(
-        event_id=event_id,
-        event_type=event_type,
-        event_version=event_version,
-        timestamp=stored.timestamp,
-        correlation_id=stored.correlation_id,
-        causation_id=stored.causation_id,
-        user_id=stored.user_id,
-        headers=stored.headers,
+        event_id,
+        event_type,
+        event_version,
+        stored.timestamp,
+        stored.correlation_id,
+        stored.causation_id,
+        stored.user_id,
+        stored.headers,
     )

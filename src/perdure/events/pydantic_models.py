@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from perdure.errors import EventDefinitionError, EventEncodingError
+from perdure.events.naive_times import refuse_naive
+from perdure.events.set_order import with_sorted_sets
 from perdure.events.storable import is_pydantic, may_stand_for_nan, refuse_nan, refuse_nul
 from perdure.events.untyped import ValueChange, changes
 
@@ -23,10 +25,12 @@ class PydanticCodec:
     """Encodes and decodes the events of one pydantic model in strict mode, so that they come back unchanged."""
 
     def __init__(self, event_type: str, model: type[BaseModel]) -> None:
-        _refuse_unstorable(model)
+        self._holds_sets = _holds_sets(_storable_schema(model))
         self._event_type = event_type
         self._model = model
+        self._may_hold_naive = _has_datetime(cast("object", model.__pydantic_core_schema__))
         self._typed = {name for name, field in model.model_fields.items() if not _is_untyped(field.annotation, ())}
+        self._has_untyped = len(self._typed) < len(model.model_fields) or model.model_config.get("extra") == "allow"
 
     def encode(self, event: BaseModel) -> str:
         """Return the event as JSON text.
@@ -36,6 +40,8 @@ class PydanticCodec:
         """
         try:
             text = event.model_dump_json(by_alias=True, round_trip=True, warnings="error")
+            if self._holds_sets:
+                text = with_sorted_sets(event, text).decode()
             data = text.encode()
             refuse_nul(self._event_type, data)
             if may_stand_for_nan(data):
@@ -45,8 +51,11 @@ class PydanticCodec:
             if isinstance(error, EventEncodingError):
                 raise
             raise EventEncodingError(self._event_type, str(error)) from error
+        if self._may_hold_naive:
+            refuse_naive(self._event_type, event)
         for name in self._untyped_names(event):
             if change := next(_changes(getattr(event, name), getattr(read, name, None), f".{name}"), None):
+                refuse_naive(self._event_type, event)
                 raise EventEncodingError(self._event_type, str(change))
         if read != event:
             raise EventEncodingError(self._event_type, _difference(self.fields(event), self.fields(read)))
@@ -66,13 +75,8 @@ class PydanticCodec:
         """Return the values of the event by field name."""
         return dict(event)
 
-    @property
-    def has_untyped(self) -> bool:
-        """Whether a field, or a part of one, has the type `Any`."""
-        return len(self._typed) < len(self._model.model_fields) or self._model.model_config.get("extra") == "allow"
-
     def _untyped_names(self, event: BaseModel) -> list[str]:
-        return [name for name in dict(event) if name not in self._typed] if self.has_untyped else []
+        return [name for name in dict(event) if name not in self._typed] if self._has_untyped else []
 
 
 class _Strict(GenerateJsonSchema):
@@ -83,18 +87,27 @@ class _Strict(GenerateJsonSchema):
             raise PydanticInvalidForJsonSchema(detail)
 
 
-def _refuse_unstorable(model: type[BaseModel]) -> None:
+def _storable_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model. Raise EventDefinitionError if a field can't be stored."""
     if model.__pydantic_root_model__:
         raise EventDefinitionError(model, "a RootModel has no named fields: make it a field of a BaseModel")
     model.model_rebuild()
     try:
-        model.model_json_schema(mode="serialization", schema_generator=_Strict)
+        return model.model_json_schema(mode="serialization", schema_generator=_Strict)
     except PydanticInvalidForJsonSchema as error:
         raise EventDefinitionError(
             model,
             f"field {_culprit(model)!r} can't be stored: {error.message}; "
             "use a plain type, or give it a serializer with a return type",
         ) from error
+
+
+def _holds_sets(schema: object) -> bool:
+    """Return whether a part of a JSON schema is an array whose members are unique."""
+    if isinstance(schema, dict):
+        parts = cast("dict[str, object]", schema)
+        return parts.get("uniqueItems") is True or any(map(_holds_sets, parts.values()))
+    return isinstance(schema, list) and any(map(_holds_sets, cast("list[object]", schema)))
 
 
 def _culprit(model: type[BaseModel]) -> str:
@@ -113,6 +126,14 @@ def _is_storable(field: FieldInfo) -> bool:
 def _difference(written: Mapping[str, object], read: Mapping[str, object]) -> str:
     changed = [name for name, value in written.items() if name not in read or read[name] != value]
     return f"it wouldn't come back unchanged (check: {', '.join(changed) or 'private attributes'})"
+
+
+def _has_datetime(schema: object) -> bool:
+    """Return whether values of a pydantic schema may contain a datetime."""
+    if isinstance(schema, dict):
+        found = cast("dict[str, object]", schema)
+        return found.get("type") == "datetime" or any(map(_has_datetime, found.values()))
+    return isinstance(schema, list | tuple) and any(map(_has_datetime, cast("list[object]", schema)))
 
 
 def _is_untyped(annotation: Any, within: tuple[Any, ...]) -> bool:

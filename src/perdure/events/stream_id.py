@@ -18,9 +18,7 @@ _STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-
 def check_category(category: object) -> None:
     """Raise InvalidArgumentError unless it can be the category of a stream id."""
     if not isinstance(category, str) or len(category) > LONGEST_STREAM_ID or not _CATEGORY.fullmatch(category):
-        raise InvalidArgumentError(
-            "category", f"{shown(category)} isn't one: a category is the part of a stream id before the hyphen"
-        )
+        raise InvalidArgumentError("category", f"{shown(category)} {_category_fault(category)}")
 
 
 def check_stream_id(stream_id: object) -> None:
@@ -37,3 +35,15 @@ def check_stream_id(stream_id: object) -> None:
     if not (hyphen and category and rest):
         raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
     raise InvalidStreamIdError(stream_id, "contains a control character or a lone surrogate")
+
+
+def _category_fault(category: object) -> str:
+    if not isinstance(category, str):
+        return "isn't a string"
+    if not category:
+        return "is empty: use a word, such as 'user'"
+    if len(category) > LONGEST_STREAM_ID:
+        return f"is longer than {LONGEST_STREAM_ID} characters"
+    if "-" in category:
+        return f"contains a hyphen, which ends the category of a stream id: write {shown(category.replace('-', '_'))}"
+    return "contains a control character or a lone surrogate"

@@ -18,6 +18,7 @@ from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.rows import EventFailedError, InlineRows
 from perdure.projections.engines.table.processor import REFUSALS
 from perdure.projections.engines.table.storage import TableStorage
+from perdure.projections.runtime.progress import wait_until_shown
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.options import RunnerOptions
 from perdure.store import EventStore
@@ -156,7 +157,7 @@ class InlineProjections(EventStore):
             await builds.start()
             for last in await self._store.read_all_events_backwards(max_count=1):
                 for projection in self._projections:
-                    await builds.wait_for(projection.name, last.global_position, self._timeout)
+                    await wait_until_shown(self.database, projection.name, last.global_position, self._timeout)
             self._stack = stack.pop_all()
         self._catch_up = builds.tasks
         self._is_open = True

@@ -12,11 +12,12 @@ from perdure.checks import LARGEST_COUNT, check_count, checked_time
 from perdure.errors import InvalidArgumentError, ProjectionTimeoutError
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
+from perdure.page_reader import stream_pages
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Rows, fold, plan
 from perdure.projections.state.identity import Key
 from perdure.projections.state.scope import Scope
-from perdure.store import EventStore, stream_pages
+from perdure.store import EventStore
 
 _AT_GAP: Final = 0.02
 """Seconds between two reads at a gap in the log."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
 
-from perdure.checks import check_count, check_seconds, check_text
-from perdure.commit import AppendResult
+from perdure.checks import check_count, check_text
 from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.projections.builds.operations import BuildOperations
-from perdure.projections.runtime.progress import BuildProgress, wait_until_reached
+from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.state.failures import EventFailure, FailureKind
 from perdure.projections.state.status import ProjectionStatus, decoded_failure, read_status
-from perdure.stores.postgres.connections.database import Database
-
-_POLL_INTERVAL: Final = 0.02
-"""Seconds between two readings of the status, while a caller waits for a projection."""
 
 ParkedState = Literal["failed", "waiting", "skipped"]
 
@@ -116,24 +110,9 @@ class ProjectionOperations(BuildOperations):
             for build in sorted({(row["version"], row["build"]) for row in changed}):
                 await self._log(connection, (name, *build), action, reason)
 
-    async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
-        """Wait until the rows that a projection shows hold what was saved, whichever process writes them.
-
-        Args:
-            name: the name of the projection.
-            saved: the result of a save or an append, or a global position, as from a request; None returns at once.
-            timeout: how many seconds to wait at most.
-
-        Raises:
-            ProjectionTimeoutError: the projection didn't reach the position in time; carries the lag.
-            ProjectionPausedError: the projection is paused before the position.
-            UnknownProjectionError: no projection has this name.
-        """
-        position = position_of(saved)
-        check_seconds("timeout", timeout)
-        await self._check(name)
-        if position is not None:
-            await wait_until_reached(_RecordedProgress(self._database, name), name, position, timeout)
+    async def wait_for(self, name: str, saved: Saved, timeout: float = 10.0) -> None:
+        """Wait until a projection shows what was saved, whichever process runs it. See `ProjectionService.wait_for`."""
+        await wait_until_shown(self._database, name, saved, timeout)
 
     async def parked(
         self,
@@ -247,14 +226,6 @@ class ProjectionOperations(BuildOperations):
         ]
 
 
-def position_of(saved: AppendResult | int | None) -> int | None:
-    """Return the position to wait for. Raises InvalidArgumentError if it can't be one."""
-    position = saved.global_position if isinstance(saved, AppendResult) else saved
-    if position is not None:
-        check_count("saved", position)
-    return position
-
-
 def _check_filter(**texts: str | None) -> None:
     for argument, text in texts.items():
         if text is not None:
@@ -264,25 +235,6 @@ def _check_filter(**texts: str | None) -> None:
 def _check_kind(kind: str | None) -> None:
     if kind is not None and kind not in get_args(FailureKind):
         raise InvalidArgumentError("kind", f"must be one of {get_args(FailureKind)}, not {shown(kind)}")
-
-
-class _RecordedProgress:
-    """The progress of the build that the views show, as recorded in the database by whichever process runs it."""
-
-    def __init__(self, database: Database, name: str) -> None:
-        self._database = database
-        self._name = name
-
-    async def read(self) -> BuildProgress:
-        builds = await read_status(self._database, self._name)
-        status = next((build for build in builds if build.is_shown), builds[-1])
-        return BuildProgress(status.global_position, status.segments, status.error)
-
-    async def is_current(self) -> bool:
-        return True  # the same query reads which build is shown
-
-    async def wait(self, timeout: float) -> None:
-        await asyncio.sleep(min(_POLL_INTERVAL, timeout))
 
 
 def _parked(row: dict[str, Any]) -> ParkedEvent:

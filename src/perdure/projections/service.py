@@ -10,7 +10,6 @@ from typing import Self
 import msgspec
 
 from perdure.checks import check_count, check_instance, check_seconds
-from perdure.commit import AppendResult
 from perdure.errors import (
     InvalidArgumentError,
     ReadOnlyStoreError,
@@ -20,11 +19,12 @@ from perdure.errors.formats import shown
 from perdure.events import check_evolution
 from perdure.projection import AnyProjection
 from perdure.projections.engines.factory import check_names, describe
-from perdure.projections.operations import ProjectionOperations, position_of
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.runtime.reporter import report_status
 from perdure.projections.runtime.supervisor import BuildSupervisor
 from perdure.projections.state.identity import BuildId
-from perdure.projections.state.options import RunnerOptions
+from perdure.projections.state.options import EVENT_RETRY, RunnerOptions
 from perdure.projections.state.segments import MOST_SEGMENTS
 from perdure.projections.state.status import ProjectionStatus, read_status
 from perdure.retry import RetryConfig, checked_retry
@@ -57,7 +57,8 @@ class ProjectionService:
         projections: the projections to run.
         schema: the schema for tables and views; created if it doesn't exist.
         batch_size: how many events are processed at once, at most.
-        retry: how often an event that fails is tried, and how long to pause in between.
+        retry: how often an event that fails is tried, for how long after its first failure, and how long to pause in
+            between; by default 3 times.
         segments: into how many segments a new projection is split at least, for processes to share. There are never
             fewer segments than processes.
         lease: how long a process may be silent before others take over its segments, in seconds.
@@ -72,7 +73,7 @@ class ProjectionService:
     Example:
         async with ProjectionService(store, [UserProfiles()]) as service:
             saved = await users.save(user)
-            await service.wait_for("user_profiles", saved.global_position, timeout=2)
+            await service.wait_for("user_profiles", saved, timeout=2)
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class ProjectionService:
         options = RunnerOptions(
             schema=schema,
             batch_size=batch_size,
-            retry=checked_retry(retry),
+            retry=checked_retry(retry, EVENT_RETRY),
             segments=segments,
             lease=lease,
             max_parked=max_parked,
@@ -174,28 +175,30 @@ class ProjectionService:
         """
         self._builds.tasks.check_running()
 
-    async def wait_for(self, name: str, saved: AppendResult | int | None, timeout: float = 10.0) -> None:
-        """Wait until a projection shows what was saved, so that callers read their own writes.
+    async def wait_for(self, name: str, saved: Saved, timeout: float = 10.0) -> None:
+        """Wait until the views of a projection show what was saved, so that callers read their own writes.
+
+        It doesn't matter which process runs the projection. When this returns, every event that was given is in the
+        rows, or was left out by the projection or by an operator.
 
         Args:
             name: the name of the projection.
-            saved: the result of a save or an append, or a global position; None returns at once.
+            saved: the result of a save, an append or a command, or a global position, as from a request; or a list of
+                those, such as the result of `execute_all`. A position is that of one event. None returns at once.
             timeout: how many seconds to wait at most.
 
         Raises:
             InvalidArgumentError: `saved` is something else.
-            ProjectionTimeoutError: the projection didn't reach the position in time; carries the lag.
-            ProjectionPausedError: the projection is paused before the position.
+            EventParkedError: one of the events is parked, or waits behind a parked one. A retry that is due is waited
+                for.
+            ProjectionTimeoutError: the projection didn't reach the last position in time; carries the lag.
+            ProjectionPausedError: the projection is paused before the last position.
             LogDivergedError: the log isn't the one that the rows were made from.
             ServiceInterruptedError: the service was stopped by KeyboardInterrupt or SystemExit.
-            UnknownProjectionError: this service doesn't run the projection.
+            UnknownProjectionError: there is no projection of that name.
         """
-        check_seconds("timeout", timeout)
         self._builds.tasks.check_interrupted()
-        self._builds.runners_of(name)
-        global_position = position_of(saved)
-        if global_position is not None:
-            await self._builds.wait_for(name, global_position, timeout)
+        await wait_until_shown(self._database, name, saved, timeout, self._names)
 
     async def status(self) -> list[ProjectionStatus]:
         """Return the status of the builds that run here. `ProjectionOperations.status` returns that of all builds."""

@@ -2,155 +2,144 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
-from typing import Generic, TypeVar
+from asyncio import gather
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from typing import Final
 from uuid import UUID
 
-from perdure.aggregate import AggregateRoot
-from perdure.checks import check_function, checked_id
+from perdure.checks import checked_id
 from perdure.commit import AppendResult
-from perdure.context import context, current_context
-from perdure.errors import EventIdReuseError, InvalidArgumentError
+from perdure.context import Context, context, current_context
+from perdure.errors import CommandIdReuseError, InvalidArgumentError, OutcomeUnknownError, PerdureError
+from perdure.event_ids import derived_id
+from perdure.events import NewEvent, StoredEvent
+from perdure.repository.fingerprint import HEADER, digest_of, stored_digest
 from perdure.store import EventStore
+
+SEVERAL_STREAMS: Final = ""
+"""In place of a stream id: the command may change several streams."""
 
 
 class CommandId:
-    """The id of one command to one stream.
+    """The id of one command, to one stream or to several at once, and its fingerprint.
 
-    The ids of its events there are hashes of it: UUIDs of version 8. If the command's id is a UUID of version 7, their
-    first bits are its time. So they are neighbours in the index, as the ids of other events are.
+    The ids of its events follow from it. See `derived_id`.
 
     Args:
         command_id: a UUID, or any text, such as what a client sends as ``Idempotency-Key``.
-        stream_id: the stream of the aggregate.
+        stream_id: the stream of the aggregate; or `SEVERAL_STREAMS`: then the ids follow from the command's alone.
+        fingerprint: tells the command from others under the same id; None: nothing is compared.
 
     Raises:
-        InvalidArgumentError: the id is no UUID and no text, is empty, or can't be stored.
+        InvalidArgumentError: the id is no UUID and no text, is empty, or can't be stored; or the fingerprint is none.
     """
 
-    def __init__(self, command_id: UUID | str, stream_id: str) -> None:
+    def __init__(self, command_id: UUID | str, stream_id: str, fingerprint: bytes | str | None = None) -> None:
         self.text = checked_id("command_id", command_id)
         self._stream_id = stream_id
-        self._time = _time_of(self.text)
+        self._digest = None if fingerprint is None else digest_of(fingerprint)
 
     def event_id(self, number: int) -> UUID:
         """Return the id of the command's event with that number: 0, 1, 2 ..."""
-        # Neither text holds the NUL between them, so no two commands share an id.
-        digest = hashlib.sha256(f"{self.text}\0{self._stream_id}\0{number}".encode()).digest()
-        value = int.from_bytes((self._time + digest[len(self._time) :])[:16], "big")
-        version_and_variant = (0xF << 76) | (0x3 << 62)
-        return UUID(int=value & ~version_and_variant | (0x8 << 76) | (0x2 << 62))
+        return derived_id(self.text, self._stream_id, number)
 
-    def claim(self, aggregate: AggregateRoot) -> None:
-        """Give the uncommitted events the ids that follow from the command's."""
-        for number, new in enumerate(aggregate.uncommitted.events):
+    def event_ids(self, count: int) -> list[UUID]:
+        """Return the ids of the command's first events."""
+        return [self.event_id(number) for number in range(count)]
+
+    def as_cause(self) -> AbstractContextManager[Context]:
+        """Make the command the cause of the events that are raised in the block, unless they have one."""
+        return context(causation_id=current_context().causation_id or self.text)
+
+    def claim(self, events: Sequence[NewEvent]) -> None:
+        """Give the events that the command raised the ids that follow from its own. The first keeps its fingerprint."""
+        for number, new in enumerate(events):
             new.event_id = self.event_id(number)
+            new.is_derived = True  # another attempt may decide otherwise: the first decision is kept
+        if events and self._digest is not None:
+            events[0].context = events[0].context.with_headers({HEADER: self._digest})
+
+    def is_of(self, first: StoredEvent) -> bool:
+        """Whether its first event was raised by the same command, as far as fingerprints tell."""
+        stored = None if self._digest is None else stored_digest(first)
+        return stored is None or stored == self._digest
 
     async def earlier_result(self, store: EventStore) -> AppendResult | None:
-        """Return the positions of the events that the command has raised already; None if it has raised none."""
+        """Return the positions of the events that the command has raised already; None if it has raised none.
+
+        Raises:
+            CommandIdReuseError: they were raised by another command.
+        """
+        first = await self._first(store)
+        return None if first is None else await self._result(store, first, 0)
+
+    async def earlier_results(self, store: EventStore) -> list[AppendResult]:
+        """Return the same for each stream that the command has changed, in its order; an empty list if it has none."""
+        results: list[AppendResult] = []
+        number = 0
+        found = await self._first(store)
+        while found is not None:
+            results.append(await self._result(store, found, number))
+            number += len(results[-1].global_positions)
+            found = await store.read_event(self.event_id(number))
+        return results
+
+    async def is_whole(self, store: EventStore, count: int) -> bool:
+        """Return whether that many events, which are stored under its ids, are all that the command has raised.
+
+        What an append wrote, and what it found written by another attempt of the command, look alike. But the other may
+        have raised more events, or have been another command.
+
+        Raises:
+            CommandIdReuseError: they were raised by another command.
+            OutcomeUnknownError: that couldn't be read.
+        """
+        with self.settling(count):
+            following = store.read_event(self.event_id(count))
+            if self._digest is None:
+                return await following is None
+            _, more = await gather(self._first(store), following)
+            return more is None
+
+    @contextmanager
+    def settling(self, count: int) -> Generator[None]:
+        """In the block, an error that would say that nothing was written becomes an OutcomeUnknownError."""
+        try:
+            yield
+        except CommandIdReuseError:
+            raise
+        except PerdureError as error:
+            raise OutcomeUnknownError(self.event_ids(count)) from error
+
+    async def _first(self, store: EventStore) -> StoredEvent | None:
         first = await store.read_event(self.event_id(0))
-        if first is None or first.stream_id != self._stream_id:
+        if first is None or self._stream_id not in (first.stream_id, SEVERAL_STREAMS):
             return None
-        version = first.stream_version - 1
+        if not self.is_of(first):
+            raise CommandIdReuseError(first.stream_id, self.text)
+        return first
+
+    async def _result(self, store: EventStore, first: StoredEvent, number: int) -> AppendResult:
+        """Return the positions of consecutive events of a stream: `first`, which has that number, and the following."""
+        stream_id, version = first.stream_id, first.stream_version - 1
         positions: list[int] = []
-        async with aclosing(store.iterate_stream(self._stream_id, version)) as events:
+        async with aclosing(store.iterate_stream(stream_id, version)) as events:
             async for stored in events:
-                if stored.event_id != self.event_id(len(positions)):
+                if stored.event_id != self.event_id(number + len(positions)):
                     break
                 positions.append(stored.global_position)
-        return AppendResult(self._stream_id, version + len(positions), tuple(positions))
+        return AppendResult(stream_id, version + len(positions), tuple(positions))
 
 
-def _time_of(text: str) -> bytes:
-    """Return the milliseconds that a UUID of version 7 begins with; nothing if the text isn't one."""
-    with suppress(ValueError):
-        found = UUID(text)
-        if found.version == 7:
-            return found.bytes[:6]
-    return b""
-
-
-A = TypeVar("A", bound=AggregateRoot)
-
-
-def check_action(action: object) -> None:
-    """Raise InvalidArgumentError unless the action is a synchronous function."""
-    check_function("action", action)
-    if inspect.iscoroutinefunction(action):
-        raise _asynchronous()
-
-
-def act(action: Callable[[A], object], aggregate: A, command_id: CommandId | None) -> None:
-    """Call the action. The command's id, if it has one, causes the events, and their ids follow from it."""
-    if command_id is None:
-        _call(action, aggregate)
-        return
-    with context(causation_id=current_context().causation_id or command_id.text):
-        _call(action, aggregate)
-    command_id.claim(aggregate)
-
-
-class IdentifiedCommand(Generic[A]):
-    """A command with an id, decided on fresh state as often as needed, and at most once by all who send it.
-
-    Args:
-        command_id: its id.
-        action: decides.
-        load: loads the aggregate.
-        store: where the events of an earlier execution would be.
-    """
-
-    def __init__(
-        self,
-        command_id: CommandId,
-        action: Callable[[A], object],
-        load: Callable[[], Awaitable[A]],
-        store: EventStore,
-    ) -> None:
-        self._command_id = command_id
-        self._action = action
-        self._load = load
-        self._store = store
-        self._version = 0
-
-    async def decide(self) -> A | AppendResult:
-        """Return the aggregate with the events of the command, or the result if it was executed before."""
-        aggregate = await self._load()
-        # After loading: if the command wasn't executed by now, it isn't in what was loaded, so deciding is right. If
-        # another process executes it meanwhile, saving finds its ids.
-        if (earlier := await self._command_id.earlier_result(self._store)) is not None:
-            self._version = earlier.stream_version
-            return earlier
-        act(self._action, aggregate, self._command_id)
-        self._version = aggregate.stream_version
-        return aggregate
-
-    async def result(self, saving: Awaitable[AppendResult | None]) -> AppendResult | None:
-        """Return the result of the command, even if another process executed it. `saving` saves what was decided."""
-        try:
-            result = await saving
-        except EventIdReuseError:
-            # Another process executed the command meanwhile, and raised another number of events.
-            if (first := await self._command_id.earlier_result(self._store)) is None:
-                raise
-            return first
-        if result is not None and result.stream_version != self._version:
-            return await self._command_id.earlier_result(self._store)
-        return result
-
-
-def _call(action: Callable[[A], object], aggregate: A) -> None:
-    answer = action(aggregate)
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise _asynchronous()
-
-
-def _asynchronous() -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "action", "is asynchronous, but it must decide in one go: await what it needs first, and give it plain values"
-    )
+def identified(
+    command_id: UUID | str | None, stream_id: str, fingerprint: bytes | str | None = None
+) -> CommandId | None:
+    """Return the `CommandId` of a call; None if it has none. Raise InvalidArgumentError as that does."""
+    if command_id is not None:
+        return CommandId(command_id, stream_id, fingerprint)
+    if fingerprint is not None:
+        raise InvalidArgumentError(
+            "fingerprint", "is of no use without a command_id: it tells commands of one id apart"
+        )
+    return None

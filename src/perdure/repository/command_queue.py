@@ -44,9 +44,9 @@ import asyncio
 from asyncio import gather, sleep
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from contextvars import Context
-from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -63,16 +63,17 @@ from perdure.errors import (
     StoreUnavailableError,
 )
 from perdure.events import StoredEvent
-from perdure.observation import Append, Execute
+from perdure.observation import Append
 from perdure.outcome import AppendOutcome
-from perdure.repository.loader import Loader
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
 from perdure.repository.queued_command import QueuedCommand
-from perdure.repository.snapshotter import SnapshotWriter
 from perdure.store import EventStore
 
 A = TypeVar("A", bound=AggregateRoot)
+
+QueueKey: TypeAlias = tuple[asyncio.AbstractEventLoop, type, str]
+"""The event loop, the class of the aggregate, and its stream."""
 
 BATCH_COMMANDS: Final = 256
 """How many commands may share a commit."""
@@ -80,62 +81,49 @@ BATCH_BYTES: Final = 1024 * 1024
 """How many bytes a commit may hold, unless it is that of a single command."""
 
 
-class CommandQueues(Generic[A]):
-    """The queues of a repository: one in each event loop for each aggregate at which commands wait there.
-
-    Attributes:
-        conflicts_retried: how many conflicts were answered by deciding again.
-
-    Args:
-        store: where the events go.
-        loader: loads the state.
-        snapshots: writes a snapshot after a commit if one is due; None for no snapshots.
-    """
-
-    def __init__(self, store: EventStore, loader: Loader[A], snapshots: SnapshotWriter[A] | None) -> None:
-        self.conflicts_retried = 0
-        self.store = store
-        self.loader = loader
-        self.snapshots = snapshots
-        self._queues: dict[tuple[asyncio.AbstractEventLoop, str], _CommandQueue[A]] = {}
-
-    async def execute(self, command: QueuedCommand[A], observed: Execute) -> AppendResult | None:
-        """Queue a command, and wait for its outcome."""
-        key = (asyncio.get_running_loop(), command.stream_id)
-        queue = self._queues.get(key)
-        if queue is None or queue.task.done():
-            queue = self._queues[key] = _CommandQueue(self, command)
-            queue.task.add_done_callback(partial(self._remove, key, queue))
-        else:
-            queue.waiting.append(command)
-        try:
-            return await command.answer()
-        finally:
-            observed.attempts = command.attempts
-
-    def _remove(
-        self, key: tuple[asyncio.AbstractEventLoop, str], queue: _CommandQueue[A], task: asyncio.Task[None]
-    ) -> None:
-        if self._queues.get(key) is queue:
-            del self._queues[key]
-        queue.give_up(asyncio.CancelledError() if task.cancelled() else task.exception())
-
-
-class _CommandQueue(Generic[A]):
+class CommandQueue(Generic[A]):
     """The commands that wait at one aggregate, and its state as long as there are any.
+
+    Until `serve` is called, a lone caller is under way. Then a task serves the commands that wait until none is left.
+    Each lone caller makes one, so making one must cost next to nothing.
 
     Attributes:
         waiting: the commands that haven't been decided, or must decide again.
-        task: serves them until none waits.
+        task: serves them until none waits; None while a lone caller is under way.
     """
 
-    def __init__(self, queues: CommandQueues[A], first: QueuedCommand[A]) -> None:
-        self.waiting: deque[QueuedCommand[A]] = deque((first,))
-        self._batch: list[QueuedCommand[A]] = []
+    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "task", "waiting")
+
+    def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
+        self.waiting: deque[QueuedCommand[A]] = deque()
+        self.task: asyncio.Task[None] | None = None
         self._queues = queues
-        self._store = queues.store
-        self._state = QueueState(queues.loader, first.stream_id.partition("-")[2])
-        self.task = asyncio.create_task(self._run(), context=Context())
+        self._key = key
+        self._store = store
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no command may be added any more."""
+        return self.task is not None and self.task.done()
+
+    def serve(self) -> None:
+        """Begin to serve the commands that wait; if no caller waits any more, remove the queue."""
+        loop, _, stream_id = self._key
+        if loop.is_closed() or all(command.is_answered for command in self.waiting):
+            self._remove()
+            return
+        self._batch: list[QueuedCommand[A]] = []
+        self._state: QueueState[A] = QueueState(stream_id.partition("-")[2])
+        self.task = loop.create_task(self._run(), context=Context())
+        self.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._remove()
+        self.give_up(asyncio.CancelledError() if task.cancelled() else task.exception())
+
+    def _remove(self) -> None:
+        if self._queues.get(self._key) is self:
+            del self._queues[self._key]
 
     def give_up(self, error: BaseException | None) -> None:
         """Answer the commands that are left when the task has ended by an error."""
@@ -158,6 +146,8 @@ class _CommandQueue(Generic[A]):
             if batch and (batch[0].is_alone or self.waiting[0].is_alone):
                 break
             command = self.waiting.popleft()
+            if command.is_late:
+                command.give_up()
             if not command.is_answered:
                 command.begin()
                 batch.append(command)
@@ -167,7 +157,7 @@ class _CommandQueue(Generic[A]):
         """Serve a batch in the five steps above. Return the commands that must decide again, or still, in order."""
         # 1. Load the state.
         try:
-            await self._state.load()
+            await self._state.load(batch[0].loader)
         except Exception as error:  # noqa: BLE001 - whatever it is, each of them would have got it
             for command in batch:
                 command.fail(error)
@@ -194,7 +184,7 @@ class _CommandQueue(Generic[A]):
                 await self._answer(decided, answer)
                 return rest
             self._state.drop()
-            await self._answer([command for command in decided if command.commit is not None], answer)
+            await gather(*[self._answer_alone(command, answer) for command in decided if command.commit is not None])
             return [*[command for command in decided if command.commit is None], *rest]
         self._state.drop()
         return [*await self._after_failure(decided, answer), *rest]
@@ -256,22 +246,23 @@ class _CommandQueue(Generic[A]):
             if not outcome.must_repeat or isinstance(answer, AppendResult):
                 return answer
             self._state.drop()
-            for command in waiting:
-                if command.is_out_of_attempts:
-                    command.fail(answer)
+            pauses = [_pause(command, answer) for command in waiting]
             waiting = [command for command in waiting if not command.is_answered]
             if not waiting:
                 return answer
-            await sleep(_shortest_pause(waiting))
+            await _sleep(pauses)
 
     async def _send(
         self, commit: Commit, commands: list[QueuedCommand[A]], outcome: AppendOutcome
     ) -> AppendResult | Exception:
         for command in commands:
-            command.attempts += 1
+            command.attempts.count += 1
         outcome.send()
         try:
-            with Append(self._store, commit.stream_id, events=len(commit.events)) as observed:
+            sharing = [command.context for command in commands[1:]]
+            with Append(
+                store=self._store, stream_id=commit.stream_id, events=len(commit.events), sharing=sharing
+            ) as observed:
                 result = await self._store.append(commit)
                 observed.stream_version, observed.global_position = result.stream_version, result.global_position
         except Exception as error:  # noqa: BLE001 - whatever it is, callers get it
@@ -284,21 +275,30 @@ class _CommandQueue(Generic[A]):
         """Return whether the events that are stored now are those decided here, so that the state is right.
 
         Ids that follow from command ids may have been written by another attempt of the same commands, which may have
-        decided otherwise. An id that was drawn here shows that it wasn't so.
+        decided otherwise, or by other commands of the same ids. An id that was drawn here shows that it wasn't so.
         """
-        if any(command.commit is not None and command.command_id is None for command in decided):
+        writers = [command for command in decided if command.commit is not None]
+        if any(command.command_id is None for command in writers):
             return True
         try:
-            stored = await self._store.read_stream(commit.stream_id, version, len(commit.events))
-        except Exception:  # noqa: BLE001 - then the state is loaded again, and that raises it again
+            # One more: the last command may have raised more events elsewhere.
+            stored = await self._store.read_stream(commit.stream_id, version, len(commit.events) + 1)
+        except Exception:  # noqa: BLE001 - then each command is looked up by itself, and that raises it again
             return False
-        return [_contents(one) for one in stored] == [_contents(one) for one in commit.events]
+        first = 0
+        for command in writers:
+            if not command.is_alike(stored[first:]):
+                return False
+            first += len(command.event_ids)
+        return [_contents(one) for one in stored[:first]] == [_contents(one) for one in commit.events]
 
     async def _answer(self, decided: list[QueuedCommand[A]], result: AppendResult) -> None:
         """Give each caller its part of the result, or its own error, after the snapshot that may be due."""
         try:
-            if self._queues.snapshots is not None and self._state.status is StateStatus.KEPT:
-                await self._queues.snapshots.write_if_due(self._state.aggregate)
+            if self._state.status is StateStatus.KEPT:
+                for snapshots in dict.fromkeys([command.snapshots for command in decided]):
+                    if snapshots is not None:
+                        await snapshots.write_if_due(self._state.aggregate)
         finally:
             places = result.global_positions
             version = result.stream_version - len(places)
@@ -313,31 +313,35 @@ class _CommandQueue(Generic[A]):
         """Answer the commands for which the failure is final. Return the others, after a pause if it was a conflict."""
         is_shared = sum([command.commit is not None for command in decided]) > 1
         again: list[QueuedCommand[A]] = []
-        overtaken: list[QueuedCommand[A]] = []
+        pauses: list[float | None] = []
         for command in decided:
             if command.is_answered:
                 continue
             if command.commit is None:
                 again.append(command)
-            elif isinstance(answer, OptimisticConcurrencyError) and not command.is_out_of_attempts:
-                again.append(command)
-                overtaken.append(command)
+            elif isinstance(answer, OptimisticConcurrencyError) and command.was_overtaken(answer.actual_version):
+                continue  # it has its answer: it expected another version, so deciding again is of no use
+            elif isinstance(answer, OptimisticConcurrencyError):
+                pauses.append(_pause(command, answer))
+                if not command.is_answered:
+                    command.decide_again(answer)
+                    again.append(command)
             elif is_shared and (isinstance(answer, AppendResult) or _may_be_of_one(answer)):
                 command.is_alone = True
                 again.append(command)
             else:
                 await self._answer_alone(command, answer)
-        if overtaken:
-            self._queues.conflicts_retried += len(overtaken)
-            await sleep(_shortest_pause(overtaken))
+        await _sleep(pauses)
         return again
 
     async def _answer_alone(self, command: QueuedCommand[A], answer: AppendResult | Exception) -> None:
         """Answer a command whose commit has a known outcome, perhaps by another attempt of the same command."""
         earlier = answer if isinstance(answer, AppendResult) else None
         if command.command_id is not None and isinstance(answer, AppendResult | EventIdReuseError):
+            is_written = isinstance(answer, AppendResult)
             try:
-                earlier = await command.command_id.earlier_result(self._store)
+                with command.command_id.settling(len(command.event_ids)) if is_written else nullcontext():
+                    earlier = await command.command_id.earlier_result(self._store)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
                 answer, earlier = error, None
         if isinstance(answer, Exception) and earlier is None:
@@ -356,8 +360,19 @@ def _may_be_of_one(error: Exception) -> bool:
     return isinstance(error, PerdureError) and not isinstance(error, (*of_all, OutcomeUnknownError))
 
 
-def _shortest_pause(commands: Sequence[QueuedCommand[A]]) -> float:
-    return min([command.retry.delay(command.attempts) for command in commands])
+def _pause(command: QueuedCommand[A], answer: Exception) -> float | None:
+    """Return how long a command would pause after a failure. If it isn't tried again, answer it, and return None."""
+    pause = None if command.is_answered else command.attempts.pause()
+    if pause is None:
+        command.fail(answer)
+    return pause
+
+
+async def _sleep(pauses: Sequence[float | None]) -> None:
+    """Make the shortest of the pauses, if there is any."""
+    wanted = [pause for pause in pauses if pause is not None]
+    if wanted:
+        await sleep(min(wanted))
 
 
 def _joined(commands: Sequence[QueuedCommand[A]]) -> Commit | None:

@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from perdure.checks import check_instance
-from perdure.commit import AppendResult
+from perdure.commit import AppendResult, ExpectedVersion
 from perdure.decider import Decided, Decider
 from perdure.events import StoredEvent
+from perdure.repository.fingerprint import FingerprintSource, encoded_command
 from perdure.repository.repository import Repository
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
@@ -47,7 +48,7 @@ class DeciderRepository(Generic[C, S]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        queue_commands: bool = False,
+        queue_commands: bool = True,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
@@ -70,6 +71,22 @@ class DeciderRepository(Generic[C, S]):
         """Load a state as `load` does. Raise AggregateNotFoundError if there is no such stream."""
         return (await self._aggregates.get(aggregate_id)).state
 
+    async def load_aggregate(self, aggregate_id: str | UUID) -> Decided[C, S]:
+        """Load a state in the form of an aggregate, for `execute_all` and `save_all`; a new one if there is no stream.
+
+        Its ``state`` is the state. Its ``decide(command)`` raises the events that the command leads to.
+
+        Example:
+            async def check_out() -> list[AggregateRoot]:
+                cart, stock = await carts.load_aggregate("123"), await stocks.load_aggregate("heat-dvd")
+                cart.decide(Pay())
+                stock.decide(Reserve(quantity=1))
+                return [cart, stock]
+
+            await execute_all(store, check_out)
+        """
+        return await self._aggregates.load_or_new(aggregate_id)
+
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
         """Yield each event, oldest first, with the state after it. See `Repository.history`."""
         async with aclosing(self._aggregates.history(aggregate_id)) as history:
@@ -82,6 +99,8 @@ class DeciderRepository(Generic[C, S]):
         command: C,
         *,
         command_id: UUID | str | None = None,
+        fingerprint: bytes | str | FingerprintSource | None = FingerprintSource.COMMAND,
+        expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
     ) -> AppendResult | None:
         """Load the state, decide the command, and save the events; on a conflict pause and start over.
@@ -90,11 +109,26 @@ class DeciderRepository(Generic[C, S]):
             aggregate_id: text or a UUID, without the category.
             command: what `decide` takes.
             command_id: identifies the request, so that a repeat gets the first result. See `Repository.execute`.
+            fingerprint: as for `Repository.execute`, but by default it follows from the command: from the name of its
+                class, and from its fields as JSON. None: nothing is compared. A command that holds something that a
+                repeat hasn't, such as the time of the call, needs a fingerprint of your own, or None.
+            expected_version: the version that the caller has seen. See `Repository.execute`.
             retry: how to try again; by default as the repository does.
 
         Returns:
             The version and the positions of the events, or None if `decide` returned none.
+
+        Raises:
+            InvalidArgumentError: an argument can't be used; or the command can't be encoded for its fingerprint.
+            What `Repository.execute` raises, and whatever `decide` does.
         """
+        if isinstance(fingerprint, FingerprintSource):
+            fingerprint = None if command_id is None else encoded_command(command)
         return await self._aggregates.execute(
-            aggregate_id, lambda aggregate: aggregate.decide(command), command_id=command_id, retry=retry
+            aggregate_id,
+            lambda aggregate: aggregate.decide(command),
+            command_id=command_id,
+            fingerprint=fingerprint,
+            expected_version=expected_version,
+            retry=retry,
         )

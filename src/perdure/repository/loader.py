@@ -17,9 +17,10 @@ from perdure.checks import LARGEST_COUNT, check_count, checked_time
 from perdure.copies import own_copy
 from perdure.events import StoredEvent
 from perdure.observation import Load, keys
+from perdure.page_reader import stream_pages
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
-from perdure.store import EventStore, stream_pages
+from perdure.store import EventStore
 
 logger = logging.getLogger("perdure.repository")
 
@@ -65,6 +66,7 @@ class Loader(Generic[A]):
                     if len(wanted) < len(page):
                         break
             observed.events = aggregate.stream_version - known
+        aggregate.uncommitted.loaded = True
         return aggregate
 
     async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:

@@ -31,13 +31,11 @@ class QueueState(Generic[A]):
         status: how far it may be relied on.
 
     Args:
-        loader: loads it.
         aggregate_id: which aggregate.
     """
 
-    def __init__(self, loader: Loader[A], aggregate_id: str) -> None:
+    def __init__(self, aggregate_id: str) -> None:
         self.status = StateStatus.ABSENT
-        self._loader = loader
         self._aggregate_id = aggregate_id
         self._aggregate: A | None = None
 
@@ -52,10 +50,10 @@ class QueueState(Generic[A]):
         """The version of the aggregate. It must have been loaded."""
         return self.aggregate.stream_version
 
-    async def load(self) -> None:
+    async def load(self, loader: Loader[A]) -> None:
         """Load it, unless it was kept. Raises as `Loader.load` does."""
         if self.status is StateStatus.ABSENT:
-            self._aggregate = await self._loader.load(self._aggregate_id)
+            self._aggregate = await loader.load(self._aggregate_id)
             self.status = StateStatus.LOADED
 
     def apply(self, commit: Commit) -> None:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextvars import copy_context
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, Commit
 from perdure.copies import own_copy
-from perdure.errors import OptimisticConcurrencyError, StoreOverloadedError
+from perdure.errors import AggregateBusyError, OptimisticConcurrencyError
 from perdure.errors.roots import copied
+from perdure.events import StoredEvent
 from perdure.outcome import AppendOutcome
-from perdure.repository.command_id import CommandId, act
-from perdure.retry import RetryConfig
+from perdure.repository.command import Command
+from perdure.repository.loader import Loader
+from perdure.repository.snapshotter import SnapshotWriter
+from perdure.retry import Attempts
 from perdure.store import EventStore
 
 A = TypeVar("A", bound=AggregateRoot)
-
-PATIENCE: Final = 10.0
-"""Seconds that a command waits in its queue before it is decided."""
 
 
 class QueuedCommand(Generic[A]):
@@ -29,36 +29,47 @@ class QueuedCommand(Generic[A]):
 
     Attributes:
         command_id: the command's id, if it has one.
-        retry: how often, and after which pauses, it is committed again.
+        loader: loads the state as its repository does.
+        snapshots: writes the snapshots of its repository; None for no snapshots.
         context: the caller's, in which the action is called.
-        attempts: how often it was tried to commit what it decided.
+        attempts: how often it was tried to commit what it decided, and how long that may go on.
+        conflicts_retried: how many conflicts are answered by deciding again.
         is_alone: whether it shares no commit, because one that it shared failed, perhaps by the fault of one command.
         commit: what it decided last; None if it raised no event, or an error.
         outcome: what is known of that commit; None before it is sent.
 
     Args:
         stream_id: the stream of the aggregate.
-        action: called with a copy of the state.
+        command: decides with a copy of the state.
     """
 
     def __init__(
-        self, stream_id: str, action: Callable[[A], object], command_id: CommandId | None, retry: RetryConfig
+        self,
+        stream_id: str,
+        command: Command[A],
+        *,
+        attempts: Attempts,
+        loader: Loader[A],
+        snapshots: SnapshotWriter[A] | None,
     ) -> None:
         self.stream_id = stream_id
-        self.command_id = command_id
-        self.retry = retry
+        self.command_id = command.command_id
+        self.loader = loader
+        self.snapshots = snapshots
         self.context = copy_context()
-        self.attempts = 0
+        self.attempts = attempts
+        self.conflicts_retried = 0
         self.is_alone = False
         self.commit: Commit | None = None
         self.outcome: AppendOutcome | None = None
-        self._action = action
+        self._command = command
         self._decided: A | None = None
+        self._conflict: Exception | None = None
         self._result: AppendResult | None = None
         self._error: BaseException | None = None
         loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] = loop.create_future()
-        self._patience = loop.call_later(PATIENCE, self._give_up)
+        self._patience = loop.call_later(attempts.seconds_left, self.give_up)
 
     @property
     def is_answered(self) -> bool:
@@ -71,9 +82,24 @@ class QueuedCommand(Generic[A]):
         return [] if self.commit is None else [event.event_id for event in self.commit.events]
 
     @property
-    def is_out_of_attempts(self) -> bool:
-        """Whether its caller gets the error of a failure now."""
-        return self.attempts >= self.retry.max_attempts
+    def is_late(self) -> bool:
+        """Whether no attempt may begin any more. One that commits alone, by the fault of others, is never late."""
+        return not self.is_alone and not self.attempts.seconds_left
+
+    def is_alike(self, stored: Sequence[StoredEvent]) -> bool:
+        """Whether stored events, beginning with its own first one, may be its own and no more of it, by its id."""
+        assert self.command_id is not None  # noqa: S101 - it isn't asked otherwise
+        count = len(self.event_ids)
+        following = stored[count].event_id if len(stored) > count else None
+        return self.command_id.is_of(stored[0]) and following != self.command_id.event_id(count)
+
+    def was_overtaken(self, version: int) -> bool:
+        """Fail if the stream, which has that version now, can't have the expected one any more."""
+        expected = self._command.exact_version
+        if expected is None or expected == version:
+            return False
+        self._settle(None, OptimisticConcurrencyError(self.stream_id, expected, version))
+        return True
 
     async def answer(self) -> AppendResult | None:
         """Wait for the answer. Return the result, or raise the error."""
@@ -90,6 +116,11 @@ class QueuedCommand(Generic[A]):
         """Begin to serve it, for the first time or again."""
         self._patience.cancel()
         self.commit = self.outcome = self._decided = self._error = None
+
+    def decide_again(self, conflict: Exception) -> None:
+        """Note that it is to be decided again after a conflict."""
+        self._conflict = conflict
+        self.conflicts_retried += 1
 
     def decide(self, state: A, store: EventStore) -> None:
         """Call the action. The caller gets what it raises, and the copy of the state that it has changed."""
@@ -110,14 +141,21 @@ class QueuedCommand(Generic[A]):
     def fail(self, error: BaseException) -> None:
         """Answer with an error that may concern other commands, too.
 
-        The caller gets a copy, with its own traceback; or an OutcomeUnknownError with the ids of its own events.
+        The caller gets a copy, with its own traceback and its own attempts; or an OutcomeUnknownError with the ids of
+        its own events.
         """
         reported = error if self.outcome is None else self.outcome.reported(error, self.event_ids)
+        if isinstance(reported, OptimisticConcurrencyError):
+            reported = reported.given_up(self.attempts.count, self.attempts.seconds)
         self._settle(None, copied(error) if reported is error else reported)
+
+    def give_up(self) -> None:
+        """Answer with an error because the time is over, before it was decided again, or at all."""
+        self.fail(self._conflict or AggregateBusyError(self.stream_id, self.attempts.seconds))
 
     def _decide(self, aggregate: A, store: EventStore) -> Commit | None:
         version = aggregate.stream_version
-        act(self._action, aggregate, self.command_id)
+        self._command.act(aggregate)
         events = aggregate.uncommitted_events
         if not events:
             return None
@@ -126,9 +164,6 @@ class QueuedCommand(Generic[A]):
         self._decided = aggregate
         # Encoded here, a value that can't be stored fails no other command.
         return store.encode(self.stream_id, version, events)
-
-    def _give_up(self) -> None:
-        self.fail(StoreOverloadedError(f"a command waited in the queue of {self.stream_id!r}", PATIENCE))
 
     def _settle(self, result: AppendResult | None, error: BaseException | None) -> None:
         if not self.is_answered:

@@ -11,19 +11,19 @@ from uuid import UUID
 
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
-from perdure.commit import AppendResult
+from perdure.commit import AppendResult, ExpectedVersion, check_expected_version
 from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
-from perdure.repository.command_id import CommandId, IdentifiedCommand, act, check_action
-from perdure.repository.command_queue import CommandQueues
+from perdure.repository.command import Command, IdentifiedCommand, check_action
+from perdure.repository.command_id import identified
 from perdure.repository.loader import Loader
-from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.queue_registry import CommandQueues, Load
 from perdure.repository.saver import Saver
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.repository.state_codec import StateCodec
-from perdure.retry import RetryConfig, checked_retry
+from perdure.retry import Attempts, RetryConfig, checked_retry
 from perdure.store import EventStore
 from perdure.transaction import Transaction
 
@@ -39,12 +39,13 @@ class Repository(Generic[A]):
         retry: how `save_with_retry` and `execute` try again, unless the call says otherwise.
         snapshot_every: after how many events a snapshot of an aggregate is written, so that loading replays about as
             many at most; None for no snapshots. They pay from about a thousand events on.
-        queue_commands: whether `execute` queues the commands of this process on one aggregate. They are decided one
-            after the other on one state in memory, and share commits, instead of meeting in conflicts. It pays where
-            many callers change one aggregate at once.
+        queue_commands: whether `execute` queues the commands of this process on one aggregate. From the second caller
+            on, they are decided one after the other on one state in memory, and share commits, instead of meeting in
+            conflicts. All repositories of the class and the store share the queues.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
+        AggregateDefinitionError: with snapshots, ``__init__`` sets an attribute that isn't a field.
 
     Example:
         users = Repository(User, store)
@@ -59,7 +60,7 @@ class Repository(Generic[A]):
         *,
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
-        queue_commands: bool = False,
+        queue_commands: bool = True,
     ) -> None:
         if not isinstance(aggregate_class, type) or not issubclass(aggregate_class, AggregateRoot):
             raise InvalidArgumentError(
@@ -76,7 +77,9 @@ class Repository(Generic[A]):
         self._loader = Loader(aggregate_class, store, codec)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
         self._saver = Saver(store, snapshots or None)
-        self._queues = CommandQueues(store, self._loader, snapshots or None) if queue_commands else None
+        self._queues = (
+            CommandQueues(aggregate_class, store, self._loader, snapshots or None) if queue_commands else None
+        )
 
     @property
     def conflicts_retried(self) -> int:
@@ -100,6 +103,13 @@ class Repository(Generic[A]):
         """
         aggregate = await self._loader.load(aggregate_id, at_version, at_time)
         return aggregate if aggregate.stream_version else None
+
+    async def load_or_new(self, aggregate_id: str | UUID) -> A:
+        """Load an aggregate as `load` does. Return a new one if there is no such stream.
+
+        A new one knows that its stream was missing. So `save_with_retry` decides again if another writer creates it.
+        """
+        return await self._loader.load(aggregate_id)
 
     async def get(self, aggregate_id: str | UUID) -> A:
         """Load an aggregate as `load` does. Raise AggregateNotFoundError if there is no such stream."""
@@ -152,7 +162,7 @@ class Repository(Generic[A]):
             AggregateBusyError: another task does the same to this aggregate.
         """
         self._check_class(aggregate)
-        retry = checked_retry(retry, self.retry)
+        attempts = Attempts(checked_retry(retry, self.retry))
         current = aggregate
 
         async def decide() -> A:
@@ -166,7 +176,7 @@ class Repository(Generic[A]):
             again = decide if aggregate.uncommitted.decided_by_commands else None
             try:
                 with Execute(aggregate.stream_id) as observed:
-                    result = await self._saver.save_or_decide(aggregate, again, retry, observed)
+                    result = await self._saver.save_or_decide(aggregate, again, attempts, observed)
             finally:
                 # Saved; or pending: then saving again must repeat these events with their ids.
                 if current is not aggregate and (not current.uncommitted.events or current.uncommitted.pending):
@@ -179,6 +189,8 @@ class Repository(Generic[A]):
         action: Callable[[A], object],
         *,
         command_id: UUID | str | None = None,
+        fingerprint: bytes | str | None = None,
+        expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
     ) -> AppendResult | None:
         """Load or create the aggregate, call `action` with it, and save it; on a conflict pause and start over.
@@ -190,36 +202,53 @@ class Repository(Generic[A]):
                 `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
                 ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
                 raised none is called again. It is their causation id, unless the context has one.
+            fingerprint: tells the command from others, such as the body of the request. A repeat with the same
+                `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
+                first event. If either of both has none, nothing is compared.
+            expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
+                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
             retry: how to try again; by default as the repository does.
 
         Returns:
             The version and the positions of the events, or None if `action` raised none.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too; or the aggregate hasn't the
+                `expected_version`.
+            CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
-            InvalidArgumentError: `action` is asynchronous, or `command_id` can't be one.
+            InvalidArgumentError: `action` is asynchronous, or another argument can't be used.
             Whatever `action` raises; then nothing was written.
         """
         check_action(action)
-        retry = checked_retry(retry, self.retry)
+        attempts = Attempts(checked_retry(retry, self.retry))
         stream_id = self.aggregate_class(aggregate_id).stream_id
-        command = None if command_id is None else CommandId(command_id, stream_id)
+        if expected_version is not None:
+            check_expected_version(expected_version)
+        command = Command(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
-            if self._queues is not None:
-                return await self._queues.execute(QueuedCommand(stream_id, action, command, retry), observed)
-            load = partial(self._loader.load, aggregate_id)
-            if command is not None:
-                identified = IdentifiedCommand(command, action, load, self.store)
-                saving = self._saver.save_or_decide(await identified.decide(), identified.decide, retry, observed)
-                return await identified.result(saving)
 
-            async def decide() -> A:
-                aggregate = await load()
-                act(action, aggregate, None)
-                return aggregate
+            async def directly(load: Load[A]) -> AppendResult | None:
+                if command.command_id is not None:
+                    once = IdentifiedCommand(command, command.command_id, load, self.store)
+                    again = once.decide if command.exact_version is None else None
+                    saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed)
+                    return await once.result(saving)
 
-            return await self._saver.save_or_decide(await decide(), decide, retry, observed)
+                async def decide() -> A:
+                    aggregate = await load()
+                    command.act(aggregate)
+                    return aggregate
+
+                again = decide if command.exact_version is None else None
+                return await self._saver.save_or_decide(await decide(), again, attempts, observed)
+
+            if self._queues is None:
+                return await directly(partial(self._loader.load, aggregate_id))
+            try:
+                return await self._queues.execute(stream_id, command, attempts, directly)
+            finally:
+                observed.attempts = attempts.count
 
     def _check_class(self, aggregate: object) -> None:
         if type(aggregate) is not self.aggregate_class:

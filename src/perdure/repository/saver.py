@@ -18,12 +18,12 @@ from typing import Final, Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
-from perdure.errors import InvalidArgumentError, OptimisticConcurrencyError
+from perdure.errors import AggregateExistsError, InvalidArgumentError, OptimisticConcurrencyError
 from perdure.events import NewEvent
 from perdure.observation import Execute
 from perdure.outcome import AppendOutcome, OutcomeState
 from perdure.repository.snapshotter import SnapshotWriter
-from perdure.retry import RetryConfig
+from perdure.retry import Attempts
 from perdure.store import EventStore
 from perdure.transaction import Transaction
 
@@ -67,7 +67,7 @@ class Saver(Generic[A]):
         return result
 
     async def save_or_decide(
-        self, decided: A | AppendResult, decide: Decide[A] | None, retry: RetryConfig, observed: Execute
+        self, decided: A | AppendResult, decide: Decide[A] | None, attempts: Attempts, observed: Execute
     ) -> AppendResult | None:
         """Save what was decided; on a conflict pause, and decide again."""
         current = decided
@@ -81,13 +81,13 @@ class Saver(Generic[A]):
             self.conflicts_retried += 1
             current = await decide()
 
-        return await save_until_known(save, None if decide is None else decide_again, retry, observed)
+        return await save_until_known(save, None if decide is None else decide_again, attempts, observed)
 
 
 async def save_until_known(
     save: Callable[[], Awaitable[R]],
     decide_again: Callable[[], Awaitable[None]] | None,
-    retry: RetryConfig,
+    attempts: Attempts,
     observed: Execute,
 ) -> R:
     """Save until the outcome is known, with a pause before each repeat. After a conflict, decide again.
@@ -95,7 +95,7 @@ async def save_until_known(
     Args:
         save: appends the same events with the same ids until `decide_again` is called.
         decide_again: decides on fresh state; None if a conflict is raised instead.
-        retry: how often to try in all, and how long to pause.
+        attempts: how often to try in all, and how long to pause.
         observed: counts the attempts.
 
     Raises:
@@ -105,25 +105,42 @@ async def save_until_known(
             that is a PerdureError.
     """
     outcome = AppendOutcome()
-    attempt = 0
     while True:
-        attempt += 1
-        observed.attempts = attempt
+        attempts.count += 1
+        observed.attempts = attempts.count
         outcome.send()
         try:
             return await save()
         except Exception as error:
             outcome.fail(error)
-            is_conflict = isinstance(error, OptimisticConcurrencyError) and decide_again is not None
-            if attempt == retry.max_attempts or not (is_conflict or outcome.must_repeat):
-                reported = outcome.reported(error)
-                if reported is error:
+            is_conflict = decide_again is not None and _can_be_decided_again(error)
+            if not (is_conflict or outcome.must_repeat) or not await _pause(attempts):
+                final = _final(outcome.reported(error), attempts if is_conflict else None)
+                if final is error:
                     raise
-                raise reported from error
-        await sleep(retry.delay(attempt))
+                raise final from error
         if is_conflict and decide_again is not None:
             outcome = AppendOutcome()  # other events, with their own ids
             await decide_again()
+
+
+def _can_be_decided_again(error: Exception) -> bool:
+    return isinstance(error, OptimisticConcurrencyError) and not isinstance(error, AggregateExistsError)
+
+
+async def _pause(attempts: Attempts) -> bool:
+    """Pause before the next attempt. Return False if there may be none."""
+    pause = attempts.pause()
+    if pause is None:
+        return False
+    await sleep(pause)
+    return attempts.seconds_left > 0  # the pause may have taken longer
+
+
+def _final(error: Exception, attempts: Attempts | None) -> Exception:
+    if attempts is not None and isinstance(error, OptimisticConcurrencyError):
+        return error.given_up(attempts.count, attempts.seconds)
+    return error
 
 
 async def save_together(
@@ -245,6 +262,8 @@ async def _append(
         )
         for one in written:
             one.settle(outcome, streams)
+        if isinstance(error, OptimisticConcurrencyError):
+            _check_not_made(error, written)
         raise
     for one in written:
         if tx is None:
@@ -252,6 +271,15 @@ async def _append(
         else:
             one.settle_with(tx)
     return list(zip(written, results, strict=True))
+
+
+def _check_not_made(conflict: OptimisticConcurrencyError, written: Sequence[_Slice]) -> None:
+    """Raise an error of its own for a conflict of an aggregate that was made, although its stream exists."""
+    for one in written:
+        aggregate = one.aggregate
+        is_made = not aggregate.uncommitted.loaded and aggregate.committed_version == 0
+        if is_made and one.is_first and one.stream_id == conflict.stream_id:
+            raise AggregateExistsError(one.stream_id, conflict.actual_version, type(aggregate).__name__) from conflict
 
 
 async def _append_alone(store: EventStore, one: _Slice, tx: Transaction | None) -> list[AppendResult]:

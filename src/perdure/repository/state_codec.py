@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from enum import Enum
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
+from uuid import UUID
 
 import msgspec
 from msgspec import inspect
 
 from perdure.aggregate import AggregateRoot
-from perdure.errors import EventDefinitionError, InvalidArgumentError
+from perdure.aggregate.constructor import has_own_constructor
+from perdure.errors import AggregateDefinitionError, EventDefinitionError, InvalidArgumentError
 from perdure.events.codec import Codec
 
 A = TypeVar("A", bound=AggregateRoot)
+
+_ID: Final = UUID(int=0)
+"""The id of an instance that is never stored."""
 
 
 class StateCodec(Generic[A]):
@@ -29,17 +34,19 @@ class StateCodec(Generic[A]):
 
     Raises:
         InvalidArgumentError: a field's type can't be stored, or can't be resolved.
+        AggregateDefinitionError: ``__init__`` sets an attribute that isn't a field.
     """
 
     def __init__(self, aggregate_class: type[A]) -> None:
         try:
             types = aggregate_class.state_types()
             self._struct = msgspec.defstruct("State", types.items())
-            self._codec = Codec("state", self._struct)
+            self._codec = Codec("state", self._struct, allow_naive=True)
         except NameError as error:
             raise _unusable(aggregate_class, f"an annotation can't be resolved: {error}") from error
         except EventDefinitionError as error:
             raise _unusable(aggregate_class, error.reason) from error
+        _try_constructor(aggregate_class)
         self._names = types.keys()
         self.version = aggregate_class.state_version
         self.shape = _shape(aggregate_class, self._struct)
@@ -65,6 +72,18 @@ class StateCodec(Generic[A]):
         """Give an aggregate the state that this text encodes. Raise msgspec.MsgspecError if it doesn't fit."""
         decoded = self._codec.decode(data)
         vars(aggregate).update({name: getattr(decoded, name) for name in self._names})
+
+
+def _try_constructor(aggregate_class: type[AggregateRoot]) -> None:
+    """Make an instance, which refuses attributes that a snapshot would miss."""
+    if not has_own_constructor(aggregate_class, AggregateRoot):
+        return
+    try:
+        aggregate_class(_ID)
+    except AggregateDefinitionError:
+        raise
+    except Exception:  # noqa: BLE001 - the user's code may refuse this id; then the first load finds the mistake
+        return
 
 
 def _unusable(cls: type, reason: str) -> InvalidArgumentError:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
 
+from perdure.async_block import async_block
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
@@ -60,7 +61,7 @@ def choose_database(url: str | None = None, directory: Path | str | None = None)
     return ChosenDatabase(EmbeddedPostgreSQL(), DIRECTORY_VARIABLE if DIRECTORY_VARIABLE in os.environ else "default")
 
 
-@asynccontextmanager
+@async_block("async with perdure.connect() as store:")
 async def connect(
     url: str | None = None,
     *,

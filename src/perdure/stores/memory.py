@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count, islice, takewhile
 from uuid import UUID
 
-from perdure.commit import ANY, PAYLOAD_LIMIT, STREAM_EXISTS, AppendResult, Commit, CommitGroup, ExpectedVersion
+from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup, is_expected
 from perdure.errors import (
     EventIdReuseError,
     LogDivergedError,
@@ -18,6 +18,7 @@ from perdure.events import StoredEvent
 from perdure.log import LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader
+from perdure.repeat import check_contents
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
 from perdure.transaction import Transaction
@@ -69,24 +70,34 @@ class InMemoryEventStore(EventStore):
         if tx is not None:
             raise UnsupportedOperationError("InMemoryEventStore has no transactions")
         if any(event_id in self._by_id for event_id in group.event_ids):
-            return [self._repeated(commit, group) for commit in group.commits]
+            return self._repeated(group)
         expected = {commit.stream_id: commit.expected_version for commit in group.commits} | dict(group.conditions)
         for stream_id, version in expected.items():
             actual = len(self._streams.get(stream_id, []))
-            if not _as_expected(version, actual):
+            if not is_expected(actual, version):
                 raise OptimisticConcurrencyError(stream_id, version, actual)
         results = [_result(self._write(commit)) for commit in group.commits]
         self.changes.announce()
         return results
 
-    def _repeated(self, commit: Commit, group: CommitGroup) -> AppendResult:
-        """Return the first result of a repeated commit. Raise EventIdReuseError if it was written differently."""
+    def _repeated(self, group: CommitGroup) -> list[AppendResult]:
+        """Return the first results of a repeated group. Raise EventIdReuseError if it was written differently."""
+        found = [self._in_place(commit) for commit in group.commits]
+        if not all(found):
+            raise EventIdReuseError(group.commits[0].stream_id, group.event_ids)
+        check_contents(group.commits, [stored for events in found for stored in events])
+        return [_result(events) for events in found]
+
+    def _in_place(self, commit: Commit) -> list[StoredEvent]:
+        """Return the stored events of a commit; none of them if they aren't stored in its place."""
+        if commit.append_id is not None:
+            ids = takewhile(self._by_id.__contains__, map(commit.append_id.event_id, count()))
+            return [self._by_id[event_id] for event_id in ids]
         known = [stored for one in commit.events if (stored := self._by_id.get(one.event_id))]
         first = known[0].stream_version if known else 0
         there = [(stored.stream_id, stored.stream_version, stored.event_id) for stored in known]
-        if there != [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]:
-            raise EventIdReuseError(group.commits[0].stream_id, group.event_ids)
-        return _result(known)
+        expected = [(commit.stream_id, first + i, one.event_id) for i, one in enumerate(commit.events)]
+        return known if there == expected else []
 
     def _write(self, commit: Commit) -> list[StoredEvent]:
         stream = self._streams.setdefault(commit.stream_id, [])
@@ -197,10 +208,6 @@ class DictSnapshots:
         stored = self._snapshots.get(stream_id)
         if not stored or not snapshot.stream_version < stored.stream_version <= len(self._streams.get(stream_id, [])):
             self._snapshots[stream_id] = snapshot
-
-
-def _as_expected(expected: ExpectedVersion, version: int) -> bool:
-    return expected is ANY or (expected is STREAM_EXISTS and version > 0) or expected == version
 
 
 def _result(written: list[StoredEvent]) -> AppendResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import Context as ContextOfCaller
 from functools import singledispatch
 from itertools import islice
 from typing import Final, NamedTuple
@@ -55,7 +56,16 @@ def beginning(operation: Operation) -> Beginning:
 
 @beginning.register
 def _append(operation: Append) -> Beginning:
-    return _of_stream(operation.stream_id, SpanKind.CLIENT, _database(operation.store, operation.name))
+    known = _of_stream(operation.stream_id, SpanKind.CLIENT, _database(operation.store, operation.name))
+    return known._replace(links=[Link(span) for span in islice(_current_spans(operation.sharing), MOST_LINKS)])
+
+
+def _current_spans(callers: Iterable[ContextOfCaller]) -> Iterator[SpanContext]:
+    """Yield the current span of each caller."""
+    for caller in callers:
+        span = caller.run(get_current_span).get_span_context()
+        if span.is_valid:
+            yield span
 
 
 @beginning.register

@@ -72,7 +72,7 @@ def _stored(events: Iterable[object], stream_id: str) -> Iterator[StoredEvent]:
             event_id=new.event_id,
             event_type=new.event_kind.name,
             event_version=new.event_kind.version,
-            event_data=new.event_kind.codec.encode(new.event),
+            event_data=new.event_data,
             stored_metadata=encode_metadata(new.timestamp, new.context),
             recorded_at=datetime.now(UTC),
         )

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 from perdure.aggregate import AggregateRoot
 from perdure.checks import check_function, check_instance
 from perdure.decider import Decided, Decider
-from perdure.errors import InvalidArgumentError
+from perdure.errors import EventEncodingError, InvalidArgumentError
 from perdure.testing.outcome import DeciderOutcome, Outcome, as_stored
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -66,12 +66,14 @@ class Scenario(Generic[A]):
         before = len(self.aggregate.uncommitted_events)
         try:
             answer = action(self.aggregate)
+        except EventEncodingError:
+            raise
         except Exception as error:  # noqa: BLE001 - the test checks the error
             return Outcome(self.aggregate, [], error)
         if inspect.iscoroutine(answer):
             answer.close()
             raise InvalidArgumentError("action", "is asynchronous: commands must be synchronous")
-        raised = [as_stored(new.event) for new in self.aggregate.uncommitted_events[before:]]
+        raised = [new.event for new in self.aggregate.uncommitted_events[before:]]
         return Outcome(self.aggregate, raised, None)
 
 

@@ -25,7 +25,10 @@ from tests.projections.rebuilding import until, until_ready, until_shown, visits
 pytestmark = pytest.mark.usefixtures("quick_rebuilds")
 
 SECOND = BuildId("pages", 1, 2)
-OTHERS = "select pid from pg_locks where not granted and relation = 'pages'::regclass"
+OTHERS = """
+    select pid from pg_locks where not granted and relation = 'pages'::regclass
+        and database = (select oid from pg_database where datname = current_database())
+"""
 
 
 @dataclass

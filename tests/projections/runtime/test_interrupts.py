@@ -23,6 +23,7 @@ from tests.projections.raising import KINDS, Counts, Odd, PanicException
 from tests.projections.rebuilding import until_shown, visits
 from tests.projections.runtime.test_odd_exceptions import counts_in, visit
 
+PATIENCE = 60.0
 ENDING = (KeyboardInterrupt, SystemExit)
 
 
@@ -41,7 +42,7 @@ async def check_that_nothing_counts(url: str, odd: Odd, kind: Callable[[Odd], An
         (status,) = await ProjectionOperations(store).status("counts")
         assert (status.global_position, status.failure, status.state) == (0, None, "stopped")
         async with ProjectionService(store, [kind(odd)]) as service:
-            await service.wait_for("counts", 3, timeout=10)
+            await service.wait_for("counts", 3, timeout=30)
         assert await counts_in(connection) == {"good": 2, "bad": 1}
     await connection.close()
 
@@ -58,7 +59,7 @@ def test_what_asks_the_process_to_end_leaves_run(
             await store.append_to_stream("x-1", ANY, [visit("good"), visit("bad"), visit("good")])
             service = ProjectionService(store, [kind(odd)])
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await service.run()
             finally:
                 assert odd.tries == 1
@@ -74,7 +75,7 @@ def test_what_asks_the_process_to_end_leaves_run(
 
 
 async def check_that_it_is_reported(store: PostgreSQLEventStore, service: ProjectionService) -> None:
-    for health in (await live(store, service), await ready(store, service)):
+    for health in (await live(store, service), await ready(store, service, timeout=PATIENCE)):
         assert health.state == "failed"
         assert any("was stopped by" in (check.reason or "") for check in health.checks)
     with pytest.raises(ServiceInterruptedError):
@@ -93,7 +94,7 @@ def test_it_leaves_the_event_loop_if_the_service_is_used_without_run(
         async with PostgreSQLEventStore(database_url) as store:
             await store.append_to_stream("x-1", ANY, [visit("good"), visit("bad"), visit("good")])
             try:
-                async with asyncio.timeout(10), ProjectionService(store, [Counts(odd)]):
+                async with asyncio.timeout(30), ProjectionService(store, [Counts(odd)]):
                     await asyncio.Event().wait()
             except asyncio.CancelledError:
                 is_left = True
@@ -130,12 +131,12 @@ async def test_the_supervisor_is_started_again_after_an_error_which_is_logged(
 ) -> None:
     saved = await store.append_to_stream("x-1", ANY, visits(5))
     async with ProjectionService(store, [Pages()]) as service:
-        await service.wait_for("pages", saved, timeout=10)
+        await service.wait_for("pages", saved, timeout=30)
         monkeypatch.setattr(BuildSupervisor, "_list", once(BuildSupervisor._list, error))
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
         assert "'perdure projection builds' ended by" in ((await service.status())[0].error or "")
-        health, alive = await ready(store, service), await live(store, service)
+        health, alive = await ready(store, service, timeout=PATIENCE), await live(store, service)
 
     assert (health.state, alive.state) == ("failed", "ok")
     assert any("'perdure projection builds' has failed for" in (check.reason or "") for check in health.checks)
@@ -154,7 +155,7 @@ async def test_a_build_whose_completion_fails_is_completed_later_and_the_error_i
     monkeypatch.setattr("perdure.projections.runtime.supervisor._BACK_OFF", RetryConfig(base_delay=0))
     saved = await store.append_to_stream("x-1", ANY, visits(5))
     async with ProjectionService(store, [Pages()]) as service:
-        await service.wait_for("pages", saved, timeout=10)
+        await service.wait_for("pages", saved, timeout=30)
         monkeypatch.setattr(BuildCompletion, "complete", once(BuildCompletion.complete, error))
         await ProjectionOperations(store).rebuild("pages")
         await until_shown(store, BuildId("pages", 1, 2))
@@ -191,6 +192,6 @@ async def test_a_runner_goes_on_whatever_ends_it(
         monkeypatch.setattr(runner._feed, "after", once(runner._feed.after, error))
         await runner.refresh()
         saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
-        await service.wait_for("pages", saved, timeout=10)
+        await service.wait_for("pages", saved, timeout=30)
 
     assert "'perdure projection pages' ended by an error; it starts again" in caplog.text

@@ -23,7 +23,7 @@ from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.projections import fold
 from tests.projections.counting import Visited
-from tests.projections.parking_lot import until
+from tests.projections.parking_lot import until, until_processed
 from tests.projections.raising import KINDS, ODD, Count, Counts, Odd, PanicException
 
 TWICE = RetryConfig(max_attempts=2, base_delay=0)
@@ -51,12 +51,12 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_event(
     saved = await store.append_to_stream("x-1", ANY, [visit("good"), visit("bad"), visit("good")])
     async with ProjectionService(store, [kind(odd)], retry=TWICE) as service:
         with pytest.raises(ProjectionPausedError):
-            await service.wait_for("counts", saved, timeout=3)
+            await service.wait_for("counts", saved, timeout=30)
         (status,) = await service.status()
         assert await counts_in(connection) == {"good": 1}, "what comes before it is kept, and nothing of it"
         odd.is_broken = False
         await service.resume("counts")
-        await service.wait_for("counts", saved, timeout=3)
+        await service.wait_for("counts", saved, timeout=30)
 
     failure = status.failure
     assert failure is not None
@@ -86,7 +86,7 @@ async def test_what_panics_is_parked_and_stays_so_until_a_retry_succeeds(
 
     saved = await store.append_to_stream("x-1", ANY, [visit("bad"), visit("good"), visit("bad")])
     async with ProjectionService(store, [Parking(odd)], retry=TWICE) as service:
-        await service.wait_for("counts", saved, timeout=3)
+        await until_processed(service, "counts", saved, timeout=30)
         assert await counts_in(connection) == {"good": 1}
         await operations.retry("counts")
         await service._builds.runners_of("counts")[0].refresh()
@@ -170,7 +170,7 @@ async def failure_of(store: PostgreSQLEventStore, cls: Any, saved: AppendResult)
 
     async with ProjectionService(store, [Happened()], retry=TWICE) as service:
         with pytest.raises(ProjectionPausedError):
-            await service.wait_for("counts", saved, timeout=3)
+            await service.wait_for("counts", saved, timeout=30)
         (status,) = await service.status()
     assert status.failure is not None
     return status.failure
@@ -194,7 +194,7 @@ async def test_an_append_whose_row_panics_is_refused_and_the_next_one_works(
     odd = Odd(error)
     async with InlineProjections(store, [StreamCounts(odd)]) as inline:
         with pytest.raises(InlineProjectionError, match=error.__name__) as caught:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await inline.append_to_stream("page-a", ANY, [Visited(page="a", visitor="bad")])
         assert isinstance(caught.value.__cause__, (UserCodeError, StopIteration))
         assert await inline.stream_version("page-a") == 0
@@ -224,7 +224,7 @@ async def test_a_fold_outside_of_a_service_raises_an_error_that_can_be_caught(
     odd.is_broken = False
     saved = await store.append_to_stream("page-bad", ANY, [visit("bad")])
     async with ProjectionService(store, [Counts(odd)]) as service:
-        await service.wait_for("counts", saved, timeout=3)
+        await service.wait_for("counts", saved, timeout=30)
     odd.is_broken = True
 
     with pytest.raises(UserCodeError, match=error.__name__):

@@ -1,98 +1,186 @@
-"""Waiting for a position: one loop, whatever reads the progress."""
+"""Waiting for rows: when the database is asked, and what its answer comes to."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
-from uuid import UUID
+from datetime import UTC, datetime
 
 import pytest
 
-from perdure.errors import LogDivergedError, ProjectionPausedError, ProjectionTimeoutError
-from perdure.projections.runtime.progress import BuildProgress, wait_until_reached
-from perdure.projections.state.failures import EventFailure
+from perdure.errors import (
+    DatabaseError,
+    EventParkedError,
+    LogDivergedError,
+    ProjectionPausedError,
+    ProjectionTimeoutError,
+    StoreUnavailableError,
+)
+from perdure.log import ChangeSignal
+from perdure.projections.runtime import progress
+from perdure.projections.runtime.progress import local_runners, wait_until_shown
+from perdure.projections.state.shown_rows import ShownRows
+from perdure.stores.postgres.connections.database import Database
 
-DIVERGED = LogDivergedError("projection 'pages'", 3, UUID(int=1), UUID(int=2))
+NAME = "pages"
+LONG = 3600
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PAUSED = ProjectionPausedError(NAME, 3, "an operator paused it")
+PARKED = EventParkedError(NAME, 5, failed_position=5, key="{}", error="ValueError: bad", parked_at=NOW)
 
 
-class OneSegment(NamedTuple):
-    """The only segment of a build."""
-
-    global_position: int
-    is_paused: bool = False
-    failure: EventFailure | None = None
-
-
-def at(position: int, *, is_paused: bool = False, diverged: LogDivergedError | None = None) -> BuildProgress:
-    return BuildProgress(position, [OneSegment(position, is_paused)], "the database is down", diverged)
+def at(
+    position: int,
+    pause: ProjectionPausedError | None = None,
+    parked: EventParkedError | None = None,
+    *,
+    is_retry_due: bool = False,
+) -> ShownRows:
+    return ShownRows(True, position, pause, parked, is_retry_due)
 
 
-class Scripted:
-    """Returns one progress after the other, and then the last one again.
+class Script:
+    """What the database answers: one thing after the other, and then the last one again."""
 
-    Args:
-        progress: what is read.
-        is_current: whether the views still show the build, each time that this is asked; always, by default.
-    """
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.database = Database("postgresql://nowhere/none")
+        self.asked = 0
+        self.answers: list[ShownRows | Exception] = []
+        monkeypatch.setattr(progress, "read_shown_rows", self._read)
+        monkeypatch.setattr(progress, "read_runner_error", self._error)
 
-    def __init__(self, *progress: BuildProgress, is_current: Sequence[bool] = ()) -> None:
-        self.waits = 0
-        self._progress = list(progress)
-        self._is_current = list(is_current)
+    async def _read(self, database: Database, name: str, positions: Sequence[int]) -> ShownRows:
+        assert (database, name, positions) == (self.database, NAME, [5])
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    async def read(self) -> BuildProgress:
-        return self._progress.pop(0) if len(self._progress) > 1 else self._progress[0]
+    async def _error(self, *_: object) -> str:
+        return "the disk is full"
 
-    async def is_current(self) -> bool:
-        return self._is_current.pop(0) if self._is_current else True
+    async def wait(self, *answers: ShownRows | Exception, timeout: float = LONG) -> None:
+        self.answers = list(answers)
+        await wait_until_shown(self.database, NAME, 5, timeout)
 
-    async def wait(self, timeout: float) -> None:
-        assert timeout > 0
-        self.waits += 1
+
+class Here:
+    """A runner in this process."""
+
+    def __init__(self, position: int) -> None:
+        self.changes = ChangeSignal()
+        self.position = position
+        self.diverged: LogDivergedError | None = None
+
+    def is_behind(self, position: int) -> bool:
+        return self.position < position and self.diverged is None
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    return Script(monkeypatch)
+
+
+async def test_it_ends_when_the_database_says_that_the_position_is_reached(script: Script) -> None:
+    await script.wait(at(0), at(4), at(5))
+
+    assert script.asked == 3
+
+
+async def test_the_database_is_asked_once_when_the_runner_here_has_reached_the_position(script: Script) -> None:
+    here = Here(3)
+    runners = local_runners(script.database, NAME)
+    runners.add(here)
+    waiting = asyncio.create_task(script.wait(at(5)))
+    await asyncio.sleep(0)
+    here.position = 4
+    here.changes.announce()
+    for _ in range(5):
         await asyncio.sleep(0)
+    assert script.asked == 0
+    here.position = 5
+    here.changes.announce()
+    await waiting
+
+    assert script.asked == 1
 
 
-async def wait(source: Scripted, timeout: float = 3600) -> None:
-    await wait_until_reached(source, "pages", 5, timeout)
+async def test_the_word_of_the_runner_here_is_not_enough(script: Script) -> None:
+    """It may be a build that the views don't show, or have written to a server that has failed since."""
+    runners = local_runners(script.database, NAME)
+    runners.add(Here(5))
+    await script.wait(at(4), at(5))
+
+    assert script.asked == 2
 
 
-async def test_it_ends_when_the_position_is_reached() -> None:
-    source = Scripted(at(0), at(4), at(5))
-    await wait(source)
-
-    assert source.waits == 2
-
-
-@pytest.mark.parametrize("reached", [at(5, is_paused=True), at(6, diverged=DIVERGED)])
-async def test_a_position_that_is_reached_counts_whatever_is_wrong_now(reached: BuildProgress) -> None:
-    await wait(Scripted(reached), timeout=0)
+async def test_a_silent_runner_does_not_keep_the_database_from_being_asked(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_LONGEST_SILENCE", 0.001)
+    runners = local_runners(script.database, NAME)
+    runners.add(Here(3))
+    await script.wait(at(3), at(5))
 
 
-async def test_it_says_how_far_the_rows_are_and_why_when_time_is_up() -> None:
-    with pytest.raises(ProjectionTimeoutError, match="the database is down") as caught:
-        await wait(Scripted(at(2)), timeout=0)
+async def test_a_runner_that_was_removed_holds_no_caller_up(script: Script) -> None:
+    here = Here(3)
+    runners = local_runners(script.database, NAME)
+    runners.add(here)
+    waiting = asyncio.create_task(script.wait(at(5)))
+    await asyncio.sleep(0)
+    runners.remove(here)
+    runners.remove(here)
+    await waiting
+
+    assert here.changes.listeners == []
+
+
+@pytest.mark.parametrize("reached", [at(5, PAUSED), at(6)])
+async def test_a_position_that_is_reached_counts_whatever_is_wrong_now(script: Script, reached: ShownRows) -> None:
+    here = Here(5)
+    here.diverged = LogDivergedError("projection 'pages'", 3, None, None)
+    runners = local_runners(script.database, NAME)
+    runners.add(here)
+    await script.wait(reached, timeout=0)
+
+
+async def test_it_says_how_far_the_rows_are_and_why_when_time_is_up(script: Script) -> None:
+    with pytest.raises(ProjectionTimeoutError, match="the disk is full") as caught:
+        await script.wait(at(2), timeout=0)
 
     assert (caught.value.reached, caught.value.global_position) == (2, 5)
 
 
-async def test_a_pause_before_the_position_ends_it_at_once() -> None:
-    with pytest.raises(ProjectionPausedError, match="an operator paused it") as caught:
-        await wait(Scripted(at(1), at(2, is_paused=True)))
-
-    assert caught.value.global_position == 3
+async def test_a_pause_before_the_position_ends_it_at_once(script: Script) -> None:
+    with pytest.raises(ProjectionPausedError):
+        await script.wait(at(1), at(2, PAUSED))
 
 
-async def test_a_log_that_lacks_the_event_of_a_checkpoint_ends_it_at_once() -> None:
+async def test_a_log_that_lacks_the_event_of_a_checkpoint_ends_it_at_once(script: Script) -> None:
+    here = Here(2)
+    here.diverged = LogDivergedError("projection 'pages'", 3, None, None)
+    runners = local_runners(script.database, NAME)
+    runners.add(here)
     with pytest.raises(LogDivergedError):
-        await wait(Scripted(at(1), at(2, diverged=DIVERGED)))
+        await script.wait(at(2))
 
 
-@pytest.mark.parametrize("before", [at(5), at(2, is_paused=True), at(2, diverged=DIVERGED)])
-async def test_it_goes_on_with_another_build_if_the_views_show_that_now(before: BuildProgress) -> None:
-    source = Scripted(before, at(4), at(5), is_current=[False, True])
-    await wait(source)
-
-    assert source.waits == 1
+async def test_a_parked_event_ends_it_at_once(script: Script) -> None:
+    with pytest.raises(EventParkedError):
+        await script.wait(at(4), at(5, parked=PARKED))
 
 
-async def test_when_time_is_up_another_build_may_still_have_reached_the_position() -> None:
-    await wait(Scripted(at(2), at(5), is_current=[False, True]), timeout=0)
+async def test_a_retry_that_is_due_is_waited_for(script: Script) -> None:
+    await script.wait(at(5, parked=PARKED, is_retry_due=True), at(5))
+
+    with pytest.raises(EventParkedError):
+        await script.wait(at(5, parked=PARKED, is_retry_due=True), timeout=0)
+
+
+async def test_an_outage_is_waited_out_and_other_errors_are_raised(script: Script) -> None:
+    await script.wait(StoreUnavailableError("it restarts"), at(5))
+
+    with pytest.raises(StoreUnavailableError):
+        await script.wait(StoreUnavailableError("it restarts"), timeout=0)
+    with pytest.raises(DatabaseError):
+        await script.wait(DatabaseError("no table", "42P01"))

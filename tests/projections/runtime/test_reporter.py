@@ -12,6 +12,7 @@ from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.observing import Recorder, observed
 from tests.projections.counting import Broken, Pages, Visited
+from tests.projections.parking_lot import until_processed
 
 
 class ParkingPages(Pages, table="parking_pages", key="page", on_failure="park"):
@@ -52,7 +53,7 @@ async def test_parked_events_are_reported_with_those_that_wait_behind_them(store
     with observed(recorder):
         retry = RetryConfig(max_attempts=1)
         async with ProjectionService(store, [ParkingPages(is_broken=True)], retry=retry) as service:
-            await service.wait_for("parking_pages", saved, timeout=30)
+            await until_processed(service, "parking_pages", saved, timeout=30)
 
     parked = [one for one in recorder.facts if isinstance(one, EventsParked)]
     assert [(one.projection, one.count) for one in parked] == [("parking_pages", 2)]

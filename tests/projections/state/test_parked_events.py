@@ -31,6 +31,7 @@ from tests.projections.parking_lot import (
     rows_of,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 
@@ -59,7 +60,7 @@ def test_each_failure_has_a_kind(error: Exception, kind: str) -> None:
 async def test_a_parked_event_is_kept_with_its_error_and_attempts(store: PostgreSQLEventStore) -> None:
     async with guarded(store, Guarded("a")) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         (status,) = await service.status()
     failed, waiting = await everything_parked(store)
 
@@ -85,7 +86,7 @@ async def test_a_huge_message_is_cut(store: PostgreSQLEventStore) -> None:
 
     async with guarded(store, Wordy()) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a")])
-        await service.wait_for("wordy", saved, timeout=30)
+        await until_processed(service, "wordy", saved, timeout=30)
     (failed,) = await everything_parked(store)
 
     assert failed.failure is not None
@@ -106,7 +107,7 @@ async def test_later_events_of_the_key_wait_in_order_and_all_others_go_on(
     async with guarded(store, projection, batch_size=batch_size) as service:
         events = [visit("a"), Broken(page="a"), visit("b"), visit("a"), Broken(page="b"), Broken(page="a")]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         expected = [(2, page("a"), FAILED), (4, page("a"), WAITING), (6, page("a"), WAITING)]
         assert await parked(store) == expected
@@ -119,10 +120,10 @@ async def test_later_events_of_the_key_wait_in_order_and_all_others_go_on(
 async def test_later_events_wait_over_a_restart(store: PostgreSQLEventStore, database_url: str) -> None:
     async with guarded(store, Guarded("a")) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
     async with guarded(store, Guarded()) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
     assert await parked(store) == [(2, page("a"), FAILED), (3, page("a"), WAITING)]
     await check_against_fold(store, database_url, Guarded())
@@ -135,7 +136,7 @@ async def test_an_event_over_two_keys_is_parked_for_the_one_it_fails_for(
     async with guarded(store, Guarded("a"), segments=segments) as service:
         events = [visit("a"), visit("b"), Moved(source="a", target="b"), Moved(source="b", target="a"), visit("b")]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         assert await parked(store) == [(3, page("a"), FAILED), (4, page("a"), WAITING)]
         _, tables = await tables_in(database_url, Guarded())
@@ -150,7 +151,7 @@ async def test_an_event_that_fails_for_both_of_its_keys_is_parked_for_both(
     projection = Guarded("a", "b")
     async with guarded(store, projection, segments=segments) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), Moved(source="a", target="b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert sorted(projection.tried) == ["a", "a", "b", "b"]
         assert await parked(store) == [(3, page("a"), FAILED), (3, page("b"), FAILED)]
 
@@ -172,7 +173,7 @@ async def test_several_keys_that_fail_in_one_batch_are_parked_each_for_itself(
     async with guarded(store, projection, segments=segments) as service:
         events = [one for name in pages for one in (visit(name), Broken(page=name), visit(name), visit("z"))]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("guarded", saved, timeout=60)
+        await until_processed(service, "guarded", saved, timeout=60)
 
         expected = [
             (4 * n + 2 + wait, page(name), [FAILED, WAITING][wait]) for n, name in enumerate(pages) for wait in (0, 1)
@@ -219,7 +220,7 @@ async def test_a_function_for_child_keys_that_fails_parks_the_event(
 
     async with guarded(store, Childish()) as service:
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), visit("a", "y")])
-        await service.wait_for("childish", saved, timeout=30)
+        await until_processed(service, "childish", saved, timeout=30)
         assert await parked(store) == [(1, page("a"), FAILED), (3, page("a"), WAITING)]
 
         bad.clear()
@@ -237,7 +238,7 @@ async def test_what_the_database_refuses_is_parked_for_the_key_that_it_refuses(
         )
         moves = [Moved(source="a", target="b"), Moved(source="b", target="a"), Moved(source="a", target="b")]
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b"), *moves, visit("c")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         assert await parked(store) == [(4, page("a"), FAILED), (5, page("a"), WAITING)]
         (failed, _) = await everything_parked(store)
@@ -269,9 +270,9 @@ async def test_an_event_refused_for_all_its_keys_together_is_parked_for_all(
                 for each statement execute function refuse_two();
         """)
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit("b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         saved = await store.append_to_stream("x-1", ANY, [Moved(source="a", target="b"), visit("c")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
         assert await parked(store) == [(3, page("a"), FAILED), (3, page("b"), FAILED)]
         assert await check_against_fold(store, database_url, Guarded()) == 4

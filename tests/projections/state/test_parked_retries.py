@@ -33,6 +33,7 @@ from tests.projections.parking_lot import (
     runner_of,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 
@@ -47,7 +48,7 @@ async def test_a_retry_that_succeeds_takes_what_waits_in_order(
     async with guarded(store, projection, batch_size=batch_size) as service:
         moves = [Moved(source="a", target=name) for name in "bcdef"]
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), *moves, visit("g")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         projection.bad.clear()
         assert await ProjectionOperations(store).retry("guarded", global_position=2) == 1
         await until_parked(service, store)
@@ -55,7 +56,7 @@ async def test_a_retry_that_succeeds_takes_what_waits_in_order(
         _, tables = await tables_in(database_url, Guarded())
         assert rows_of(tables)["a"] == ["broken", *[f"a>{name}" for name in "bcdef"]]
         later = await store.append_to_stream("x-1", ANY, [visit("a")])
-        await service.wait_for("guarded", later, timeout=30)
+        await until_processed(service, "guarded", later, timeout=30)
         assert await parked(store) == []
         await check_against_fold(store, database_url, Guarded())
 
@@ -72,7 +73,7 @@ async def test_a_retry_that_fails_again_is_counted_and_its_error_renewed(
     operations = ProjectionOperations(store)
     async with guarded(store, Renewed()) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("a")])
-        await service.wait_for("renewed", saved, timeout=30)
+        await until_processed(service, "renewed", saved, timeout=30)
         for attempts in (3, 4):
             assert await operations.retry("renewed") == 1
 
@@ -100,7 +101,7 @@ async def test_when_a_waiting_event_fails_it_stays_with_what_comes_after_it(
     async with guarded(store, projection) as service:
         events = [Broken(page="a"), visit("a"), visit("a", "y"), visit("a")]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("twice", saved, timeout=30)
+        await until_processed(service, "twice", saved, timeout=30)
         projection.bad.remove("a")
         await ProjectionOperations(store).retry("twice")
         await until_parked(service, store, (3, page("a"), FAILED), (4, page("a"), WAITING))
@@ -128,7 +129,7 @@ async def test_regression_25_parked_events_are_read_through_upcasters_that_came_
 
     saved = await store.append_to_stream("x-1", ANY, [Order(page="a", euros=3), Order(page="a", euros=4)])
     async with guarded(store, Old()) as service:
-        await service.wait_for("orders", saved, timeout=30)
+        await until_processed(service, "orders", saved, timeout=30)
     assert await parked(store) == [(1, page("a"), FAILED), (2, page("a"), WAITING)]
     del registry._by_name["test.projections.old_order"]
 
@@ -160,7 +161,7 @@ async def test_a_parked_event_that_is_no_longer_in_the_log_is_reported(
     """As after a restored backup: what stands there now isn't what failed."""
     async with guarded(store, Guarded("a")) as service:
         saved = await store.append_to_stream("x-1", ANY, [Broken(page="a"), visit("b")])
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await connection.execute("update perdure.parked_events set event_id = gen_random_uuid()")
         await ProjectionOperations(store).retry("guarded")
 
@@ -223,7 +224,7 @@ async def test_keys_of_every_type_wait_and_go_on(store: PostgreSQLEventStore, da
     async with guarded(store, projection, segments=4) as service:
         for one in event_data:
             saved = await store.append_to_stream("x-1", ANY, [one])
-            await service.wait_for("by_all", saved, timeout=30)
+            await until_processed(service, "by_all", saved, timeout=30)
         failed, waiting = await everything_parked(store)
         assert (failed.state, waiting.state, failed.key) == (FAILED, WAITING, waiting.key)
         assert msgspec.json.decode(failed.key)["text"] == text

@@ -27,6 +27,7 @@ from tests.projections.parking_lot import (
     paused,
     until,
     until_parked,
+    until_processed,
     visit,
 )
 
@@ -75,7 +76,7 @@ async def test_an_event_that_can_not_be_decoded_pauses_until_its_upcaster_is_dep
             return {**data, "words": 7}
 
         await service.resume("aged")
-        await service.wait_for("aged", 1, timeout=30)
+        await until_processed(service, "aged", 1, timeout=30)
         assert (await tables_in(database_url, Aged()))[1] == {"aged": {"a": Total("a", 7)}}
 
 
@@ -102,7 +103,7 @@ async def test_an_event_for_a_key_too_long_to_be_parked_pauses(store: PostgreSQL
         saved = await store.append_to_stream("x-1", ANY, [visit("a"), visit(long), visit("b")])
         assert (await paused(service, 2)).global_position == 2
         assert await ProjectionOperations(store).skip("guarded", 2, "too long") == 1
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
 
     assert await parked(store) == [(2, "", SKIPPED)]
     await check_against_fold(store, database_url, Guarded())
@@ -130,7 +131,7 @@ async def test_when_there_are_too_many_it_pauses_before_the_next_and_goes_on_aft
         projection.bad.clear()
         await ProjectionOperations(store).retry("guarded")
         await service.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         await until_parked(service, store)
         await check_against_fold(store, database_url, Guarded())
 
@@ -149,7 +150,7 @@ async def test_a_failing_event_beyond_the_limit_of_parked_events_is_reported_wit
 
         projection.bad.remove("b")
         await service.resume("guarded")
-        await service.wait_for("guarded", saved, timeout=30)
+        await until_processed(service, "guarded", saved, timeout=30)
         assert await parked(store) == [(1, page("a"), FAILED)]
 
 
@@ -172,7 +173,7 @@ async def test_one_segment_pauses_and_the_others_go_on(store: PostgreSQLEventSto
 
         projection.bad.clear()
         await service.resume("pausing")
-        await service.wait_for("pausing", saved, timeout=30)
+        await until_processed(service, "pausing", saved, timeout=30)
         await check_against_fold(store, database_url, Pausing())
 
 

@@ -24,7 +24,8 @@ async def in_order_of_locks(connection: asyncpg.Connection, *streams: str) -> li
 async def locks(connection: asyncpg.Connection, stream_id: str) -> list[bool]:
     """The locks of the stream: whether each is granted."""
     rows = await connection.fetch(
-        "select granted from pg_locks where locktype = 'advisory' and objid = (hashtext($1)::int8 & 4294967295)::oid",
+        "select granted from pg_locks where locktype = 'advisory' and objid = (hashtext($1)::int8 & 4294967295)::oid "
+        "and database = (select oid from pg_database where datname = current_database())",
         stream_id,
     )
     return [row["granted"] for row in rows]

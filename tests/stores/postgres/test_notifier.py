@@ -320,7 +320,7 @@ async def test_an_open_append_is_looked_at_once_for_all_that_wait(
         assert len(limits) <= 20 + 2  # the notifier may announce, too, that it listens now
     store.wake()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         firsts = await asyncio.gather(*coming[0::3], *coming[1::3])
     assert {stored.event.text for stored in firsts} == {"slow"}
     for task in coming[2::3]:

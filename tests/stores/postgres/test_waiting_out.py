@@ -53,16 +53,33 @@ def waits(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
     return lambda: WAITED[0] in told(caplog)
 
 
-def with_setting(url: str, name: str, value: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{name}={value}"
-
-
 @asynccontextmanager
 async def locked(url: str) -> AsyncIterator[asyncpg.Connection]:
     """Others can't read the log meanwhile."""
     async with other_connection(url) as connection, connection.transaction():
         await connection.execute("lock table perdure.events in access exclusive mode")
         yield connection
+
+
+@asynccontextmanager
+async def exhausted(store: PostgreSQLEventStore) -> AsyncIterator[None]:
+    """The connections of the pool are in use, and meanwhile only 0.5 s may be spent waiting for one."""
+    hosts = store.database._hosts
+    usual, hosts._timeout = hosts._timeout, 0.5
+    async with store.database.connection():
+        yield
+    hosts._timeout = usual
+
+
+@asynccontextmanager
+async def limited(store: PostgreSQLEventStore, url: str, setting: str) -> AsyncIterator[None]:
+    """Others can't read the log, and meanwhile the database sets the store's sessions a limit of 0.3 s."""
+    async with locked(url), other_connection(url) as connection:
+        await connection.execute(f'alter database "{store.database.name}" set {setting} = 300')
+        store.database._leave_server()
+        yield
+        await connection.execute(f'alter database "{store.database.name}" reset {setting}')
+        store.database._leave_server()
 
 
 async def follow_past(
@@ -86,8 +103,8 @@ async def follow_past(
 async def test_a_pool_without_a_free_connection_is_waited_out(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with PostgreSQLEventStore(database_url, pool_size=1, connect_timeout=0.5) as store:
-        await follow_past(store, store.database.connection(), waits(caplog))
+    async with PostgreSQLEventStore(database_url, pool_size=1) as store:
+        await follow_past(store, exhausted(store), waits(caplog))
 
     assert sorted({*told(caplog)}) == sorted(WAITED)
     waiting = next(record for record in caplog.records if "has to wait" in record.message)
@@ -100,8 +117,8 @@ async def test_a_pool_without_a_free_connection_is_waited_out(
 async def test_a_time_out_of_the_database_is_waited_out(
     database_url: str, caplog: pytest.LogCaptureFixture, setting: str, sqlstate: str
 ) -> None:
-    async with PostgreSQLEventStore(with_setting(database_url, setting, "300")) as store:
-        await follow_past(store, locked(database_url), waits(caplog))
+    async with PostgreSQLEventStore(database_url) as store:
+        await follow_past(store, limited(store, database_url, setting), waits(caplog))
 
     assert sorted({*told(caplog)}) == sorted(WAITED)
     assert f"SQLSTATE {sqlstate}" in caplog.text

@@ -95,7 +95,7 @@ class FailurePolicy:
         now = asyncio.get_running_loop().time()
         attempts = self._retries.failed(segments, failure.stored.global_position, now)
         self._reporter.failed(failure, attempts, self._max_attempts)
-        if attempts < self._max_attempts:
+        if not self._retries.was_last(segments[0]):
             return False
         if self._definition.on_failure == "park" and (names := self._parked_events.names_of(failure.keys)):
             self._park(segments, failure, attempts, names)

@@ -136,16 +136,6 @@ class LeaseKeeper:
         self._renewed_at = -math.inf
         self._reading = asyncio.Lock()
 
-    @property
-    def global_position(self) -> int:
-        """The position that all segments have reached."""
-        return min([segment.global_position for segment in self.all], default=0)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether this runner leases all segments, so that no other one makes progress."""
-        return bool(self.all) and len(self.mine) == len(self.all)
-
     def renew_soon(self) -> None:
         """Ask for a renewal as the next step of the runner: something may have changed in the database."""
         self._is_asked = True

@@ -36,18 +36,18 @@ class Reporter:
         """A batch wrote nothing: another runner leases the segment by now, or it is paused."""
         logger.debug("projection %r: a batch was fenced off", self._build.name, extra=keys(**self._identity()))
 
-    def failed(self, failure: Failure, attempts: int, most: int) -> None:
+    def failed(self, failure: Failure, attempts: int, most: int | None) -> None:
         """An event failed. It is tried again unless this was the last attempt."""
         stored, error, _ = failure
         report_fact(ProjectionFailed(*self._build, stored, error))
         logger.warning(
-            "projection %r can't process event %s (%s) at position %d, attempt %d of %d: %s",
+            "projection %r can't process event %s (%s) at position %d, attempt %d%s: %s",
             self._build.name,
             stored.event_id,
             stored.event_type,
             stored.global_position,
             attempts,
-            most,
+            "" if most is None else f" of {most}",
             type_of(error).__qualname__,
             extra=keys(error, **self._details(failure, attempts)),
         )

@@ -12,14 +12,16 @@ from perdure.retry import RetryConfig
 class _Attempts(NamedTuple):
     global_position: int
     made: int
+    since: float
     due: float
+    is_last: bool
 
 
 class Retries:
     """The attempts at the events that segments of one runner can't process. The other segments go on.
 
     Args:
-        retry: how often an event is tried, and how long to pause in between.
+        retry: how often an event is tried, for how long after its first failure, and how long to pause in between.
     """
 
     def __init__(self, retry: RetryConfig) -> None:
@@ -34,10 +36,18 @@ class Retries:
             position: the position of the event.
             now: the time of the event loop.
         """
-        count = 1 + max(self._count(segment, position) for segment in segments)
-        attempts = _Attempts(position, count, now + self._retry.delay(count))
+        known = [one for segment in segments if (one := self._known(segment, position)) is not None]
+        count = 1 + max([one.made for one in known], default=0)
+        since = min([one.since for one in known], default=now)
+        due = now + self._retry.delay(count)
+        is_last = count == self._retry.max_attempts or due - since >= self._retry.max_seconds
+        attempts = _Attempts(position, count, since, due, is_last)
         self._attempts.update((segment.first_hash, attempts) for segment in segments)
         return count
+
+    def was_last(self, segment: Segment) -> bool:
+        """Return whether the last attempt of a segment that failed leaves no further attempt or no time for one."""
+        return self._attempts[segment.first_hash].is_last
 
     def due(self, segment: Segment) -> float:
         """Return the time of the event loop from which a segment may go on; 0 if it needn't wait."""
@@ -49,6 +59,6 @@ class Retries:
         for segment in segments:
             self._attempts.pop(segment.first_hash, None)
 
-    def _count(self, segment: Segment, position: int) -> int:
+    def _known(self, segment: Segment, position: int) -> _Attempts | None:
         attempts = self._attempts.get(segment.first_hash)
-        return attempts.made if attempts and attempts.global_position == position else 0
+        return attempts if attempts and attempts.global_position == position else None

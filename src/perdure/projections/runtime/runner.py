@@ -60,7 +60,7 @@ from perdure.projections.engines.factory import create_engine
 from perdure.projections.runtime.failure_policy import FailurePolicy
 from perdure.projections.runtime.feed import Feed
 from perdure.projections.runtime.leases import LeaseKeeper
-from perdure.projections.runtime.progress import BuildProgress
+from perdure.projections.runtime.progress import local_runners
 from perdure.projections.runtime.reporter import Reporter
 from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.parked_events import ParkedEvents
@@ -70,8 +70,6 @@ from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.tasks import Tasks
 
-_POLL_INTERVAL: Final = 0.02
-"""Seconds between two readings of the progress of other runners, while a caller waits for it."""
 _BACK_OFF: Final = RetryConfig(base_delay=0.1, max_delay=5.0)
 
 
@@ -115,6 +113,7 @@ class Runner:
         parked_events = ParkedEvents(database, build, definition.key_codec, self.name, options.max_parked)
         tables, self._engine = create_engine(database, definition, segments, parked_events, options)
         self._setup = BuildSetup(database, definition, tables, options.schema)
+        self._local_runners = local_runners(database, build.name)
         self._reporter = Reporter(build)
         self._leases = LeaseKeeper(store, definition, segments, self.name, options=options, changes=self.changes)
         self._failures = FailurePolicy(definition, segments, parked_events, options.retry, self._reporter)
@@ -142,6 +141,7 @@ class Runner:
 
     def start(self) -> None:
         """Begin to follow the log."""
+        self._local_runners.add(self)
         self._task = self._tasks.keep(self._run, f"perdure projection {self.definition.name}")
 
     async def stop(self, timeout: float) -> None:
@@ -155,6 +155,7 @@ class Runner:
         try:
             await asyncio.wait((self._task,), timeout=timeout)
         finally:
+            self._local_runners.remove(self)
             self._tasks.cancel(self._task)  # also if the caller is cancelled
         await asyncio.gather(self._task, return_exceptions=True)
         for feed in (self._feed, self._catch_up_feed):
@@ -162,22 +163,16 @@ class Runner:
         with suppress(PerdureError, TimeoutError):  # otherwise the leases expire
             await asyncio.wait_for(self._leases.release(), max(timeout, 1.0))
 
-    async def progress(self) -> BuildProgress:
-        """Return how far the build is. Reads the database for segments of other runners, and paused ones."""
-        leases = self._leases
-        if not leases.is_complete or any(segment.is_paused for segment in leases.all):
-            await leases.read()
-        diverged = self.error if isinstance(self.error, LogDivergedError) else None
-        return BuildProgress(leases.global_position, leases.all, self.error_text, diverged)
+    @property
+    def diverged(self) -> LogDivergedError | None:
+        """Set while the log lacks the event of a checkpoint: the rows may show events that are gone."""
+        # At first, it may be only this process that remembers another log, as after a failover: it reads again.
+        return self.error if isinstance(self.error, LogDivergedError) and self._errors > 1 else None
 
-    async def wait_for_progress(self, seen: int, timeout: float) -> None:
-        """Return when there may be progress, after `timeout` seconds at the latest.
-
-        Args:
-            seen: the count of `changes` before the last call of `progress`.
-            timeout: how many seconds to wait at most.
-        """
-        await self.changes.wait(seen, timeout if self._leases.is_complete else min(timeout, _POLL_INTERVAL))
+    def is_behind(self, position: int) -> bool:
+        """Return whether it leases rows that haven't reached the position, and goes on with them."""
+        late = [segment for segment in self._leases.mine if segment.global_position < position]
+        return bool(late) and not any(segment.is_paused for segment in late) and self.diverged is None
 
     async def refresh(self) -> None:
         """Read at once what an operator has changed: segments that go on, and events to be retried."""

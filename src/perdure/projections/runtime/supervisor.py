@@ -20,7 +20,6 @@ from perdure.projection import AnyProjection
 from perdure.projections.builds.completion import BuildCompletion
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import describe
-from perdure.projections.runtime.progress import BuildProgress, wait_until_reached
 from perdure.projections.runtime.runner import Runner
 from perdure.projections.sql import statements
 from perdure.projections.state.failures import failed
@@ -96,7 +95,6 @@ class BuildSupervisor:
         self._sql = statements("supervisor", schema=self._database.quoted_schema)
         first = [describe(each, 1) for each in projections]
         self._runners = {one.build: Runner(store, one, options, self.tasks) for one in first}
-        self._shown: dict[str, BuildId | None] = {}
         self._back_offs: dict[BuildId, _BackOff] = {}
         self._task: asyncio.Task[None] | None = None
         self._completion: asyncio.Task[None] | None = None
@@ -119,13 +117,6 @@ class BuildSupervisor:
         await self.tasks.stop(*[task for task in (self._task, self._completion) if task is not None])
         await asyncio.gather(*[runner.stop(timeout) for runner in self._runners.values()])
 
-    async def wait_for(self, name: str, global_position: int, timeout: float) -> None:
-        """Wait until the rows that are shown hold all events up to a position. Raises as `ProjectionService.wait_for`.
-
-        If the shown build is of another version than this process runs, wait for the newest build here.
-        """
-        await wait_until_reached(_ShownBuild(self, name), name, global_position, timeout)
-
     def runners_of(self, name: str) -> list[Runner]:
         """Return the runners of a projection, the oldest build first. Raises UnknownProjectionError."""
         runners = [runner for build, runner in sorted(self._runners.items()) if build.name == name]
@@ -133,32 +124,14 @@ class BuildSupervisor:
             raise UnknownProjectionError(name, list(self._projections))
         return runners
 
-    def shown(self, name: str) -> BuildId | None:
-        """Return the build that the views of a projection show, as last read; None if they show none."""
-        return self._shown.get(name)
-
-    async def read_shown(self, name: str) -> BuildId | None:
-        """Read which build the views of a projection show; None if they show none."""
-        rows = await self._database.fetch(self._sql["shown"], name)
-        self._note_shown(name, BuildId(name, *rows[0]) if rows else None)
-        return self._shown[name]
-
-    def make_runner(self, build: BuildId) -> Runner:
-        """Make a runner of a build, without setting it up or starting it."""
+    def _make_runner(self, build: BuildId) -> Runner:
         definition = self._describe(self._projections[build.name], build.build)
         return Runner(self._store, definition, self._options, self.tasks)
-
-    def _note_shown(self, name: str, build: BuildId | None) -> None:
-        if self._shown.get(name) != build:
-            for runner in self._runners.values():
-                if runner.definition.name == name:
-                    runner.changes.announce()  # wakes callers of `wait_for`, which go on with the other build
-        self._shown[name] = build
 
     async def _list(self) -> list[ListedBuild]:
         versions = [projection.version for projection in self._projections.values()]
         rows = await self._database.fetch(self._sql["watch"], list(self._projections), versions)
-        listed = [
+        return [
             ListedBuild(
                 BuildId(row["name"], row["version"], row["build"]),
                 row["stage"],
@@ -171,9 +144,6 @@ class BuildSupervisor:
             )
             for row in rows
         ]
-        for one in listed:
-            self._note_shown(one.id.name, one.shown)
-        return listed
 
     async def _run(self) -> None:
         while True:
@@ -195,7 +165,6 @@ class BuildSupervisor:
             runner = self._runners.pop(build)
             self._back_offs.pop(build, None)
             await runner.stop(0)
-            runner.changes.announce()  # wakes callers of `wait_for`
         for build in sorted(listed - self._runners.keys()):
             back_off = self._back_off(build)
             if back_off.is_over:
@@ -204,7 +173,7 @@ class BuildSupervisor:
                         self._runners[build].start()
 
     async def _set_up(self, build: BuildId) -> bool:
-        runner = self._runners.get(build) or self.make_runner(build)
+        runner = self._runners.get(build) or self._make_runner(build)
         if not await runner.set_up():
             return False
         self._runners[build] = runner
@@ -275,41 +244,3 @@ class _BackOff:
             "projection_version": self._build.version,
             "projection_build": self._build.build,
         }
-
-
-class _ShownBuild:
-    """The progress of the build that the views show, for a caller of `BuildSupervisor.wait_for`."""
-
-    def __init__(self, supervisor: BuildSupervisor, name: str) -> None:
-        self._supervisor = supervisor
-        self._name = name
-        self._shown: BuildId | None = None
-        self._runner: Runner | None = None
-        self._seen = 0
-
-    async def read(self) -> BuildProgress:
-        self._shown = self._supervisor.shown(self._name)
-        self._runner = await self._find_runner(self._shown)
-        self._seen = self._runner.changes.count
-        return await self._runner.progress()
-
-    async def is_current(self) -> bool:
-        return await self._supervisor.read_shown(self._name) in {None, self._shown}
-
-    async def wait(self, timeout: float) -> None:
-        assert self._runner is not None  # noqa: S101 - `read` was called before
-        await self._runner.wait_for_progress(self._seen, timeout)
-
-    async def _find_runner(self, shown: BuildId | None) -> Runner:
-        runners = {runner.definition.build: runner for runner in self._supervisor.runners_of(self._name)}
-        newest = max(runners)
-        if shown is None or shown.version != newest.version:
-            return runners[newest]
-        if shown in runners:
-            return runners[shown]
-        if self._runner is not None and self._runner.definition.build == shown:
-            return self._runner
-        # The supervisor hasn't listed it yet: a runner that isn't started can read its progress.
-        runner = self._supervisor.make_runner(shown)
-        await runner.set_up()
-        return runner

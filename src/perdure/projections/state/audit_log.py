@@ -15,6 +15,7 @@ from perdure.context import current_context
 from perdure.errors import ReadOnlyStoreError, UnknownProjectionError
 from perdure.projections.sql import statements
 from perdure.projections.state.identity import BuildId
+from perdure.projections.state.shown_rows import read_names
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import Connection, Database, database_of
 
@@ -93,7 +94,7 @@ class AuditedOperations:
         await self._check(name)
 
     async def _check(self, name: str) -> None:
-        names = [row["name"] for row in await self._database.fetch(self._sql["names"])]
+        names = await read_names(self._database)
         if name not in names:
             raise UnknownProjectionError(name, names)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from perdure.retry import RetryConfig
 
 Mode = Literal["async", "inline"]
 """What keeps a projection up to date: a service that follows the log, or each append in its own transaction."""
+
+EVENT_RETRY: Final = RetryConfig(max_attempts=3, base_delay=0.1, max_delay=5.0, max_seconds=3600.0)
+"""How often an event that fails is tried by default. Attempts count, not time: a handler may need long to fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class RunnerOptions:
 
     schema: str = "public"
     batch_size: int = 1000
-    retry: RetryConfig = field(default_factory=RetryConfig)
+    retry: RetryConfig = field(default_factory=lambda: EVENT_RETRY)
     segments: int = 1
     lease: float = 10.0
     max_parked: int = 1000

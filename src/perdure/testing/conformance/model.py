@@ -90,10 +90,11 @@ class Model:
     def _repeated(self, stream_id: str, events: Sequence[NewEvent]) -> AppendResult | None:
         """Return the first result, if exactly these events are in the stream, one after the other."""
         stream = self.stream(stream_id)
+        contents = [one.event for one in events]
         asked = [one.metadata.event_id for one in events]
         for start in range(len(stream)):
             found = stream[start : start + len(asked)]
-            if [entry.event_id for entry in found] == asked:
+            if [entry.event_id for entry in found] == asked and [entry.event for entry in found] == contents:
                 return AppendResult(stream_id, found[-1].stream_version, tuple(one.global_position for one in found))
         return None
 

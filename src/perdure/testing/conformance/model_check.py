@@ -84,7 +84,7 @@ def programs() -> st.SearchStrategy[list[Step]]:
     """Return a strategy for lists of steps. They refer to earlier steps by numbers that are valid in any list."""
     several = st.lists(_single, min_size=2, max_size=3, unique_by=lambda one: one[0]).map(tuple)
     conditions = st.lists(st.tuples(_streams, _expected), min_size=1, max_size=2, unique_by=lambda one: one[0])
-    ways = st.sampled_from(["reversed", "shorter", "longer", "elsewhere", "with the next"])
+    ways = st.sampled_from(["reversed", "shorter", "longer", "elsewhere", "with the next", "other content"])
     steps = st.one_of(
         st.builds(ModelAppend, streams=st.tuples(_single), correlation=st.integers(0, 2)),
         st.builds(ModelAppend, streams=st.tuples(_single), conditions=conditions.map(tuple)),
@@ -182,6 +182,8 @@ class _Run:
                 there = {new.metadata.event_id for new in events}
                 following = [new for new in self._follower_of(events[-1]) if new.metadata.event_id not in there]
                 appends[0] = (stream_id, expected, [*events, *following])
+            case "other content":
+                events[-1] = NewEvent(Noted(text="other"), event_id=events[-1].event_id)
             case _:
                 pass
         return Call(appends, call.conditions)

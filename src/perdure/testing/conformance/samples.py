@@ -19,11 +19,18 @@ class Noted:
     text: str = ""
 
 
-@event("perdure.conformance.counted", version=3)
+@event("perdure.conformance.counted", version=3, aliases=["perdure.conformance.tallied"])
 class Counted:
     """Another type, in its third version."""
 
     number: int
+
+
+@event("perdure.conformance.tagged")
+class Tagged:
+    """An event with a set, which has no order."""
+
+    tags: frozenset[str]
 
 
 @upcast("perdure.conformance.counted", from_version=1)

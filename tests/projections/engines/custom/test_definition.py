@@ -53,6 +53,9 @@ async def generates(self: Any, event: Visited, tx: Any) -> Any:
     yield
 
 
+async def handle_without_tx(self: Any, event: Any) -> None: ...
+
+
 async def handle(self: Any, event: Any, tx: Any) -> None: ...
 
 
@@ -75,6 +78,12 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
         (sql_projection(good=good, tables={"t" * 62: f"create table {{{'t' * 62}}} (a int)"}), "63"),
         (sink_of(), r"override handle\(\)"),
         (sink_of(handle=plain_handle), "must be 'async def'"),
+        (sink_of(handle=handle_without_tx), r"handle\(event.*\).* can't be called: it takes \(self, event, tx\)"),
+        (
+            sink_of(handle_batch=handle_without_tx),
+            r"handle_batch\(.*\).* can't be called: it takes \(self, events, tx\)",
+        ),
+        (sql_projection(good=staticmethod(good)), r"handler good\(\) is a staticmethod, but must be a plain method"),
         (sink_of(handle=handle, event_types=()), "event_types can't be used"),
         (sink_of(handle=handle, event_types=(int,)), "event_types can't be used"),
     ],

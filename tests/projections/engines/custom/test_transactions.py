@@ -31,7 +31,7 @@ class Meddling(SQLProjection, name="meddling"):
 
     tables = {"meddling": "create table {meddling} (page text)"}
 
-    def __init__(self, act: Act) -> None:
+    def __init__(self, act: Act | None = None) -> None:
         self.act: Act | None = act
 
     @handles
@@ -111,13 +111,13 @@ async def check_that_it_fails(
     saved = await store.append_to_stream("x-1", ANY, visits("a", "b", "bad", "c"))
     async with ProjectionService(store, [projection], retry=ONCE) as service:
         with pytest.raises(ProjectionPausedError) as caught:
-            await service.wait_for("meddling", saved, timeout=10)
+            await service.wait_for("meddling", saved, timeout=30)
         (status,) = await service.status()
         assert (status.global_position, status.error) == (2, None)
         assert kept is None or await pages_in(connection) == kept
         projection.act = None
         await service.resume("meddling")
-        await service.wait_for("meddling", saved, timeout=10)
+        await service.wait_for("meddling", saved, timeout=30)
 
     assert status.failure is not None
     assert (status.failure.global_position, status.failure.error_type) == (3, "ProjectionTransactionError")
@@ -133,7 +133,7 @@ async def test_what_would_end_the_transaction_is_refused_before_it_is_sent(
 
     assert "event" in error.error
     assert await pages_in(connection) == ["a", "b", "bad", "c"]
-    assert await connection.fetch("select from pg_prepared_xacts") == []
+    assert await connection.fetch("select from pg_prepared_xacts where database = current_database()") == []
 
 
 async def test_it_is_refused_in_batches_and_where_the_handler_catches_the_error(
@@ -156,7 +156,7 @@ async def test_other_statements_are_let_through(
 ) -> None:
     saved = await store.append_to_stream("x-1", ANY, visits("bad"))
     async with ProjectionService(store, [Meddling(by_execute(sql))], retry=ONCE) as service:
-        await service.wait_for("meddling", saved, timeout=10)
+        await service.wait_for("meddling", saved, timeout=30)
 
 
 UNSEEN: list[tuple[str, list[str] | None]] = [
@@ -200,7 +200,7 @@ async def test_a_transaction_is_dead_after_its_batch(
     kept: list[ProjectionTransaction] = []
     saved = await store.append_to_stream("x-1", ANY, visits("bad", "a"))
     async with ProjectionService(store, [Meddling(kept.append)], retry=ONCE) as service:
-        await service.wait_for("meddling", saved, timeout=10)
+        await service.wait_for("meddling", saved, timeout=30)
         (tx,) = kept
         with pytest.raises(ProjectionTransactionError, match="has ended"):
             tx.execute("insert into {meddling} values ('late')")
@@ -208,7 +208,7 @@ async def test_a_transaction_is_dead_after_its_batch(
             with pytest.raises(ProjectionTransactionError, match="has ended"):
                 await ask("insert into {meddling} values ('late') returning page")
         later = await store.append_to_stream("x-1", ANY, visits("b"))
-        await service.wait_for("meddling", later, timeout=10)
+        await service.wait_for("meddling", later, timeout=30)
 
     assert await pages_in(connection) == ["a", "b", "bad"]
 
@@ -230,7 +230,7 @@ async def test_a_task_that_a_handler_leaves_behind_can_not_use_the_connection_of
     async with PostgreSQLEventStore(database_url, pool_size=2) as store:
         saved = await store.append_to_stream("x-1", ANY, visits("bad"))
         async with ProjectionService(store, [Meddling(leave_behind)], retry=ONCE) as service:
-            await service.wait_for("meddling", saved, timeout=10)
+            await service.wait_for("meddling", saved, timeout=30)
             async with store.transaction() as one, store.transaction() as other:
                 await one.connection.execute("select 1")
                 await other.connection.execute("select 1")
@@ -261,7 +261,8 @@ class Blocked:
     async def leave_behind(self, tx: ProjectionTransaction) -> None:
         self.task = asyncio.create_task(tx.fetch(self.sql))
         while not await self.connection.fetchval(
-            "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+            "select exists (select from pg_locks where locktype = 'advisory' and not granted "
+            "and database = (select oid from pg_database where datname = current_database()))"
         ):
             pass
 
@@ -281,7 +282,7 @@ async def test_a_statement_left_behind_is_waited_for_within_the_time_of_its_hand
             await blocked.release()
 
         async with ProjectionService(store, [Meddling(act)], retry=ONCE) as service:
-            await service.wait_for("meddling", saved, timeout=10)
+            await service.wait_for("meddling", saved, timeout=30)
         assert blocked.task is not None
         assert await blocked.task
 
@@ -291,20 +292,23 @@ async def test_a_statement_left_behind_is_waited_for_within_the_time_of_its_hand
 async def test_a_statement_left_behind_that_takes_too_long_is_cut_and_its_event_fails(
     store: PostgreSQLEventStore, database_url: str, connection: asyncpg.Connection
 ) -> None:
-    saved = await store.append_to_stream("x-1", ANY, visits("a", "bad", "b"))
+    before = await store.append_to_stream("x-1", ANY, visits("a"))
+    async with ProjectionService(store, [Meddling()]) as service:
+        await service.wait_for("meddling", before, timeout=30)
+    saved = await store.append_to_stream("x-1", ANY, visits("bad", "b"))
     async with Blocked(database_url) as blocked:
-        projection = Meddling(blocked.leave_behind)
-        async with ProjectionService(store, [projection], retry=ONCE, handler_timeout=0.2) as service:
+        hurried = ProjectionService(store, [Meddling(blocked.leave_behind)], retry=ONCE, handler_timeout=0.2)
+        async with hurried:
             with pytest.raises(ProjectionPausedError, match=r"longer than 0\.2 s"):
-                await service.wait_for("meddling", saved, timeout=10)
-            (status,) = await service.status()
+                await hurried.wait_for("meddling", saved, timeout=30)
+            (status,) = await hurried.status()
             assert (status.global_position, status.error) == (1, None)
             assert blocked.task is not None
             with pytest.raises(ProjectionTransactionError, match="has ended"):
                 await blocked.task
-            projection.act = None
-            await service.resume("meddling")
-            await service.wait_for("meddling", saved, timeout=10)
+    async with ProjectionService(store, [Meddling()]) as service:
+        await service.resume("meddling")
+        await service.wait_for("meddling", saved, timeout=30)
 
     assert await pages_in(connection) == ["a", "b", "bad"]
 

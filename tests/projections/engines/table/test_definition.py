@@ -147,6 +147,18 @@ class MaybeKey:
     note_id: str | None
 
 
+def test_keys_that_cant_be_called_with_an_event_and_what_was_stored_is_refused() -> None:
+    class Short(Pages, table="short", key="page"):
+        def keys(self, event: Any) -> list[str]:  # type: ignore[override] # the point
+            return ["a"]
+
+    assert "keys(event: Any) -> list[str] can't be called: it takes (self, event, at)" in refused(Short())
+
+
+def test_a_handler_that_isnt_a_method_is_refused() -> None:
+    assert "handler fine() is a staticmethod, but must be a plain method" in refused(a_projection(staticmethod(fine)))
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -9,6 +9,7 @@ import pytest
 from perdure import schema
 from perdure.commit import ANY
 from perdure.errors import (
+    EventParkedError,
     InlineProjectionError,
     ProjectionDefinitionError,
     ProjectionPausedError,
@@ -172,7 +173,9 @@ async def test_an_event_that_breaks_uniqueness_is_parked_for_its_row(store: Post
             Joined(member="d", email=None),
         ]
         saved = await store.append_to_stream("x-1", ANY, events)
-        await service.wait_for("members", saved, timeout=30)
+        with pytest.raises(EventParkedError, match="would have the same email"):
+            await service.wait_for("members", saved, timeout=30)
+        await service.wait_for("members", saved.global_position, timeout=30)
 
     (parked,) = await ProjectionOperations(store).parked("members")
     assert (parked.global_position, parked.key, parked.failure and parked.failure.kind) == (

@@ -79,7 +79,7 @@ class Everything(msgspec.Struct, kw_only=True):
         ({"exact": Decimal("NaN")}, "not a finite number"),
         ({"exact": Decimal("1e200000")}, "more digits"),
         ({"exact": Decimal("1e-20000")}, "more digits"),
-        ({"at": datetime(2020, 1, 1)}, "a datetime with a time zone"),  # noqa: DTZ001 - the point
+        ({"at": datetime(2020, 1, 1)}, "the datetime .* has no time zone"),  # noqa: DTZ001 - the point
         ({"note_id": "b"}, "a row never changes its key"),
         ({"colour": "red"}, None),
         ({"colour": "blue"}, "Invalid enum value 'blue'"),

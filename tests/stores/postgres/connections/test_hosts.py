@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
 
 from perdure.commit import ANY, StreamAppend
 from perdure.errors import ConfigurationError, ServersUnavailableError, StoreUnavailableError
-from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.connections.database import Database, check_url
 from perdure.stores.postgres.connections.hosts import Host, _hosts
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.cluster import free_port
 from tests.stores.postgres.races import notes, texts
 
 SECRET = "hunter2secret"
+PATIENCE = 60.0
 
 
 class Silent:
@@ -51,6 +53,20 @@ async def silent_host() -> AsyncIterator[Silent]:
         await asyncio.gather(*meetings, return_exceptions=True)
 
 
+@pytest.fixture
+def patient_with_others(monkeypatch: pytest.MonkeyPatch) -> Callable[[Silent], None]:
+    """Let a connection to any but the silent host take longer than the time-out that is provoked."""
+    connect = asyncpg.connect
+
+    def give_time(silent: Silent) -> None:
+        def patient(*arguments: Any, timeout: float, port: int, **settings: Any) -> Any:
+            return connect(*arguments, timeout=timeout if port == silent.host.port else PATIENCE, port=port, **settings)
+
+        monkeypatch.setattr(asyncpg, "connect", patient)
+
+    return give_time
+
+
 def url_of(database: str, *hosts: Host, more: str = "") -> str:
     names = ",".join(host.host for host in hosts)
     ports = ",".join(str(host.port) for host in hosts)
@@ -69,12 +85,15 @@ def name(database_url: str) -> str:
     return Database(database_url).name
 
 
-async def test_regression_31_a_silent_host_hides_no_other_and_costs_its_time_out_once(right: Host, name: str) -> None:
+async def test_regression_31_a_silent_host_hides_no_other_and_costs_its_time_out_once(
+    right: Host, name: str, patient_with_others: Callable[[Silent], None]
+) -> None:
     async with silent_host() as silent:
         url = url_of(name, silent.host, right)
         with pytest.raises(TimeoutError):
             await asyncpg.connect(url, timeout=0.3)  # what the driver makes of it
         silent.calls = 0
+        patient_with_others(silent)
         async with PostgreSQLEventStore(url, connect_timeout=0.3) as store:
             await store.append_to_stream("note-1", ANY, notes("a", "b"))
             follower = store.subscribe()
@@ -84,11 +103,12 @@ async def test_regression_31_a_silent_host_hides_no_other_and_costs_its_time_out
 
 
 async def test_an_error_names_each_host_and_why_but_no_password(
-    right: Host, name: str, connection: asyncpg.Connection
+    right: Host, name: str, connection: asyncpg.Connection, patient_with_others: Callable[[Silent], None]
 ) -> None:
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
     nobody = Host("127.0.0.1", free_port())
     async with silent_host() as silent:
+        patient_with_others(silent)
         store = PostgreSQLEventStore(url_of(name, silent.host, nobody, right), connect_timeout=0.3)
         with pytest.raises(ServersUnavailableError) as refused:
             await store.open()
@@ -106,7 +126,9 @@ async def test_a_server_that_fits_is_chosen_as_the_url_says(
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
     nobody = Host("127.0.0.1", free_port())
     for target in ("any", "read-only", "prefer-standby", "primary"):
-        database = Database(url_of(name, nobody, right, more=f"&target_session_attrs={target}"), connect_timeout=5)
+        database = Database(
+            url_of(name, nobody, right, more=f"&target_session_attrs={target}"), connect_timeout=PATIENCE
+        )
         async with database.session() as session:
             assert await session.fetchval("select current_database()") == name
     with pytest.raises(ServersUnavailableError, match="is not standby"):
@@ -137,7 +159,7 @@ async def test_the_pool_leaves_a_host_that_is_good_no_more(
     caplog.set_level(logging.WARNING)
     gate = free_port()
     async with forwarded(gate, right) as door:
-        database = Database(url_of(name, Host("127.0.0.1", gate), right), pool_size=2, connect_timeout=5)
+        database = Database(url_of(name, Host("127.0.0.1", gate), right), pool_size=2, connect_timeout=PATIENCE)
         await database.open()
         before = await database.fetch_value("select pg_backend_pid()")
         assert await database.fetch_value("select pg_backend_pid()") == before
@@ -193,6 +215,29 @@ async def forwarded(port: int, to: Host) -> AsyncIterator[asyncio.Server]:
 )
 def test_hosts_are_read_as_the_driver_reads_them(url: str, hosts: list[str]) -> None:
     assert list(map(str, _hosts(url))) == hosts
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "is empty"),
+        ("localhost/shop", "has no scheme"),
+        ("host=localhost password=s3cret", "has no scheme"),
+        ("postgresql+asyncpg://me:s3cret@h/shop", "names a driver after a '+', but Perdure has its own"),
+        ("mysql://me:s3cret@h/shop", "isn't one of PostgreSQL"),
+        ("s3cret://h/shop", "isn't one of PostgreSQL"),
+        (
+            "postgresql://me:s3cret#1@h/shop",
+            "can't be read; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_url(url)
+    assert f"the database's URL {reason}" in str(caught.value)
+    assert "it must look like postgresql://user@host:5432/database" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["postgresql://one,,two/db", "postgresql:///db?host=one,two&port=1,2,3"])

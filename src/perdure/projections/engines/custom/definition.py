@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from perdure.checks import can_take
 from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
@@ -19,6 +20,7 @@ from perdure.projections.state.identity import BuildId, TableShape, table_name
 from perdure.projections.state.options import Mode
 
 _AT: Final = "at"
+_EVENTS: Final = {"handle": "event", "handle_batch": "events"}
 
 
 class CustomTable(NamedTuple):
@@ -99,6 +101,10 @@ class CustomDefinition:
         for name in overrides:
             if not inspect.iscoroutinefunction(getattr(cls, name)):
                 raise self.refuse(f"{name}() must be 'async def'")
+            method = getattr(self.projection, name)
+            if not can_take(method, 2):
+                signature = inspect.signature(method)
+                raise self.refuse(f"{name}{signature} can't be called: it takes (self, {_EVENTS[name]}, tx)")
         return overrides["handle_batch"]
 
     def _event_types(self, given: object) -> frozenset[str] | None:

@@ -11,11 +11,12 @@ from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, 
 
 import msgspec
 
+from perdure.checks import can_take
 from perdure.children import ChildTable
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.events import Handler, StoredEvent, handlers_of, registry
-from perdure.projection import OnFailure, TableProjection
+from perdure.projection import OnFailure, Projection, SQLProjection, TableProjection
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.identity import BuildId, Key, is_divisible
 from perdure.projections.state.options import Mode
@@ -43,9 +44,7 @@ class TableDefinition:
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
-            raise ProjectionDefinitionError(
-                shown(projection), "it isn't a projection: give an instance, MyProjection()"
-            )
+            raise _no_table_projection(projection)
         self.projection = projection
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
@@ -55,6 +54,9 @@ class TableDefinition:
             raise self.refuse('it has no table: class MyProjection(TableProjection[Row], table="...", key="...")')
         cls = type(projection)
         self._overrides_keys = _overrides_keys(cls)
+        if not can_take(projection.keys, 2):
+            signature = inspect.signature(projection.keys)
+            raise self.refuse(f"keys{signature} can't be called: it takes (self, event, at), and at is the StoredEvent")
         self.table = Table(
             projection.name,
             self.build,
@@ -206,6 +208,18 @@ class TableDefinition:
         for name in names:
             if name not in known:
                 raise self.refuse(f"{event_class.__qualname__} has no {name!r}, which is in the key: {fix}")
+
+
+def _no_table_projection(given: object) -> ProjectionDefinitionError:
+    if isinstance(given, Projection):
+        kind = "SQLProjection" if isinstance(given, SQLProjection) else "Projection"
+        return ProjectionDefinitionError(
+            given.name or type(given).__qualname__,
+            f"a {kind} writes with its own code, so run it in a ProjectionService; only a TableProjection fits here",
+        )
+    if inspect.isclass(given):
+        return ProjectionDefinitionError(given.__qualname__, f"it is a class: give an instance, {given.__name__}()")
+    return ProjectionDefinitionError(shown(given), "it isn't a projection: give an instance, MyProjection()")
 
 
 def _overrides_keys(cls: type) -> bool:

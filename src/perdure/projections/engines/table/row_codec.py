@@ -128,6 +128,8 @@ def _normalizer_of(column: TableColumn) -> Normalize | None:
         return _document if _may_hold_nan(column.kind, set()) else None
     if isinstance(column.kind, inspect.EnumType | inspect.LiteralType):
         return None
+    if column.sql_type == "timestamptz":
+        return _timestamptz_of(column.name)
     return _NORMALIZERS.get(column.sql_type)
 
 
@@ -164,11 +166,17 @@ def _numeric(value: Decimal) -> Decimal:
     return plain.copy_abs() if plain.is_zero() and plain.is_signed() else plain
 
 
-def _timestamptz(value: datetime) -> datetime:
-    _check_is_a(datetime, value)
-    if value.tzinfo is None:
-        raise ValueError(f"{value!r} isn't a datetime with a time zone: give it one, such as UTC")
-    return value if value.tzinfo is UTC else value.astimezone(UTC)
+def _timestamptz_of(name: str) -> Normalize:
+    def normalize(value: datetime) -> datetime:
+        _check_is_a(datetime, value)
+        if value.utcoffset() is None:
+            raise ValueError(
+                f"{name}: the datetime {value.isoformat()} has no time zone; give it one in the handler, such as "
+                ".replace(tzinfo=UTC), or, if old events hold such times, in an upcaster of their type"
+            )
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+    return normalize
 
 
 def _check_is_a(kind: type, value: object) -> None:
@@ -209,5 +217,4 @@ _NORMALIZERS: Final[dict[str, Normalize]] = {
     "double precision": _finite,
     "double precision[]": _elements,
     "numeric": _numeric,
-    "timestamptz": _timestamptz,
 }

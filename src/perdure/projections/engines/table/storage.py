@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from perdure.projections.engine import refusing_taken
@@ -29,6 +30,7 @@ class TableStorage:
 
     def __init__(self, definition: TableDefinition, schema: str) -> None:
         self._definition = definition
+        self._schema = schema
         self._namespace = quote_identifier(schema)
         parent_key = definition.table.key
         self._sql = {table.name: table_statements("table", table, schema, parent_key) for table in definition.tables}
@@ -44,6 +46,14 @@ class TableStorage:
                 await connection.execute(self._sql[table.name]["create_table"])
             for columns in table.indexes:
                 await connection.execute(fill_in(self._sql[table.name]["create_index"], indexed=_listed(columns)))
+
+    def statements(self, folder: str, **names: str) -> dict[str, Statements]:
+        """Return the statements of a folder for each table, by its name."""
+        return {table.name: table_statements(folder, table, self._schema, **names) for table in self._definition.tables}
+
+    def refusing_duplicates(self, table: str) -> AbstractContextManager[None]:
+        """Raise UniqueViolationError if the block gives rows of a table the same values in unique columns."""
+        return refusing_duplicates(next(each for each in self._definition.tables if each.name == table))
 
     async def load(self, connection: Connection, needed: Needed) -> Rows:
         """Return the rows of these keys, by table."""
@@ -68,8 +78,15 @@ class TableStorage:
             if deleted := changes.deleted.get(table.name):
                 await connection.execute(sql["delete"], table.encode_keys(deleted).decode())
             if written := changes.written.get(table.name):
-                with refusing_duplicates(table):
+                with self.refusing_duplicates(table.name):
                     await connection.execute(sql["upsert"], _json_list(written.values()))
+
+
+def upserted(changes: RowChanges) -> dict[str, str] | None:
+    """Return the rows to insert or replace as JSON, by table; None if others are to be deleted."""
+    if any(changes.orphaned.values()) or any(changes.deleted.values()):
+        return None
+    return {name: _json_list(rows.values()) for name, rows in changes.written.items() if rows}
 
 
 def table_statements(

@@ -23,6 +23,7 @@ import asyncpg
 from perdure.commit import AppendResult, Commit
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError, StoreOverloadedError
 from perdure.observation import keys
+from perdure.repeat import StoredAppend
 from perdure.stores.postgres.appends.queue import QueuedAppend
 from perdure.stores.postgres.appends.statements import GUARDS, Answer, Appends
 from perdure.stores.postgres.driver_errors import UnconfirmedCommitError, is_connection_lost, is_unconfirmed, translated
@@ -192,12 +193,12 @@ class BatchWriter:
 
     def _settle(self, part: list[QueuedAppend], answers: Sequence[Answer | None]) -> list[QueuedAppend]:
         """Wake followers, and answer callers. Return those that wait on, because something was locked."""
-        if any(isinstance(answer, AppendResult) for answer in answers):
+        if any(isinstance(answer, AppendResult | StoredAppend) for answer in answers):
             self._announce()
         again: list[QueuedAppend] = []
         now = self._now()
         for queued, answer in zip(part, answers, strict=True):
-            if isinstance(answer, AppendResult):
+            if isinstance(answer, AppendResult | StoredAppend):
                 queued.outcome.commit()
                 queued.succeed(answer)
             elif isinstance(answer, OptimisticConcurrencyError | EventIdReuseError):

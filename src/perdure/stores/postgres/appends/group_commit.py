@@ -41,6 +41,7 @@ from perdure.commit import AppendResult, Commit
 from perdure.errors import PerdureError, StoreClosedError, StoreUnavailableError
 from perdure.errors.formats import shown
 from perdure.observation import AppendBatch, keys, report_fact
+from perdure.repeat import first_result
 from perdure.stores.postgres.appends.batch_writer import BatchWriter
 from perdure.stores.postgres.appends.queue import AppendQueue, QueuedAppend
 from perdure.stores.postgres.appends.statements import Appends
@@ -130,7 +131,8 @@ class GroupAppender:
             raise StoreClosedError
         queued = self._queue.put(commit)
         try:
-            return await queued.future
+            # Compared in the caller's task, because upcasters are the caller's code, and a lane serves all callers.
+            return first_result(commit, await queued.future)
         except asyncio.CancelledError:
             self._queue.admit()  # it may have held up others that wait for room
             raise

@@ -30,13 +30,14 @@ from perdure.commit import AppendResult, Commit
 from perdure.errors import StoreOverloadedError
 from perdure.errors.roots import copied
 from perdure.outcome import AppendOutcome
+from perdure.repeat import StoredAppend
 
 
 class QueuedAppend(msgspec.Struct, eq=False):
     """A commit on its way, and the future that its caller waits for."""
 
     commit: Commit
-    future: asyncio.Future[AppendResult]
+    future: asyncio.Future[AppendResult | StoredAppend]
     deadline: float
     """When to give it up, as the event loop counts time."""
     outcome: AppendOutcome = msgspec.field(default_factory=AppendOutcome)
@@ -54,7 +55,7 @@ class QueuedAppend(msgspec.Struct, eq=False):
         """Return whether to try it after a number of waits of its batch, which may have exceeded its deadline."""
         return not waits or now < self.deadline or self.outcome.must_look_up
 
-    def succeed(self, result: AppendResult) -> None:
+    def succeed(self, result: AppendResult | StoredAppend) -> None:
         """Give the caller the result."""
         if not self.future.done():
             self.future.set_result(result)

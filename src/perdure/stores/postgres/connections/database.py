@@ -291,9 +291,21 @@ def check_url(url: object) -> None:
     if not DATABASE_URL.fullmatch(url) or not _can_be_split(url):
         # Without the URL itself: it may hold a password.
         raise ConfigurationError(
-            "the database's URL must look like postgresql://user@host:5432/database; "
-            "in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+            f"the database's URL {_url_fault(url)}: it must look like postgresql://user@host:5432/database"
         )
+
+
+def _url_fault(url: str) -> str:
+    if not url.strip():
+        return "is empty"
+    if "://" not in url:
+        return "has no scheme"
+    scheme = url.partition("://")[0]
+    if scheme.startswith(("postgresql+", "postgres+")):
+        return "names a driver after a '+', but Perdure has its own, so leave '+' and the name out"
+    if scheme not in ("postgresql", "postgres"):
+        return "isn't one of PostgreSQL, which is the only database that Perdure supports"
+    return "can't be read; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 
 
 def _can_be_split(url: str) -> bool:

@@ -11,6 +11,7 @@ import asyncpg
 
 from perdure.commit import AppendResult, Commit, CommitGroup
 from perdure.errors import DeadlockError, PerdureError, TransactionEndedError, TransactionError
+from perdure.repeat import first_result
 from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated_errors
@@ -62,8 +63,9 @@ class PostgreSQLTransaction(Transaction):
             outcome = await self._statements.append_commit(self._session, commit, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
-        self._appended[number] = [event.event_id for event in commit.events]
-        return outcome
+        result = first_result(commit, outcome)
+        self._appended[number] = commit.stored_ids(result)
+        return result
 
     async def append_group(self, group: CommitGroup) -> list[AppendResult]:
         """Append a group of commits within the transaction, waiting for their streams."""
@@ -72,7 +74,11 @@ class PostgreSQLTransaction(Transaction):
             outcome = await self._statements.append_group(self._session, group, look_up=True)
         if isinstance(outcome, PerdureError):
             raise outcome
-        self._appended[number] = list(group.event_ids)
+        self._appended[number] = [
+            event_id
+            for commit, result in zip(group.commits, outcome, strict=True)
+            for event_id in commit.stored_ids(result)
+        ]
         return outcome
 
     @asynccontextmanager

@@ -1,0 +1,146 @@
+"""Executes a command to several aggregates, of any classes: decided and saved together, and again after conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from perdure.aggregate import AggregateRoot
+from perdure.checks import check_function, check_instance
+from perdure.commit import AppendResult
+from perdure.errors import EventIdReuseError, InvalidArgumentError
+from perdure.errors.formats import shown
+from perdure.observation import Execute
+from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
+from perdure.repository.multi_stream import check_aggregates, save_all
+from perdure.repository.saver import save_until_known
+from perdure.retry import Attempts, RetryConfig, checked_retry
+from perdure.store import EventStore
+
+
+async def execute_all(
+    store: EventStore,
+    decide: Callable[[], Awaitable[Sequence[AggregateRoot]]],
+    *,
+    command_id: UUID | str | None = None,
+    fingerprint: bytes | str | None = None,
+    retry: RetryConfig | None = None,
+) -> list[AppendResult]:
+    """Call `decide`, which loads aggregates, decides and returns them; save all, or none; on a conflict start over.
+
+    Args:
+        store: where the events go.
+        decide: an asynchronous function. It may be called several times, so it must load again each time. It should
+            also return the aggregates that it only read: as with `save_all`, they must not have changed meanwhile.
+            States of deciders come from `DeciderRepository.load_aggregate`.
+        command_id: identifies the request. A repeat, at any time and from any process, gets the first results, and
+            `decide` isn't called again, whichever aggregates it would change. See `Repository.execute`.
+        fingerprint: tells the command from others with the same id. See `Repository.execute`.
+        retry: how to try again.
+
+    Returns:
+        For each aggregate with events, in the order of the list, its version and the positions of its events.
+        `ProjectionService.wait_for` takes this list.
+
+    Raises:
+        OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+        CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
+        OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
+        Whatever `decide` raises; then nothing was written.
+
+    Example:
+        async def transfer() -> list[Account]:
+            ann, bob = await accounts.get("ann"), await accounts.get("bob")
+            ann.withdraw(30)
+            bob.deposit(30)
+            return [ann, bob]
+
+        await execute_all(store, transfer, command_id=request.headers["Idempotency-Key"])
+    """
+    check_instance("store", store, EventStore)
+    check_function("decide", decide)
+    attempts = Attempts(checked_retry(retry))
+    command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint))
+    with Execute(None) as observed:
+        await command.decide()
+        return await save_until_known(command.save, command.decide, attempts, observed)
+
+
+class GroupCommand:
+    """A command to several aggregates, decided on fresh state as often as needed, and saved as a whole.
+
+    Args:
+        store: where the events go, and where those of an earlier execution would be.
+        decide: loads the aggregates, decides, and returns them.
+        command_id: its id, if it has one.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        decide: Callable[[], Awaitable[Sequence[AggregateRoot]]],
+        command_id: CommandId | None,
+    ) -> None:
+        self._store = store
+        self._decide = decide
+        self._command_id = command_id
+        self._aggregates: Sequence[AggregateRoot] = ()
+        self._saved: list[AppendResult] = []
+        self._is_known = False
+
+    async def decide(self) -> None:
+        """Decide on fresh state, unless the command was executed before."""
+        if self._command_id is None:
+            self._aggregates = await _decided(self._decide)
+        elif not await self._was_executed(self._command_id):
+            await self._decide_once(self._command_id)
+
+    async def save(self) -> list[AppendResult]:
+        """Save what was decided. Return the results of the command, even if another process executed it."""
+        if not self._saved:
+            try:
+                self._saved = [one for one in await save_all(self._store, self._aggregates) if one is not None]
+            except EventIdReuseError:
+                # Another process executed the command meanwhile, with other events.
+                if self._command_id is None or not await self._was_executed(self._command_id):
+                    raise
+        if self._command_id is not None and not self._is_known:
+            await self._compare(self._command_id)
+        return self._saved
+
+    async def _decide_once(self, command_id: CommandId) -> None:
+        try:
+            with command_id.as_cause():
+                self._aggregates = await _decided(self._decide)
+        except Exception:
+            # A rule may have refused it because of what it has done itself meanwhile, in another process.
+            if await self._was_executed(command_id):
+                return
+            raise
+        check_aggregates(self._aggregates)
+        events = [event for one in self._aggregates for event in one.uncommitted.events]
+        if any(one.uncommitted.pending for one in self._aggregates):
+            raise InvalidArgumentError("decide", "returned an aggregate that was saved before: load it again each time")
+        if not events and await self._was_executed(command_id):
+            return
+        command_id.claim(events)
+
+    async def _was_executed(self, command_id: CommandId) -> bool:
+        earlier = await command_id.earlier_results(self._store)
+        if earlier:
+            self._saved, self._is_known = earlier, True
+        return self._is_known
+
+    async def _compare(self, command_id: CommandId) -> None:
+        """Replace the results by those of another attempt if that raised more, because the store can't tell."""
+        count = sum([len(one.global_positions) for one in self._saved])
+        if count and not await command_id.is_whole(self._store, count):
+            with command_id.settling(count):
+                await self._was_executed(command_id)
+
+
+async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:
+    answer = decide()
+    if not isinstance(answer, Awaitable):
+        raise InvalidArgumentError("decide", f"must be an asynchronous function, but it returned {shown(answer)}")
+    return await answer
