@@ -220,7 +220,8 @@ class TableProjection(Generic[Row]):
         """Return the keys of the rows that an event changes. If there are none, the event is ignored.
 
         By default there is one key: the event's attributes with the names of the key fields, or with `by_stream` the id
-        of the event's stream. A key of several fields is a tuple.
+        of the event's stream. A key of several fields is a tuple. A handler can say it for its own events:
+        ``@handles(keys=lambda event: [event.source, event.target])``.
         """
         if self.by_stream is not None:
             category, _, stream_key = at.stream_id.partition("-")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from perdure.children import ChildRows, child_table
 from perdure.events import StoredEvent, event, handles
@@ -53,10 +52,6 @@ class Seat:
     taken: int = 0
 
 
-def with_keys(event: Any) -> list[str]:
-    return list(event.emails) if isinstance(event, Changed) else [event.member]
-
-
 class Members(
     TableProjection[Member],
     table="members",
@@ -69,14 +64,11 @@ class Members(
         Seat, table="members_seats", key=("member", "seat"), indexes=["taken"], keys=lambda event: [event.seat]
     )
 
-    def keys(self, event: Any, at: StoredEvent) -> list[str]:
-        return with_keys(event)
-
     @handles
     def joined(self, event: Joined, row: Member | None, at: StoredEvent) -> Member:
         return Member(event.member, event.email, event.plan, event.score, at.timestamp)
 
-    @handles
+    @handles(keys=lambda event: event.emails)
     def changed(self, event: Changed, row: Member | None) -> Member | None:
         if row is not None:
             row.email = event.emails[row.member]
