@@ -1,5 +1,6 @@
 """Indexes and unique columns: created with the table, carried to each build, checked, and enforced event by event."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -238,6 +239,32 @@ async def test_inline_the_append_fails_so_that_no_second_account_has_the_address
         assert isinstance(caught.value.__cause__, UniqueViolationError)
         assert (caught.value.__cause__.table, caught.value.__cause__.fields) == ("accounts", ("email",))
         assert await store.stream_version("member-b") == 0
+
+
+async def test_of_appends_that_race_for_a_unique_value_one_wins_in_each_process(
+    store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore
+) -> None:
+    async def join(accounts: InlineProjections, member: str, email: str) -> bool:
+        try:
+            await accounts.append_to_stream(f"member-{member}", 0, [Joined(member=member, email=email)])
+        except InlineProjectionError as error:
+            return not isinstance(error.__cause__, UniqueViolationError)
+        return True
+
+    async with InlineProjections(store, [Accounts()]) as one, InlineProjections(elsewhere, [Accounts()]) as other:
+        racers = [
+            join((one, other)[number % 2], f"{email}-{number}", f"{email}@x") for number in range(8) for email in "abc"
+        ]
+        won = await asyncio.gather(*racers)
+
+        assert sum(won) == 3
+        page = await Accounts.find(one, order_by="email")
+        assert [row.email for row in page] == ["a@x", "b@x", "c@x"]
+        end = (await other.read_all_events())[-1].global_position
+        for row in page:
+            assert await Accounts.get(other, row.member) == row
+            assert await Accounts.get(other, row.member, at_position=end) == row
+        assert await other.stream_version(f"member-{page.rows[0].member}") == 1
 
 
 def test_child_tables_declare_them_too() -> None:
