@@ -371,3 +371,15 @@ async def test_reads_never_fail_nor_mix_builds_while_they_are_switched_back_and_
             await operations.rollback("pages")
         is_done.set()
         assert all(await asyncio.gather(*readers))
+
+
+@pytest.mark.parametrize("name", ["{places}", "{indexed}", "{view}", 'a"b', "x'; drop view y; --"])
+async def test_a_name_that_looks_like_sql_or_a_placeholder_is_a_name(store: PostgreSQLEventStore, name: str) -> None:
+    class Hostile(Older, table=name, key="page", indexes=["visits"], unique=["seconds"]):
+        pass
+
+    async with ProjectionService(store, [Hostile()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
+        await service.wait_for(name, saved)
+    assert await Hostile.get(store, "a") == Page("a", 1)
+    assert [row.page for row in await Hostile.find(store, visits=1)] == ["a"]

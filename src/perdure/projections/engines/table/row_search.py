@@ -6,7 +6,7 @@ Both return the same rows in the same order: indexes have the order that values 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from perdure.checks import check_count
 from perdure.projections.engines.table.row_order import Cursor, RowOrder, column_values
@@ -16,8 +16,9 @@ from perdure.projections.sql import statements
 from perdure.row_query import RowPage, RowQuery
 from perdure.stores.postgres.sql_files import fill_in, quote_identifier
 
-MOST_ROWS = 10_000
+MOST_ROWS: Final = 10_000
 """How many rows a page may have."""
+_SQL: Final = statements("rows")
 
 
 class RowStatement(NamedTuple):
@@ -68,17 +69,15 @@ class RowSearch:
             columns: the columns to load, and their SQL types.
             schema: the quoted schema of the store.
         """
-        sql = statements("rows", schema=schema, view=view)
         order = ", ".join(f"t.{quote_identifier(name)}{self._direction}" for name in self._order.columns)
         loaded = ", ".join(loaded_column(name, kind) for name, kind in columns.items())
+        # Each text is filled in once: names of views and columns may look like placeholders.
         places = [
-            fill_in(sql["place"], place=str(number), order=order, loaded=loaded, conditions=" and ".join(conditions))
-            for number, conditions in enumerate(self._places())
+            fill_in(_SQL["place"], place=str(number), order=order, loaded=loaded, view=view, conditions=conditions)
+            for number, conditions in enumerate(map(" and ".join, self._places()))
         ]
-        after = self._after_json()
-        return RowStatement(
-            fill_in(sql["find"], places=" union all ".join(places)), (self._asked, after, self.query.limit + 1)
-        )
+        sql = fill_in(_SQL["find"], places=" union all ".join(places), view=view, schema=schema)
+        return RowStatement(sql, (self._asked, self._after_json(), self.query.limit + 1))
 
     @property
     def _direction(self) -> str:

@@ -18,6 +18,7 @@ from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identif
 
 _TIMESTAMP: Final = statements("table")["loaded_timestamptz"]
 _UNIQUE: Final = statements("table")["unique"]
+_INDEX: Final = statements("table")["create_index"]
 
 
 class TableStorage:
@@ -45,7 +46,7 @@ class TableStorage:
             with refusing_taken(self._definition.name, table.name, self._namespace):
                 await connection.execute(self._sql[table.name]["create_table"])
             for columns in table.indexes:
-                await connection.execute(fill_in(self._sql[table.name]["create_index"], indexed=_listed(columns)))
+                await connection.execute(_index(table, columns, self._schema))
 
     def statements(self, folder: str, **names: str) -> dict[str, Statements]:
         """Return the statements of a folder for each table, by its name."""
@@ -104,7 +105,7 @@ def table_statements(
     columns = [column.name for column in table.columns]
     return statements(
         folder,
-        table=f"{quote_identifier(schema)}.{quote_identifier(table.name)}",
+        table=_qualified(table, schema),
         definitions=", ".join(
             _definition(column, is_found_by=column.name in table.bytewise) for column in table.columns
         ),
@@ -119,6 +120,14 @@ def table_statements(
         asked_parent_key=_listed(parent_key, "asked."),
         **names,
     )
+
+
+def _qualified(table: Table, schema: str) -> str:
+    return f"{quote_identifier(schema)}.{quote_identifier(table.name)}"
+
+
+def _index(table: Table, columns: Sequence[str], schema: str) -> str:
+    return fill_in(_INDEX, table=_qualified(table, schema), indexed=_listed(columns))
 
 
 def _listed(names: Iterable[str], prefix: str = "") -> str:
