@@ -68,6 +68,7 @@ from perdure.outcome import AppendOutcome
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
 from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.turn import Turn
 from perdure.store import EventStore
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -95,7 +96,7 @@ class CommandQueue(Generic[A]):
     __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "task", "waiting")
 
     def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
-        self.waiting: deque[QueuedCommand[A]] = deque()
+        self.waiting: deque[QueuedCommand[A] | Turn] = deque()
         self.task: asyncio.Task[None] | None = None
         self._queues = queues
         self._key = key
@@ -132,8 +133,15 @@ class CommandQueue(Generic[A]):
                 command.fail(error)
 
     async def _run(self) -> None:
-        while batch := self._next_batch():
-            self._batch = batch
+        while self.waiting:
+            if isinstance(first := self.waiting[0], Turn):
+                self.waiting.popleft()
+                await first.take()
+                self._state.drop()  # the stream has other events now
+                continue
+            self._batch = batch = self._next_batch()
+            if not batch:
+                continue
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
             # The answered callers run before this continues: if they come again at once, the state is still there.
@@ -143,9 +151,10 @@ class CommandQueue(Generic[A]):
     def _next_batch(self) -> list[QueuedCommand[A]]:
         batch: list[QueuedCommand[A]] = []
         while self.waiting and len(batch) < BATCH_COMMANDS:
-            if batch and (batch[0].is_alone or self.waiting[0].is_alone):
+            command = self.waiting[0]
+            if isinstance(command, Turn) or (batch and (batch[0].is_alone or command.is_alone)):
                 break
-            command = self.waiting.popleft()
+            self.waiting.popleft()
             if command.is_late:
                 command.give_up()
             if not command.is_answered:
@@ -179,7 +188,7 @@ class CommandQueue(Generic[A]):
         answer = await self._commit(commit, decided)
         # 5. Answer the callers.
         if isinstance(answer, AppendResult) and answer.stream_version == version + len(commit.events):
-            if await self._is_as_decided(version, commit, decided):
+            if not answer.is_repeat or await self._is_as_decided(version, commit, decided):
                 self._state.keep()
                 await self._answer(decided, answer)
                 return rest
@@ -305,7 +314,7 @@ class CommandQueue(Generic[A]):
             for command in decided:
                 count = len(command.event_ids)
                 version, own, places = version + count, places[:count], places[count:]
-                command.succeed(AppendResult(result.stream_id, version, own) if own else None)
+                command.succeed(AppendResult(result.stream_id, version, own, result.is_repeat) if own else None)
 
     async def _after_failure(
         self, decided: list[QueuedCommand[A]], answer: AppendResult | Exception

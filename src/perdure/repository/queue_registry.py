@@ -17,8 +17,9 @@ from typing import Generic, TypeAlias, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
-from perdure.repository.command import Command
+from perdure.repository.command import CommandCall
 from perdure.repository.command_queue import CommandQueue, QueueKey
+from perdure.repository.group_turns import holds_turns
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.snapshotter import SnapshotWriter
@@ -63,7 +64,7 @@ class CommandQueues(Generic[A]):
     async def execute(
         self,
         stream_id: str,
-        command: Command[A],
+        command: CommandCall[A],
         attempts: Attempts,
         directly: Callable[[Load[A]], Awaitable[AppendResult | None]],
     ) -> AppendResult | None:
@@ -76,6 +77,8 @@ class CommandQueues(Generic[A]):
             directly: executes the command in the caller's task with what is loaded by the function that it gets.
         """
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
+        if holds_turns():
+            return await directly(lambda: self._loader.load(stream_id.partition("-")[2]))
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
             queued = self._queued(stream_id, command, attempts)
@@ -101,7 +104,7 @@ class CommandQueues(Generic[A]):
                 del self._queues[key]
         return await self._answer(queued)
 
-    def _queued(self, stream_id: str, command: Command[A], attempts: Attempts) -> QueuedCommand[A]:
+    def _queued(self, stream_id: str, command: CommandCall[A], attempts: Attempts) -> QueuedCommand[A]:
         return QueuedCommand(stream_id, command, attempts=attempts, loader=self._loader, snapshots=self._snapshots)
 
     async def _answer(self, command: QueuedCommand[A]) -> AppendResult | None:
