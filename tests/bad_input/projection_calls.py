@@ -24,6 +24,7 @@ from perdure import (
 from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.table.definition import TableDefinition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
+from tests.bad_input.row_calls import PAST, ROWS
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
     HUGE_TEXT,
@@ -33,10 +34,8 @@ from tests.bad_input.values import (
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_SCHEMA,
-    NOT_A_TIME,
     NOT_SECONDS,
     NOT_TEXT,
-    NUL,
     UNSTORABLE_TEXT,
     Nameless,
     but,
@@ -186,31 +185,11 @@ OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, 
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
 
-PAST: Final = {
-    "at_position": [refused(but(NOT_A_COUNT, None))],
-    "at_time": [refused(but(NOT_A_TIME, None))],
-}
 OF_A_KEY: Final = {
     "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
     "at_version": [refused([*but(NOT_A_COUNT, None), 1])],
     **PAST,
 }
-
-OF_A_QUERY: Final = {
-    "order_by": [refused([*NOT_TEXT, "", "-", "visits", ["page", "-page"], HUGE_TEXT, *UNSTORABLE_TEXT])],
-    "limit": [refused([*NOT_A_COUNT, 0, 10_001])],
-    "after": [refused([*but(NOT_TEXT, None), "", "W10", HUGE_TEXT, *UNSTORABLE_TEXT])],
-    "values": [
-        refused([{"page": bad} for bad in (*NOT_TEXT, *UNSTORABLE_TEXT)], named="page"),
-        refused([{"visits": 5}], named="visits"),
-        refused([{NUL: 5}], named="field"),
-    ],
-    **PAST,
-}
-
-
-async def get(store: Any, key: object, **options: Any) -> object:
-    return await Pages.get(store, key, **options)
 
 
 def live(method: str) -> Callable[[World], Callable[..., Any]]:
@@ -218,6 +197,7 @@ def live(method: str) -> Callable[[World], Callable[..., Any]]:
 
 
 RUN: Final[Table] = {
+    **ROWS,
     "LiveProjection": Call(
         lambda world: {"store": world.store, "projection": PROJECTION},
         {
@@ -249,25 +229,6 @@ RUN: Final[Table] = {
         lambda _: {"child": Pages.visitors, "key": "a"},
         {"child": [refused([*NOT_TEXT, Pages])], **OF_A_KEY},
         live("child_rows"),
-    ),
-    "TableProjection.get": Call(
-        lambda world: {"store": world.store, "key": "a", "at_position": 0},
-        {
-            "store": [refused(NOT_A_STORE)],
-            "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
-            **PAST,
-        },
-        lambda _: get,
-    ),
-    "TableProjection.find": Call(
-        lambda world: {"store": world.store, "at_position": 0, "values": {"page": "a"}},
-        {"store": [refused(NOT_A_STORE)], **OF_A_QUERY},
-        lambda _: lambda store, values, **options: Pages.find(store, **options, **values),
-    ),
-    "TableProjection.find_children": Call(
-        lambda world: {"store": world.store, "child": Pages.visitors, "at_position": 0, "values": {"page": "a"}},
-        {"store": [refused(NOT_A_STORE)], "child": [refused([*NOT_TEXT, Pages])], **OF_A_QUERY},
-        lambda _: lambda store, child, values, **options: Pages.find_children(store, child, **options, **values),
     ),
     "ProjectionService": Call(
         lambda world: {"store": world.store, "projections": [PROJECTION]},
