@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
+from perdure.children import ChildRows, child_table
 from perdure.errors import ChildNotLoadedError, ProjectionRowError
 from perdure.events import NewEvent, handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.testing.projections import fold, fold_tables
 from tests.projections.counting import Broken, Closed, Ignored, Moved, Page, Pages, Visited, Visitor
 from tests.projections.noting import Note, Noted, Notes

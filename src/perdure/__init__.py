@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from perdure.aggregate import command as command
     from perdure.application import Application as Application
     from perdure.causation import CausedEvent as CausedEvent
+    from perdure.children import ChildRows as ChildRows
+    from perdure.children import ChildTable as ChildTable
+    from perdure.children import child_table as child_table
     from perdure.commit import ANY as ANY
     from perdure.commit import NO_STREAM as NO_STREAM
     from perdure.commit import STREAM_EXISTS as STREAM_EXISTS
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
     from perdure.errors import UnhandledEventError as UnhandledEventError
+    from perdure.errors import UniqueViolationError as UniqueViolationError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -106,13 +110,10 @@ if TYPE_CHECKING:
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
     from perdure.page_reader import StoredType as StoredType
-    from perdure.projection import ChildRows as ChildRows
-    from perdure.projection import ChildTable as ChildTable
     from perdure.projection import Projection as Projection
     from perdure.projection import ProjectionTransaction as ProjectionTransaction
     from perdure.projection import SQLProjection as SQLProjection
     from perdure.projection import TableProjection as TableProjection
-    from perdure.projection import child_table as child_table
     from perdure.projections.check import ProjectionCheck as ProjectionCheck
     from perdure.projections.check import check_projection as check_projection
     from perdure.projections.inline_store import InlineProjections as InlineProjections
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from perdure.repository import RetryConfig as RetryConfig
     from perdure.repository import execute_all as execute_all
     from perdure.repository import save_all as save_all
+    from perdure.row_query import RowPage as RowPage
     from perdure.store import EventStore as EventStore
     from perdure.stores.connect import connect as connect
     from perdure.stores.memory import InMemoryEventStore as InMemoryEventStore
@@ -143,6 +145,7 @@ _NAMES = {
     "aggregate": "AggregateRoot command",
     "application": "Application",
     "causation": "CausedEvent",
+    "children": "ChildRows ChildTable child_table",
     "commit": "ANY AppendResult ExpectedVersion NO_STREAM STREAM_EXISTS StreamAppend",
     "context": "current_context",
     "decider": "Decider",
@@ -157,16 +160,14 @@ _NAMES = {
         ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
-        UnhandledEventError UnknownBuildError UnknownEventTypeError UnknownEventVersionError ServiceInterruptedError
-        UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError UnsupportedOperationError
-        UpcasterDefinitionError ViewInUseError WrongContextError
+        UnhandledEventError UniqueViolationError UnknownBuildError UnknownEventTypeError UnknownEventVersionError
+        ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
+        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
     "page_reader": "StoredType",
-    "projection": """
-        ChildRows ChildTable Projection ProjectionTransaction SQLProjection TableProjection child_table
-    """,
+    "projection": "Projection ProjectionTransaction SQLProjection TableProjection",
     "projections.check": "ProjectionCheck check_projection",
     "projections.inline_store": "InlineProjections",
     "projections.live": "LiveProjection",
@@ -176,6 +177,7 @@ _NAMES = {
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
     "repository": "DeciderRepository Repository RetryConfig execute_all save_all",
+    "row_query": "RowPage",
     "store": "EventStore",
     "stores.connect": "connect",
     "stores.memory": "InMemoryEventStore",
@@ -265,6 +267,7 @@ __all__ = [
     "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",
+    "RowPage",
     "SQLProjection",
     "SchemaError",
     "SchemaLockedError",
@@ -288,6 +291,7 @@ __all__ = [
     "TransactionEndedError",
     "TransactionError",
     "UnhandledEventError",
+    "UniqueViolationError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

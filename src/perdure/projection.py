@@ -6,14 +6,19 @@ Its handlers do no I/O. If they must, a `SQLProjection` runs its own SQL, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
-from perdure.checks import can_take, check_text
-from perdure.errors import ChildNotLoadedError, InvalidArgumentError, ProjectionDefinitionError, ProjectionRowError
+from perdure.checks import check_instance, check_text
+from perdure.children import ChildTable
+from perdure.declaration import Columns, check_table, checked_columns, checked_key
+from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
+from perdure.row_query import RowPage, RowQuery, row_reader
+from perdure.store import EventStore
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
@@ -46,6 +51,11 @@ class TableProjection(Generic[Row]):
             can't be decoded, always pauses.
         by_stream: a category of streams, such as ``"user"``, each of which has one row. The key is the stream's id:
             ``123`` of ``user-123``. Events of other categories are ignored.
+        indexes: the fields by which rows are found and ordered: ``["plan", ("country", "city")]``. Each becomes an
+            index, in every build. `find` needs one for what it is asked.
+        unique: the fields that no two rows may have in common: ``["email"]``. An event that would break this fails,
+            and `on_failure` decides what follows. Rows with None never conflict. A projection with unique fields isn't
+            divided among processes: one process at a time folds it, in the order of the log.
 
     Raises:
         ProjectionDefinitionError: the class can't work as it is written; raised here, or when a service is created.
@@ -78,6 +88,10 @@ class TableProjection(Generic[Row]):
     """What happens to an event that can't be processed."""
     by_stream: ClassVar[str | None] = None
     """The category of streams, each of which has one row."""
+    indexes: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """The fields of each index, apart from the index of the key."""
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """The fields that no two rows may have in common."""
 
     def __init_subclass__(
         cls,
@@ -87,17 +101,21 @@ class TableProjection(Generic[Row]):
         version: int = 1,
         on_failure: OnFailure = "pause",
         by_stream: str | None = None,
+        indexes: Columns = (),
+        unique: Columns = (),
         **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
         if table is None:
             return  # a base class of projections
-        _check_table(cls.__qualname__, table)
+        check_table(cls.__qualname__, table)
         cls.name = table
-        cls.key = _checked_key(table, key)
+        cls.key = checked_key(table, key)
         cls.version = version
         cls.on_failure = on_failure
         cls.by_stream = by_stream
+        cls.indexes = checked_columns(table, "indexes", indexes, cls.key)
+        cls.unique = checked_columns(table, "unique", unique, cls.key)
         _check_version(table, version)
         if not isinstance(on_failure, str) or on_failure not in get_args(OnFailure):
             raise ProjectionDefinitionError(table, f'on_failure is {shown(on_failure)}: say "pause" or "park"')
@@ -107,11 +125,103 @@ class TableProjection(Generic[Row]):
             except InvalidArgumentError as error:
                 raise ProjectionDefinitionError(table, f"by_stream isn't a category of streams: {error}") from error
 
+    @classmethod
+    async def get(
+        cls, store: EventStore, key: object, /, *, at_position: int | None = None, at_time: datetime | None = None
+    ) -> Row | None:
+        """Return the row of a key, or None: now, or as it was at a point of the past.
+
+        Without a point, the row is read from the table, as the view shows it. With one, it is folded from the log, as
+        `LiveProjection` does. A store without a database folds it in either case.
+
+        Args:
+            store: the store of the events, in whose database the rows are.
+            key: the key; a tuple if it has several fields.
+            at_position: as of this position of the log.
+            at_time: as of the events recorded by then.
+
+        Raises:
+            ProjectionRowError: `key` can't be a key.
+            UnknownProjectionError: no service has run the projection on this store yet.
+            BuildStateError: the view shows a version whose rows this class can't read.
+            ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
+
+        Example:
+            profile = await Profiles.get(store, "123")
+            before = await Profiles.get(store, "123", at_time=datetime(2026, 1, 1, tzinfo=UTC))
+        """
+        return cast("Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time))
+
+    @classmethod
+    async def find(
+        cls,
+        store: EventStore,
+        /,
+        *,
+        order_by: str | Sequence[str] = (),
+        limit: int = 100,
+        after: str | None = None,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        **values: object,
+    ) -> RowPage[Row]:
+        """Return a page of the rows that have these values, in order. An index must serve the query.
+
+        An index of ``("plan", "score")`` serves ``find(store, plan="free")``, with and without ``order_by="score"`` or
+        ``"-score"``. The key, and each unique field, has an index, too. Pages neither repeat nor miss a row that stays
+        as it is, whatever happens to other rows, and even if another build is shown meanwhile.
+
+        Args:
+            store: the store of the events, in whose database the rows are.
+            order_by: the fields of the order, each with a ``-`` for descending. The rest of the index follows, and then
+                the key. None comes last in ascending order, and first in descending order. Text is compared bytewise.
+            limit: how many rows to return at most, up to 10,000.
+            after: the `next` of the page before.
+            at_position: as of this position of the log. This folds all rows in memory.
+            at_time: as of the events recorded by then. This folds all rows in memory.
+            values: the values of fields that the rows must have, as ``plan="free"``.
+
+        Raises:
+            InvalidArgumentError: no index serves the query, a value isn't of its field's type, or `after` isn't the
+                `next` of a page of the same query.
+            UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
+
+        Example:
+            page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20)
+            page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20, after=page.next)
+        """
+        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        return cast("RowPage[Row]", await row_reader().find(cls, store, None, query))
+
+    @classmethod
+    async def find_children(
+        cls,
+        store: EventStore,
+        child: ChildTable[Child],
+        /,
+        *,
+        order_by: str | Sequence[str] = (),
+        limit: int = 100,
+        after: str | None = None,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        **values: object,
+    ) -> RowPage[Child]:
+        """Return a page of rows of a child table, whose indexes serve the query. See `find`.
+
+        Example:
+            seats = await Members.find_children(store, Members.seats, member="ann")
+        """
+        check_instance("child", child, ChildTable)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        return cast("RowPage[Child]", await row_reader().find(cls, store, child, query))
+
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
         """Return the keys of the rows that an event changes. If there are none, the event is ignored.
 
         By default there is one key: the event's attributes with the names of the key fields, or with `by_stream` the id
-        of the event's stream. A key of several fields is a tuple.
+        of the event's stream. A key of several fields is a tuple. A handler can say it for its own events:
+        ``@handles(keys=lambda event: [event.source, event.target])``.
         """
         if self.by_stream is not None:
             category, _, stream_key = at.stream_id.partition("-")
@@ -119,123 +229,6 @@ class TableProjection(Generic[Row]):
         if len(self.key) == 1:
             return (getattr(event, self.key[0]),)
         return (tuple([getattr(event, name) for name in self.key]),)
-
-
-class ChildTable(Generic[Child]):
-    """The declaration that `child_table` returns. A handler with a parameter of its name gets `ChildRows`."""
-
-    def __init__(
-        self, row: type[Child], table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None
-    ) -> None:
-        self.row = row
-        self.table = table
-        self.key = key
-        self.keys = keys
-
-
-def child_table(
-    row: type[Child], *, table: str, key: tuple[str, ...], keys: Callable[[Any], Iterable[Any]] | None = None
-) -> ChildTable[Child]:
-    """Declare a child table, with many rows for each row of the projection: exact membership at constant cost.
-
-    Before a handler runs, the child rows for `keys` are loaded, and the handler can use only these. Child rows are
-    deleted together with the parent's row.
-
-    Args:
-        row: the class of the rows, a dataclass or a msgspec Struct.
-        table: the name under which users query the rows.
-        key: the fields that identify a row: first the fields of the parent's key, then at least one more.
-        keys: returns the keys for an event, without the part of the parent's key; several fields make a tuple. By
-            default, the event's attributes with the names of the key fields.
-
-    Raises:
-        ProjectionDefinitionError: an argument can't be used.
-
-    Example:
-        class Popularity(TableProjection[Title], table="popularity", key="title_id", version=1):
-            viewers = child_table(Viewer, table="popularity_viewers", key=("title_id", "user_id"))
-
-            @handles
-            def watched(self, event: Watched, row: Title | None, viewers: ChildRows[Viewer]) -> Title:
-                row = row or Title(event.title_id)
-                if event.user_id not in viewers:
-                    viewers.put(Viewer(event.title_id, event.user_id))
-                    row.unique_viewers += 1
-                return row
-    """
-    _check_table("child_table", table)
-    if keys is not None and not (callable(keys) and can_take(keys, 1)):
-        raise ProjectionDefinitionError(table, f"its keys are {shown(keys)}: give a function that takes the event")
-    return ChildTable(row, table, _checked_key(table, key), keys)
-
-
-class ChildRows(Generic[Child]):
-    """The rows of a child table that were loaded for an event and one parent row.
-
-    A row is identified by the part of its key after the parent's key: a value, or a tuple of several fields. See
-    `child_table`.
-
-    Args:
-        name: the name of the child table in its projection.
-        loaded: the stored rows by that part of their key; None if there is no row.
-        decode: decodes a stored row.
-        part_of: returns that part of a row's key.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        loaded: Mapping[Any, Any],
-        decode: Callable[[Any], Child],
-        part_of: Callable[[Child], Any],
-    ) -> None:
-        self._name = name
-        self._loaded = loaded
-        self._decode = decode
-        self._part_of = part_of
-        self.changes: dict[Any, Child | None] = {}
-        """The rows that the handler put, and None for each row that it deleted."""
-
-    def __contains__(self, key: object) -> bool:
-        """Return whether there is a row of this key. Raise ChildNotLoadedError as `get` does."""
-        stored = self._stored(key)
-        return self.changes[key] is not None if key in self.changes else stored is not None
-
-    def get(self, key: object) -> Child | None:
-        """Return the row of this key, or None. If you change it, `put` it.
-
-        Raises:
-            ChildNotLoadedError: the key wasn't loaded; see the `keys` of `child_table`.
-        """
-        stored = self._stored(key)
-        if key in self.changes:
-            return self.changes[key]
-        return None if stored is None else self._decode(stored)
-
-    def put(self, row: Child) -> None:
-        """Insert a row, or replace the row of the same key.
-
-        Raises:
-            ChildNotLoadedError: as `get` does.
-            ProjectionRowError: it isn't a row of this table.
-        """
-        try:
-            key = self._part_of(row)
-        except AttributeError as error:
-            raise ProjectionRowError(self._name, f"{shown(row)} has no key: put a row of its class") from error
-        self._stored(key)
-        self.changes[key] = row
-
-    def delete(self, key: object) -> None:
-        """Delete the row of this key, if there is one. Raise ChildNotLoadedError as `get` does."""
-        self._stored(key)
-        self.changes[key] = None
-
-    def _stored(self, key: object) -> Any:
-        try:
-            return self._loaded[key]
-        except (KeyError, TypeError):
-            raise ChildNotLoadedError(self._name, key) from None
 
 
 class ProjectionTransaction(Protocol):
@@ -382,18 +375,3 @@ def _check_name(cls: str, name: object) -> None:
 def _check_version(name: str, version: object) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")
-
-
-def _check_table(name: str, table: object) -> None:
-    if not isinstance(table, str) or not table:
-        raise ProjectionDefinitionError(name, f"its table name is {shown(table)}: use a non-empty str")
-
-
-def _checked_key(table: str, key: object) -> tuple[str, ...]:
-    fields: tuple[object, ...] = (key,) if isinstance(key, str) else cast("tuple[object, ...]", key)
-    if not isinstance(fields, tuple) or not fields or not all(isinstance(field, str) and field for field in fields):
-        fix = 'name the field that identifies a row, key="user_id", or several as a tuple'
-        raise ProjectionDefinitionError(table, f"its key is {shown(key)}: {fix}")
-    if len(set(fields)) < len(fields):
-        raise ProjectionDefinitionError(table, f"its key names a field twice: {shown(key)}")
-    return cast("tuple[str, ...]", fields)

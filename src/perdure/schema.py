@@ -127,7 +127,8 @@ async def verify(url: str | None = None, *, schema: str = "perdure") -> list[Dri
     """Return how the schema in the database differs from the one that the migrations make; an empty list if it doesn't.
 
     The migrations are applied to a second schema, in a transaction that is rolled back, and both are compared. So the
-    database's user must have the right to create a schema.
+    database's user must have the right to create a schema. It also returns the keys, indexes and unique columns that
+    tables of projections have lost.
 
     Raises:
         SchemaOutdatedError: migrations are missing. Apply them first.

@@ -101,9 +101,10 @@ DEFINITIONS: Final[Table] = {
                     [(bad,) for bad in [*NOT_A_CLASS, Noted | Note, property(), staticmethod(print)]],
                     named="event_classes",
                 )
-            ]
+            ],
+            "keys": [refused([*but(NOT_A_FUNCTION, None), lambda: ["ann"]])],
         },
-        lambda _: lambda args: perdure.handles(*args),
+        lambda _: lambda args, **options: perdure.handles(*args, **options),
     ),
     "upcast": Call(
         lambda _: {"event_type": "test.bad_input.noted", "from_version": 1},

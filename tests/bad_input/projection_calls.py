@@ -24,6 +24,7 @@ from perdure import (
 from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.table.definition import TableDefinition
 from tests.bad_input.repository_calls import NOT_A_STORE, RETRY
+from tests.bad_input.row_calls import PAST, ROWS
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, none, refused
 from tests.bad_input.values import (
     HUGE_TEXT,
@@ -33,7 +34,6 @@ from tests.bad_input.values import (
     NOT_A_FUNCTION,
     NOT_A_LIST,
     NOT_A_SCHEMA,
-    NOT_A_TIME,
     NOT_SECONDS,
     NOT_TEXT,
     UNSTORABLE_TEXT,
@@ -43,6 +43,13 @@ from tests.bad_input.values import (
 from tests.bad_input.world import PROJECTION, Note, Pages, Visitor, World
 
 NOT_A_TABLE: Final = (*NOT_TEXT, "", *UNSTORABLE_TEXT, "x" * 64, "é" * 32, HUGE_TEXT)
+NOT_COLUMNS: Final = (
+    *NOT_TEXT,
+    "visits",
+    ("visits",),
+    *([each] for each in (*NOT_TEXT, "", (), (5,), ("visits", "visits"), "other", HUGE_TEXT, *UNSTORABLE_TEXT)),
+    ["visits", "visits"],
+)
 NOT_A_KEY: Final = (*NOT_TEXT, "", (), (5,), ("",), ("page", "page"), *UNSTORABLE_TEXT)
 NOT_A_NAME: Final = (*NOT_TEXT, "", *UNSTORABLE_TEXT, "others", HUGE_TEXT)
 
@@ -104,6 +111,8 @@ DEFINED: Final[Table] = {
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
             "on_failure": [refused([*NOT_TEXT, "", "Park", HUGE_TEXT], ProjectionDefinitionError)],
             "by_stream": [refused(but(NOT_A_CATEGORY, None), ProjectionDefinitionError)],
+            "indexes": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
+            "unique": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
         },
         lambda _: define,
     ),
@@ -132,6 +141,8 @@ DEFINED: Final[Table] = {
             "table": [refused(NOT_A_TABLE, ProjectionDefinitionError)],
             "key": [refused([*NOT_A_KEY, ("page",), ("name",), ("name", "page")], ProjectionDefinitionError)],
             "keys": [refused([*but(NOT_A_FUNCTION, None), lambda: ["ann"]], ProjectionDefinitionError)],
+            "indexes": [refused([*NOT_COLUMNS, ["page"]], ProjectionDefinitionError)],
+            "unique": [refused([*NOT_COLUMNS, [("page", "name")]], ProjectionDefinitionError)],
         },
         lambda _: define_child,
     ),
@@ -174,10 +185,6 @@ OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, 
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
 
-PAST: Final = {
-    "at_position": [refused(but(NOT_A_COUNT, None))],
-    "at_time": [refused(but(NOT_A_TIME, None))],
-}
 OF_A_KEY: Final = {
     "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
     "at_version": [refused([*but(NOT_A_COUNT, None), 1])],
@@ -190,6 +197,7 @@ def live(method: str) -> Callable[[World], Callable[..., Any]]:
 
 
 RUN: Final[Table] = {
+    **ROWS,
     "LiveProjection": Call(
         lambda world: {"store": world.store, "projection": PROJECTION},
         {

@@ -34,6 +34,7 @@ MADE_BY_PERDURE: Final = {
     "ProjectionCheck",
     "ProjectionStatus",
     "ProjectionTransaction",
+    "RowPage",
     "Scenario",
     "SegmentStatus",
     "StoredEvent",

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from perdure.children import ChildRows, child_table
 from perdure.events import StoredEvent, event, handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 
 
 @event("test.projections.visited")

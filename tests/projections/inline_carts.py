@@ -5,8 +5,9 @@ from typing import Any
 
 import asyncpg
 
+from perdure.children import ChildRows, child_table
 from perdure.events import StoredEvent, event, handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.store import EventStore
 from perdure.testing.projections import fold_tables
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perdure.children import ChildRows, child_table
 from perdure.events import StoredEvent, handles
-from perdure.projection import ChildRows, Projection, ProjectionTransaction, SQLProjection, TableProjection, child_table
+from perdure.projection import Projection, ProjectionTransaction, SQLProjection, TableProjection
 from tests.projections.counting import Visited
 
 

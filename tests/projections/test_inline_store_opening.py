@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from perdure.children import child_table
 from perdure.commit import ANY
 from perdure.errors import (
     BuildStateError,
@@ -15,7 +16,7 @@ from perdure.errors import (
     StoreClosedError,
 )
 from perdure.events import StoredEvent, handles
-from perdure.projection import TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.projections.inline_store import InlineProjections
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService

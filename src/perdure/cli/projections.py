@@ -15,6 +15,7 @@ from perdure.cli.builds import cancel_rebuild, drop, rebuild, rollback, switch
 from perdure.cli.command import CommandGroup, report_command, streaming_command
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import CommandReport
+from perdure.cli.row import row
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, span
 from perdure.cli.session import CommandSession
 from perdure.cli.signals import stop_requested
@@ -74,7 +75,7 @@ def projections() -> None:
     """Show, pause, resume and rebuild projections, and wait for them."""
 
 
-for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions):
+for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions, row):
     projections.add_command(_one)
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any, cast
+from typing import Any
 
 import click
 import msgspec
 
 from perdure.aggregate import AggregateRoot
 from perdure.cli.command import Command, report_command
+from perdure.cli.difference import FieldChange, field_changes, show_difference
 from perdure.cli.event_views import EVENT_COLUMNS, EventView, event_row
 from perdure.cli.failures import USAGE, CommandError
 from perdure.cli.report import CommandReport
-from perdure.cli.screen import BAD, GOOD, QUIET, Screen
+from perdure.cli.screen import Screen
 from perdure.cli.session import CommandSession
 from perdure.cli.streams import no_stream
-from perdure.cli.table import Cell
 from perdure.decider import Decided
 from perdure.events import check_stream_id
 from perdure.repository import Repository
 from perdure.store import EventStore
-
-_STYLES = {"+": GOOD, "-": BAD, "@": QUIET}
 
 
 class StateView(msgspec.Struct):
@@ -32,14 +29,6 @@ class StateView(msgspec.Struct):
     stream_version: int
     aggregate: str
     state: Any
-
-
-class FieldChange(msgspec.Struct):
-    """A field of the state with different values in two versions."""
-
-    field: str
-    before: Any
-    after: Any
 
 
 class StateDifference(msgspec.Struct):
@@ -81,12 +70,16 @@ async def state(
             return _state_report(session, await _state(store, cls, stream, last if version is None else version), full)
         before, after = [await _state(store, cls, stream, one) for one in diff]
         between = await store.read_stream(stream, min(diff), abs(diff[1] - diff[0]))
-    difference = StateDifference(before, after, _changes(before, after), [EventView.of(one) for one in between])
+    difference = StateDifference(
+        before, after, field_changes(before.state, after.state), [EventView.of(one) for one in between]
+    )
 
     def show(screen: Screen) -> None:
         screen.table(EVENT_COLUMNS, map(event_row, between))
         screen.line()
-        _show_difference(screen, before, after)
+        names = (f"after event {before.stream_version}", f"after event {after.stream_version}")
+        if not show_difference(screen, (before.state, after.state), names):
+            screen.line("The state is the same.")
 
     return CommandReport(difference, show)
 
@@ -124,28 +117,3 @@ def _state_report(session: CommandSession, view: StateView, full: bool) -> Comma
     previous = view.stream_version - 1
     suggested = session.again("state", view.stream_id) + f" --diff {previous} {previous + 1}" if previous >= 0 else None
     return CommandReport(view, show, next_command=suggested)
-
-
-def _changes(before: StateView, after: StateView) -> list[FieldChange]:
-    one, other = _fields(before.state), _fields(after.state)
-    return [
-        FieldChange(name, one.get(name), other.get(name))
-        for name in dict.fromkeys((*one, *other))
-        if one.get(name) != other.get(name)
-    ]
-
-
-def _fields(state: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", state) if isinstance(state, dict) else {"state": state}
-
-
-def _show_difference(screen: Screen, before: StateView, after: StateView) -> None:
-    one, other = (
-        msgspec.json.format(msgspec.json.encode(view.state)).decode().splitlines() for view in (before, after)
-    )
-    from_name, to_name = (f"after event {view.stream_version}" for view in (before, after))
-    lines = list(difflib.unified_diff(one, other, from_name, to_name, n=2, lineterm=""))
-    for line in lines:
-        screen.cells([Cell(line, _STYLES.get(line[:1], ""))])
-    if not lines:
-        screen.line("The state is the same.")

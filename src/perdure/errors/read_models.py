@@ -7,7 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from perdure.errors.formats import shown
+from perdure.errors.mask import masked_text
 from perdure.errors.roots import PerdureError
+from perdure.errors.stores import DatabaseError
+
+UNIQUE_VIOLATION = "23505"
 
 
 class ProjectionDefinitionError(PerdureError, TypeError):
@@ -33,6 +37,24 @@ class ProjectionRowError(PerdureError, ValueError):
     def __init__(self, table: str, reason: str) -> None:
         super().__init__(f"{table!r} can't take the row: {reason}")
         self.table, self.reason = table, reason
+
+
+class UniqueViolationError(DatabaseError):
+    """An event would give two rows of a projection the same values in fields that its class declares as `unique`.
+
+    Attributes:
+        table: The name under which users query the rows.
+        fields: The fields whose values the rows would have in common.
+    """
+
+    def __init__(self, table: str, fields: Sequence[str], detail: str) -> None:
+        super().__init__(
+            f"two rows of {table!r} would have the same {' and '.join(fields)}, which is declared unique: "
+            f"{masked_text(detail)} Skip the event, append one that corrects it, or declare a version without unique",
+            UNIQUE_VIOLATION,
+        )
+        self.table = table
+        self.fields = tuple(fields)
 
 
 class ChildNotLoadedError(PerdureError, LookupError):

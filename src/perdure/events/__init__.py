@@ -6,6 +6,7 @@ from perdure.events.handlers import Handler as Handler
 from perdure.events.handlers import check_is_method as check_is_method
 from perdure.events.handlers import handlers_of as handlers_of
 from perdure.events.handlers import handles as handles
+from perdure.events.handlers import keys_of as keys_of
 from perdure.events.handlers import marked_methods as marked_methods
 from perdure.events.leaves import is_pydantic as is_pydantic
 from perdure.events.messages import NewEvent as NewEvent

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from perdure.checks import can_take
 from perdure.errors import InvalidArgumentError, PerdureError
 from perdure.errors.formats import shown
 from perdure.events.registry import registry
@@ -15,18 +16,28 @@ from perdure.events.registry import registry
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
 
+Keys = Callable[[Any], Iterable[Any]]
+
 _MARK = "__perdure_handles__"
+_KEYS = "__perdure_keys__"
 
 
 @overload
-def handles(event_class: type, /, *event_classes: type) -> Callable[[F], F]: ...
+def handles(event_class: type, /, *event_classes: type, keys: Keys | None = None) -> Callable[[F], F]: ...
+@overload
+def handles(*, keys: Keys) -> Callable[[F], F]: ...
 @overload
 def handles(method: F, /) -> F: ...
-def handles(*args: Any) -> Any:
+def handles(*args: Any, keys: Keys | None = None) -> Any:
     """Make a method the handler of the events in the annotation of its first parameter.
 
     The annotation is resolved at first use. If it can't be, name the classes: ``@handles(UserRegistered)``.
     A subclass overrides a handler with a method of the same name, or a handler of the same event.
+
+    Args:
+        args: the method, or the classes of its events.
+        keys: in a `TableProjection`, returns the keys of the rows that an event of this handler changes, instead of
+            `TableProjection.keys`: ``@handles(keys=lambda event: [event.source, event.target])``.
 
     Example:
         >>> from perdure import AggregateRoot, event, handles
@@ -52,19 +63,32 @@ def handles(*args: Any) -> Any:
                 "event_classes", f"must be classes of events, or a single method: {shown(one)} is neither"
             )
 
+    if keys is not None and not (callable(keys) and can_take(keys, 1)):
+        raise InvalidArgumentError("keys", f"must be a function that takes the event, not {shown(keys)}")
+
     def decorate(method: F) -> F:
         setattr(method, _MARK, args)
+        setattr(method, _KEYS, keys)
         return method
 
     return decorate
 
 
-def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[type, Handler]:
+def keys_of(handler: Handler) -> Keys | None:
+    """Return what a handler says about the keys of its events."""
+    keys: Keys | None = getattr(handler, _KEYS, None)
+    return keys
+
+
+def handlers_of(
+    cls: type, refuse: Callable[[str], PerdureError], *, may_have_keys: bool = False
+) -> Mapping[type, Handler]:
     """Return the handler of each event class. A handler of a subclass replaces that of its parent.
 
     Args:
         cls: the class with the ``@handles`` methods.
         refuse: makes the error to raise, given why a handler is invalid.
+        may_have_keys: whether handlers may say which rows their events change.
     """
     found: dict[type, Handler] = {}
     for owner in reversed(cls.__mro__):
@@ -73,6 +97,8 @@ def handlers_of(cls: type, refuse: Callable[[str], PerdureError]) -> Mapping[typ
             if not _is_marked(method) or _is_redefined(cls, name, method):
                 continue
             check_is_method(name, method, refuse)
+            if keys_of(method) is not None and not may_have_keys:
+                raise refuse(f"handler {name}() has keys, but only the rows of a TableProjection have keys")
             for event_class in _event_classes(method, refuse):
                 if event_class in own:
                     raise refuse(f"both {own[event_class]}() and {name}() handle {event_class.__qualname__}")

@@ -5,6 +5,7 @@ from string import ascii_letters
 import asyncpg
 import pytest
 
+from perdure.children import ChildRows, child_table
 from perdure.commit import ANY
 from perdure.errors import (
     DatabaseError,
@@ -13,7 +14,7 @@ from perdure.errors import (
     UnknownEventVersionError,
 )
 from perdure.events import handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.failures import TooManyParkedError, kind_of
 from perdure.stores.postgres.store import PostgreSQLEventStore

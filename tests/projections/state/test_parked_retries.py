@@ -10,12 +10,13 @@ import asyncpg
 import msgspec
 import pytest
 
+from perdure.children import ChildRows
 from perdure.commit import ANY
 from perdure.errors import (
     LogDivergedError,
 )
 from perdure.events import StoredEvent, event, handles, registry, upcast
-from perdure.projection import ChildRows, TableProjection
+from perdure.projection import TableProjection
 from perdure.projections.operations import ProjectionOperations
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, tables_in

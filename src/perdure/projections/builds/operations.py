@@ -11,7 +11,7 @@ from perdure.errors.formats import shown
 from perdure.projections.builds.switch import BuildSwitch, drop_older
 from perdure.projections.state.audit_log import AuditedOperations
 from perdure.projections.state.builds import Build, BuildRecords, shown_of
-from perdure.projections.state.identity import BuildId
+from perdure.projections.state.identity import BuildId, is_divisible
 from perdure.projections.state.segments import MOST_SEGMENTS
 from perdure.projections.state.status import ProjectionStatus, read_status
 from perdure.stores.postgres.connections.database import Connection
@@ -183,8 +183,8 @@ class BuildOperations(AuditedOperations):
         await BuildSwitch(self._database, name).drop(target, self._entry("dropped", reason))
 
     async def _segment_count(self, connection: Connection, current: Build, segments: int | None) -> int:
-        if not all(table.key for table in current.tables or ()):
-            return 1  # without keys there are no hashes to divide by
+        if current.tables is not None and not is_divisible(current.tables):
+            return 1
         return segments or await BuildRecords(self._database, current.id.name).count_segments(connection, current.id)
 
     async def _builds(self, name: str) -> list[Build]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
+from perdure.observation import keys
 from perdure.projections.builds.views import Views
 from perdure.projections.engine import BuildTables, ProjectionDefinition
 from perdure.projections.sql import statements
@@ -12,6 +14,8 @@ from perdure.projections.state.builds import Build, BuildRecords, shown_of, tabl
 from perdure.projections.state.identity import TableShape
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import quote_identifier
+
+logger = logging.getLogger("perdure.projections")
 
 
 class BuildSetup:
@@ -71,8 +75,9 @@ class BuildSetup:
                 name, f"its tables are in schema {found.schema!r}: give the service schema={found.schema!r}"
             )
         if found is not None and found.tables is not None:
-            if found.tables != tables_in(shape):
-                raise ProjectionShapeError(name, _differences(found.tables, tables_in(shape)))
+            if differences := _differences(found.tables, tables_in(shape)):
+                raise ProjectionShapeError(name, differences)
+            self._warn_of_missing_indexes(found.tables, tables_in(shape))
             return
         if found is None:
             await self._records.add(
@@ -89,6 +94,23 @@ class BuildSetup:
         if self._definition.tables and not await connection.fetchval(self._sql["namespace_exists"], self._namespace):
             await connection.execute(self._sql["create_namespace"])
         await self._tables.create(connection)
+
+    def _warn_of_missing_indexes(self, stored: Sequence[TableShape], declared: Sequence[TableShape]) -> None:
+        missing = [
+            f"{table.table} ({', '.join(columns)})"
+            for before, table in zip(stored, declared, strict=True)
+            for columns in table.indexes
+            if columns not in before.indexes
+        ]
+        if missing:
+            logger.warning(
+                "projection %r: its class declares indexes that version %d build %d lacks: %s; "
+                "call rebuild(%r): the next build has them",
+                *self._id,
+                ", ".join(missing),
+                self._id.name,
+                extra=keys(operation="set_up", projection=self._id.name),
+            )
 
     def _check_mode(self, builds: Sequence[Build]) -> None:
         # A service must never write the rows of an inline projection, nor an append those of a service.
@@ -123,6 +145,9 @@ def _differences(stored: Sequence[TableShape], declared: Sequence[TableShape]) -
 
 
 def _flat(tables: Sequence[TableShape]) -> dict[str, str]:
-    keys = {f"the key of {table.table}": ", ".join(table.key) for table in tables}
+    rows_by = {f"the key of {table.table}": ", ".join(table.key) for table in tables}
+    unique = {
+        f"the unique fields of {table.table}": " and ".join(map(", ".join, table.unique)) or "none" for table in tables
+    }
     columns = {f"{table.table}.{name}": kind for table in tables for name, kind in table.columns.items()}
-    return keys | columns
+    return rows_by | unique | columns

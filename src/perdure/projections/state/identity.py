@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -25,12 +25,28 @@ def table_name(view: str, build: BuildId) -> str:
 
 
 class TableShape(msgspec.Struct, frozen=True):
-    """The parts of a table that can't change without a new version."""
+    """A table of a build. Only its indexes can change without a new version of the projection."""
 
     table: str
     view: str
     key: tuple[str, ...]
     columns: dict[str, str]
+    unique: tuple[tuple[str, ...], ...] = ()
+    """The columns that no two rows may have in common."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """The columns of each index, without those of the key and of unique columns."""
+
+
+def is_divisible(tables: Sequence[TableShape]) -> bool:
+    """Return whether a build of these tables can be divided into segments.
+
+    Without keys there are no hashes to divide by. Columns that are unique beyond the rows of one key need the order of
+    the log: a value that one row gives up and another takes would be there twice if segments were at two positions.
+    """
+    if not tables or not all(table.key for table in tables):
+        return False
+    parent_key = set(tables[0].key)
+    return all(parent_key <= set(columns) for table in tables for columns in table.unique)
 
 
 class KeyCodec(Protocol):

@@ -8,11 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.errors import ProjectionDefinitionError, ProjectionRowError
+from perdure.aggregate import AggregateRoot
+from perdure.children import ChildRows, child_table
+from perdure.errors import (
+    AggregateDefinitionError,
+    InvalidArgumentError,
+    ProjectionDefinitionError,
+    ProjectionRowError,
+)
 from perdure.events import StoredEvent, handles
-from perdure.projection import ChildRows, TableProjection, child_table
+from perdure.projection import TableProjection
 from perdure.testing.projections import fold
-from tests.projections.counting import Closed, Page, Pages, Visited, Visitor
+from tests.projections.counting import Closed, Moved, Page, Pages, Visited, Visitor
 from tests.projections.noting import Note, Noted, Notes
 
 
@@ -201,7 +208,7 @@ def test_a_key_must_be_among_the_fields_of_each_event_unless_keys_says_it() -> N
         def noted(self, event: Noted, row: Page | None) -> Page | None:
             return row
 
-    assert "Noted has no 'page', which is in the key: override keys()" in refused(Textual())
+    assert "Noted has no 'page', which is in the key: give @handles(keys=lambda event: [...])" in refused(Textual())
 
 
 @dataclass
@@ -308,3 +315,40 @@ def test_a_projection_without_a_row_class_is_refused() -> None:
             return row
 
     assert "doesn't name its row class" in refused(Rowless())
+
+
+def test_a_handler_says_which_rows_its_events_change() -> None:
+    class Log(TableProjection[Page], table="pages", key="page"):
+        @handles
+        def visited(self, event: Visited, row: Page | None) -> Page:
+            return Page(event.page, 1)
+
+        @handles(keys=lambda event: [event.source, event.target, event.source])
+        def moved(self, event: Moved, row: Page | None) -> Page | None:
+            if row is not None:
+                row.path.append(f"{event.source}>{event.target}")
+            return row
+
+    events = [Visited(page="a", visitor="x"), Visited(page="b", visitor="x"), Moved(source="a", target="b")]
+    rows = fold(Log(), events)
+    assert {row.page: row.path for row in rows.values()} == {"a": ["a>b"], "b": ["a>b"]}
+
+
+def test_keys_of_a_handler_are_a_function_and_belong_to_table_projections() -> None:
+    with pytest.raises(InvalidArgumentError, match="keys must be a function that takes the event, not 'page'"):
+        handles(keys="page")  # type: ignore[call-overload] # a mistake
+
+    with pytest.raises(AggregateDefinitionError, match=r"visited\(\) has keys, but only the rows of a TableProjection"):
+
+        class Site(AggregateRoot, category="site"):
+            @handles(keys=lambda event: [event.page])
+            def visited(self, event: Visited) -> None: ...
+
+        Site("1").raise_event(Visited(page="a", visitor="x"))
+
+    class OfStream(TableProjection[Page], table="pages", key="page", by_stream="page"):
+        @handles(keys=lambda event: [event.page])
+        def visited(self, event: Visited, row: Page | None) -> Page | None:
+            return row
+
+    assert "visited() has keys" in refused(OfStream())

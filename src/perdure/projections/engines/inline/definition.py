@@ -18,7 +18,11 @@ class InlineDefinition(TableDefinition):
     """
 
     mode: Mode = "inline"
-    is_divisible = False
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether it can be divided into segments: appends write the rows, so there is nothing to share."""
+        return False
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if isinstance(projection, Projection):

@@ -21,11 +21,18 @@ class TableColumn(NamedTuple):
     nullable: bool
     kind: inspect.Type
     """The field's type without ``| None``."""
+    is_required: bool = True
+    """Whether the field has no default."""
 
     @property
     def may_be_key(self) -> bool:
         """Whether equal values have only one form, in the database and in JSON."""
         return self.sql_type in _KEY_TYPES and not self.nullable
+
+    @property
+    def may_be_indexed(self) -> bool:
+        """Whether the database and Python agree on the order of its values."""
+        return self.sql_type in _ORDERED_TYPES
 
 
 _SCALARS: Final[dict[type, str]] = {
@@ -48,6 +55,7 @@ _FIXES: Final[dict[type, str]] = {
 }
 _ARRAYS = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.VarTupleType)
 _KEY_TYPES = {"text", "boolean", "bigint", "timestamptz", "date", "uuid"}
+_ORDERED_TYPES = _KEY_TYPES | {"numeric", "double precision"}
 
 
 def columns_of(row: Any, refuse: Refuse) -> tuple[TableColumn, ...]:
@@ -89,7 +97,7 @@ def _column(row: type, field: inspect.Field, refuse: Refuse) -> TableColumn:
             f"field {field.name!r} of {row.__name__} has type {kind.cls.__qualname__}, which can't be stored: "
             "use a plain type, or make that class a dataclass or a msgspec Struct"
         )
-    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind)
+    return TableColumn(field.encode_name, sql_type or _array(kind) or "json", nullable, kind, field.required)
 
 
 def _without_none(kind: inspect.Type) -> tuple[inspect.Type, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from operator import attrgetter
 from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, get_origin
@@ -12,12 +12,13 @@ from typing import Any, Final, ForwardRef, NamedTuple, TypeVar, cast, get_args, 
 import msgspec
 
 from perdure.checks import can_take
+from perdure.children import ChildTable
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
-from perdure.events import Handler, StoredEvent, handlers_of, registry
-from perdure.projection import ChildTable, OnFailure, Projection, SQLProjection, TableProjection
+from perdure.events import Handler, StoredEvent, handlers_of, keys_of, registry
+from perdure.projection import OnFailure, Projection, SQLProjection, TableProjection
 from perdure.projections.engines.table.table import Table
-from perdure.projections.state.identity import BuildId, Key
+from perdure.projections.state.identity import BuildId, Key, is_divisible
 from perdure.projections.state.options import Mode
 
 _AT: Final = "at"
@@ -30,6 +31,8 @@ class HandlerSpec(NamedTuple):
     takes_at: bool
     children: tuple[str, ...]
     """The child tables that the handler takes."""
+    keys: Callable[[Any], Iterable[Any]] | None = None
+    """What the handler says about the keys of its events; None if `TableProjection.keys` says it."""
 
 
 class TableDefinition:
@@ -40,7 +43,6 @@ class TableDefinition:
     """
 
     mode: Mode = "async"
-    is_divisible = True
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):
@@ -57,7 +59,15 @@ class TableDefinition:
         if not can_take(projection.keys, 2):
             signature = inspect.signature(projection.keys)
             raise self.refuse(f"keys{signature} can't be called: it takes (self, event, at), and at is the StoredEvent")
-        self.table = Table(projection.name, self.build, self._row_class(cls), projection.key, self.refuse)
+        self.table = Table(
+            projection.name,
+            self.build,
+            self._row_class(cls),
+            projection.key,
+            self.refuse,
+            indexes=projection.indexes,
+            unique=projection.unique,
+        )
         is_plain = not self._overrides_keys and projection.by_stream is None
         self._key_of = attrgetter(*projection.key) if is_plain else None
         """A faster `TableProjection.keys`, if the class doesn't override it: it is called for each event."""
@@ -67,7 +77,7 @@ class TableDefinition:
         self.children = {name: self._child(name, child) for name, child in self._declared.items()}
         self.tables = (self.table, *self.children.values())
         self.key_codec = self.table
-        handlers = handlers_of(cls, self.refuse)
+        handlers = handlers_of(cls, self.refuse, may_have_keys=projection.by_stream is None)
         if not handlers:
             raise self.refuse("it handles no event: mark a method with @handles")
         self.handlings = {
@@ -75,6 +85,11 @@ class TableDefinition:
             for event_class, handler in handlers.items()
             for name in registry.by_class(event_class).names
         }
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether it can be divided into segments: not if rows of several segments could conflict."""
+        return is_divisible([table.shape for table in self.tables])
 
     @property
     def shape(self) -> str:
@@ -85,12 +100,15 @@ class TableDefinition:
         """Return the error for a class that can't work."""
         return ProjectionDefinitionError(self.name, reason)
 
-    def keys(self, event: Any, stored: StoredEvent) -> Sequence[Key]:
+    def keys(self, event: Any, stored: StoredEvent, handling: HandlerSpec) -> Sequence[Key]:
         """Return the keys of the rows that an event changes. Raise ProjectionRowError, or what `keys()` raises."""
-        if self._key_of is not None:
+        if handling.keys is not None:
+            given = handling.keys(event)
+        elif self._key_of is not None:
             return (self.table.to_key(self._key_of(event)),)  # a tuple: the garbage collector would track a list
-        # The user's keys() may change the event that it gets.
-        given = self.projection.keys(event, copy(stored) if self._overrides_keys else stored)
+        else:
+            # The user's keys() may change the event that it gets.
+            given = self.projection.keys(event, copy(stored) if self._overrides_keys else stored)
         keys = [self.table.to_key(key) for key in _listed(self.table, given)]
         return keys if len(keys) < 2 else list(dict.fromkeys(keys))
 
@@ -145,7 +163,9 @@ class TableDefinition:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with {self.table.key} and add at least one field"
             )
-        table = Table(child.table, self.build, child.row, child.key, self.refuse)
+        table = Table(
+            child.table, self.build, child.row, child.key, self.refuse, indexes=child.indexes, unique=child.unique
+        )
         if table.key_types[:count] != self.table.key_types:
             raise self.refuse(
                 f"the key of child table {name!r} must begin with fields of the types of {self.table.key}"
@@ -155,13 +175,14 @@ class TableDefinition:
     def _handling(self, event_class: type, handler: Handler) -> HandlerSpec:
         takes = self._parameters(handler)
         children = tuple(name for name in takes if name != _AT)
-        if self.projection.by_stream is None and not self._overrides_keys:
-            self._check_fields(event_class, self.table.key, "override keys()")
+        keys = keys_of(handler)
+        if self.projection.by_stream is None and not self._overrides_keys and keys is None:
+            self._check_fields(event_class, self.table.key, "give @handles(keys=lambda event: [...])")
         for name in children:
             if self._declared[name].keys is None:
                 rest = self.children[name].key[len(self.table.key) :]
                 self._check_fields(event_class, rest, f"give child_table {name!r} keys=lambda event: [...]")
-        return HandlerSpec(handler, _AT in takes, children)
+        return HandlerSpec(handler, _AT in takes, children, keys)
 
     def _parameters(self, handler: Handler) -> list[str]:
         """Return the names of the parameters after the event and the row."""

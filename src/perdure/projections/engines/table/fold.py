@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from perdure.children import ChildRows
 from perdure.errors import ProjectionRowError
 from perdure.events import StoredEvent
-from perdure.projection import ChildRows
 from perdure.projections.engines.table.definition import HandlerSpec, TableDefinition
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.failures import Failure, failed
@@ -123,7 +123,7 @@ def plan(definition: TableDefinition, events: Sequence[StoredEvent], scope: Scop
             continue  # without decoding it: its type may have no class here
         try:
             event = stored.decode()
-            keys = definition.keys(event, stored)
+            keys = definition.keys(event, stored, handling)
             if not is_whole:
                 keys = [key for key in keys if scope.holds(definition.table, key)]
         except BaseException as error:  # noqa: BLE001 - the user's code, which may raise anything

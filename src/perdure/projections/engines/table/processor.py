@@ -126,7 +126,8 @@ class TableProcessor:
             return False
         [(table, document)] = rows.items()
         statement = self._at_once[table]["advance_and_upsert"]
-        await self._segments.advance_and_write(connection, segment, checkpoint_at(done[-1]), statement, document)
+        with self._storage.refusing_duplicates(table):
+            await self._segments.advance_and_write(connection, segment, checkpoint_at(done[-1]), statement, document)
         return True
 
     async def _refused_keys(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:

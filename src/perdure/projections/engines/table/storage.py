@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from perdure.projections.engine import refusing_taken
@@ -10,11 +11,14 @@ from perdure.projections.engines.table.columns import TableColumn
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import Needed, RowChanges, Rows
 from perdure.projections.engines.table.table import Table
+from perdure.projections.engines.table.unique_columns import constraint_name, refusing_duplicates
 from perdure.projections.sql import statements
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import Statements, fill_in, quote_identifier
 
 _TIMESTAMP: Final = statements("table")["loaded_timestamptz"]
+_UNIQUE: Final = statements("table")["unique"]
+_INDEX: Final = statements("table")["create_index"]
 
 
 class TableStorage:
@@ -41,10 +45,16 @@ class TableStorage:
         for table in self._definition.tables:
             with refusing_taken(self._definition.name, table.name, self._namespace):
                 await connection.execute(self._sql[table.name]["create_table"])
+            for columns in table.indexes:
+                await connection.execute(_index(table, columns, self._schema))
 
     def statements(self, folder: str, **names: str) -> dict[str, Statements]:
         """Return the statements of a folder for each table, by its name."""
         return {table.name: table_statements(folder, table, self._schema, **names) for table in self._definition.tables}
+
+    def refusing_duplicates(self, table: str) -> AbstractContextManager[None]:
+        """Raise UniqueViolationError if the block gives rows of a table the same values in unique columns."""
+        return refusing_duplicates(next(each for each in self._definition.tables if each.name == table))
 
     async def load(self, connection: Connection, needed: Needed) -> Rows:
         """Return the rows of these keys, by table."""
@@ -56,7 +66,11 @@ class TableStorage:
         return rows
 
     async def write(self, connection: Connection, changes: RowChanges) -> None:
-        """Write what a fold changed, in the caller's transaction."""
+        """Write what a fold changed, in the caller's transaction.
+
+        Raises:
+            UniqueViolationError: two rows would have the same values in unique columns.
+        """
         for table in self._definition.tables:
             sql = self._sql[table.name]
             if orphaned := changes.orphaned.get(table.name):
@@ -65,7 +79,8 @@ class TableStorage:
             if deleted := changes.deleted.get(table.name):
                 await connection.execute(sql["delete"], table.encode_keys(deleted).decode())
             if written := changes.written.get(table.name):
-                await connection.execute(sql["upsert"], _json_list(written.values()))
+                with self.refusing_duplicates(table.name):
+                    await connection.execute(sql["upsert"], _json_list(written.values()))
 
 
 def upserted(changes: RowChanges) -> dict[str, str] | None:
@@ -90,11 +105,14 @@ def table_statements(
     columns = [column.name for column in table.columns]
     return statements(
         folder,
-        table=f"{quote_identifier(schema)}.{quote_identifier(table.name)}",
-        definitions=", ".join(_definition(column, is_key=column.name in table.key) for column in table.columns),
+        table=_qualified(table, schema),
+        definitions=", ".join(
+            _definition(column, is_found_by=column.name in table.bytewise) for column in table.columns
+        ),
+        unique="".join(_unique(table, columns) for columns in table.unique),
         columns=_listed(columns),
         excluded=_listed(columns, "excluded."),
-        loaded=", ".join(_loaded(column) for column in table.columns),
+        loaded=", ".join(loaded_column(column.name, column.sql_type) for column in table.columns),
         key=_listed(table.key),
         t_key=_listed(table.key, "t."),
         asked_key=_listed(table.key, "asked."),
@@ -104,19 +122,34 @@ def table_statements(
     )
 
 
+def _qualified(table: Table, schema: str) -> str:
+    return f"{quote_identifier(schema)}.{quote_identifier(table.name)}"
+
+
+def _index(table: Table, columns: Sequence[str], schema: str) -> str:
+    return fill_in(_INDEX, table=_qualified(table, schema), indexed=_listed(columns))
+
+
 def _listed(names: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + quote_identifier(name) for name in names)
 
 
-def _definition(column: TableColumn, *, is_key: bool) -> str:
+def _definition(column: TableColumn, *, is_found_by: bool) -> str:
     # Bytewise: faster to compare, and an update of the system's collations can't break the index.
-    collation = ' collate "C"' if is_key and column.sql_type == "text" else ""
+    collation = ' collate "C"' if is_found_by and column.sql_type == "text" else ""
     return f"{quote_identifier(column.name)} {column.sql_type}{collation}{'' if column.nullable else ' not null'}"
 
 
-def _loaded(column: TableColumn) -> str:
-    name = quote_identifier(column.name)
-    return fill_in(_TIMESTAMP, column=name) if column.sql_type == "timestamptz" else f"t.{name}"
+def _unique(table: Table, columns: Sequence[str]) -> str:
+    return fill_in(
+        _UNIQUE, constraint=quote_identifier(constraint_name(table.name, columns)), unique_columns=_listed(columns)
+    )
+
+
+def loaded_column(name: str, sql_type: str) -> str:
+    """Return the expression that loads a column of a table that is called t, as rows are decoded."""
+    quoted = quote_identifier(name)
+    return fill_in(_TIMESTAMP, column=quoted) if sql_type == "timestamptz" else f"t.{quoted}"
 
 
 def _json_list(rows: Iterable[bytes]) -> str:

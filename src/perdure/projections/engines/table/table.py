@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from types import GenericAlias
 from typing import Any, Final, cast, get_type_hints
@@ -29,9 +29,21 @@ class Table:
         row: the class of the rows.
         key: the fields that identify a row.
         refuse: returns the error to raise, given the reason why the class can't be used.
+        indexes: the fields of each declared index.
+        unique: the fields that no two rows may have in common.
     """
 
-    def __init__(self, view: str, build: BuildId, row: Any, key: tuple[str, ...], refuse: Refuse) -> None:
+    def __init__(
+        self,
+        view: str,
+        build: BuildId,
+        row: Any,
+        key: tuple[str, ...],
+        refuse: Refuse,
+        *,
+        indexes: Sequence[tuple[str, ...]] = (),
+        unique: Sequence[tuple[str, ...]] = (),
+    ) -> None:
         self.view = view
         self.name = table_name(view, build)
         self.row = row
@@ -40,6 +52,10 @@ class Table:
         check_name(self.name, refuse, "table")
         for column in self.columns:
             check_name(column.name, refuse, "column")
+        self.unique = tuple(unique)
+        self.indexes = tuple([(*fields, *[name for name in key if name not in fields]) for fields in indexes])
+        """The columns of each index: those of the key at the end, so that rows of equal values have an order."""
+        self._check_indexed(refuse)
         self.codec = RowCodec(view, row, self.columns)
         hints = get_type_hints(row, include_extras=True)
         self._key_row: Any = msgspec.defstruct(
@@ -62,6 +78,25 @@ class Table:
                 )
         return [by_name[name] for name in self.key]
 
+    def _check_indexed(self, refuse: Refuse) -> None:
+        by_name = {column.name: column for column in self.columns}
+        for option, declared in (("indexes", self.indexes), ("unique", self.unique)):
+            for name in (name for fields in declared for name in fields if name not in self.key):
+                if name not in by_name:
+                    raise refuse(
+                        f"{self.row.__name__} has no field {shown(name)}, which is in {option} of {self.view!r}"
+                    )
+                if not by_name[name].may_be_indexed:
+                    raise refuse(
+                        f"field {name!r} of {self.row.__name__} can't be in {option}: its column is "
+                        f"{by_name[name].sql_type}, whose values have no order; use a plain type"
+                    )
+
+    @property
+    def bytewise(self) -> frozenset[str]:
+        """The columns by which rows are found: their text is compared bytewise, in every database alike."""
+        return frozenset(self.key).union(*self.indexes, *self.unique)
+
     @property
     def key_types(self) -> tuple[str, ...]:
         """The SQL types of the key's columns."""
@@ -72,7 +107,7 @@ class Table:
     def shape(self) -> TableShape:
         """What can't change without a new version."""
         columns = {column.name: column.sql_type + ("" if column.nullable else " not null") for column in self.columns}
-        return TableShape(self.name, self.view, self.key, columns)
+        return TableShape(self.name, self.view, self.key, columns, self.unique, self.indexes)
 
     def key_of(self, row: Any) -> Key:
         """Return the key of a row."""

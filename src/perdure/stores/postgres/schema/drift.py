@@ -73,6 +73,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     try:
         found = await _inventory(connection, schema, (schema, scratch))
         behind = await _is_behind(connection, schema, found)
+        lacking = await _missing_indexes(connection, schema, found)
         sharing = (await Namespaces(schema).sharing(connection)).others
         await _make(connection, schema, scratch, found)
         expected = await _inventory(connection, scratch, (schema, scratch))
@@ -86,6 +87,7 @@ async def find_drift(connection: asyncpg.Connection[Any], schema: str) -> list[D
     return [
         *_differences(expected, found),
         *([_sequence_behind()] if behind else []),
+        *lacking,
         *[_number_shared(schema, other) for other in sharing],
     ]
 
@@ -115,6 +117,23 @@ async def _is_behind(connection: asyncpg.Connection[Any], schema: str, found: _I
         return False
     behind: bool = await connection.fetchval(_statements(schema)["sequence_is_behind"])
     return behind
+
+
+async def _missing_indexes(connection: asyncpg.Connection[Any], schema: str, found: _Inventory) -> list[Drift]:
+    """Return what the tables of projections lack of what their classes declared when they were created."""
+    if _CatalogObject("column", "projections", "shape") not in found.parts:
+        return []
+    return [
+        Drift(
+            "missing",
+            "index" if row["kind"] == "index" else "constraint",
+            f"{row['table_schema']}.{row['table_name']} ({', '.join(row['columns'])})",
+            row["kind"],
+            None,
+            f"rebuild projection {row['projection']!r}, which creates it again, or create it: {row['statement']}",
+        )
+        for row in await connection.fetch(_statements(schema)["missing_indexes"])
+    ]
 
 
 async def _inventory(connection: asyncpg.Connection[Any], schema: str, both: tuple[str, str]) -> _Inventory:

@@ -1,0 +1,66 @@
+"""Checks of what the class of a projection declares: the name of a table, its key, its indexes and unique columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from perdure.errors import ProjectionDefinitionError
+from perdure.errors.formats import shown
+
+Columns = Sequence[str | tuple[str, ...]]
+"""Columns as a class declares them: a list, with a field, or several fields as a tuple, in each place."""
+
+
+def check_table(name: str, table: object) -> None:
+    """Raise ProjectionDefinitionError unless it can be the name of a table."""
+    if not isinstance(table, str) or not table:
+        raise ProjectionDefinitionError(name, f"its table name is {shown(table)}: use a non-empty str")
+
+
+def checked_key(table: str, key: object) -> tuple[str, ...]:
+    """Return the fields of a key. Raise ProjectionDefinitionError if they can't be one."""
+    if (fields := _fields_of(key)) is None:
+        fix = 'name the field that identifies a row, key="user_id", or several as a tuple'
+        raise ProjectionDefinitionError(table, f"its key is {shown(key)}: {fix}")
+    if len(set(fields)) < len(fields):
+        raise ProjectionDefinitionError(table, f"its key names a field twice: {shown(key)}")
+    return fields
+
+
+def checked_columns(table: str, option: str, given: object, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the columns of each index, or of each unique combination, that a class declares.
+
+    Args:
+        table: the table, for errors.
+        option: the name of the option.
+        given: what was declared.
+        key: the fields of the table's key.
+
+    Raises:
+        ProjectionDefinitionError: it isn't a list of columns, or says something twice.
+    """
+    if given != () and not isinstance(given, list):  # a tuple of two names could mean one index or two
+        fix = f'give a list: {option}=["plan"], or {option}=[("plan", "city")] for two fields together'
+        raise ProjectionDefinitionError(table, f"{option} is {shown(given)}: {fix}")
+    declared: list[tuple[str, ...]] = []
+    for each in cast("list[object]", given):
+        fields = _fields_of(each)
+        if fields is None or len(set(fields)) < len(fields):
+            fix = "name a field, or several different fields as a tuple"
+            raise ProjectionDefinitionError(table, f"{option} has {shown(each)}: {fix}")
+        if fields in declared:
+            raise ProjectionDefinitionError(table, f"{option} has {shown(each)} twice")
+        if set(key) <= set(fields) if option == "unique" else fields == key[: len(fields)]:
+            have = "is unique" if option == "unique" else "has an index"
+            raise ProjectionDefinitionError(table, f"{option} has {shown(each)}: leave it out, the key {have} anyway")
+        declared.append(fields)
+    return tuple(declared)
+
+
+def _fields_of(given: object) -> tuple[str, ...] | None:
+    fields: object = (given,) if isinstance(given, str) else given
+    if not isinstance(fields, tuple) or not fields:
+        return None
+    named = cast("tuple[object, ...]", fields)
+    return cast("tuple[str, ...]", named) if all(isinstance(field, str) and field for field in named) else None

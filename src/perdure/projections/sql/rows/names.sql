@@ -1,0 +1,4 @@
+-- The names of all projections.
+select distinct name
+from {schema}.projections
+order by name

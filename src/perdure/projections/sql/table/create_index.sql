@@ -1,0 +1,2 @@
+-- Create an index of a table.
+create index on {table} ({indexed})
