@@ -39,6 +39,12 @@ URLS = {
     "sslpassword": f"postgresql://u@{NOWHERE}/x?sslpassword={ESCAPED}",
     "escaped name": f"postgresql://u@{NOWHERE}/x?p%61ssword={ESCAPED}",
     "unknown": f"postgresql://u@{NOWHERE}/x?app.key={ESCAPED}",
+    "SQLAlchemy": f"postgresql+asyncpg://u:{ESCAPED}@{NOWHERE}/x?ssl=prefer&prepared_statement_cache_size=0",
+    "SQLAlchemy's parameter": f"postgresql+psycopg_async://u@{NOWHERE}/x?app_key={ESCAPED}",
+    "twice": f"postgresql+psycopg://u:{ESCAPED}@{NOWHERE}/x?password=another",
+    "impossible": f"postgresql://u:{ESCAPED}@{NOWHERE}/x?channel_binding=require",
+    "no seconds": f"postgresql://u:{ESCAPED}@{NOWHERE}/x?connect_timeout=never",
+    "another driver": f"postgresql+other://u:{ESCAPED}@{NOWHERE}/x",
     "several hosts": f"postgresql://u:{ESCAPED}@{NOWHERE},127.0.0.1:2/x?password={ESCAPED}",
     "no such host": f"postgresql://u:{ESCAPED}@no-such-host.invalid/x",
     "not escaped": f"postgresql://u:{SECRET}@{NOWHERE}/x",
@@ -303,6 +309,7 @@ def test_a_url_that_can_not_be_read_is_an_error_of_ours(url: str) -> None:
         ("password = 'p q' host=h", "password = ... host=h"),
         ("the password: check it", "the password: check it"),
         ("postgresql://[::1]:5432/x", "postgresql://[::1]:5432/x"),
+        ("postgresql+psycopg_async://u:p@h/x?a=p&ssl=a", "postgresql+psycopg_async://u:...@h/x?a=...&ssl=a"),
     ],
 )
 def test_what_is_masked(text: str, masked: str) -> None:

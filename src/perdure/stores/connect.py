@@ -12,7 +12,7 @@ from perdure.async_block import async_block
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
-from perdure.stores.postgres.connections.database import check_url
+from perdure.stores.postgres.connections.database_url import check_url
 from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
 from perdure.stores.postgres.sql_files import quoted_store_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
