@@ -71,6 +71,7 @@ class Database:
 
     Attributes:
         reachability: whether it can be reached.
+        is_asked_for: whether somebody named it for Perdure, so that making the schema there surprises nobody.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Database:
                 raise InvalidArgumentError(name, "is 0, which is too short for anything")
         if revive is not None:
             check_function("revive", revive)
+        self.is_asked_for = True
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url
