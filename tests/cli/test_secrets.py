@@ -75,6 +75,8 @@ ARGUMENTS = {
     "parked skip": ["pausing", "1", "--reason", "x", "--yes"],
 }
 ENDLESS = {("run",), ("events", "tail"), ("projections", "watch"), ("projections", "wait")}
+PSQL = ("db", "psql")
+"""It prints what psql prints, see `test_clients`."""
 
 
 def commands(group: click.Group = program, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -145,7 +147,7 @@ async def test_no_form_of_a_url_is_printed(
 
 
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["", "json"])
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in commands() if path != PSQL], ids=" ".join)
 async def test_no_command_prints_it_when_it_fails(perdure: Call, path: tuple[str, ...], json: list[str]) -> None:
     for url in (URLS["user"], URLS["password"], URLS["settings"], URLS["not escaped"]):
         answer = await perdure("--app", "tests.cli.failing", "--database", url, *call_of(path), *json)
@@ -154,7 +156,7 @@ async def test_no_command_prints_it_when_it_fails(perdure: Call, path: tuple[str
 
 
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["", "json"])
-@pytest.mark.parametrize("path", [path for path in commands() if path not in ENDLESS], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in commands() if path not in ENDLESS | {PSQL}], ids=" ".join)
 async def test_no_command_prints_it_when_it_succeeds(
     perdure: Call,
     database_url: str,
