@@ -59,6 +59,8 @@ TARGETS = (
     Target("W6", "between processes", "raw notify", at_most=1.5),
     Target("W6", "same process", at_most=50, figure="p99"),
     Target("W6", "between processes", at_most=50, figure="p99"),
+    Target("W6c", "same process", "raw notify", at_most=1.5),
+    Target("W6c", "same process", at_most=50, figure="p99"),
     *[
         Target(
             "W6b", f"{callers} callers, {how}", "perdure", at_least=0.9, other_case=f"{callers} callers, not followed"

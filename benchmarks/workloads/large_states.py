@@ -93,7 +93,7 @@ class ChangingLarge(Workload):
             self._versions[kind] = version
 
     async def run(self, case: Case, run: int) -> Sample:
-        numbers: Repository[Any] = Repository(self._kinds[case.variant][0], self._store, queue_commands=True)
+        numbers: Repository[Any] = Repository(self._kinds[case.variant][0], self._store)
         aggregate_id = self._stream_id(case.variant).partition("-")[2]
         watcher = _Watcher()
         task = asyncio.create_task(watcher.run())

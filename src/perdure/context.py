@@ -141,7 +141,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 def _are_plain(headers: dict[str, str]) -> bool:
     """Return whether all names and values are ASCII text without NUL. A single check instead of one for each."""
     try:
-        text = "".join(headers) + "".join(headers.values())
+        text = "".join([*headers, *headers.values()])
     except TypeError:
         return False
     return text.isascii() and "\0" not in text

@@ -8,10 +8,11 @@ difference. Metadata isn't compared, because a repeat may come later and from el
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from perdure.commit import AppendResult, Commit, EncodedEvent
-from perdure.errors import EventDifference, EventIdReuseError
+from perdure.errors import EventDifference, EventEncodingError, EventIdReuseError
 from perdure.events import EventType, StoredEvent, registry
 
 
@@ -83,4 +84,8 @@ def _read(new: EncodedEvent, stored: StoredEvent) -> object:
 
 def _is_same(kind: EventType, one: object, other: object) -> bool:
     # Objects of some classes are equal only to themselves: then their texts count.
-    return bool(one == other) or kind.codec.encode(one) == kind.codec.encode(other)
+    if one == other:
+        return True
+    with suppress(EventEncodingError):  # the stored one has a value that isn't stored any more: the new one can't
+        return kind.codec.encode(one) == kind.codec.encode(other)
+    return False

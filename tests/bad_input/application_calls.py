@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import perdure
 from perdure import Application, InMemoryEventStore, InvalidStreamIdError, UnknownProjectionError
-from tests.bad_input.projection_calls import NOT_A_NAME, NOT_SAVED
+from tests.bad_input.projection_calls import NOT_A_NAME
 from tests.bad_input.repository_calls import RETRY, SNAPSHOT_EVERY
 from tests.bad_input.table import CHECKED, Call, Table, refused
-from tests.bad_input.values import NOT_A_LIST, NOT_A_STREAM_ID, NOT_SECONDS, Nameless, but
+from tests.bad_input.values import NOT_A_LIST, NOT_A_STREAM_ID, Nameless, but
 from tests.bad_input.world import MEMO, PROJECTION, Letter, Note, Pages, World
 
 STORE: Final = [
@@ -31,15 +31,6 @@ def connected(method: str) -> Callable[[World], Callable[..., Any]]:
         return call
 
     return prepare
-
-
-def waiting(world: World) -> Callable[..., Any]:
-    async def call(**arguments: Any) -> None:
-        app = Application(world.store, projections=[PROJECTION])
-        async with app.connect():
-            await app.wait_for(**arguments)
-
-    return call
 
 
 APPLICATION: Final[Table] = {
@@ -78,11 +69,6 @@ APPLICATION: Final[Table] = {
     ),
     "Application.projection": Call(
         lambda _: {"name": "bad_input_pages"}, {"name": NAME}, lambda world: application(world).projection
-    ),
-    "Application.wait_for": Call(
-        lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
-        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
-        waiting,
     ),
     "Application.projection_service": Call(
         lambda _: {"names": []},

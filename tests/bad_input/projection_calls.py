@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from perdure import (
+    Application,
     ChildNotLoadedError,
     ChildRows,
     InvalidArgumentError,
@@ -85,6 +86,15 @@ def service(world: World) -> ProjectionService:
     return ProjectionService(world.store, [PROJECTION])
 
 
+def waiting(world: World) -> Callable[..., Any]:
+    async def call(**arguments: Any) -> None:
+        app = Application(world.store, projections=[PROJECTION])
+        async with app.connect():
+            await app.wait_for(**arguments)
+
+    return call
+
+
 DEFINED: Final[Table] = {
     "TableProjection.__init_subclass__": Call(
         lambda _: {"table": "defined", "key": "page", "version": 1},
@@ -157,7 +167,9 @@ def _pages(_: World) -> dict[str, Any]:
 
 
 NAME: Final = [refused(NOT_A_NAME, (UnknownProjectionError, InvalidArgumentError), "projection")]
-NOT_SAVED: Final = [refused([*but(NOT_A_COUNT, None, [1]), [True], ["1"], [[1]], {1: 2}, {1}])]
+NOT_SAVED: Final = [
+    refused([*[one for one in NOT_A_COUNT if one is not None and one != [1]], [True], ["1"], [[1]], {1: 2}, {1}])
+]
 OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, InvalidArgumentError), "projection")]
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
@@ -244,6 +256,11 @@ RUN: Final[Table] = {
         lambda _: {"name": "bad_input_pages"},
         {"name": [refused(NOT_A_NAME, UnknownProjectionError, "projection")]},
         lambda world: service(world).resume,
+    ),
+    "Application.wait_for": Call(
+        lambda _: {"name": "bad_input_pages", "saved": 0, "timeout": 0},
+        {"name": NAME, "saved": NOT_SAVED, "timeout": [refused(NOT_SECONDS)]},
+        waiting,
     ),
     "ProjectionOperations": Call(
         lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}

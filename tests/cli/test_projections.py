@@ -87,12 +87,15 @@ async def test_a_projection_is_waited_for(failing: Call) -> None:
 
     late = await failing("projections", "wait", "parking", "--position", "99", "--timeout", "0.1")
     paused = await failing("projections", "wait", "pausing")
+    parked = await failing("projections", "wait", "parking", "--position", "3")
 
-    assert (late.status, paused.status) == (1, 1)
+    assert (late.status, paused.status, parked.status) == (1, 1, 1)
     assert "parking" in late.err
     assert late.err.endswith(f"Next: perdure --app {APP} projections status parking\n")
     assert "can't count to two" in paused.err
     assert paused.err.endswith(f"Next: perdure --app {APP} projections status pausing\n")
+    assert "position 3" in parked.err
+    assert parked.err.endswith(f"Next: perdure --app {APP} parked list parking\n")
 
 
 @pytest.mark.parametrize("command", ["status", "pause", "resume", "wait"])

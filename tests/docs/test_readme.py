@@ -38,6 +38,11 @@ def test_the_example_prints_the_output_in_the_readme(folder: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout == example.output
 
+    again = run(folder / "streaming.py", without_database())
+
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[0] == "user is already registered"
+
 
 def test_the_readme_begins_with_two_commands() -> None:
     first = blocks(README.read_text(encoding="utf-8"), "sh")[0]

@@ -9,12 +9,15 @@ from zoneinfo import ZoneInfo
 import attrs
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from perdure import (
     AggregateRoot,
     Decider,
     EventEncodingError,
+    EventIdReuseError,
     InMemoryEventStore,
     NewEvent,
     ProjectionRowError,
@@ -25,8 +28,11 @@ from perdure import (
     handles,
     upcast,
 )
+from perdure.commit import PAYLOAD_LIMIT, encode_commit
+from perdure.repeat import check_contents
 from perdure.repository.state_codec import StateCodec
-from perdure.testing import fold, given, stored_event
+from perdure.testing import fold, stored_event
+from perdure.testing import given as given_events
 from tests.bad_input.values import Undecided
 
 NAIVE = datetime(2026, 11, 30, 13, 48, 29, 897601)  # noqa: DTZ001 - the point: it is naive
@@ -196,6 +202,41 @@ async def test_it_is_refused_at_the_append_of_a_payload_and_nothing_is_written(r
     assert await store.read_all_events() == []
 
 
+def _holds_naive(value: object) -> bool:
+    if isinstance(value, datetime):
+        return value.tzinfo is None
+    return isinstance(value, dict | list) and any(
+        map(_holds_naive, [*value, *(value.values() if isinstance(value, dict) else [])])
+    )
+
+
+_times = st.datetimes(
+    timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=-3)), timezone(timedelta(minutes=330))])
+)
+
+
+@given(
+    st.builds(
+        Plain,
+        perhaps=st.one_of(st.none(), st.integers(), _times),
+        times=st.lists(_times, max_size=3),
+        by_name=st.dictionaries(st.text(), st.lists(_times, max_size=2), max_size=2),
+        by_time=st.dictionaries(_times, st.integers(), max_size=2),
+        text=st.one_of(st.text(), _times.map(datetime.isoformat)),
+        opens=st.times(),
+    )
+)
+def test_a_time_of_any_zone_or_none_comes_back_or_is_refused(plain: Plain) -> None:
+    parts = [plain.perhaps, plain.times, plain.by_name, plain.by_time]
+    try:
+        new = NewEvent(plain)
+    except EventEncodingError:
+        assert _holds_naive(parts)
+    else:
+        assert not _holds_naive(parts)
+        assert new.event == plain
+
+
 def test_a_zone_without_an_offset_is_none() -> None:
     with pytest.raises(EventEncodingError):
         NewEvent(Plain(at=NAIVE.replace(tzinfo=Undecided())))
@@ -210,8 +251,8 @@ def test_a_decider_that_returns_it_is_refused() -> None:
 
     decider = Decider[datetime, Plain, int](category="naive_decider", initial_state=int, decide=decide, evolve=evolve)
     with pytest.raises(EventEncodingError, match="at: the datetime"):
-        given(decider).when(NAIVE)
-    assert given(decider).when(AWARE).state == 1
+        given_events(decider).when(NAIVE)
+    assert given_events(decider).when(AWARE).state == 1
 
 
 @pytest.mark.parametrize(
@@ -329,3 +370,14 @@ def test_a_row_that_takes_it_from_an_old_event_says_which_column_and_what_to_do(
         fold(Visits(), events)
 
     assert fold(VisitsInUTC(), events)["1"].at == AWARE
+
+
+def test_an_old_event_that_holds_it_differs_from_a_new_one_with_its_id() -> None:
+    new = NewEvent(Plain(at=AWARE))
+    stored = msgspec.structs.replace(old("naive.plain"), event_id=new.event_id)
+
+    with pytest.raises(EventIdReuseError) as refused:
+        check_contents([encode_commit("naive-1", 0, [new], PAYLOAD_LIMIT)], [stored])
+
+    assert refused.value.difference is not None
+    assert refused.value.difference.reason == "content"

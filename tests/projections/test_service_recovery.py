@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -13,13 +14,16 @@ from perdure.errors import (
 )
 from perdure.events import event, handles, registry
 from perdure.projection import TableProjection
+from perdure.projections.runtime.feed import Feed
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold
 from tests.projections.counting import Page, Pages
+from tests.projections.parking_lot import runner_of
 from tests.projections.rebuilding import visits
 from tests.stores.postgres.embedded.projects import FAST, kill_server
+from tests.stores.postgres.races import until
 
 # --- The log ----------------------------------------------------------------------------------------------------------
 
@@ -46,6 +50,32 @@ async def test_a_service_refuses_to_start_on_a_log_that_ends_before_its_checkpoi
 
     with pytest.raises(LogDivergedError, match="no event has that position"):
         await ProjectionService(store, [Pages()]).start()
+
+
+async def test_a_process_that_remembers_another_log_reads_again_before_it_tells_callers_that_the_log_has_changed(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Regression: after a failover, rows go back with the log. A wait for the next event ended with an error
+    # nevertheless, if it began before the runner had compared the log with the rows of the new server.
+    after, reads, may_read = Feed.after, 0, asyncio.Event()
+
+    async def after_a_failover(self: Feed, *arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise LogDivergedError("the subscription", 2, uuid4(), None)
+        await may_read.wait()
+        return await after(self, *arguments)
+
+    monkeypatch.setattr(Feed, "after", after_a_failover)
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("x-1", ANY, visits(1))
+        await until(lambda: reads == 2)
+        assert isinstance(runner_of(service).error, LogDivergedError)
+        waiting = asyncio.create_task(service.wait_for("pages", saved, timeout=30))
+        await until(lambda: waiting.done() or bool(runner_of(service).changes._waiters))
+        may_read.set()
+        await waiting
 
 
 async def test_callers_learn_that_the_log_has_changed_while_the_service_runs(

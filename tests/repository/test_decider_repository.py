@@ -127,7 +127,7 @@ async def test_a_repeated_command_gives_the_first_result(carts: Carts) -> None:
 
 async def test_buyers_who_race_all_get_their_items(store: FaultyStore, database_url: str) -> None:
     async with PostgreSQLEventStore(database_url) as one, PostgreSQLEventStore(database_url) as two:
-        retry = RetryConfig(max_attempts=50, base_delay=0.001)
+        retry = RetryConfig(max_attempts=50, max_seconds=600, base_delay=0.001)
         both = [DeciderRepository(cart_decider, each, retry=retry, snapshot_every=5) for each in (one, two)]
 
         await asyncio.gather(*[both[n % 2].execute("1", AddItem(f"sku {n % 3}")) for n in range(18)])

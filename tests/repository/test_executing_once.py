@@ -267,7 +267,7 @@ async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
     kind: str, queues: tuple[bool, bool], database_url: str
 ) -> None:
     async with two_of(kind, database_url) as stores:
-        retry = RetryConfig(max_attempts=50, base_delay=0.001)
+        retry = RetryConfig(max_attempts=50, max_seconds=600, base_delay=0.001)
         both = [
             Repository(Account, store, retry=retry, snapshot_every=3, queue_commands=is_queued)
             for store, is_queued in zip(stores, queues, strict=True)
@@ -291,6 +291,14 @@ async def test_of_many_attempts_at_once_one_takes_effect_and_all_get_its_result(
 
 
 # --- Ids --------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_store_compares_no_contents_under_the_id_of_a_command(store: FaultyStore) -> None:
+    account = Account("1")
+    account.deposit(1)
+    CommandId("a", account.stream_id).claim(account.uncommitted_events)
+
+    assert [one.is_derived for one in store.encode(account.stream_id, 0, account.uncommitted_events).events] == [True]
 
 
 def test_ids_are_uuids_of_version_8_that_follow_from_the_command() -> None:

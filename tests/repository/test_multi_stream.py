@@ -193,7 +193,9 @@ async def transfer(store: EventStore, source: str, target: str, amount: int) -> 
         other.put(amount)
         return [one, other]
 
-    await execute_all(store, decide, retry=RetryConfig(max_attempts=200, base_delay=0.005, max_delay=0.05))
+    await execute_all(
+        store, decide, retry=RetryConfig(max_attempts=200, max_seconds=600, base_delay=0.005, max_delay=0.05)
+    )
 
 
 async def test_a_transfer_is_decided_again_after_a_conflict(

@@ -19,7 +19,7 @@ async def store(database_url: str) -> AsyncIterator[PostgreSQLEventStore]:
 
 @pytest.fixture
 def accounts(store: PostgreSQLEventStore) -> Repository[Account]:
-    return Repository(Account, store, retry=RetryConfig(max_attempts=20, base_delay=0.001))
+    return Repository(Account, store, retry=RetryConfig(max_attempts=20, max_seconds=600, base_delay=0.001))
 
 
 async def test_writers_who_race_all_take_effect(accounts: Repository[Account]) -> None:

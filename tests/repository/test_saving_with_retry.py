@@ -328,7 +328,9 @@ async def test_an_aggregate_that_is_being_saved_with_retry_cant_be_changed(
 
 
 async def test_many_writers_all_take_effect(store: FaultyStore, account: Account) -> None:
-    accounts = Repository(Account, store, retry=RetryConfig(max_attempts=50, base_delay=0), queue_commands=False)
+    accounts = Repository(
+        Account, store, retry=RetryConfig(max_attempts=50, max_seconds=600, base_delay=0), queue_commands=False
+    )
 
     async def yield_once(commit: Commit) -> None:
         await asyncio.sleep(0)

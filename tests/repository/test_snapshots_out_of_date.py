@@ -175,7 +175,7 @@ async def test_garbage_is_ignored_and_logged(
 
 async def test_those_who_race_over_snapshots_all_take_effect(database_url: str) -> None:
     async with PostgreSQLEventStore(database_url) as one, PostgreSQLEventStore(database_url) as two:
-        retry = RetryConfig(max_attempts=100, base_delay=0.001)
+        retry = RetryConfig(max_attempts=100, max_seconds=600, base_delay=0.001)
         both = [Repository(Account, store, retry=retry, snapshot_every=2) for store in (one, two)]
 
         await asyncio.gather(*[deposit(both[n % 2], 4) for n in range(8)])

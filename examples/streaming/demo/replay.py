@@ -8,12 +8,9 @@ from examples.streaming.demo.source import Title, moment
 from examples.streaming.demo.workload import Viewer, Watch, Workload, genre_of
 from examples.streaming.events import ContentAdded, ContentRated, ContentWatched
 from examples.streaming.user import User
-from perdure import ANY, AppendResult, EventStore, NewEvent, Repository, RetryConfig
+from perdure import ANY, AppendResult, EventStore, NewEvent, Repository
 
 T = TypeVar("T")
-
-# Conflicts here are resolved in milliseconds; the default suits conflicts between people.
-RETRY = RetryConfig(max_attempts=5, base_delay=0.01)
 
 
 class Replay:
@@ -26,7 +23,7 @@ class Replay:
     """
 
     def __init__(self, workload: Workload, store: EventStore, *, concurrency: int) -> None:
-        self.users = Repository(User, store, retry=RETRY)
+        self.users = Repository(User, store)
         self.events = 0
         self.position = 0
         self._workload = workload

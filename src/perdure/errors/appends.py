@@ -85,7 +85,7 @@ class EventDifference(NamedTuple):
         event_type: The type of the event in the append.
         stored_type: The type of the stored event.
         reason: ``"type"``: they have different types. ``"content"``: their contents differ. ``"unreadable"``: this code
-            can't read the stored event, so it can't compare them.
+            can't compare them, because it can't read the stored event. The error's ``__cause__`` says why.
     """
 
     event_id: UUID
@@ -101,7 +101,7 @@ class EventDifference(NamedTuple):
             if self.event_type != self.stored_type:
                 both += f", stored as {self.stored_type!r},"
             return f"event {self.event_id} of type {both} is stored with another content"
-        return f"event {self.event_id} is stored as {self.stored_type!r}, but this code can't read it to compare it"
+        return f"event {self.event_id} is stored as {self.stored_type!r}, but this code can't compare them"
 
 
 class EventIdReuseError(PerdureError):

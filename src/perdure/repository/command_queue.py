@@ -68,6 +68,7 @@ from perdure.outcome import AppendOutcome
 from perdure.repository.pace import Pace
 from perdure.repository.queue_state import QueueState, StateStatus
 from perdure.repository.queued_command import QueuedCommand
+from perdure.repository.turn import Turn
 from perdure.store import EventStore
 
 A = TypeVar("A", bound=AggregateRoot)
@@ -85,22 +86,21 @@ class CommandQueue(Generic[A]):
     """The commands that wait at one aggregate, and its state as long as there are any.
 
     Until `serve` is called, a lone caller is under way. Then a task serves the commands that wait until none is left.
+    Each lone caller makes one, so making one must cost next to nothing.
 
     Attributes:
-        aggregate_id: which aggregate.
         waiting: the commands that haven't been decided, or must decide again.
         task: serves them until none waits; None while a lone caller is under way.
     """
 
+    __slots__ = ("_batch", "_key", "_queues", "_state", "_store", "task", "waiting")
+
     def __init__(self, queues: dict[QueueKey, CommandQueue[A]], key: QueueKey, store: EventStore) -> None:
-        self.aggregate_id = key[2].partition("-")[2]
-        self.waiting: deque[QueuedCommand[A]] = deque()
+        self.waiting: deque[QueuedCommand[A] | Turn] = deque()
         self.task: asyncio.Task[None] | None = None
-        self._batch: list[QueuedCommand[A]] = []
         self._queues = queues
         self._key = key
         self._store = store
-        self._state: QueueState[A] = QueueState(self.aggregate_id)
 
     @property
     def has_ended(self) -> bool:
@@ -108,11 +108,13 @@ class CommandQueue(Generic[A]):
         return self.task is not None and self.task.done()
 
     def serve(self) -> None:
-        """Begin to serve the commands that wait; without any, remove the queue."""
-        loop = self._key[0]
+        """Begin to serve the commands that wait; if no caller waits any more, remove the queue."""
+        loop, _, stream_id = self._key
         if loop.is_closed() or all(command.is_answered for command in self.waiting):
             self._remove()
             return
+        self._batch: list[QueuedCommand[A]] = []
+        self._state: QueueState[A] = QueueState(stream_id.partition("-")[2])
         self.task = loop.create_task(self._run(), context=Context())
         self.task.add_done_callback(self._ended)
 
@@ -131,8 +133,15 @@ class CommandQueue(Generic[A]):
                 command.fail(error)
 
     async def _run(self) -> None:
-        while batch := self._next_batch():
-            self._batch = batch
+        while self.waiting:
+            if isinstance(first := self.waiting[0], Turn):
+                self.waiting.popleft()
+                await first.take()
+                self._state.drop()  # the stream has other events now
+                continue
+            self._batch = batch = self._next_batch()
+            if not batch:
+                continue
             # In the context of the first: handlers, too, may depend on it, as on the precision of decimals.
             serving = asyncio.create_task(self._serve(batch), context=batch[0].context.copy())
             # The answered callers run before this continues: if they come again at once, the state is still there.
@@ -142,9 +151,10 @@ class CommandQueue(Generic[A]):
     def _next_batch(self) -> list[QueuedCommand[A]]:
         batch: list[QueuedCommand[A]] = []
         while self.waiting and len(batch) < BATCH_COMMANDS:
-            if batch and (batch[0].is_alone or self.waiting[0].is_alone):
+            command = self.waiting[0]
+            if isinstance(command, Turn) or (batch and (batch[0].is_alone or command.is_alone)):
                 break
-            command = self.waiting.popleft()
+            self.waiting.popleft()
             if command.is_late:
                 command.give_up()
             if not command.is_answered:
@@ -178,7 +188,7 @@ class CommandQueue(Generic[A]):
         answer = await self._commit(commit, decided)
         # 5. Answer the callers.
         if isinstance(answer, AppendResult) and answer.stream_version == version + len(commit.events):
-            if await self._is_as_decided(version, commit, decided):
+            if not answer.is_repeat or await self._is_as_decided(version, commit, decided):
                 self._state.keep()
                 await self._answer(decided, answer)
                 return rest
@@ -304,7 +314,7 @@ class CommandQueue(Generic[A]):
             for command in decided:
                 count = len(command.event_ids)
                 version, own, places = version + count, places[:count], places[count:]
-                command.succeed(AppendResult(result.stream_id, version, own) if own else None)
+                command.succeed(AppendResult(result.stream_id, version, own, result.is_repeat) if own else None)
 
     async def _after_failure(
         self, decided: list[QueuedCommand[A]], answer: AppendResult | Exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from uuid import UUID
 
 from perdure.aggregate import AggregateRoot
@@ -12,6 +13,7 @@ from perdure.errors import EventIdReuseError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
 from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
+from perdure.repository.group_turns import GroupTurns
 from perdure.repository.multi_stream import check_aggregates, save_all
 from perdure.repository.saver import save_until_known
 from perdure.retry import Attempts, RetryConfig, checked_retry
@@ -60,10 +62,14 @@ async def execute_all(
     check_instance("store", store, EventStore)
     check_function("decide", decide)
     attempts = Attempts(checked_retry(retry))
-    command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint))
+    turns = GroupTurns(store, attempts)
+    command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint), turns)
     with Execute(None) as observed:
-        await command.decide()
-        return await save_until_known(command.save, command.decide, attempts, observed)
+        try:
+            await command.decide()
+            return await save_until_known(command.save, command.decide, attempts, observed)
+        finally:
+            turns.end()
 
 
 class GroupCommand:
@@ -73,6 +79,7 @@ class GroupCommand:
         store: where the events go, and where those of an earlier execution would be.
         decide: loads the aggregates, decides, and returns them.
         command_id: its id, if it has one.
+        turns: what it holds of the queues of its aggregates.
     """
 
     def __init__(
@@ -80,20 +87,23 @@ class GroupCommand:
         store: EventStore,
         decide: Callable[[], Awaitable[Sequence[AggregateRoot]]],
         command_id: CommandId | None,
+        turns: GroupTurns,
     ) -> None:
         self._store = store
         self._decide = decide
         self._command_id = command_id
+        self._turns = turns
         self._aggregates: Sequence[AggregateRoot] = ()
         self._saved: list[AppendResult] = []
         self._is_known = False
 
     async def decide(self) -> None:
-        """Decide on fresh state, unless the command was executed before."""
-        if self._command_id is None:
-            self._aggregates = await _decided(self._decide)
-        elif not await self._was_executed(self._command_id):
-            await self._decide_once(self._command_id)
+        """Decide on fresh state, unless the command was executed before: again in its turn, if others are under way."""
+        while not await self._was_executed():
+            await self._decide_once()
+            if self._is_known or self._turns.hold_free(self._aggregates):
+                return
+            await self._turns.wait(self._aggregates)
 
     async def save(self) -> list[AppendResult]:
         """Save what was decided. Return the results of the command, even if another process executed it."""
@@ -102,41 +112,38 @@ class GroupCommand:
                 self._saved = [one for one in await save_all(self._store, self._aggregates) if one is not None]
             except EventIdReuseError:
                 # Another process executed the command meanwhile, with other events.
-                if self._command_id is None or not await self._was_executed(self._command_id):
+                if not await self._was_executed():
                     raise
-        if self._command_id is not None and not self._is_known:
-            await self._compare(self._command_id)
+        if self._command_id is not None and not self._is_known and any(one.is_repeat for one in self._saved):
+            # Another attempt of the command may have raised other events, or been another command.
+            with self._command_id.settling(sum([len(one.global_positions) for one in self._saved])):
+                await self._was_executed()
         return self._saved
 
-    async def _decide_once(self, command_id: CommandId) -> None:
+    async def _decide_once(self) -> None:
+        command_id = self._command_id
         try:
-            with command_id.as_cause():
+            with self._turns.deciding(), nullcontext() if command_id is None else command_id.as_cause():
                 self._aggregates = await _decided(self._decide)
         except Exception:
             # A rule may have refused it because of what it has done itself meanwhile, in another process.
-            if await self._was_executed(command_id):
+            if await self._was_executed():
                 return
             raise
         check_aggregates(self._aggregates)
+        if command_id is None:
+            return
         events = [event for one in self._aggregates for event in one.uncommitted.events]
         if any(one.uncommitted.pending for one in self._aggregates):
             raise InvalidArgumentError("decide", "returned an aggregate that was saved before: load it again each time")
-        if not events and await self._was_executed(command_id):
-            return
-        command_id.claim(events)
+        if events or not await self._was_executed():
+            command_id.claim(events)
 
-    async def _was_executed(self, command_id: CommandId) -> bool:
-        earlier = await command_id.earlier_results(self._store)
+    async def _was_executed(self) -> bool:
+        earlier = [] if self._command_id is None else await self._command_id.earlier_results(self._store)
         if earlier:
             self._saved, self._is_known = earlier, True
         return self._is_known
-
-    async def _compare(self, command_id: CommandId) -> None:
-        """Replace the results by those of another attempt if that raised more, because the store can't tell."""
-        count = sum([len(one.global_positions) for one in self._saved])
-        if count and not await command_id.is_whole(self._store, count):
-            with command_id.settling(count):
-                await self._was_executed(command_id)
 
 
 async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Generic, TypeAlias, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
-from perdure.repository.command import Command
+from perdure.repository.command import CommandCall
 from perdure.repository.command_queue import CommandQueue, QueueKey
+from perdure.repository.group_turns import holds_turns
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.snapshotter import SnapshotWriter
@@ -64,7 +64,7 @@ class CommandQueues(Generic[A]):
     async def execute(
         self,
         stream_id: str,
-        command: Command[A],
+        command: CommandCall[A],
         attempts: Attempts,
         directly: Callable[[Load[A]], Awaitable[AppendResult | None]],
     ) -> AppendResult | None:
@@ -76,28 +76,36 @@ class CommandQueues(Generic[A]):
             attempts: how long and how often to try.
             directly: executes the command in the caller's task with what is loaded by the function that it gets.
         """
-
-        def queued_command() -> QueuedCommand[A]:
-            return QueuedCommand(stream_id, command, attempts=attempts, loader=self._loader, snapshots=self._snapshots)
-
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
+        if holds_turns():
+            return await directly(lambda: self._loader.load(stream_id.partition("-")[2]))
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
-            queue.waiting.append(queued := queued_command())
+            queued = self._queued(stream_id, command, attempts)
+            queue.waiting.append(queued)
             return await self._answer(queued)
         queue = self._queues[key] = CommandQueue(self._queues, key, self._store)
+        waiting, load = queue.waiting, self._loader.load
+
+        def load_alone() -> Awaitable[A]:
+            if waiting:
+                raise OthersWait
+            return load(stream_id.partition("-")[2])
+
         try:
-            return await directly(partial(self._load_alone, queue))
+            return await directly(load_alone)
         except OthersWait:
-            queue.waiting.appendleft(queued := queued_command())
+            queued = self._queued(stream_id, command, attempts)
+            waiting.appendleft(queued)
         finally:
-            queue.serve()
+            if waiting:
+                queue.serve()
+            else:
+                del self._queues[key]
         return await self._answer(queued)
 
-    async def _load_alone(self, queue: CommandQueue[A]) -> A:
-        if queue.waiting:
-            raise OthersWait
-        return await self._loader.load(queue.aggregate_id)
+    def _queued(self, stream_id: str, command: CommandCall[A], attempts: Attempts) -> QueuedCommand[A]:
+        return QueuedCommand(stream_id, command, attempts=attempts, loader=self._loader, snapshots=self._snapshots)
 
     async def _answer(self, command: QueuedCommand[A]) -> AppendResult | None:
         try:

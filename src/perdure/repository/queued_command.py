@@ -15,7 +15,7 @@ from perdure.errors import AggregateBusyError, OptimisticConcurrencyError
 from perdure.errors.roots import copied
 from perdure.events import StoredEvent
 from perdure.outcome import AppendOutcome
-from perdure.repository.command import Command
+from perdure.repository.command import CommandCall
 from perdure.repository.loader import Loader
 from perdure.repository.snapshotter import SnapshotWriter
 from perdure.retry import Attempts
@@ -46,7 +46,7 @@ class QueuedCommand(Generic[A]):
     def __init__(
         self,
         stream_id: str,
-        command: Command[A],
+        command: CommandCall[A],
         *,
         attempts: Attempts,
         loader: Loader[A],

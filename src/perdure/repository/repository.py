@@ -16,7 +16,7 @@ from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidAr
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
-from perdure.repository.command import Command, IdentifiedCommand, check_action
+from perdure.repository.command import CommandCall, IdentifiedCommand, check_action
 from perdure.repository.command_id import identified
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
@@ -77,7 +77,7 @@ class Repository(Generic[A]):
         self._loader = Loader(aggregate_class, store, codec)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, self._loader, codec, store)
         self._saver = Saver(store, snapshots or None)
-        self._queues = (
+        self._queues: CommandQueues[A] | None = (
             CommandQueues(aggregate_class, store, self._loader, snapshots or None) if queue_commands else None
         )
 
@@ -225,7 +225,7 @@ class Repository(Generic[A]):
         stream_id = self.aggregate_class(aggregate_id).stream_id
         if expected_version is not None:
             check_expected_version(expected_version)
-        command = Command(action, identified(command_id, stream_id, fingerprint), expected_version)
+        command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
 
             async def directly(load: Load[A]) -> AppendResult | None:

@@ -23,7 +23,7 @@ from tests.stores.postgres.races import until
 from tests.testing.checker import unsound_stores as unsound
 
 
-async def checked(store: EventStore, folder: Path, answers: int = 300, patience: float = 5) -> Report:
+async def checked(store: EventStore, folder: Path, answers: int = 300, patience: float = 60) -> Report:
     """The report about a workload that went on until so many appends were answered."""
     async with Workload(store, folder, writers=8, streams=3, patience=patience) as workload:
         await until(lambda: workload.acknowledged >= answers)
@@ -86,7 +86,7 @@ async def test_a_store_that_breaks_a_promise_is_found_out(
 async def test_half_an_append_is_found_out(tmp_path: Path) -> None:
     async with unsound.WritesHalf() as store:
         async with Workload(store, tmp_path, writers=8, patience=0):
-            await asyncio.sleep(0.05)
+            await until(lambda: store.halves >= 5)
         report = await check(store, tmp_path)
 
     assert report.counts[Fault.HALVED] > 0, str(report)

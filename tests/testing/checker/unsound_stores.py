@@ -98,12 +98,15 @@ class WritesThoughItRefuses(InMemoryEventStore):
 class WritesHalf(InMemoryEventStore):
     """Loses the connection in the middle of an append, for ever."""
 
+    halves = 0
+
     async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
         if len(group.event_ids) > 1:
             commit = group.commits[0]
             half = replace(commit, events=commit.events[:1], expected_version=ANY)
             if commit.events[0].event_id not in self._by_id:
                 await super().append_group(CommitGroup((half,), {}), tx)
+                self.halves += 1
             raise OutcomeUnknownError(group.event_ids)
         return await super().append_group(group, tx)
 

@@ -166,7 +166,8 @@ class Runner:
     @property
     def diverged(self) -> LogDivergedError | None:
         """Set while the log lacks the event of a checkpoint: the rows may show events that are gone."""
-        return self.error if isinstance(self.error, LogDivergedError) else None
+        # At first, it may be only this process that remembers another log, as after a failover: it reads again.
+        return self.error if isinstance(self.error, LogDivergedError) and self._errors > 1 else None
 
     def is_behind(self, position: int) -> bool:
         """Return whether it leases rows that haven't reached the position, and goes on with them."""

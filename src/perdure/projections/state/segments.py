@@ -148,8 +148,40 @@ class Segments:
             FencedError: a segment was moved or paused, or has another owner; the event isn't in the log; or the
                 transaction has another id.
         """
-        moved = await connection.fetch(
-            self._sql["advance"],
+        moved = await connection.fetch(self._sql["advance"], *self._asked(segments, to, transaction_id))
+        if len(moved) != len(segments):
+            raise FencedError
+        found: str = moved[0][0]
+        return found
+
+    @property
+    def advance_statement(self) -> str:
+        """The statement that moves checkpoints, to be part of another one."""
+        return self._sql["advance"]
+
+    async def advance_and_write(
+        self, connection: Connection, segment: Segment, to: Checkpoint, statement: str, rows: str
+    ) -> None:
+        """Move the checkpoint of one segment by a statement that also writes rows, as a transaction of its own.
+
+        Args:
+            connection: outside a transaction.
+            segment: the segment, as it was last read.
+            to: the new checkpoint.
+            statement: contains `advance_statement`, returns a row if that has moved the checkpoint, and writes nothing
+                otherwise.
+            rows: its last argument.
+
+        Raises:
+            FencedError: as for `advance`; nothing was written.
+        """
+        if not await connection.fetch(statement, *self._asked([segment], to), rows):
+            raise FencedError
+
+    def _asked(
+        self, segments: Sequence[Segment], to: Checkpoint, transaction_id: str | None = None
+    ) -> tuple[object, ...]:
+        return (
             *self._build,
             self._runner,
             [segment.first_hash for segment in segments],
@@ -159,10 +191,6 @@ class Segments:
             self._lease,
             transaction_id,
         )
-        if len(moved) != len(segments):
-            raise FencedError
-        found: str = moved[0][0]
-        return found
 
     async def pause(self, segments: Sequence[Segment], failure: EventFailure) -> None:
         """Pause segments that are at the same position, with the reason, unless they have moved since."""

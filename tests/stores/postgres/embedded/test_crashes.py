@@ -71,7 +71,9 @@ async def test_a_session_that_outlives_a_killed_server_does_not_hold_up_the_next
         connection = await asyncpg.connect(server.url)
         session = connection.get_server_pid()
         busy = asyncio.create_task(connection.execute("DO $$ BEGIN LOOP END LOOP; END $$"))
-        await asyncio.sleep(0.1)
+        is_busy = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {session} AND state = 'active'"
+        while not await ask(server, is_busy):  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.001)
         kill_server(directory)
         os.kill(session, 0)  # it computes, and doesn't notice
 

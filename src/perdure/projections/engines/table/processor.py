@@ -9,8 +9,8 @@ from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
 from perdure.projections.engine import BatchResult
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.fold import fold, needed, plan
-from perdure.projections.engines.table.storage import TableStorage
+from perdure.projections.engines.table.fold import RowChanges, fold, needed, plan
+from perdure.projections.engines.table.storage import TableStorage, upserted
 from perdure.projections.state.failures import Failure, TooManyParkedError, event_failure
 from perdure.projections.state.identity import Key
 from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents, positions_of
@@ -51,6 +51,7 @@ class TableProcessor:
         self._storage = storage
         self._parked_events = parked_events
         self._batch_size = batch_size
+        self._at_once = storage.statements("batch", advance=segments.advance_statement)
 
     async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
         """Fold events of the log, and write what comes before the first that fails. See `Engine.process`."""
@@ -109,11 +110,24 @@ class TableProcessor:
                 diverted = [one for one in diverted if one.stored.global_position < stop]
             if not done:
                 return _nothing(progress, failure)
-            async with connection.transaction():
-                # Progress first, so that another runner of the same build waits here.
-                await progress.record(connection, done, diverted)
-                await self._storage.write(connection, changes)
+            if diverted or not await self._write_at_once(connection, progress, done, changes):
+                async with connection.transaction():
+                    # Progress first, so that another runner of the same build waits here.
+                    await progress.record(connection, done, diverted)
+                    await self._storage.write(connection, changes)
         return BatchResult(checkpoint_at(done[-1]), len(done), diverted, failure)
+
+    async def _write_at_once(
+        self, connection: Connection, progress: _Progress, done: Sequence[StoredEvent], changes: RowChanges
+    ) -> bool:
+        """Write progress and rows by one statement. Return False if that isn't possible, and nothing was written."""
+        segment, rows = progress.only_segment, upserted(changes)
+        if segment is None or rows is None or len(rows) != 1:
+            return False
+        [(table, document)] = rows.items()
+        statement = self._at_once[table]["advance_and_upsert"]
+        await self._segments.advance_and_write(connection, segment, checkpoint_at(done[-1]), statement, document)
+        return True
 
     async def _refused_keys(self, events: Sequence[StoredEvent], scope: Scope) -> tuple[Key, ...]:
         """The keys whose rows the database refuses; all keys of the events, if it refuses only their combination."""
@@ -149,6 +163,11 @@ class _Progress(Protocol):
         """Where the segments are before the batch."""
         ...
 
+    @property
+    def only_segment(self) -> Segment | None:
+        """The segment whose checkpoint moves, if that is all there is to record."""
+        ...
+
     async def record(
         self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[DivertedEvent]
     ) -> None:
@@ -166,6 +185,10 @@ class _LogProgress(NamedTuple):
     @property
     def checkpoint(self) -> Checkpoint:
         return self.group[0].checkpoint
+
+    @property
+    def only_segment(self) -> Segment | None:
+        return self.group[0] if len(self.group) == 1 else None
 
     async def record(
         self, connection: Connection, done: Sequence[StoredEvent], diverted: Sequence[DivertedEvent]
@@ -186,6 +209,10 @@ class _ParkedProgress(NamedTuple):
     @property
     def checkpoint(self) -> Checkpoint:
         return self.segment.checkpoint
+
+    @property
+    def only_segment(self) -> None:
+        return None
 
     async def record(
         self,

@@ -27,6 +27,7 @@ class TableStorage:
 
     def __init__(self, definition: TableDefinition, schema: str) -> None:
         self._definition = definition
+        self._schema = schema
         self._namespace = quote_identifier(schema)
         parent_key = definition.table.key
         self._sql = {table.name: table_statements("table", table, schema, parent_key) for table in definition.tables}
@@ -40,6 +41,10 @@ class TableStorage:
         for table in self._definition.tables:
             with refusing_taken(self._definition.name, table.name, self._namespace):
                 await connection.execute(self._sql[table.name]["create_table"])
+
+    def statements(self, folder: str, **names: str) -> dict[str, Statements]:
+        """Return the statements of a folder for each table, by its name."""
+        return {table.name: table_statements(folder, table, self._schema, **names) for table in self._definition.tables}
 
     async def load(self, connection: Connection, needed: Needed) -> Rows:
         """Return the rows of these keys, by table."""
@@ -61,6 +66,13 @@ class TableStorage:
                 await connection.execute(sql["delete"], table.encode_keys(deleted).decode())
             if written := changes.written.get(table.name):
                 await connection.execute(sql["upsert"], _json_list(written.values()))
+
+
+def upserted(changes: RowChanges) -> dict[str, str] | None:
+    """Return the rows to insert or replace as JSON, by table; None if others are to be deleted."""
+    if any(changes.orphaned.values()) or any(changes.deleted.values()):
+        return None
+    return {name: _json_list(rows.values()) for name, rows in changes.written.items() if rows}
 
 
 def table_statements(
