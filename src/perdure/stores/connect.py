@@ -24,7 +24,7 @@ logger = logging.getLogger("perdure.postgres")
 
 OWN_VARIABLE: Final = "PERDURE_DATABASE_URL"
 SHARED_VARIABLE: Final = "DATABASE_URL"
-"""The variable that other programs use, too, so that nobody may have thought of Perdure when it was set."""
+"""The variable that other libraries use, too, so that it may have been set without a thought of Perdure."""
 URL_VARIABLES: Final = (OWN_VARIABLE, SHARED_VARIABLE)
 
 _announced: Final[set[str]] = set()

@@ -71,7 +71,7 @@ class Database:
 
     Attributes:
         reachability: whether it can be reached.
-        is_asked_for: whether somebody named it for Perdure, so that making the schema there surprises nobody.
+        is_asked_for: whether it was named for Perdure, so that making the schema there is no surprise.
     """
 
     def __init__(
