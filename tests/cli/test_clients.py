@@ -437,7 +437,7 @@ async def test_root_reaches_the_server_of_another_user(directory: Path, user: Ac
         assert (passfile.stat().st_uid, passfile.stat().st_mode & 0o777) == (user.uid, 0o600)
         assert await asyncio.to_thread(queried, own.stdout.strip()) == "1\n"
         assert server.passfile is None
-    with contextlib.suppress(FileNotFoundError), Neighbour(directory, user) as neighbour:
+    with Neighbour(directory, user) as neighbour:
         neighbour.joined()
         psql = await called("db", "psql", "--", "-XAtc", "select 1", **place)
         assert (psql.returncode, psql.stdout) == (0, "1\n")

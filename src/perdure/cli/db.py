@@ -52,7 +52,7 @@ class Verified(msgspec.Struct):
 
 @click.group(cls=CommandGroup)
 def db() -> None:
-    """Plan, apply, print and verify the database schema. Open psql, or get the URL for other programs."""
+    """Maintain the database schema; open psql, or get the URL for other programs."""
 
 
 db.add_command(url)
