@@ -1,10 +1,8 @@
 """Other programs reach the database: ``db url`` prints where it is, and ``db psql`` opens psql there."""
 
 import asyncio
-import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -12,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import asyncpg
 import pytest
 
 from perdure import schema
@@ -21,8 +18,8 @@ from perdure.errors import MissingExtraError
 from perdure.stores.postgres.embedded import EmbeddedPostgreSQL
 from perdure.stores.postgres.embedded.account import Account
 from perdure.stores.postgres.embedded.binaries import Binaries
-from tests.cli.calling import COMMAND, Call, environment
-from tests.patience import patience
+from tests.cli.calling import Call, environment
+from tests.cli.processes import called, end, started
 from tests.stores.postgres.embedded.conftest import directory, folder, user
 from tests.stores.postgres.embedded.owners import only_root
 from tests.stores.postgres.embedded.projects import FAST, Neighbour, project, runs
@@ -52,41 +49,6 @@ def pretended(tmp_path: Path) -> str:
     program.write_text(SHOWS)
     program.chmod(0o755)
     return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-
-
-def run(*arguments: str, url: str | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(url, **variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def started(*arguments: str, url: str | None = None, **variables: str) -> "subprocess.Popen[str]":
-    """Start it apart from the terminal of the tests."""
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(url, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # with psql
-    process.wait()
-
-
-async def called(*arguments: str, url: str | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return await asyncio.to_thread(run, *arguments, url=url, **variables)
 
 
 async def test_the_url_is_printed_without_its_password(perdure: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,86 +152,6 @@ async def test_the_exit_status_of_psql_is_passed_on(database_url: str, tmp_path:
 
     assert (failed.returncode, stopped.returncode, unreachable.returncode) == (1, 3, 2)
     assert SECRET not in unreachable.stdout + unreachable.stderr
-
-
-async def until_asleep(connection: asyncpg.Connection) -> None:
-    sleeps = "select count(*) = 1 from pg_stat_activity where query like 'select pg_sleep(600)%' and state = 'active'"
-    async with asyncio.timeout(patience(60)):
-        while not await connection.fetchval(sleeps):  # noqa: ASYNC110 - another process makes it so
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
-)
-async def test_signals_reach_psql(
-    database_url: str, connection: asyncpg.Connection, number: signal.Signals, status: int
-) -> None:
-    process = started("db", "psql", "--", "-Xc", "select pg_sleep(600)", url=database_url)
-    try:
-        await until_asleep(connection)
-        process.send_signal(number)
-        _, err = await asyncio.to_thread(process.communicate, timeout=120)
-    finally:
-        end(process)
-
-    assert process.returncode == status
-    assert ("canceling statement due to user request" in err) == (number is signal.SIGINT)
-
-
-OWNS_ITS_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-class Terminal:
-    """Psql on a terminal of its own, which signals all programs in its foreground on Ctrl-C."""
-
-    def __init__(self, url: str) -> None:
-        self.ours, theirs = pty.openpty()
-        self.unread = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", OWNS_ITS_TERMINAL, *COMMAND, "db", "psql", "--", "-Xn", "-P", "pager=off"],
-            env=environment(url, TERM="dumb"),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-
-    def type(self, text: str) -> None:
-        os.write(self.ours, text.encode())
-
-    async def shows(self, text: str) -> None:
-        while text not in self.unread:
-            self.unread += (await asyncio.to_thread(os.read, self.ours, 65536)).decode()
-        self.unread = self.unread.partition(text)[2]
-
-    def close(self) -> None:
-        end(self.process)
-        os.close(self.ours)
-
-
-async def test_ctrl_c_on_a_terminal_cancels_the_query_and_neither_program(
-    database_url: str, connection: asyncpg.Connection
-) -> None:
-    terminal = Terminal(database_url)
-    try:
-        await terminal.shows("=# ")
-        terminal.type("select pg_sleep(600);\n")
-        await until_asleep(connection)
-        terminal.type("\x03")
-        await terminal.shows("canceling statement due to user request")
-        await terminal.shows("=# ")
-        terminal.type("select 6 * 7 as answer;\n")
-        await terminal.shows("42")
-        terminal.type("\\q\n")
-        assert await asyncio.to_thread(terminal.process.wait, timeout=120) == 0
-    finally:
-        terminal.close()
 
 
 async def test_without_psql_there_is_a_clear_error(
