@@ -39,6 +39,12 @@ URLS = {
     "sslpassword": f"postgresql://u@{NOWHERE}/x?sslpassword={ESCAPED}",
     "escaped name": f"postgresql://u@{NOWHERE}/x?p%61ssword={ESCAPED}",
     "unknown": f"postgresql://u@{NOWHERE}/x?app.key={ESCAPED}",
+    "SQLAlchemy": f"postgresql+asyncpg://u:{ESCAPED}@{NOWHERE}/x?ssl=prefer&prepared_statement_cache_size=0",
+    "SQLAlchemy's parameter": f"postgresql+psycopg_async://u@{NOWHERE}/x?app_key={ESCAPED}",
+    "twice": f"postgresql+psycopg://u:{ESCAPED}@{NOWHERE}/x?password=another",
+    "impossible": f"postgresql://u:{ESCAPED}@{NOWHERE}/x?channel_binding=require",
+    "no seconds": f"postgresql://u:{ESCAPED}@{NOWHERE}/x?connect_timeout=never",
+    "another driver": f"postgresql+other://u:{ESCAPED}@{NOWHERE}/x",
     "several hosts": f"postgresql://u:{ESCAPED}@{NOWHERE},127.0.0.1:2/x?password={ESCAPED}",
     "no such host": f"postgresql://u:{ESCAPED}@no-such-host.invalid/x",
     "not escaped": f"postgresql://u:{SECRET}@{NOWHERE}/x",
@@ -69,6 +75,8 @@ ARGUMENTS = {
     "parked skip": ["pausing", "1", "--reason", "x", "--yes"],
 }
 ENDLESS = {("run",), ("events", "tail"), ("projections", "watch"), ("projections", "wait")}
+PSQL = ("db", "psql")
+"""It prints what psql prints, see `test_clients`."""
 
 
 def commands(group: click.Group = program, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -139,7 +147,7 @@ async def test_no_form_of_a_url_is_printed(
 
 
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["", "json"])
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in commands() if path != PSQL], ids=" ".join)
 async def test_no_command_prints_it_when_it_fails(perdure: Call, path: tuple[str, ...], json: list[str]) -> None:
     for url in (URLS["user"], URLS["password"], URLS["settings"], URLS["not escaped"]):
         answer = await perdure("--app", "tests.cli.failing", "--database", url, *call_of(path), *json)
@@ -148,7 +156,7 @@ async def test_no_command_prints_it_when_it_fails(perdure: Call, path: tuple[str
 
 
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["", "json"])
-@pytest.mark.parametrize("path", [path for path in commands() if path not in ENDLESS], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in commands() if path not in ENDLESS | {PSQL}], ids=" ".join)
 async def test_no_command_prints_it_when_it_succeeds(
     perdure: Call,
     database_url: str,
@@ -303,6 +311,7 @@ def test_a_url_that_can_not_be_read_is_an_error_of_ours(url: str) -> None:
         ("password = 'p q' host=h", "password = ... host=h"),
         ("the password: check it", "the password: check it"),
         ("postgresql://[::1]:5432/x", "postgresql://[::1]:5432/x"),
+        ("postgresql+psycopg_async://u:p@h/x?a=p&ssl=a", "postgresql+psycopg_async://u:...@h/x?a=...&ssl=a"),
     ],
 )
 def test_what_is_masked(text: str, masked: str) -> None:

@@ -1,4 +1,4 @@
-"""``perdure db``: the database schema."""
+"""``perdure db``: the database schema, and other clients of the database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from perdure import schema
+from perdure.cli.clients import psql, url
 from perdure.cli.command import CommandGroup, report_command
 from perdure.cli.failures import OK, PROBLEM
 from perdure.cli.report import CommandReport
@@ -51,15 +52,19 @@ class Verified(msgspec.Struct):
 
 @click.group(cls=CommandGroup)
 def db() -> None:
-    """Plan, apply, print and verify the database schema."""
+    """Maintain the database schema; open psql, or get the URL for other programs."""
+
+
+db.add_command(url)
+db.add_command(psql)
 
 
 @db.command()
 @report_command
 async def plan(session: CommandSession) -> CommandReport:
     """Show the migrations that ``apply`` would apply. Changes nothing."""
-    async with session.database() as (url, name):
-        found = await schema.plan(url, schema=name)
+    async with session.database() as (place, name):
+        found = await schema.plan(place, schema=name)
     return CommandReport(
         _plan_data(found),
         lambda screen: _show_plan(screen, found),
@@ -88,8 +93,8 @@ async def plan(session: CommandSession) -> CommandReport:
 @report_command
 async def apply(session: CommandSession, lock_timeout: float, timeout: float) -> CommandReport:
     """Apply the missing migrations. Safe to repeat, and safe during appends."""
-    async with session.database(make=True) as (url, name):
-        applied = await schema.apply(url, schema=name, lock_timeout=lock_timeout, timeout=timeout)
+    async with session.database(make=True) as (place, name):
+        applied = await schema.apply(place, schema=name, lock_timeout=lock_timeout, timeout=timeout)
 
     def show(screen: Screen) -> None:
         for one in applied:
@@ -105,8 +110,8 @@ async def apply(session: CommandSession, lock_timeout: float, timeout: float) ->
 async def print_script(session: CommandSession, *, missing: bool) -> CommandReport:
     """Print the schema as SQL, to review it or to run it with psql. Changes nothing."""
     if missing:
-        async with session.database() as (url, name):
-            script = (await schema.plan(url, schema=name)).script
+        async with session.database() as (place, name):
+            script = (await schema.plan(place, schema=name)).script
     else:
         script = schema.script(schema=session.schema)
     return CommandReport(Script(script), lambda screen: screen.text(script))
@@ -116,8 +121,8 @@ async def print_script(session: CommandSession, *, missing: bool) -> CommandRepo
 @report_command
 async def verify(session: CommandSession) -> CommandReport:
     """Compare the schema with the one that the migrations create. Leaves nothing behind."""
-    async with session.database() as (url, name):
-        drift = await schema.verify(url, schema=name)
+    async with session.database() as (place, name):
+        drift = await schema.verify(place, schema=name)
     data = Verified([one._asdict() for one in drift])
     return CommandReport(
         data,
@@ -147,8 +152,8 @@ async def verify(session: CommandSession) -> CommandReport:
 @report_command
 async def renumber(session: CommandSession, lock_timeout: float, timeout: float) -> CommandReport:
     """Give a copied schema its own lock number, so that it can share a database with the original."""
-    async with session.database() as (url, name):
-        number = await schema.renumber(url, schema=name, lock_timeout=lock_timeout, timeout=timeout)
+    async with session.database() as (place, name):
+        number = await schema.renumber(place, schema=name, lock_timeout=lock_timeout, timeout=timeout)
     return CommandReport(
         Renumbered(number),
         lambda screen: screen.line(f"Schema {name!r} has the lock number {number}, which no other schema uses.", GOOD),

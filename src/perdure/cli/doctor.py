@@ -79,6 +79,9 @@ async def doctor(session: CommandSession) -> CommandReport:
         ]
         name = "database"
         async with session.store() as store:
+            if _is_embedded(session):
+                place = masked_url(database_of(store).url)
+                diagnosis.settings.append(Setting("url", place, "the embedded PostgreSQL"))
             await _examine(diagnosis, store)
     except PerdureError as error:
         diagnosis.findings.append(_failed("schema" if isinstance(error, SchemaError) else name, error))
@@ -106,6 +109,11 @@ def _settings(session: CommandSession) -> list[Setting]:
     if direct_url := settings.get("direct_url"):
         found.append(Setting("direct_url", masked_url(direct_url), "the application"))
     return found
+
+
+def _is_embedded(session: CommandSession) -> bool:
+    settings = session.store_source
+    return not isinstance(settings, EventStore) and not isinstance(session.chosen_database(settings).database, str)
 
 
 async def _examine(diagnosis: Diagnosis, store: EventStore) -> None:

@@ -129,17 +129,22 @@ class CommandSession:
             CommandError: the application made its store itself, so the URL and the schema aren't known.
             PerdureError: the database can't be used.
         """
-        settings = self.store_source
-        if isinstance(settings, EventStore):
-            raise CommandError(
-                f"the application made its store itself: {settings!r}; name its database here",
-                f"perdure --app {self.options.app} --database postgresql://user@host/database {self.command}",
-                status=USAGE,
-            )
+        settings = self._connect_settings()
         if not make:
             self._check_there(settings)
         async with located_database(settings.get("url"), settings.get("directory")) as (url, _):
             yield settings.get("direct_url") or url, self.schema
+
+    def existing_database(self) -> str | EmbeddedPostgreSQL:
+        """Return the URL of the database, bypassing a pooler, or the embedded server, which isn't started.
+
+        Raises:
+            CommandError: there is no database; or the application made its store itself.
+        """
+        settings = self._connect_settings()
+        self._check_there(settings)
+        database = self.chosen_database(settings).database
+        return database if isinstance(database, EmbeddedPostgreSQL) else settings.get("direct_url") or database
 
     def confirm(self, question: str, *, yes: bool, command: str) -> None:
         """Ask for confirmation on the terminal before something is destroyed.
@@ -199,6 +204,16 @@ class CommandSession:
 
     def _print(self, envelope: Envelope) -> None:
         print(encode(envelope, in_one_line=self.is_streaming), flush=True)  # noqa: T201 - JSON is meant for programs
+
+    def _connect_settings(self) -> ConnectSettings:
+        settings = self.store_source
+        if isinstance(settings, EventStore):
+            raise CommandError(
+                f"the application made its store itself: {settings!r}; name its database here",
+                f"perdure --app {self.options.app} --database postgresql://user@host/database {self.command}",
+                status=USAGE,
+            )
+        return settings
 
     def _check_there(self, source: ConnectSettings) -> None:
         database = self.chosen_database(source).database

@@ -10,18 +10,19 @@ HIDDEN: Final = "..."
 
 _HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\],\s]*)(:\d*)?"
 DATABASE_URL: Final = re.compile(
-    rf"postgres(ql)?://([^@/?#\s]*@)?{_HOST}(,{_HOST})*(/[^@/?#\s]*)?(\?\w+=[^@&#\s]*(&\w+=[^@&#\s]*)*)?"
+    rf"postgres(ql)?(\+\w+)?://([^@/?#\s]*@)?{_HOST}(,{_HOST})*(/[^@/?#\s]*)?(\?\w+=[^@&#\s]*(&\w+=[^@&#\s]*)*)?"
 )
 """Stricter than the standard: an unescaped character of a password must not end up in another part, and in messages."""
 
 _PLAIN: Final = frozenset({
-    *("application_name", "connect_timeout", "database", "dbname", "host", "hostaddr", "passfile", "port"),
-    *("sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
+    *("application_name", "channel_binding", "command_timeout", "connect_timeout", "database", "dbname", "host"),
+    *("hostaddr", "passfile", "port", "ssl", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
+    *("target_session_attrs", "timeout", "user"),
 })  # fmt: skip
 """Parameters of a URL that hold no secret. All others are hidden, as their names may be escaped."""
 
 # Every repeat before the part that must match is bounded; otherwise the time grows with the square of the length.
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://)(\S*)")
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9_+.-]{0,40}://)(\S*)")
 _PORT: Final = re.compile(r"[^:/?#]*:\d*(?![^/?#,;'\")\]\s])")
 _SETTING: Final = re.compile(
     r"""(?ix) ((?:password|passwd|pwd|secret|token)\w{0,40}) (\s*=\s*|["']\s*:\s*)"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,12 +13,22 @@ from perdure.async_block import async_block
 from perdure.checks import check_count, check_flag
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import InvalidArgumentError
-from perdure.stores.postgres.connections.database import check_url
+from perdure.errors.mask import masked_url
+from perdure.observation import keys
+from perdure.stores.postgres.connections.database_url import DatabaseURL, check_url
 from perdure.stores.postgres.embedded import DIRECTORY_VARIABLE, EmbeddedPostgreSQL
 from perdure.stores.postgres.sql_files import quoted_store_schema
 from perdure.stores.postgres.store import PostgreSQLEventStore
 
-URL_VARIABLES: Final = ("PERDURE_DATABASE_URL", "DATABASE_URL")
+logger = logging.getLogger("perdure.postgres")
+
+OWN_VARIABLE: Final = "PERDURE_DATABASE_URL"
+SHARED_VARIABLE: Final = "DATABASE_URL"
+"""The variable that other libraries use, too, so that it may have been set without a thought of Perdure."""
+URL_VARIABLES: Final = (OWN_VARIABLE, SHARED_VARIABLE)
+
+_announced: Final[set[str]] = set()
+"""The URLs of `SHARED_VARIABLE` that this process has logged, without their passwords."""
 
 
 class ConnectSettings(TypedDict, total=False):
@@ -75,11 +86,13 @@ async def connect(
     """Open an event store for the length of an ``async with`` block.
 
     The database is the first of these: `url`, the variable PERDURE_DATABASE_URL, the variable DATABASE_URL, or an
-    embedded PostgreSQL (extra ``embedded``) in ``./.perdure``, which is started or joined. For more settings, make a
-    `PostgreSQLEventStore` yourself.
+    embedded PostgreSQL (extra ``embedded``) in ``./.perdure``, which is started or joined. Other libraries use
+    DATABASE_URL, too. So the log says, once in a process, that it was taken, and warns if the schema is made there.
+    For more settings, make a `PostgreSQLEventStore` yourself.
 
     Args:
-        url: ``postgresql://user@host:port/database``. It may name several hosts: `connect` finds the primary.
+        url: ``postgresql://user@host:port/database``. It may name several hosts: `connect` finds the primary. URLs of
+            SQLAlchemy and libpq are understood, too, such as ``postgresql+asyncpg://user@host/database?ssl=require``.
         schema: the schema that holds the store; several stores may share a database.
         migrate: whether to apply missing migrations; if not, they are an error.
         payload_limit: how many bytes the payload of an event may take.
@@ -104,9 +117,8 @@ async def connect(
     check_count("payload_limit", payload_limit, 1)
     if direct_url is not None:
         check_url(direct_url)
-    async with (
-        located_database(url, directory) as (located, revive),
-        PostgreSQLEventStore(
+    async with located_database(url, directory) as (located, revive):
+        opened = PostgreSQLEventStore(
             located,
             schema=schema,
             migrate=migrate,
@@ -114,9 +126,10 @@ async def connect(
             revive=revive,
             direct_url=direct_url,
             read_only=read_only,
-        ) as store,
-    ):
-        yield store
+        )
+        opened.database.is_asked_for = choose_database(url, directory).source != SHARED_VARIABLE
+        async with opened as store:
+            yield store
 
 
 @asynccontextmanager
@@ -124,8 +137,10 @@ async def located_database(
     url: str | None, directory: Path | str | None = None
 ) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
     """Yield the URL of the database that `connect` would use, and a function that restarts it if it is embedded."""
-    database, _ = choose_database(url, directory)
+    database, source = choose_database(url, directory)
     if not isinstance(database, EmbeddedPostgreSQL):
+        if source == SHARED_VARIABLE:
+            _announce(masked_url(DatabaseURL.parse(database).for_clients()))
         yield database, None
         return
     async with database as server:
@@ -135,3 +150,13 @@ async def located_database(
             return server.url
 
         yield server.url, revived
+
+
+def _announce(url: str) -> None:
+    if url not in _announced:
+        _announced.add(url)
+        logger.info(
+            "no URL was given, so the event store is in the database of %s: %s; to choose another, set %s",
+            *(SHARED_VARIABLE, url, OWN_VARIABLE),
+            extra=keys(operation="connect"),
+        )

@@ -9,21 +9,19 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from perdure.checks import check_count, check_function, check_seconds
 from perdure.errors import (
-    ConfigurationError,
     InvalidArgumentError,
     StoreClosedError,
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from perdure.errors.mask import DATABASE_URL
 from perdure.observation import keys
 from perdure.store import EventStore
+from perdure.stores.postgres.connections.database_url import DatabaseURL
 from perdure.stores.postgres.connections.hosts import Hosts
 from perdure.stores.postgres.connections.pool import Pool
 from perdure.stores.postgres.connections.reachability import Reachability
@@ -61,6 +59,7 @@ class Database:
 
     Args:
         url: ``postgresql://user@host:port/database``, or several hosts; the rest comes from the ``PG*`` variables.
+            URLs of SQLAlchemy and libpq are understood, too. The time-outs of the URL come before the arguments.
         schema: the schema that holds the store.
         pool_size: how many connections the pool may open.
         connect_timeout: seconds that opening a connection may take, for each host of the URL.
@@ -72,6 +71,7 @@ class Database:
 
     Attributes:
         reachability: whether it can be reached.
+        is_asked_for: whether it was named for Perdure, so that making the schema there is no surprise.
     """
 
     def __init__(
@@ -87,9 +87,8 @@ class Database:
         default_target: str = "read-write",
         tasks: Tasks | None = None,
     ) -> None:
-        check_url(url)
-        if direct_url is not None:
-            check_url(direct_url)
+        parsed = DatabaseURL.parse(url)
+        direct = None if direct_url is None else DatabaseURL.parse(direct_url)
         check_count("pool_size", pool_size, 1)
         for name, seconds in (("connect_timeout", connect_timeout), ("command_timeout", command_timeout)):
             check_seconds(name, seconds)
@@ -97,6 +96,7 @@ class Database:
                 raise InvalidArgumentError(name, "is 0, which is too short for anything")
         if revive is not None:
             check_function("revive", revive)
+        self.is_asked_for = True
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url
@@ -107,8 +107,8 @@ class Database:
         self._default_target = default_target
         self.reachability = Reachability("the database")
         self._direct_reachability = self.reachability if direct_url is None else Reachability("direct_url's server")
-        self._hosts = self._hosts_of(url)
-        self._direct_hosts = None if direct_url is None else self._hosts_of(direct_url)
+        self._hosts = self._hosts_of(parsed)
+        self._direct_hosts = None if direct is None else self._hosts_of(direct)
         self._revive = revive
         self._tasks = Tasks("the database", "connect") if tasks is None else tasks
         self._pool: Pool | None = None
@@ -119,7 +119,12 @@ class Database:
     @property
     def name(self) -> str:
         """The name of the database, as the URL gives it; empty where it doesn't."""
-        return unquote(urlsplit(self._url).path.removeprefix("/"))
+        return DatabaseURL.parse(self._url).name
+
+    @property
+    def url(self) -> str:
+        """Its URL for other clients, such as psql, without the password. That of an embedded server changes."""
+        return DatabaseURL.parse(self._url).for_clients()
 
     @property
     def may_be_deaf(self) -> bool:
@@ -201,11 +206,11 @@ class Database:
             finally:
                 connection.terminate()
 
-    def _hosts_of(self, url: str) -> Hosts:
+    def _hosts_of(self, url: DatabaseURL) -> Hosts:
         return Hosts(
-            url,
-            timeout=self._connect_timeout,
-            command_timeout=self._command_timeout,
+            url.for_driver,
+            timeout=url.connect_timeout or self._connect_timeout,
+            command_timeout=url.command_timeout or self._command_timeout,
             default_target=self._default_target,
             on_move=self._move,
         )
@@ -250,7 +255,7 @@ class Database:
 
     def _move_to(self, url: str) -> None:
         self._url = url
-        self._hosts = self._hosts_of(url)
+        self._hosts = self._hosts_of(DatabaseURL.parse(url))
 
     async def _revived(self, connect: Callable[[], Awaitable[C]]) -> C:
         for pause in _PAUSES_WHILE_DYING if self._revive else ():
@@ -282,38 +287,6 @@ def database_of(store: EventStore) -> Database:
             "(perdure.testing.fold returns the rows of a projection without a database)"
         )
     return store.database
-
-
-def check_url(url: object) -> None:
-    """Raise ConfigurationError unless it is the URL of a database."""
-    if not isinstance(url, str):
-        raise ConfigurationError(f"the database's URL must be text, not {type(url).__name__}")
-    if not DATABASE_URL.fullmatch(url) or not _can_be_split(url):
-        # Without the URL itself: it may hold a password.
-        raise ConfigurationError(
-            f"the database's URL {_url_fault(url)}: it must look like postgresql://user@host:5432/database"
-        )
-
-
-def _url_fault(url: str) -> str:
-    if not url.strip():
-        return "is empty"
-    if "://" not in url:
-        return "has no scheme"
-    scheme = url.partition("://")[0]
-    if scheme.startswith(("postgresql+", "postgres+")):
-        return "names a driver after a '+', but Perdure has its own, so leave '+' and the name out"
-    if scheme not in ("postgresql", "postgres"):
-        return "isn't one of PostgreSQL, which is the only database that Perdure supports"
-    return "can't be read; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
-
-
-def _can_be_split(url: str) -> bool:
-    try:
-        urlsplit(url)
-    except ValueError:  # it quotes the password
-        return False
-    return True
 
 
 _SQL = Statements(Path(__file__).parents[1] / "sql" / "connections")

@@ -53,7 +53,7 @@ class Hosts:
         self._timeout = timeout
         self._command_timeout = command_timeout
         self._on_move = on_move
-        self._all = _hosts(url)
+        self._all = hosts_of(url)
         asked_for = parse_qs(urlsplit(url).query).get(_TARGET, [os.environ.get("PGTARGETSESSIONATTRS", "")])[-1]
         self._target = asked_for or default_target
         self._good: Host | None = None
@@ -124,7 +124,7 @@ class Hosts:
             self._on_move(str(host), str(former))
 
 
-def _hosts(url: str) -> list[Host]:
+def hosts_of(url: str) -> list[Host]:
     """Return the servers that a URL or the environment names, as the driver reads them; none if neither names any."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)

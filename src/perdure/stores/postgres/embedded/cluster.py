@@ -24,6 +24,7 @@ from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 from perdure.stores.postgres.embedded.owner_process import UnlistedUserError
 
 PASSWORD = "password.txt"  # noqa: S105 - the name of the file with the superuser's password
+PASSFILE = "pgpass.txt"  # the same for libpq, if the server has a TCP port
 
 _DEFAULTS = {
     "max_connections": "200",

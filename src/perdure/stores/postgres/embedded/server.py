@@ -14,7 +14,7 @@ from perdure.checks import check_instance
 from perdure.errors import EmbeddedServerError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.stores.postgres.embedded.binaries import Binaries
-from perdure.stores.postgres.embedded.cluster import checked_settings
+from perdure.stores.postgres.embedded.cluster import PASSFILE, checked_settings
 from perdure.stores.postgres.embedded.launch import Launch
 from perdure.stores.postgres.embedded.location import find_location
 from perdure.stores.postgres.embedded.locks import FileLock
@@ -114,6 +114,21 @@ class EmbeddedPostgreSQL:
         if not postmaster.tcp:
             raise EmbeddedServerError("the server has no TCP port: stop all its users, then start it with tcp=True")
         return f"postgresql://postgres:{self._password}@127.0.0.1:{postmaster.port}/{quote(database, safe='')}"
+
+    @property
+    def has_tcp_port(self) -> bool:
+        """Whether the server was started with `tcp`."""
+        return self._running().tcp
+
+    @property
+    def passfile(self) -> Path | None:
+        """The password for the TCP port, in a file for libpq's PGPASSFILE. None without a port.
+
+        None for root, too, if the server is another user's: that user could replace the file by a link to one of root.
+        """
+        launch = self._started()
+        is_usable = self.has_tcp_port and not launch.location.account.is_other_user
+        return launch.location.path / PASSFILE if is_usable else None
 
     @property
     def location(self) -> Path:

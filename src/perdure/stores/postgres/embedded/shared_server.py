@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from perdure.stores.postgres.embedded.cluster import PASSWORD, check_version, staged_cluster
+from perdure.stores.postgres.embedded.cluster import PASSFILE, PASSWORD, check_version, staged_cluster
 from perdure.stores.postgres.embedded.launch import Launch
 from perdure.stores.postgres.embedded.locks import FileLock, exclusively
 from perdure.stores.postgres.embedded.owner_process import ActionResult, UnlistedUserError, run_as_owner
@@ -40,7 +40,10 @@ async def join(launch: Launch, share: FileLock | None) -> JoinedServer:
             try:
                 postmaster = await launch.ensure_running()
                 taken.try_shared()  # only the last process to leave has it exclusively, and only with the start lock
-                return JoinedServer(postmaster, folder.read(PASSWORD) or "", taken)
+                password = folder.read(PASSWORD) or ""
+                if postmaster.tcp:
+                    folder.write(PASSFILE, f"127.0.0.1:{postmaster.port}:*:postgres:{password}\n")
+                return JoinedServer(postmaster, password, taken)
             except BaseException:
                 if share is None:
                     taken.close()
