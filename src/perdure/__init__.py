@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
     from perdure.errors import UnhandledEventError as UnhandledEventError
+    from perdure.errors import UnknownAggregateError as UnknownAggregateError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
@@ -157,9 +159,9 @@ _NAMES = {
         ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
-        UnhandledEventError UnknownBuildError UnknownEventTypeError UnknownEventVersionError ServiceInterruptedError
-        UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError UnsupportedOperationError
-        UpcasterDefinitionError ViewInUseError WrongContextError
+        UnhandledEventError UnknownAggregateError UnknownBuildError UnknownEventTypeError UnknownEventVersionError
+        ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
+        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
@@ -175,7 +177,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
-    "repository": "DeciderRepository Repository RetryConfig execute_all save_all",
+    "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "store": "EventStore",
     "stores.connect": "connect",
     "stores.memory": "InMemoryEventStore",
@@ -197,6 +199,7 @@ __all__ = [
     "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
+    "AggregateSettings",
     "AppendResult",
     "Application",
     "AuthenticationError",
@@ -288,6 +291,7 @@ __all__ = [
     "TransactionEndedError",
     "TransactionError",
     "UnhandledEventError",
+    "UnknownAggregateError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

@@ -13,12 +13,17 @@ from examples.streaming.user import User
 from perdure import (
     AggregateDefinitionError,
     AggregateRoot,
+    AggregateSettings,
     Application,
+    EventStore,
     InMemoryEventStore,
     InvalidArgumentError,
     PostgreSQLEventStore,
     ProjectionService,
+    Repository,
+    RetryConfig,
     StoreUnavailableError,
+    UnknownAggregateError,
     UnknownProjectionError,
     UnsupportedOperationError,
     WrongContextError,
@@ -37,6 +42,10 @@ class AnotherUser(AggregateRoot, category="user"):
 
 class Unnamed(AggregateRoot):
     pass
+
+
+class Unstorable(AggregateRoot, category="unstorable"):
+    connection: Application | None = None
 
 
 def test_making_one_connects_to_nothing() -> None:
@@ -128,7 +137,7 @@ async def test_another_store_can_be_taken_for_once() -> None:
 
 
 async def test_after_a_failure_to_connect_it_can_be_connected() -> None:
-    app = Application(NOWHERE)
+    app: Application[EventStore] = Application(NOWHERE)
     with pytest.raises(StoreUnavailableError):
         async with app.connect():
             pass
@@ -190,12 +199,87 @@ async def test_projections_need_a_database() -> None:
             app.projection_service()
 
 
+async def test_a_repository_is_the_same_object_each_time_with_its_settings() -> None:
+    retry = RetryConfig(max_attempts=2)
+    app = Application(
+        InMemoryEventStore(),
+        aggregates=[AggregateSettings(User, retry=retry, snapshot_every=2, queue_commands=False), cart_decider],
+    )
+
+    async with app.connect() as store:
+        users = app.repository(User)
+
+        assert app.repository(User) is users
+        assert app.repository(cart_decider) is app.repository(cart_decider)
+        assert users.retry is retry
+        await users.execute("1", lambda user: user.register("a@example.com", "Ann", []))
+        await users.execute("1", lambda user: user.subscribe_to_plan("premium", "card"))
+        assert store.snapshots is not None
+        assert await store.snapshots.read("user-1") is not None
+
+
+async def test_the_settings_of_a_decider_are_those_of_its_repository() -> None:
+    app = Application(InMemoryEventStore(), aggregates=[AggregateSettings(cart_decider, snapshot_every=1)])
+
+    async with app.connect() as store:
+        await app.repository(cart_decider).execute("1", AddItem(sku="dvd"))
+
+        assert store.snapshots is not None
+        assert await store.snapshots.read("cart-1") is not None
+
+
+async def test_a_new_connection_has_repositories_of_its_own() -> None:
+    app = Application(aggregates=[User])
+
+    async with app.connect(InMemoryEventStore()):
+        first = app.repository(User)
+    async with app.connect(InMemoryEventStore()) as store:
+        assert app.repository(User) is not first
+        assert app.repository(User).store is store
+
+
 async def test_an_aggregate_that_is_not_listed_has_no_repository() -> None:
     app = Application(InMemoryEventStore())
 
     async with app.connect():
-        with pytest.raises(InvalidArgumentError, match="isn't in the application"):
+        with pytest.raises(
+            UnknownAggregateError, match=r"streaming\.user\.User isn't in the application: add it"
+        ) as caught:
             app.repository(User)
+        with pytest.raises(UnknownAggregateError, match="the decider of 'cart' isn't in the application: add it"):
+            app.repository(cart_decider)
+    assert (caught.value.category, caught.value.owner) == ("user", None)
+
+
+def test_an_aggregate_of_a_category_that_another_one_owns_is_told_from_it() -> None:
+    app = Application(aggregates=[User])
+
+    with pytest.raises(UnknownAggregateError, match=r"'user' belong to examples\.streaming\.user\.User"):
+        app.repository(AnotherUser)
+
+
+@pytest.mark.parametrize("not_an_aggregate", ["user", User("1"), None, 5])
+def test_what_is_no_aggregate_has_no_repository(not_an_aggregate: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="a class of aggregates or a decider"):
+        Application(aggregates=[User]).repository(not_an_aggregate)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "reason"),
+    [
+        ({"aggregate": "user"}, InvalidArgumentError, "a class of aggregates or a decider"),
+        ({"aggregate": User, "snapshot_every": 0}, InvalidArgumentError, "snapshot_every"),
+        ({"aggregate": User, "retry": 3}, InvalidArgumentError, "retry"),
+        ({"aggregate": User, "queue_commands": "no"}, InvalidArgumentError, "queue_commands"),
+        ({"aggregate": Unnamed}, AggregateDefinitionError, "no category"),
+        ({"aggregate": Unstorable, "snapshot_every": 9}, InvalidArgumentError, "Unstorable"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_where_they_are_written(
+    settings: dict[str, Any], error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        AggregateSettings(**settings)
 
 
 def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
@@ -209,7 +293,8 @@ def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"aggregates": [User, AnotherUser]}, "two of category 'user'"),
+        ({"aggregates": [User, AnotherUser]}, r"two of category 'user', .*\.User and .*\.AnotherUser: only one"),
+        ({"aggregates": [User, AggregateSettings(User, snapshot_every=9)]}, "two of category 'user'"),
         ({"aggregates": [User("1")]}, "neither an aggregate class nor a decider"),
         ({"aggregates": User}, "must be a list"),
         ({"aggregates": "user"}, "must be a list"),
@@ -250,5 +335,12 @@ def test_it_takes_every_setting_of_a_store_and_of_a_service() -> None:
         if parameter.kind is parameter.KEYWORD_ONLY
     }
 
+    of_a_repository = {
+        name
+        for name, parameter in inspect.signature(Repository).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+    assert {"aggregate", *of_a_repository} == inspect.signature(AggregateSettings).parameters.keys()
     assert ServiceSettings.__optional_keys__ == service
     assert ConnectSettings.__optional_keys__ == inspect.signature(connect).parameters.keys()
