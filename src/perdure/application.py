@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeGuard, TypeVar, Unpack, cast, overload
 
 from perdure.aggregate import AggregateRoot
 from perdure.async_block import async_block
+from perdure.checks import can_take
 from perdure.decider import Decider
 from perdure.errors import (
     InvalidArgumentError,
@@ -42,6 +43,8 @@ StoreSource: TypeAlias = EventStore | str | ConnectSettings | None
 """A store, a URL, the arguments of `perdure.connect`, or None for what that finds without any."""
 Aggregates: TypeAlias = Sequence[type[AggregateRoot] | Decider[Any, Any, Any] | AggregateSettings]
 """Classes of aggregates, deciders, and settings of either."""
+Projections: TypeAlias = Sequence[AnyProjection | Callable[["Application[Store_co]"], AnyProjection]]
+"""Projections, and what makes one for the application: its class, or a function."""
 
 
 class ServiceSettings(TypedDict, total=False):
@@ -69,12 +72,15 @@ class Application(Generic[Store_co]):
         store: a URL, the arguments of `perdure.connect` as a dict, or an `EventStore`; unless given, what `connect`
             finds by itself. A store that isn't open is opened and closed by `connect`; an open one stays open.
         aggregates: classes of aggregates and deciders, or `AggregateSettings` of them.
-        projections: what `projection_service` runs.
+        projections: what `projection_service` runs. One that needs the application, to execute commands, is given as
+            its class, or as a function that makes it. It is called with the application once, now. So it only keeps the
+            application, and uses it in its handlers.
 
     Raises:
         InvalidArgumentError: one of them is of another type, two aggregates have the same category, or two projections
             the same name.
         AggregateDefinitionError: an aggregate has no category.
+        Whatever a function that makes a projection raises.
 
     Example:
         app = Application(
@@ -94,35 +100,39 @@ class Application(Generic[Store_co]):
         store: str | ConnectSettings | None = None,
         *,
         aggregates: Aggregates = (),
-        projections: Sequence[AnyProjection] = (),
+        projections: Projections[PostgreSQLEventStore] = (),
     ) -> None: ...
     @overload
     def __init__(
-        self, store: Store_co, *, aggregates: Aggregates = (), projections: Sequence[AnyProjection] = ()
+        self, store: Store_co, *, aggregates: Aggregates = (), projections: Projections[Store_co] = ()
     ) -> None: ...
     def __init__(
         self,
         store: StoreSource = None,
         *,
         aggregates: Aggregates = (),
-        projections: Sequence[AnyProjection] = (),
+        projections: Projections[Any] = (),
     ) -> None:
         self.store_source: StoreSource = _checked_source(store)
         """Where the events are, as it was given."""
         self._by_category = _by_category(aggregates)
         self.aggregates = tuple(one.aggregate for one in self._by_category.values())
         """Classes of aggregates, and deciders."""
-        self.projections = _listed("projections", projections)
-        """What `projection_service` runs."""
-        self._by_name = _by_name(self.projections)
         self._store: Store_co | None = None
         self._repositories: dict[str, Repository[Any] | DeciderRepository[Any, Any]] = {}
         self._is_taken = False
+        self._by_name: dict[str, AnyProjection] = {}  # empty to the functions that make projections
+        self._by_name = _by_name([_projection(one, self) for one in _listed("projections", projections)])
 
     @property
     def categories(self) -> Sequence[str]:
         """The categories of the aggregates' streams."""
         return list(self._by_category)
+
+    @property
+    def projections(self) -> tuple[AnyProjection, ...]:
+        """What `projection_service` runs."""
+        return tuple(self._by_name.values())
 
     @property
     def store(self) -> Store_co:
@@ -295,11 +305,33 @@ def _named(settings: AggregateSettings) -> str:
     return f"the decider of {aggregate.category!r}" if isinstance(aggregate, Decider) else path_of(aggregate)
 
 
+def _projection(given: object, app: Application[Any]) -> AnyProjection:
+    if _is_projection(given):
+        return given
+    if not callable(given) or (isinstance(given, type) and not _is_projection_class(given)):
+        what = "neither a projection nor a function that makes one from the application"
+        raise InvalidArgumentError("projections", f"holds {shown(given)}, which is {what}")
+    # A class that could do without the application might take it for something else.
+    if not can_take(given, 1) or (isinstance(given, type) and can_take(given, 0)):
+        fix = f"give an instance, {given.__name__}(...)" if isinstance(given, type) else "let it take the application"
+        raise InvalidArgumentError("projections", f"holds {shown(given)}: {fix}")
+    made: object = given(app)
+    if not _is_projection(made):
+        raise InvalidArgumentError("projections", f"holds {shown(given)}, which made {shown(made)}, not a projection")
+    return made
+
+
+def _is_projection(thing: object) -> TypeGuard[AnyProjection]:
+    return isinstance(thing, TableProjection | Projection)
+
+
+def _is_projection_class(thing: type) -> bool:
+    return issubclass(thing, TableProjection | Projection)
+
+
 def _by_name(projections: Sequence[AnyProjection]) -> dict[str, AnyProjection]:
     found: dict[str, AnyProjection] = {}
     for one in projections:
-        if not isinstance(one, TableProjection | Projection):
-            raise InvalidArgumentError("projections", f"holds {shown(one)}: give instances, as in [MyProjection()]")
         if one.name in found:
             raise InvalidArgumentError("projections", f"holds two of the name {one.name!r}")
         found[one.name] = one

@@ -19,11 +19,10 @@ from perdure import (
     InMemoryEventStore,
     InvalidArgumentError,
     PostgreSQLEventStore,
+    Projection,
     ProjectionService,
     Repository,
-    RetryConfig,
     StoreUnavailableError,
-    UnknownAggregateError,
     UnknownProjectionError,
     UnsupportedOperationError,
     WrongContextError,
@@ -31,7 +30,24 @@ from perdure import (
 )
 from perdure.application import ServiceSettings
 from perdure.stores.connect import ConnectSettings
-from tests.repository.carts import AddItem, cart_decider
+from tests.application.fulfilment import Fulfilment
+from tests.repository.carts import cart_decider
+
+
+class UncertainIndex(Projection, name="uncertain_index"):
+    def __init__(self, client: object = None) -> None:
+        self.client = client
+
+
+def without_application() -> None: ...
+
+
+def making_nothing(_: Application) -> None: ...
+
+
+def making_a_class(_: Application) -> type[UserProfiles]:
+    return UserProfiles
+
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -44,23 +60,8 @@ class Unnamed(AggregateRoot):
     pass
 
 
-class Unstorable(AggregateRoot, category="unstorable"):
-    connection: Application | None = None
-
-
 def test_making_one_connects_to_nothing() -> None:
     assert Application(NOWHERE, aggregates=[User], projections=[UserProfiles()]).categories == ["user"]
-
-
-async def test_a_repository_works_in_the_open_store() -> None:
-    app = Application(InMemoryEventStore(), aggregates=[User, cart_decider])
-
-    async with app.connect():
-        await app.repository(User).execute("123", lambda user: user.register("a@example.com", "Ann", []))
-        await app.repository(cart_decider).execute("1", AddItem(sku="dvd"))
-
-        assert (await app.repository(User).get("123")).name == "Ann"
-        assert await app.repository(cart_decider).load("1") is not None
 
 
 async def test_the_projections_run_on_the_open_store(database_url: str) -> None:
@@ -199,89 +200,6 @@ async def test_projections_need_a_database() -> None:
             app.projection_service()
 
 
-async def test_a_repository_is_the_same_object_each_time_with_its_settings() -> None:
-    retry = RetryConfig(max_attempts=2)
-    app = Application(
-        InMemoryEventStore(),
-        aggregates=[AggregateSettings(User, retry=retry, snapshot_every=2, queue_commands=False), cart_decider],
-    )
-
-    async with app.connect() as store:
-        users = app.repository(User)
-
-        assert app.repository(User) is users
-        assert app.repository(cart_decider) is app.repository(cart_decider)
-        assert users.retry is retry
-        await users.execute("1", lambda user: user.register("a@example.com", "Ann", []))
-        await users.execute("1", lambda user: user.subscribe_to_plan("premium", "card"))
-        assert store.snapshots is not None
-        assert await store.snapshots.read("user-1") is not None
-
-
-async def test_the_settings_of_a_decider_are_those_of_its_repository() -> None:
-    app = Application(InMemoryEventStore(), aggregates=[AggregateSettings(cart_decider, snapshot_every=1)])
-
-    async with app.connect() as store:
-        await app.repository(cart_decider).execute("1", AddItem(sku="dvd"))
-
-        assert store.snapshots is not None
-        assert await store.snapshots.read("cart-1") is not None
-
-
-async def test_a_new_connection_has_repositories_of_its_own() -> None:
-    app = Application(aggregates=[User])
-
-    async with app.connect(InMemoryEventStore()):
-        first = app.repository(User)
-    async with app.connect(InMemoryEventStore()) as store:
-        assert app.repository(User) is not first
-        assert app.repository(User).store is store
-
-
-async def test_an_aggregate_that_is_not_listed_has_no_repository() -> None:
-    app = Application(InMemoryEventStore())
-
-    async with app.connect():
-        with pytest.raises(
-            UnknownAggregateError, match=r"streaming\.user\.User isn't in the application: add it"
-        ) as caught:
-            app.repository(User)
-        with pytest.raises(UnknownAggregateError, match="the decider of 'cart' isn't in the application: add it"):
-            app.repository(cart_decider)
-    assert (caught.value.category, caught.value.owner) == ("user", None)
-
-
-def test_an_aggregate_of_a_category_that_another_one_owns_is_told_from_it() -> None:
-    app = Application(aggregates=[User])
-
-    with pytest.raises(UnknownAggregateError, match=r"'user' belong to examples\.streaming\.user\.User"):
-        app.repository(AnotherUser)
-
-
-@pytest.mark.parametrize("not_an_aggregate", ["user", User("1"), None, 5])
-def test_what_is_no_aggregate_has_no_repository(not_an_aggregate: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="a class of aggregates or a decider"):
-        Application(aggregates=[User]).repository(not_an_aggregate)
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "reason"),
-    [
-        ({"aggregate": "user"}, InvalidArgumentError, "a class of aggregates or a decider"),
-        ({"aggregate": User, "snapshot_every": 0}, InvalidArgumentError, "snapshot_every"),
-        ({"aggregate": User, "retry": 3}, InvalidArgumentError, "retry"),
-        ({"aggregate": User, "queue_commands": "no"}, InvalidArgumentError, "queue_commands"),
-        ({"aggregate": Unnamed}, AggregateDefinitionError, "no category"),
-        ({"aggregate": Unstorable, "snapshot_every": 9}, InvalidArgumentError, "Unstorable"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_refused_where_they_are_written(
-    settings: dict[str, Any], error: type[Exception], reason: str
-) -> None:
-    with pytest.raises(error, match=reason):
-        AggregateSettings(**settings)
-
-
 def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
     app = Application(aggregates=[User, cart_decider])
 
@@ -299,7 +217,13 @@ def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
         ({"aggregates": User}, "must be a list"),
         ({"aggregates": "user"}, "must be a list"),
         ({"projections": [UserProfiles(), UserProfiles()]}, "two of the name 'user_profiles'"),
-        ({"projections": [UserProfiles]}, "give instances"),
+        ({"projections": [UserProfiles]}, r"UserProfiles.*: give an instance, UserProfiles\("),
+        ({"projections": [without_application]}, "without_application.*: let it take the application"),
+        ({"projections": [making_nothing]}, "which made None, not a projection"),
+        ({"projections": [making_a_class]}, "which made <class"),
+        ({"projections": [User]}, "neither a projection nor a function that makes one"),
+        ({"projections": [UncertainIndex]}, "give an instance, UncertainIndex"),
+        ({"projections": [Fulfilment, Fulfilment]}, "two of the name 'fulfilment'"),
         ({"projections": UserProfiles()}, "must be a list"),
         ({"store": 17}, "a store, a URL or a dict"),
         ({"store": {"url": "postgresql://x", "pool": 3}}, "unknown settings \\['pool'\\]"),

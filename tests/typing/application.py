@@ -1,5 +1,6 @@
 """What type checkers see of an application. `make types` checks this file; nothing runs it."""
 
+from functools import partial
 from typing import Any, assert_type
 
 import asyncpg
@@ -14,9 +15,12 @@ from perdure import (
     InlineProjections,
     InMemoryEventStore,
     PostgreSQLEventStore,
+    Projection,
     ProjectionService,
+    ProjectionTransaction,
     Repository,
     RetryConfig,
+    StoredEvent,
 )
 
 
@@ -70,6 +74,24 @@ async def another_store_keeps_its_type(inline: InlineProjections) -> None:
         assert_type(for_a_test, InMemoryEventStore)
     async with in_memory.connect("postgresql://localhost/shop") as other:
         assert_type(other, PostgreSQLEventStore)
+
+
+class Reaction(Projection, name="reaction"):
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
+        assert_type(self.app.store, PostgreSQLEventStore)
+        await self.app.repository(counter).execute("1", "count", command_id=event.event_id)
+
+
+class Plain(Projection, name="plain"):
+    pass
+
+
+Application(projections=[Reaction, partial(Reaction), Plain()])
+Application(InMemoryEventStore(), projections=[lambda app: Plain()])
+Application(projections=[Plain])  # type: ignore[list-item]  # it takes no application: give an instance
 
 
 def any_application(_: Application[EventStore]) -> None: ...
