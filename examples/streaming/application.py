@@ -1,4 +1,4 @@
-"""The application for the command line and the dashboard: ``perdure --app examples.streaming:app``."""
+"""The application. The demo uses it, and the command line finds it: ``perdure --app examples.streaming:app``."""
 
 from examples.streaming.popularity import ContentPopularity
 from examples.streaming.profiles import UserProfiles

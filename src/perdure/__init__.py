@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from perdure.errors import TransactionError as TransactionError
     from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UniqueViolationError as UniqueViolationError
+    from perdure.errors import UnknownAggregateError as UnknownAggregateError
     from perdure.errors import UnknownBuildError as UnknownBuildError
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
     from perdure.repository import RetryConfig as RetryConfig
@@ -160,7 +162,8 @@ _NAMES = {
         ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
-        UnhandledEventError UniqueViolationError UnknownBuildError UnknownEventTypeError UnknownEventVersionError
+        UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
+        UnknownEventVersionError
         ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
         UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
@@ -176,7 +179,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
-    "repository": "DeciderRepository Repository RetryConfig execute_all save_all",
+    "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
     "stores.connect": "connect",
@@ -199,6 +202,7 @@ __all__ = [
     "AggregateExistsError",
     "AggregateNotFoundError",
     "AggregateRoot",
+    "AggregateSettings",
     "AppendResult",
     "Application",
     "AuthenticationError",
@@ -292,6 +296,7 @@ __all__ = [
     "TransactionError",
     "UnhandledEventError",
     "UniqueViolationError",
+    "UnknownAggregateError",
     "UnknownBuildError",
     "UnknownEventTypeError",
     "UnknownEventVersionError",

@@ -13,11 +13,15 @@ from examples.streaming.user import User
 from perdure import (
     AggregateDefinitionError,
     AggregateRoot,
+    AggregateSettings,
     Application,
+    EventStore,
     InMemoryEventStore,
     InvalidArgumentError,
     PostgreSQLEventStore,
+    Projection,
     ProjectionService,
+    Repository,
     StoreUnavailableError,
     UnknownProjectionError,
     UnsupportedOperationError,
@@ -26,7 +30,24 @@ from perdure import (
 )
 from perdure.application import ServiceSettings
 from perdure.stores.connect import ConnectSettings
-from tests.repository.carts import AddItem, cart_decider
+from tests.application.fulfilment import Fulfilment
+from tests.repository.carts import cart_decider
+
+
+class UncertainIndex(Projection, name="uncertain_index"):
+    def __init__(self, client: object = None) -> None:
+        self.client = client
+
+
+def without_application() -> None: ...
+
+
+def making_nothing(_: Application) -> None: ...
+
+
+def making_a_class(_: Application) -> type[UserProfiles]:
+    return UserProfiles
+
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -41,17 +62,6 @@ class Unnamed(AggregateRoot):
 
 def test_making_one_connects_to_nothing() -> None:
     assert Application(NOWHERE, aggregates=[User], projections=[UserProfiles()]).categories == ["user"]
-
-
-async def test_a_repository_works_in_the_open_store() -> None:
-    app = Application(InMemoryEventStore(), aggregates=[User, cart_decider])
-
-    async with app.connect():
-        await app.repository(User).execute("123", lambda user: user.register("a@example.com", "Ann", []))
-        await app.repository(cart_decider).execute("1", AddItem(sku="dvd"))
-
-        assert (await app.repository(User).get("123")).name == "Ann"
-        assert await app.repository(cart_decider).load("1") is not None
 
 
 async def test_the_projections_run_on_the_open_store(database_url: str) -> None:
@@ -128,7 +138,7 @@ async def test_another_store_can_be_taken_for_once() -> None:
 
 
 async def test_after_a_failure_to_connect_it_can_be_connected() -> None:
-    app = Application(NOWHERE)
+    app: Application[EventStore] = Application(NOWHERE)
     with pytest.raises(StoreUnavailableError):
         async with app.connect():
             pass
@@ -190,14 +200,6 @@ async def test_projections_need_a_database() -> None:
             app.projection_service()
 
 
-async def test_an_aggregate_that_is_not_listed_has_no_repository() -> None:
-    app = Application(InMemoryEventStore())
-
-    async with app.connect():
-        with pytest.raises(InvalidArgumentError, match="isn't in the application"):
-            app.repository(User)
-
-
 def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
     app = Application(aggregates=[User, cart_decider])
 
@@ -209,12 +211,19 @@ def test_the_aggregate_of_a_stream_is_found_by_its_category() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"aggregates": [User, AnotherUser]}, "two of category 'user'"),
+        ({"aggregates": [User, AnotherUser]}, r"two of category 'user', .*\.User and .*\.AnotherUser: only one"),
+        ({"aggregates": [User, AggregateSettings(User, snapshot_every=9)]}, "two of category 'user'"),
         ({"aggregates": [User("1")]}, "neither an aggregate class nor a decider"),
         ({"aggregates": User}, "must be a list"),
         ({"aggregates": "user"}, "must be a list"),
         ({"projections": [UserProfiles(), UserProfiles()]}, "two of the name 'user_profiles'"),
-        ({"projections": [UserProfiles]}, "give instances"),
+        ({"projections": [UserProfiles]}, r"UserProfiles.*: give an instance, UserProfiles\("),
+        ({"projections": [without_application]}, "without_application.*: let it take the application"),
+        ({"projections": [making_nothing]}, "which made None, not a projection"),
+        ({"projections": [making_a_class]}, "which made <class"),
+        ({"projections": [User]}, "neither a projection nor a function that makes one"),
+        ({"projections": [UncertainIndex]}, "give an instance, UncertainIndex"),
+        ({"projections": [Fulfilment, Fulfilment]}, "two of the name 'fulfilment'"),
         ({"projections": UserProfiles()}, "must be a list"),
         ({"store": 17}, "a store, a URL or a dict"),
         ({"store": {"url": "postgresql://x", "pool": 3}}, "unknown settings \\['pool'\\]"),
@@ -250,5 +259,12 @@ def test_it_takes_every_setting_of_a_store_and_of_a_service() -> None:
         if parameter.kind is parameter.KEYWORD_ONLY
     }
 
+    of_a_repository = {
+        name
+        for name, parameter in inspect.signature(Repository).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+    assert {"aggregate", *of_a_repository} == inspect.signature(AggregateSettings).parameters.keys()
     assert ServiceSettings.__optional_keys__ == service
     assert ConnectSettings.__optional_keys__ == inspect.signature(connect).parameters.keys()

@@ -4,9 +4,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import perdure
-from perdure import Application, InMemoryEventStore, InvalidStreamIdError, UnknownProjectionError
+from perdure import (
+    Application,
+    EventStore,
+    InMemoryEventStore,
+    InvalidStreamIdError,
+    UnknownAggregateError,
+    UnknownProjectionError,
+)
 from tests.bad_input.projection_calls import NOT_A_NAME
-from tests.bad_input.repository_calls import RETRY, SNAPSHOT_EVERY
+from tests.bad_input.repository_calls import QUEUE_COMMANDS, RETRY, SNAPSHOT_EVERY
 from tests.bad_input.table import CHECKED, Call, Table, refused
 from tests.bad_input.values import NOT_A_LIST, NOT_A_STREAM_ID, Nameless, but
 from tests.bad_input.world import MEMO, PROJECTION, Letter, Note, Pages, World
@@ -17,7 +24,7 @@ STORE: Final = [
 NAME: Final = [refused(NOT_A_NAME, UnknownProjectionError, "projection")]
 
 
-def application(world: World) -> Application:
+def application(world: World) -> Application[EventStore]:
     return Application(world.store, aggregates=[Note, MEMO], projections=[PROJECTION])
 
 
@@ -50,15 +57,25 @@ APPLICATION: Final[Table] = {
             ],
         },
     ),
+    "AggregateSettings": Call(
+        lambda _: {"aggregate": Note},
+        {
+            "aggregate": [refused([None, 5, "note", Note("1"), Nameless(), []])],
+            "retry": RETRY,
+            "snapshot_every": SNAPSHOT_EVERY,
+            "queue_commands": QUEUE_COMMANDS,
+        },
+    ),
     "Application.connect": Call(
         lambda _: {"store": InMemoryEventStore()}, {"store": STORE}, lambda world: application(world).connect
     ),
     "Application.repository": Call(
         lambda _: {"aggregate": Note},
         {
-            "aggregate": [refused([None, 5, "note", Note("1"), Letter, Nameless(), []])],
-            "retry": RETRY,
-            "snapshot_every": SNAPSHOT_EVERY,
+            "aggregate": [
+                refused([None, 5, "note", Note("1"), Nameless(), []]),
+                refused([Letter], UnknownAggregateError, "aggregate"),
+            ],
         },
         connected("repository"),
     ),

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 import perdure
+from examples.streaming.application import app
 from examples.streaming.demo.demo import Demo
 from examples.streaming.demo.document import write_document
 from examples.streaming.demo.generated import generate
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(source: Source, console: Console, concurrency: int, folder: Path) -> Outcome:
     begin = time.perf_counter()
-    async with perdure.connect(directory=folder) as store:
+    async with app.connect({"directory": folder}):
         started = time.perf_counter() - begin
         console.print(f"PostgreSQL started in {started:.1f} s, for this run alone.", highlight=False)
-        return await Demo(source, store, console, concurrency=concurrency).run()
+        return await Demo(source, app, console, concurrency=concurrency).run()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The demo on an open store: the replay, with both projections running, and the verification."""
+"""The demo on a connected application: the replay, with both projections running, and the verification."""
 
 import time
 
@@ -12,9 +12,7 @@ from examples.streaming.demo.replay import Replay
 from examples.streaming.demo.source import Source
 from examples.streaming.demo.verification import verify
 from examples.streaming.demo.workload import Workload, plan
-from examples.streaming.popularity import ContentPopularity
-from examples.streaming.profiles import UserProfiles
-from perdure import PostgreSQLEventStore, ProjectionService
+from perdure import Application
 
 CATCH_UP_SECONDS = 300
 
@@ -22,13 +20,13 @@ CATCH_UP_SECONDS = 300
 class Demo:
     """One run of the demo."""
 
-    def __init__(self, source: Source, store: PostgreSQLEventStore, console: Console, *, concurrency: int) -> None:
+    def __init__(self, source: Source, app: Application, console: Console, *, concurrency: int) -> None:
         self._source = source
-        self._store = store
+        self._app = app
         self._console = console
         self._workload = plan(source)
-        self._replay = Replay(self._workload, store, concurrency=concurrency)
-        self._service = ProjectionService(store, [UserProfiles(), ContentPopularity()])
+        self._replay = Replay(self._workload, app, concurrency=concurrency)
+        self._service = app.projection_service()
         self._timings: dict[str, float] = {}
         self._concurrency = concurrency
         self._begin = 0.0
@@ -48,11 +46,11 @@ class Demo:
         return await self._outcome(seconds)
 
     async def _catch_up(self) -> None:
-        for projection in (UserProfiles, ContentPopularity):
-            await self._service.wait_for(projection.name, self._replay.position, timeout=CATCH_UP_SECONDS)
+        for projection in self._app.projections:
+            await self._app.wait_for(projection.name, self._replay.position, timeout=CATCH_UP_SECONDS)
 
     async def _outcome(self, seconds: float) -> Outcome:
-        titles, profiles = await read_titles(self._store), await read_profiles(self._store)
+        titles, profiles = await read_titles(self._app.store), await read_profiles(self._app.store)
         user = await self._replay.users.get(_shown_user(self._workload))
         self._timings["reading the read models"] = self._elapsed() - seconds
         checked = self._elapsed()

@@ -8,13 +8,13 @@ from examples.streaming.demo.source import Title, moment
 from examples.streaming.demo.workload import Viewer, Watch, Workload, genre_of
 from examples.streaming.events import ContentAdded, ContentRated, ContentWatched
 from examples.streaming.user import User
-from perdure import ANY, AppendResult, EventStore, NewEvent, Repository
+from perdure import ANY, AppendResult, Application, EventStore, NewEvent
 
 T = TypeVar("T")
 
 
 class Replay:
-    """Replays a workload in the order of time, with concurrent actions.
+    """Replays a workload in the order of time, with concurrent actions, on an application that is connected.
 
     Attributes:
         users: The repository for commands, which counts conflicts.
@@ -22,12 +22,12 @@ class Replay:
         position: The position of the last of them in the log.
     """
 
-    def __init__(self, workload: Workload, store: EventStore, *, concurrency: int) -> None:
-        self.users = Repository(User, store)
+    def __init__(self, workload: Workload, app: Application[EventStore], *, concurrency: int) -> None:
+        self.users = app.repository(User)
         self.events = 0
         self.position = 0
         self._workload = workload
-        self._store = store
+        self._store = app.store
         self._concurrency = concurrency
         self._registered: dict[int, asyncio.Event] = {}
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, cast
 from perdure.application import Application
 from perdure.cli.failures import USAGE, CommandError
 from perdure.cli.trust import distrusted
+from perdure.store import EventStore
 
 VARIABLE: Final = "PERDURE_APP"
 _FILE: Final = "pyproject.toml"
@@ -61,7 +62,7 @@ def named_application(option: str | None) -> ApplicationName | None:
     return None
 
 
-def load_application(named: ApplicationName) -> Application:
+def load_application(named: ApplicationName) -> Application[EventStore]:
     """Import the application.
 
     Raises:
@@ -80,7 +81,7 @@ def load_application(named: ApplicationName) -> Application:
     module = _imported(module_name, named)
     found = getattr(module, attribute or _DEFAULT_NAME, None)
     if isinstance(found, Application):
-        return found
+        return cast("Application[EventStore]", found)
     others = [name for name, value in vars(module).items() if isinstance(value, Application)]
     advice = f"perdure --app {module_name}:{others[0]} doctor" if others else "perdure --help"
     what = "doesn't exist" if found is None else f"is a {type(found).__name__}, not an Application"

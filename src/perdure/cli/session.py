@@ -50,11 +50,11 @@ class CommandSession:
         return named_application(self.options.app)
 
     @cached_property
-    def application(self) -> Application:
+    def application(self) -> Application[EventStore]:
         """The application. If none is named, it has no aggregates and no projections."""
         return Application() if self.named is None else load_application(self.named)
 
-    def require_application(self) -> Application:
+    def require_application(self) -> Application[EventStore]:
         """Return the application. Raise CommandError if none is named."""
         if self.named is None:
             raise CommandError(

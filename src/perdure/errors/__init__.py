@@ -9,6 +9,7 @@ from perdure.errors.aggregates import AggregateBusyError as AggregateBusyError
 from perdure.errors.aggregates import AggregateDefinitionError as AggregateDefinitionError
 from perdure.errors.aggregates import AggregateNotFoundError as AggregateNotFoundError
 from perdure.errors.aggregates import UnhandledEventError as UnhandledEventError
+from perdure.errors.aggregates import UnknownAggregateError as UnknownAggregateError
 from perdure.errors.appends import AggregateExistsError as AggregateExistsError
 from perdure.errors.appends import CommandIdReuseError as CommandIdReuseError
 from perdure.errors.appends import ConflictError as ConflictError

@@ -66,3 +66,24 @@ class UnhandledEventError(PerdureError, LookupError):
         self.event_class = event_class
         self.stream_id = stream_id
         self.stream_version = stream_version
+
+
+class UnknownAggregateError(PerdureError, LookupError):
+    """An `Application` has no such aggregate: add it to its `aggregates`.
+
+    Attributes:
+        aggregate: the class or the decider, by name.
+        category: its category.
+        owner: the class or the decider of this category in the application; None if there is none.
+    """
+
+    def __init__(self, aggregate: str, category: str, owner: str | None = None) -> None:
+        super().__init__(
+            f"{aggregate} isn't in the application: add it to the list in Application(aggregates=[...])"
+            if owner is None
+            else f"{aggregate} isn't in the application, because the streams of category {category!r} "
+            f"belong to {owner}: ask for the repository of that one, or give one of them another category"
+        )
+        self.aggregate = aggregate
+        self.category = category
+        self.owner = owner

@@ -6,9 +6,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from examples.streaming import app
 from examples.streaming.demo import generated
 from examples.streaming.demo.demo import Demo
 from examples.streaming.demo.generated import generate
+from examples.streaming.demo.outcome import Outcome
 from examples.streaming.demo.source import Source
 from perdure import PostgreSQLEventStore
 from tests.examples.streaming.sources import SMALL
@@ -21,13 +23,14 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     return generate(5)
 
 
-def demo_of(source: Source, store: PostgreSQLEventStore, *, concurrency: int = 64) -> Demo:
-    return Demo(source, store, Console(file=StringIO()), concurrency=concurrency)
+async def outcome_of(source: Source, store: PostgreSQLEventStore, *, concurrency: int = 64) -> Outcome:
+    async with app.connect(store):
+        return await Demo(source, app, Console(file=StringIO()), concurrency=concurrency).run()
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
 async def test_every_row_is_as_recomputed(store: PostgreSQLEventStore, source: Source, concurrency: int) -> None:
-    outcome = await demo_of(source, store, concurrency=concurrency).run()
+    outcome = await outcome_of(source, store, concurrency=concurrency)
 
     assert [str(difference) for check in outcome.checks for difference in check.differences] == []
     assert (len(outcome.titles), len(outcome.profiles)) == (60, 45)
@@ -37,7 +40,7 @@ async def test_every_row_is_as_recomputed(store: PostgreSQLEventStore, source: S
 
 
 async def test_people_without_an_account_and_titles_that_nobody_watches_pass_too(store: PostgreSQLEventStore) -> None:
-    outcome = await demo_of(SMALL, store).run()
+    outcome = await outcome_of(SMALL, store)
 
     assert outcome.verified
     assert [row["user_id"] for row in outcome.profiles] == ["1", "15"]
@@ -47,7 +50,7 @@ async def test_people_without_an_account_and_titles_that_nobody_watches_pass_too
 async def test_stopping_it_midway_is_quiet(
     store: PostgreSQLEventStore, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = asyncio.create_task(demo_of(source, store).run())
+    running = asyncio.create_task(outcome_of(source, store))
     async for stored in store.subscribe():
         if stored.global_position >= 500:
             break

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from hypothesis import given, settings
 
+from examples.streaming import app
 from examples.streaming.demo.replay import Replay
 from examples.streaming.demo.source import Source
 from examples.streaming.demo.verification import verify
@@ -18,7 +19,8 @@ from tests.examples.streaming.sources import sources
 
 async def log_of(source: Source) -> list[StoredEvent]:
     store = InMemoryEventStore()
-    await Replay(plan(source), store, concurrency=4).run()
+    async with app.connect(store):
+        await Replay(plan(source), app, concurrency=4).run()
     return await store.read_all_events()
 
 

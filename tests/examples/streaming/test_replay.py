@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from examples.streaming import app
 from examples.streaming.demo.replay import Replay
 from examples.streaming.demo.source import Rating, Source
 from examples.streaming.demo.workload import plan
@@ -11,8 +12,9 @@ from tests.examples.streaming.sources import DAY, SMALL, TITLES
 
 
 async def replayed(source: Source, store: EventStore, concurrency: int = 8) -> Replay:
-    replay = Replay(plan(source), store, concurrency=concurrency)
-    await replay.run()
+    async with app.connect(store):
+        replay = Replay(plan(source), app, concurrency=concurrency)
+        await replay.run()
     return replay
 
 
@@ -96,8 +98,9 @@ async def test_it_counts_what_it_appended() -> None:
 
 
 async def test_a_failure_comes_out_as_it_is() -> None:
-    store = InMemoryEventStore()
-    await store.close()
+    async with app.connect(InMemoryEventStore()) as store:
+        replay = Replay(plan(SMALL), app, concurrency=8)
+        await store.close()
 
-    with pytest.raises(StoreClosedError):
-        await replayed(SMALL, store)
+        with pytest.raises(StoreClosedError):
+            await replay.run()
