@@ -1,4 +1,4 @@
-"""Reads the whole log in pages, forwards or backwards, and up to a position that the result must include."""
+"""Reads the whole log in pages, forwards or backwards, up to a position that must be included; and follows it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Final, TypeVar, Unpack, cast
 from uuid import UUID
 
 from perdure.causation import CausedEvent, caused_events
-from perdure.checks import LARGEST_COUNT, check_count, check_seconds, checked_id
+from perdure.checks import LARGEST_COUNT, check_count, check_instance, check_seconds, checked_id
 from perdure.commit import AppendResult
 from perdure.errors import FenceHolder, InvalidArgumentError, LogHeldBackError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
+from perdure.head import Head
 from perdure.log import PAGE_SIZE, ChangeSignal, LogFilter, Page, PageSize, SeenEvent, Selection, make_filter
+from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 
 UP_TO_TIMEOUT: Final = 10.0
 """Seconds that a read waits at most until the log can be read up to the position that it must include."""
@@ -27,13 +30,17 @@ P = TypeVar("P")
 
 
 class LogReader(ABC):
-    """The part of an event store that reads the whole log.
+    """The part of an event store that reads and follows the whole log.
 
     Attributes:
         changes: Announced after each append.
+        head: Watches the end of the log for all followers.
+        tasks: The background tasks of the store.
     """
 
     changes: ChangeSignal
+    head: Head
+    tasks: Tasks
 
     async def read_all_events(
         self,
@@ -57,10 +64,11 @@ class LogReader(ABC):
                 `save` returned, or a position. The call waits until the log can be read up to there. It then returns
                 every event that matches, up to there and beyond, as far as `max_count` allows.
             timeout: how many seconds it waits at most. Without `up_to` it never waits.
-            **where: filters; without any, all events are returned. ``category``: only streams of this category.
-                ``event_types``: only these types, by stored name or class. ``correlation_id``: only what one request
-                set in motion. ``recorded_from``, ``recorded_before``: only events that the database recorded at or
-                after the first time, and before the second.
+            **where: filters; without any, all events are returned. ``stream_id``: only this stream. ``category``: only
+                streams of this category, or of one of these. ``event_types``: only these types, by stored name or
+                class. ``correlation_id``: only what one request set in motion. ``recorded_from``,
+                ``recorded_before``: only events that the database recorded at or after the first time, and before the
+                second.
 
         Raises:
             LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that hold it back.
@@ -173,6 +181,43 @@ class LogReader(ABC):
                 yield stored
             from_position = page.position
             size.learn(page.events)
+
+    def subscribe(
+        self,
+        from_position: int = 0,
+        *,
+        from_event_id: UUID | None = None,
+        stream_id: str | None = None,
+        category: str | Sequence[str] | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> Subscription:
+        """Follow the log from a position: first the stored events, then new ones as they are appended.
+
+        A subscription ends only by an error that can't pass; it waits out all others. `Subscription.position` is its
+        checkpoint.
+
+        Args:
+            from_position: where to begin; 0 is the beginning.
+            from_event_id: the id of the event at that position. If another event is there, the log isn't the one that
+                was read, and iterating raises LogDivergedError.
+            stream_id: only this stream.
+            category: only streams of this category, or of one of these.
+            event_types: only these types, by stored name or class.
+
+        Example:
+            async for stored in store.subscribe(checkpoint):
+                print(stored.global_position, stored.event)
+        """
+        check_count("from_position", from_position)
+        if from_event_id is not None:
+            check_instance("from_event_id", from_event_id, UUID)
+        where = make_filter(category, event_types, stream_id=stream_id)
+        subscription = Subscription(self, from_position, from_event_id, where)
+        self.on_follow()
+        return subscription
+
+    def on_follow(self) -> None:  # noqa: B027 - a store that nothing notifies has nothing to prepare
+        """Prepare for a follower. Called by `subscribe`: a store with ``notifications`` begins to listen."""
 
     @abstractmethod
     async def log_page(

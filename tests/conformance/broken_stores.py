@@ -160,6 +160,23 @@ class IgnoresFilters(InMemoryEventStore):
         return await super().log_page(from_position, limit, LogFilter(), seen, up_to=up_to)
 
 
+class ReadsOneOfSeveralCategories(InMemoryEventStore):
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
+    ) -> Page:
+        where = where._replace(categories=where.categories and where.categories[:1])
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
+
+
+class TakesAStreamForItsCategory(InMemoryEventStore):
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
+    ) -> Page:
+        category = where.stream_id and (where.stream_id.partition("-")[0],)
+        where = where._replace(stream_id=None, categories=category or where.categories)
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
+
+
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
     """Off by one: reads backwards from what it should stop before."""
 
@@ -182,7 +199,7 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
-        return await super().log_page_backwards(before_position, limit, LogFilter(where.category), up_to=up_to)
+        return await super().log_page_backwards(before_position, limit, LogFilter(where.categories), up_to=up_to)
 
 
 class TakesTheEndOfARange(InMemoryEventStore):

@@ -29,6 +29,8 @@ BROKEN = {
     "ForgetsUpTo": {"up_to_an_append_includes_it", "no_append_was_given"},
     "NeverTells": {"catches_up_and_then_is_told"},
     "IgnoresFilters": {"by_category_and_type", "look_for_certain_events"},
+    "ReadsOneOfSeveralCategories": {"several_categories", "may_follow_several_categories"},
+    "TakesAStreamForItsCategory": {"by_stream", "may_follow_one_stream"},
     "ReadsBackwardsFromOnwards": {"a_stream_is_read_backwards", "the_log_is_read_backwards"},
     "IgnoresFiltersBackwards": {"selection_is_read_both_ways", "a_page_is_the_same"},
     "TakesTheEndOfARange": {"not_its_end"},

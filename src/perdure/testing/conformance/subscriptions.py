@@ -29,6 +29,10 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"event_types": [Counted]},
     {"category": "note", "event_types": [Noted]},
     {"category": "none"},
+    {"category": ["note", "none"]},
+    {"category": ["other", "note"], "event_types": [Counted]},
+    {"stream_id": "note-1"},
+    {"stream_id": "other-1", "event_types": [Noted]},
 )
 _FOR_FIXTURES: Final = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
 """All examples of a test share one store, and stores may be slow."""
@@ -90,6 +94,28 @@ class Subscriptions:
         assert [one.event for one in in_category] == [*notes(0), Counted(number=0), *notes(1), Counted(number=1)]
         assert [one.event.number for one in of_type] == [0, 1]
         assert texts(of_both) == ["0", "1"]
+
+    async def test_a_follower_may_follow_several_categories(self, store: EventStore) -> None:
+        follower = store.subscribe(category=["other", "note"])
+        coming = asyncio.create_task(take(follower, 4))
+        await asyncio.sleep(0)
+        for n in range(2):
+            for category in ("note", "third", "other"):
+                await store.append_to_stream(f"{category}-{n}", ANY, notes(f"{category} {n}"))
+
+        assert texts(await coming) == ["note 0", "other 0", "note 1", "other 1"]
+
+    async def test_a_follower_may_follow_one_stream(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes("a"))
+        await store.append_to_stream("note-11", 0, notes("other"))
+        follower = store.subscribe(stream_id="note-1")
+        coming = asyncio.create_task(take(follower, 3))
+        await asyncio.sleep(0)
+        for n in range(2):
+            await store.append_to_stream("note-11", ANY, notes("other"))
+            await store.append_to_stream("note-1", ANY, notes(n))
+
+        assert texts(await coming) == ["a", "0", "1"]
 
     async def test_each_follower_sees_all(self, store: EventStore) -> None:
         coming = [asyncio.create_task(take(store.subscribe(), 20)) for _ in range(5)]
