@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from perdure.evolution import CheckedType as CheckedType
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
+    from perdure.log import NOW as NOW
     from perdure.page_reader import StoredType as StoredType
     from perdure.projection import ChildRows as ChildRows
     from perdure.projection import ChildTable as ChildTable
@@ -163,6 +164,7 @@ _NAMES = {
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
+    "log": "NOW",
     "page_reader": "StoredType",
     "projection": """
         ChildRows ChildTable Projection ProjectionTransaction SQLProjection TableProjection child_table
@@ -190,6 +192,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 
 __all__ = [
     "ANY",
+    "NOW",
     "NO_STREAM",
     "STREAM_EXISTS",
     "AggregateBusyError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Final, NamedTuple, Protocol, TypedDict, cast
 from uuid import UUID
 
@@ -16,6 +17,19 @@ from perdure.events import StoredEvent, check_category, check_stream_id, registr
 PAGE_SIZE: Final = 500
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """How much payload and metadata a page should hold at most; one event may take more."""
+
+
+class SubscriptionStart(Enum):
+    """A place in the log where a subscription may begin, if not after a position."""
+
+    NOW = "now"
+
+
+NOW: Final = SubscriptionStart.NOW
+"""Begin after the last event that the log can be read up to now."""
+
+Start = int | datetime | SubscriptionStart
+"""Where to begin in the log: after a position, at a time, or `NOW`."""
 
 
 class LogFilter(NamedTuple):

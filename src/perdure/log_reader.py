@@ -5,18 +5,30 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar, Unpack, cast
 from uuid import UUID
 
 from perdure.causation import CausedEvent, caused_events
-from perdure.checks import LARGEST_COUNT, check_count, check_instance, check_seconds, checked_id
+from perdure.checks import LARGEST_COUNT, check_count, check_instance, check_seconds, checked_id, checked_time
 from perdure.commit import AppendResult
 from perdure.errors import FenceHolder, InvalidArgumentError, LogHeldBackError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.head import Head
-from perdure.log import PAGE_SIZE, ChangeSignal, LogFilter, Page, PageSize, SeenEvent, Selection, make_filter
+from perdure.log import (
+    PAGE_SIZE,
+    ChangeSignal,
+    LogFilter,
+    Page,
+    PageSize,
+    SeenEvent,
+    Selection,
+    Start,
+    SubscriptionStart,
+    make_filter,
+)
 from perdure.subscription import Subscription
 from perdure.tasks import Tasks
 
@@ -184,20 +196,22 @@ class LogReader(ABC):
 
     def subscribe(
         self,
-        from_position: int = 0,
+        start: Start = 0,
         *,
         from_event_id: UUID | None = None,
         stream_id: str | None = None,
         category: str | Sequence[str] | None = None,
         event_types: Sequence[str | type] | None = None,
     ) -> Subscription:
-        """Follow the log from a position: first the stored events, then new ones as they are appended.
+        """Follow the log: first the stored events from `start` on, then new ones as they are appended.
 
         A subscription ends only by an error that can't pass; it waits out all others. `Subscription.position` is its
         checkpoint.
 
         Args:
-            from_position: where to begin; 0 is the beginning.
+            start: a position, to begin strictly after it; 0 is the beginning. A time, for what the database recorded
+                at that time or later. `NOW`, to begin after the last event that the log can be read up to when the
+                subscription begins: when it is first awaited, or earlier by `Subscription.begin`.
             from_event_id: the id of the event at that position. If another event is there, the log isn't the one that
                 was read, and iterating raises LogDivergedError.
             stream_id: only this stream.
@@ -208,11 +222,16 @@ class LogReader(ABC):
             async for stored in store.subscribe(checkpoint):
                 print(stored.global_position, stored.event)
         """
-        check_count("from_position", from_position)
+        if isinstance(start, datetime):
+            start = checked_time("start", start)
+        elif not isinstance(start, SubscriptionStart):
+            check_count("start", start)
         if from_event_id is not None:
             check_instance("from_event_id", from_event_id, UUID)
+            if not isinstance(start, int):
+                raise InvalidArgumentError("from_event_id", "names the event at a position: give that position, too")
         where = make_filter(category, event_types, stream_id=stream_id)
-        subscription = Subscription(self, from_position, from_event_id, where)
+        subscription = Subscription(self, start, from_event_id, where)
         self.on_follow()
         return subscription
 

@@ -155,9 +155,9 @@ STORE: Final[Table] = {
     "LogReader.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **UP_TO, **WHERE}),
     "LogReader.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID, **UP_TO}),
     "LogReader.subscribe": Call(
-        lambda _: {"from_position": 0},
+        lambda _: {"start": 0},
         {
-            "from_position": COUNT,
+            "start": [refused([*NOT_A_COUNT, "now"])],
             "from_event_id": [refused(but(NOT_A_UUID, None))],
             "stream_id": WHERE["stream_id"],
             "category": WHERE["category"],

@@ -161,20 +161,16 @@ class IgnoresFilters(InMemoryEventStore):
 
 
 class ReadsOneOfSeveralCategories(InMemoryEventStore):
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
-        where = where._replace(categories=where.categories and where.categories[:1])
-        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        one = where._replace(categories=where.categories and where.categories[:1])
+        return await super().log_page(from_position, limit, one, *seen, up_to=up_to)
 
 
 class TakesAStreamForItsCategory(InMemoryEventStore):
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
-        category = where.stream_id and (where.stream_id.partition("-")[0],)
-        where = where._replace(stream_id=None, categories=category or where.categories)
-        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        if where.stream_id:
+            where = where._replace(stream_id=None, categories=(where.stream_id.partition("-")[0],))
+        return await super().log_page(from_position, limit, where, *seen, up_to=up_to)
 
 
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
@@ -200,6 +196,21 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
         return await super().log_page_backwards(before_position, limit, LogFilter(where.categories), up_to=up_to)
+
+
+class MissesTheNewestBackwards(InMemoryEventStore):
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        return (await super().log_page_backwards(before_position, limit + 1, where, up_to=up_to))[1:]
+
+
+class LeavesOutTheBeginningOfARange(InMemoryEventStore):
+    async def log_page(
+        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
+    ) -> Page:
+        where = where._replace(recorded_from=where.recorded_from and where.recorded_from + timedelta(microseconds=1))
+        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
 
 
 class TakesTheEndOfARange(InMemoryEventStore):

@@ -11,7 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.context import context
 from perdure.events import NewEvent, StoredEvent
-from perdure.log import LogFilter
+from perdure.log import NOW, LogFilter
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, texts
@@ -129,6 +129,37 @@ async def test_a_clock_that_was_set_back_by_less_than_an_hour_hides_nothing(
             first, end = times[start], times[start] + timedelta(hours=length)
             expected = [str(number) for number, time in enumerate(times, 1) if first <= time < end]
             assert texts(await store.read_all_events(recorded_from=first, recorded_before=end)) == expected
+
+
+async def test_a_follower_from_a_time_misses_nothing_where_the_clock_was_set_back(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    times = [hours(number / 10 - 0.9 * (number > 30)) for number in range(60)]
+    await fill(connection, *times)
+
+    for start in range(60):
+        expected = [str(number) for number, time in enumerate(times, 1) if time >= times[start]]
+        follower = store.subscribe(times[start])
+        assert texts([await anext(follower) for _ in expected]) == expected
+        assert (await follower.next_page(patience=0)).events == []
+
+
+async def test_now_is_before_what_an_open_append_holds_back(store: PostgreSQLEventStore, database_url: str) -> None:
+    await store.append_to_stream("note-0", ANY, notes("first"))
+    first = await store.last_event("note-0")
+    assert first is not None
+    async with other_connection(database_url) as late:
+        await late.execute("begin")
+        await insert(late, "note-9", 1, "late")
+        await store.append_to_stream("note-1", ANY, notes("held back"))
+        followers = [store.subscribe(NOW), store.subscribe(NOW, category=["note", "other"])]
+        assert texts(await store.read_all_events()) == ["first"]
+        for follower in followers:
+            assert await follower.begin() == first.global_position
+        await late.execute("commit")
+
+    for follower in followers:
+        assert texts([await anext(follower), await anext(follower)]) == ["late", "held back"]
 
 
 async def test_an_event_without_a_correlation_id_takes_no_room_in_the_index(
