@@ -46,22 +46,36 @@ PAYLOAD_LIMIT: Final = 1024 * 1024
 MAX_VERSION: Final = 2**31 - 1
 
 
-class AppendResult(msgspec.Struct, frozen=True, gc=False):
+class AppendResult(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=True):
     """The version and the positions that the events of an append were given.
 
     Attributes:
         stream_version: The version of the stream after the append: that of the last event.
         global_positions: The position of each event in the whole log, in the order given.
+        is_repeat: Whether the events were found under their ids, and not written now. It may also be True if the
+            connection was lost: the store sends the append again, and finds what its first attempt has written. A
+            repeat gets an equal result, so this isn't compared.
     """
 
     stream_id: str
     stream_version: int
     global_positions: tuple[int, ...]
+    is_repeat: bool = False
 
     @property
     def global_position(self) -> int:
         """The position of the last event: a projection that has reached it shows this append."""
         return self.global_positions[-1]
+
+    @property
+    def _place(self) -> tuple[str, int, tuple[int, ...]]:
+        return self.stream_id, self.stream_version, self.global_positions
+
+    def __eq__(self, other: object) -> bool:
+        return self._place == other._place if isinstance(other, AppendResult) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._place)
 
 
 class EncodedEvent(msgspec.Struct, frozen=True, gc=False):

@@ -324,9 +324,10 @@ class EventStore(LogReader):
         """Write a commit: all of its events in one step, or none. Raises as `append_to_stream` does.
 
         If the event ids are stored as a run of events in the stream, in this order, nothing is written, and their
-        places are returned, after `check_contents`. If the commit has an `append_id`, it is enough that the first of
-        its ids is stored: the result is about all ids that follow from it. Otherwise, raise EventIdReuseError if an
-        event id is stored already; then OptimisticConcurrencyError if the stream doesn't have the expected version.
+        places are returned, after `check_contents`, as a result that `is_repeat`. If the commit has an `append_id`, it
+        is enough that the first of its ids is stored: the result is about all ids that follow from it. Otherwise, raise
+        EventIdReuseError if an event id is stored already; then OptimisticConcurrencyError if the stream doesn't have
+        the expected version.
         """
 
     @abstractmethod

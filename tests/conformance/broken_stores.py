@@ -73,6 +73,13 @@ class ComparesTexts(InMemoryEventStore):
         return await super().append(commit, tx)
 
 
+class TakesRepeatsForNew(InMemoryEventStore):
+    """Doesn't say that it has found an append."""
+
+    async def append_group(self, group: CommitGroup, tx: Transaction | None = None) -> list[AppendResult]:
+        return [replace(one, is_repeat=False) for one in await super().append_group(group, tx)]
+
+
 class ForgetsAppendIds(InMemoryEventStore):
     """Knows an append with an id only if it has the same number of events."""
 

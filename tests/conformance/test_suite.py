@@ -21,6 +21,7 @@ BROKEN = {
     },
     "IgnoresContents": {"another_event_under_a_known_id", "another_event_in_one_stream", "many_contents_under_one_id"},
     "ComparesTexts": {"written_by_other_code"},
+    "TakesRepeatsForNew": {"says_whether_it_is_a_repeat"},
     "ForgetsAppendIds": {"with_an_id_is_written_once", "in_a_longer_one"},
     "ConflictsBeforeIds": {"repeating_an_append", "ids_of_another_append", "many_times_at_once"},
     "CommitsLate": {"miss_nothing"},

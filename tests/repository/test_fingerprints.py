@@ -198,7 +198,7 @@ async def test_two_commands_with_one_id_in_one_queue(store: FaultyStore, account
     assert await amounts(store) == [1]
 
 
-async def test_a_written_command_that_cant_be_compared_is_reported_as_unknown(
+async def test_a_repeated_command_that_cant_be_compared_is_reported_as_unknown(
     store: FaultyStore, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that says that nothing was written would be wrong."""
@@ -210,7 +210,7 @@ async def test_a_written_command_that_cant_be_compared_is_reported_as_unknown(
         monkeypatch.setattr(store, "read_event", unreachable)
         monkeypatch.setattr(store.reader, "stream_page", unreachable)
 
-    store.after.append(cut_off)
+    store.after += [connection_lost, cut_off]
     with pytest.raises(OutcomeUnknownError) as caught:
         await accounts.execute("1", deposit(1), command_id="a", fingerprint="x")
     assert list(caught.value.event_ids) == store.ids(0)

@@ -62,6 +62,7 @@ async def test_no_attempt_begins_after_the_time_is_over_and_the_error_says_how_m
 
     assert began == [0.0, 0.5, 1.5, 3.5, 5.5]
     assert (conflict.value.attempts, conflict.value.seconds) == (5, 5.5)
+    assert conflict.value.is_transient
     assert re.fullmatch(
         r"gave up after 5 attempts in 5\.50 s, because other writers were faster each time "
         r"\(stream 'account-1' is at version 5, but 4 was expected\): try again later, "
@@ -125,6 +126,7 @@ async def test_a_conflict_that_is_not_retried_says_nothing_of_attempts(store: Fa
         await store.append_to_stream("account-1", 0, [Deposited(amount=1)])
 
     assert conflict.value.attempts is None
+    assert not conflict.value.is_transient
     assert str(conflict.value) == (
         "stream 'account-1' is at version 1, but 0 was expected: another writer appended first, "
         "so read the stream again, decide again, and append that"

@@ -56,6 +56,7 @@ class OptimisticConcurrencyError(ConflictError):
         self.actual_version = actual_version
         self.attempts = attempts
         self.seconds = seconds
+        self.is_transient = attempts is not None  # the same call decides again
 
     def given_up(self, attempts: int, seconds: float) -> OptimisticConcurrencyError:
         """Return the error of a caller that doesn't try again, after so many attempts in so many seconds."""

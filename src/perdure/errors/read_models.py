@@ -157,6 +157,8 @@ class ProjectionTimeoutError(PerdureError, TimeoutError):
     `lag` is the number of positions still to come. `cause` is what holds the projection up, if that is known.
     """
 
+    is_transient = True
+
     def __init__(self, name: str, global_position: int, reached: int, timeout: float, cause: str | None = None) -> None:
         super().__init__(
             f"projection {name!r} was at position {reached} after {timeout:g} s, "

@@ -76,7 +76,6 @@ class IdentifiedCommand(Generic[A]):
         self._command_id = command_id
         self._load = load
         self._store = store
-        self._version = 0
         self._earlier: AppendResult | None = None
 
     async def decide(self) -> A | AppendResult:
@@ -88,7 +87,6 @@ class IdentifiedCommand(Generic[A]):
         if self._earlier is not None:
             return self._earlier
         self._command.act(aggregate)
-        self._version = aggregate.stream_version
         return aggregate
 
     async def result(self, saving: Awaitable[AppendResult | None]) -> AppendResult | None:
@@ -100,12 +98,10 @@ class IdentifiedCommand(Generic[A]):
             if (first := await self._command_id.earlier_result(self._store)) is None:
                 raise
             return first
-        if result is None or self._earlier is not None:
+        if result is None or not result.is_repeat or self._earlier is not None:
             return result
-        count = len(result.global_positions)
-        if result.stream_version == self._version and await self._command_id.is_whole(self._store, count):
-            return result
-        with self._command_id.settling(count):
+        # Another attempt of the command may have raised other events, or been another command.
+        with self._command_id.settling(len(result.global_positions)):
             return await self._command_id.earlier_result(self._store)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import gather
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from typing import Final
@@ -85,23 +84,6 @@ class CommandId:
             found = await store.read_event(self.event_id(number))
         return results
 
-    async def is_whole(self, store: EventStore, count: int) -> bool:
-        """Return whether that many events, which are stored under its ids, are all that the command has raised.
-
-        What an append wrote, and what it found written by another attempt of the command, look alike. But the other may
-        have raised more events, or have been another command.
-
-        Raises:
-            CommandIdReuseError: they were raised by another command.
-            OutcomeUnknownError: that couldn't be read.
-        """
-        with self.settling(count):
-            following = store.read_event(self.event_id(count))
-            if self._digest is None:
-                return await following is None
-            _, more = await gather(self._first(store), following)
-            return more is None
-
     @contextmanager
     def settling(self, count: int) -> Generator[None]:
         """In the block, an error that would say that nothing was written becomes an OutcomeUnknownError."""
@@ -129,7 +111,7 @@ class CommandId:
                 if stored.event_id != self.event_id(number + len(positions)):
                     break
                 positions.append(stored.global_position)
-        return AppendResult(stream_id, version + len(positions), tuple(positions))
+        return AppendResult(stream_id, version + len(positions), tuple(positions), is_repeat=True)
 
 
 def identified(

@@ -188,7 +188,7 @@ class CommandQueue(Generic[A]):
         answer = await self._commit(commit, decided)
         # 5. Answer the callers.
         if isinstance(answer, AppendResult) and answer.stream_version == version + len(commit.events):
-            if await self._is_as_decided(version, commit, decided):
+            if not answer.is_repeat or await self._is_as_decided(version, commit, decided):
                 self._state.keep()
                 await self._answer(decided, answer)
                 return rest
@@ -314,7 +314,7 @@ class CommandQueue(Generic[A]):
             for command in decided:
                 count = len(command.event_ids)
                 version, own, places = version + count, places[:count], places[count:]
-                command.succeed(AppendResult(result.stream_id, version, own) if own else None)
+                command.succeed(AppendResult(result.stream_id, version, own, result.is_repeat) if own else None)
 
     async def _after_failure(
         self, decided: list[QueuedCommand[A]], answer: AppendResult | Exception

@@ -114,8 +114,10 @@ class GroupCommand:
                 # Another process executed the command meanwhile, with other events.
                 if not await self._was_executed():
                     raise
-        if self._command_id is not None and not self._is_known:
-            await self._compare(self._command_id)
+        if self._command_id is not None and not self._is_known and any(one.is_repeat for one in self._saved):
+            # Another attempt of the command may have raised other events, or been another command.
+            with self._command_id.settling(sum([len(one.global_positions) for one in self._saved])):
+                await self._was_executed()
         return self._saved
 
     async def _decide_once(self) -> None:
@@ -142,13 +144,6 @@ class GroupCommand:
         if earlier:
             self._saved, self._is_known = earlier, True
         return self._is_known
-
-    async def _compare(self, command_id: CommandId) -> None:
-        """Replace the results by those of another attempt if that raised more, because the store can't tell."""
-        count = sum([len(one.global_positions) for one in self._saved])
-        if count and not await command_id.is_whole(self._store, count):
-            with command_id.settling(count):
-                await self._was_executed()
 
 
 async def _decided(decide: Callable[[], Awaitable[Sequence[AggregateRoot]]]) -> Sequence[AggregateRoot]:

@@ -303,4 +303,5 @@ def _joined(results: Sequence[AppendResult]) -> AppendResult | None:
     if len(results) < 2:
         return results[0] if results else None
     positions = tuple([position for result in results for position in result.global_positions])
-    return AppendResult(results[0].stream_id, results[-1].stream_version, positions)
+    is_repeat = any(result.is_repeat for result in results)
+    return AppendResult(results[0].stream_id, results[-1].stream_version, positions, is_repeat)

@@ -86,7 +86,7 @@ class InMemoryEventStore(EventStore):
         if not all(found):
             raise EventIdReuseError(group.commits[0].stream_id, group.event_ids)
         check_contents(group.commits, [stored for events in found for stored in events])
-        return [_result(events) for events in found]
+        return [_result(events, is_repeat=True) for events in found]
 
     def _in_place(self, commit: Commit) -> list[StoredEvent]:
         """Return the stored events of a commit; none of them if they aren't stored in its place."""
@@ -210,6 +210,6 @@ class DictSnapshots:
             self._snapshots[stream_id] = snapshot
 
 
-def _result(written: list[StoredEvent]) -> AppendResult:
-    last = written[-1]
-    return AppendResult(last.stream_id, last.stream_version, tuple(stored.global_position for stored in written))
+def _result(events: list[StoredEvent], *, is_repeat: bool = False) -> AppendResult:
+    last = events[-1]
+    return AppendResult(last.stream_id, last.stream_version, tuple([one.global_position for one in events]), is_repeat)

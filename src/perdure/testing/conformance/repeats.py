@@ -47,6 +47,15 @@ class Repeats:
         assert await store.append_to_stream("note-1", expected, events) == first
         assert texts(await store.read_all_events()) == ["a", "b", "later", "elsewhere"]
 
+    async def test_a_result_says_whether_it_is_a_repeat(self, store: EventStore) -> None:
+        a, b, c = new("a", "b", "c")
+        for is_repeat in (False, True):
+            alone = await store.append_to_stream("note-1", ANY, [a])
+            group = await store.append_to_streams([("note-2", ANY, [b]), ("note-3", ANY, [c])])
+            named = await store.append_to_stream("note-4", ANY, notes("d", "e"), append_id="upload-7")
+
+            assert [one.is_repeat for one in (alone, *group, named)] == [is_repeat] * 4
+
     @pytest.mark.parametrize("other", [Noted(text="private"), Counted(number=1)], ids=["content", "type"])
     async def test_another_event_under_a_known_id_is_refused(self, store: EventStore, other: object) -> None:
         a, b, c = new("a", "b", "c")

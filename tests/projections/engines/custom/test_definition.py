@@ -45,6 +45,10 @@ def no_tx(self: Any, event: Visited) -> None: ...
 
 
 @handles
+def without_tx(self: Any, event: Visited, at: Any) -> None: ...
+
+
+@handles
 def too_much(self: Any, event: Visited, tx: Any, row: Any) -> None: ...
 
 
@@ -67,6 +71,7 @@ def plain_handle(self: Any, event: Any, tx: Any) -> None: ...
     [
         (sql_projection(), "handles no event: mark a method"),
         (sql_projection(good=no_tx), r"no_tx.* can't be called: a handler takes \(self, event, tx\)"),
+        (sql_projection(good=without_tx), r"without_tx.* can't be called: a handler takes \(self, event, tx\)"),
         (sql_projection(good=too_much), r"too_much.* can't be called"),
         (sql_projection(good=generates), "must be a function, not a generator"),
         (sql_projection(good=good, handle=handle), r"handle\(\) would never be called"),

@@ -73,6 +73,7 @@ def generates(self: Any, event: Noted, row: Any) -> Any:
 
 def takes_all(self: Any, event: Noted, row: Any, *extra: Any) -> Any: ...
 def by_name_only(self: Any, event: Noted, *, row: Any) -> Any: ...
+def without_row(self: Any, event: Noted, at: Any) -> Any: ...
 def fine(self: Any, event: Noted, row: Any, *, at: Any, option: int = 3) -> Any: ...
 
 
@@ -86,6 +87,7 @@ def fine(self: Any, event: Noted, row: Any, *, at: Any, option: int = 3) -> Any:
         (generates, "must be a plain function"),
         (takes_all, "can't be called"),
         (by_name_only, "can't be called"),
+        (without_row, "a handler takes (self, event, row), and optionally, by name, at"),
     ],
 )
 def test_a_handler_that_can_not_be_called_is_refused(handler: Any, reason: str) -> None:
@@ -94,6 +96,18 @@ def test_a_handler_that_can_not_be_called_is_refused(handler: Any, reason: str) 
 
 def test_a_handler_may_have_options_of_its_own() -> None:
     assert fold(a_projection(fine), []) == {}
+
+
+def test_a_handler_gets_the_stored_event_although_it_has_a_default_for_it() -> None:
+    found: list[Any] = []
+
+    def dated(self: Any, event: Noted, row: Any, at: Any = None) -> Any:
+        found.append(at)
+        return row
+
+    fold(a_projection(dated), [Noted(note_id="a", text="b")])
+
+    assert [one.stream_version for one in found] == [1]
 
 
 @dataclass

@@ -170,10 +170,10 @@ def _takes_at(handler: Handler, refuse: Refuse) -> bool:
         raise refuse(f"{name}() must be a function, not a generator")
     signature = inspect.signature(handler)
     parameters = list(signature.parameters.values())
-    rest = [one for one in parameters[3:] if one.default is one.empty]
+    rest = [one for one in parameters[3:] if one.default is one.empty or one.name == _AT]
     plain = [one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters[:3]]
     unknown = [one for one in rest if one.name != _AT or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    if len(plain) < 3 or not all(plain) or unknown:
+    if len(plain) < 3 or not all(plain) or parameters[2].name == _AT or unknown:
         raise refuse(
             f"{name}{signature} can't be called: a handler takes (self, event, tx), and optionally, by name, {_AT}"
         )

@@ -172,14 +172,15 @@ class TableDefinition:
         if signature.return_annotation in (None, "None"):
             raise self.refuse(f"{name}() returns None, which deletes the row: return the row, '-> Row | None'")
         parameters = list(signature.parameters.values())
-        rest = [each for each in parameters[3:] if each.default is each.empty]
         known = [_AT, *self.children]
+        rest = [each for each in parameters[3:] if each.default is each.empty or each.name in known]
         unknown = [
             str(each) for each in rest if each.name not in known or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
         ]
         if (
             len(parameters) < 3
             or any(each.kind is not each.POSITIONAL_OR_KEYWORD for each in parameters[:3])
+            or parameters[2].name in known
             or unknown
         ):
             raise self.refuse(

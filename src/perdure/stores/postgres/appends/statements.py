@@ -117,7 +117,7 @@ class Appends:
                 check_contents(commits, await self._stored(connection, group.event_ids))
             drawn = iter(positions)
             return [
-                AppendResult(commit.stream_id, version, tuple([next(drawn) for _ in commit.events]))
+                AppendResult(commit.stream_id, version, tuple([next(drawn) for _ in commit.events]), status != APPENDED)
                 for commit, version in zip(commits, stream_versions, strict=True)
             ]
         if status == CONFLICT:
@@ -133,7 +133,7 @@ class Appends:
             return await self._first_result(connection, commit) or _reuse(commit)
         if status == REUSED:
             return _reuse(commit)
-        result = AppendResult(commit.stream_id, version, tuple(positions))
+        result = AppendResult(commit.stream_id, version, tuple(positions), status != APPENDED)
         if status == DIFFERENT and must_compare([commit]):
             return StoredAppend(result, await self._stored(connection, commit.event_ids))
         return result
@@ -153,7 +153,7 @@ class Appends:
                 break
             asked *= 2
         positions = tuple([row["global_position"] for row in rows])
-        return AppendResult(commit.stream_id, rows[-1]["stream_version"], positions) if rows else None
+        return AppendResult(commit.stream_id, rows[-1]["stream_version"], positions, is_repeat=True) if rows else None
 
     async def _group(
         self, connection: Connection, group: CommitGroup, *, look_up: bool, lock_timeout: str | None
