@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from perdure.evolution import CheckedType as CheckedType
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
+    from perdure.log import NOW as NOW
     from perdure.page_reader import StoredType as StoredType
     from perdure.projection import Projection as Projection
     from perdure.projection import ProjectionTransaction as ProjectionTransaction
@@ -169,6 +170,7 @@ _NAMES = {
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
+    "log": "NOW",
     "page_reader": "StoredType",
     "projection": "Projection ProjectionTransaction SQLProjection TableProjection",
     "projections.check": "ProjectionCheck check_projection",
@@ -195,6 +197,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 
 __all__ = [
     "ANY",
+    "NOW",
     "NO_STREAM",
     "STREAM_EXISTS",
     "AggregateBusyError",

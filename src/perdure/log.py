@@ -5,31 +5,48 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Final, NamedTuple, Protocol, TypedDict, cast
 from uuid import UUID
 
 from perdure.checks import checked_id, checked_time
 from perdure.errors import InvalidArgumentError, LogDivergedError
-from perdure.events import StoredEvent, check_category, registry
+from perdure.errors.formats import shown
+from perdure.events import StoredEvent, check_category, check_stream_id, registry
 
 PAGE_SIZE: Final = 500
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """How much payload and metadata a page should hold at most; one event may take more."""
 
 
+class SubscriptionStart(Enum):
+    """A place in the log where a subscription may begin, if not after a position."""
+
+    NOW = "now"
+
+
+NOW: Final = SubscriptionStart.NOW
+"""Begin after the last event that the log can be read up to now."""
+
+Start = int | datetime | SubscriptionStart
+"""Where to begin in the log: after a position, at a time, or `NOW`."""
+
+
 class LogFilter(NamedTuple):
     """Which events of the log to read; None means all."""
 
-    category: str | None = None
+    categories: tuple[str, ...] | None = None
     event_types: tuple[str, ...] | None = None
     correlation_id: str | None = None
     recorded_from: datetime | None = None
     recorded_before: datetime | None = None
+    stream_id: str | None = None
 
     def matches(self, stored: StoredEvent) -> bool:
         """Return whether an event is one of these."""
         return (
-            (self.category is None or stored.stream_id.partition("-")[0] == self.category)
+            (self.categories is None or stored.stream_id.partition("-")[0] in self.categories)
+            and (self.stream_id is None or stored.stream_id == self.stream_id)
             and (self.event_types is None or stored.event_type in self.event_types)
             and (self.recorded_from is None or stored.recorded_at >= self.recorded_from)
             and (self.recorded_before is None or stored.recorded_at < self.recorded_before)
@@ -40,7 +57,8 @@ class LogFilter(NamedTuple):
 class Selection(TypedDict, total=False):
     """Which events of the log to read, as arguments of a call. See `EventStore.read_all_events`."""
 
-    category: str | None
+    stream_id: str | None
+    category: str | Sequence[str] | None
     event_types: Sequence[str | type] | None
     correlation_id: UUID | str | None
     recorded_from: datetime | None
@@ -179,25 +197,40 @@ async def verify_position(log: Log, name: str, position: int, event_id: UUID) ->
 
 
 def make_filter(
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     event_types: Sequence[str | type] | None = None,
+    *,
     correlation_id: UUID | str | None = None,
     recorded_from: datetime | None = None,
     recorded_before: datetime | None = None,
+    stream_id: str | None = None,
 ) -> LogFilter:
     """Return the filter that the public arguments describe."""
-    if category is not None:
-        check_category(category)
+    if stream_id is not None:
+        check_stream_id(stream_id)
     return LogFilter(
-        category,
-        None if event_types is None else _checked_types(event_types),
+        None if category is None else _checked_categories(category),
+        None if event_types is None else checked_types(event_types),
         None if correlation_id is None else checked_id("correlation_id", correlation_id),
         None if recorded_from is None else checked_time("recorded_from", recorded_from),
         None if recorded_before is None else checked_time("recorded_before", recorded_before),
+        stream_id,
     )
 
 
-def _checked_types(event_types: Sequence[str | type]) -> tuple[str, ...]:
+def _checked_categories(category: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the categories, each of them once: a store may read them one by one."""
+    given: object = [category] if isinstance(category, str) else category
+    if isinstance(given, bytes) or not isinstance(given, Collection) or not given:
+        raise InvalidArgumentError("category", f"must be a category, or a list of at least one, not {shown(category)}")
+    categories = cast("Collection[str]", given)
+    for one in categories:
+        check_category(one)
+    return tuple(sorted({*categories}))
+
+
+def checked_types(event_types: Sequence[str | type]) -> tuple[str, ...]:
+    """Return the stored names of types that are given by name or class. Raise InvalidArgumentError if there is none."""
     if isinstance(event_types, str | bytes) or not isinstance(event_types, Collection) or not event_types:
         raise InvalidArgumentError("event_types", "must be a list of at least one stored name or event class")
     return tuple(sorted({name for one in event_types for name in _stored_names(one)}))

@@ -1,21 +1,36 @@
-"""Reads the whole log in pages, forwards or backwards, and up to a position that the result must include."""
+"""Reads the whole log in pages, forwards or backwards, up to a position that must be included; and follows it."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar, Unpack, cast
 from uuid import UUID
 
 from perdure.causation import CausedEvent, caused_events
-from perdure.checks import LARGEST_COUNT, check_count, check_seconds, checked_id
+from perdure.checks import LARGEST_COUNT, check_count, check_instance, check_seconds, checked_id, checked_time
 from perdure.commit import AppendResult
 from perdure.errors import FenceHolder, InvalidArgumentError, LogHeldBackError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, ChangeSignal, LogFilter, Page, PageSize, SeenEvent, Selection, make_filter
+from perdure.head import Head
+from perdure.log import (
+    PAGE_SIZE,
+    ChangeSignal,
+    LogFilter,
+    Page,
+    PageSize,
+    SeenEvent,
+    Selection,
+    Start,
+    SubscriptionStart,
+    make_filter,
+)
+from perdure.subscription import Subscription
+from perdure.tasks import Tasks
 
 UP_TO_TIMEOUT: Final = 10.0
 """Seconds that a read waits at most until the log can be read up to the position that it must include."""
@@ -27,13 +42,17 @@ P = TypeVar("P")
 
 
 class LogReader(ABC):
-    """The part of an event store that reads the whole log.
+    """The part of an event store that reads and follows the whole log.
 
     Attributes:
         changes: Announced after each append.
+        head: Watches the end of the log for all followers.
+        tasks: The background tasks of the store.
     """
 
     changes: ChangeSignal
+    head: Head
+    tasks: Tasks
 
     async def read_all_events(
         self,
@@ -57,10 +76,11 @@ class LogReader(ABC):
                 `save` returned, or a position. The call waits until the log can be read up to there. It then returns
                 every event that matches, up to there and beyond, as far as `max_count` allows.
             timeout: how many seconds it waits at most. Without `up_to` it never waits.
-            **where: filters; without any, all events are returned. ``category``: only streams of this category.
-                ``event_types``: only these types, by stored name or class. ``correlation_id``: only what one request
-                set in motion. ``recorded_from``, ``recorded_before``: only events that the database recorded at or
-                after the first time, and before the second.
+            **where: filters; without any, all events are returned. ``stream_id``: only this stream. ``category``: only
+                streams of this category, or of one of these. ``event_types``: only these types, by stored name or
+                class. ``correlation_id``: only what one request set in motion. ``recorded_from``,
+                ``recorded_before``: only events that the database recorded at or after the first time, and before the
+                second.
 
         Raises:
             LogHeldBackError: the log could not be read up to `up_to` in time; it names the sessions that hold it back.
@@ -173,6 +193,50 @@ class LogReader(ABC):
                 yield stored
             from_position = page.position
             size.learn(page.events)
+
+    def subscribe(
+        self,
+        start: Start = 0,
+        *,
+        from_event_id: UUID | None = None,
+        stream_id: str | None = None,
+        category: str | Sequence[str] | None = None,
+        event_types: Sequence[str | type] | None = None,
+    ) -> Subscription:
+        """Follow the log: first the stored events from `start` on, then new ones as they are appended.
+
+        A subscription ends only by an error that can't pass; it waits out all others. `Subscription.position` is its
+        checkpoint.
+
+        Args:
+            start: a position, to begin strictly after it; 0 is the beginning. A time, for what the database recorded
+                at that time or later. `NOW`, to begin after the last event that the log can be read up to when the
+                subscription begins: when it is first awaited, or earlier by `Subscription.begin`.
+            from_event_id: the id of the event at that position. If another event is there, the log isn't the one that
+                was read, and iterating raises LogDivergedError.
+            stream_id: only this stream.
+            category: only streams of this category, or of one of these.
+            event_types: only these types, by stored name or class.
+
+        Example:
+            async for stored in store.subscribe(checkpoint):
+                print(stored.global_position, stored.event)
+        """
+        if isinstance(start, datetime):
+            start = checked_time("start", start)
+        elif not isinstance(start, SubscriptionStart):
+            check_count("start", start)
+        if from_event_id is not None:
+            check_instance("from_event_id", from_event_id, UUID)
+            if not isinstance(start, int):
+                raise InvalidArgumentError("from_event_id", "names the event at a position: give that position, too")
+        where = make_filter(category, event_types, stream_id=stream_id)
+        subscription = Subscription(self, start, from_event_id, where)
+        self.on_follow()
+        return subscription
+
+    def on_follow(self) -> None:  # noqa: B027 - a store that nothing notifies has nothing to prepare
+        """Prepare for a follower. Called by `subscribe`: a store with ``notifications`` begins to listen."""
 
     @abstractmethod
     async def log_page(

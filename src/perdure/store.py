@@ -23,12 +23,11 @@ from perdure.commit import (
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent, make_filter
+from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.page_reader import PageReader, StoredType, stream_pages
 from perdure.snapshot import Snapshot, SnapshotStorage, check_snapshot
-from perdure.subscription import Subscription
 from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
@@ -184,37 +183,6 @@ class EventStore(LogReader):
                 for stored in page:
                     yield stored
 
-    def subscribe(
-        self,
-        from_position: int = 0,
-        *,
-        from_event_id: UUID | None = None,
-        category: str | None = None,
-        event_types: Sequence[str | type] | None = None,
-    ) -> Subscription:
-        """Follow the log from a position: first the stored events, then new ones as they are appended.
-
-        A subscription ends only by an error that can't pass; it waits out all others. `Subscription.position` is its
-        checkpoint.
-
-        Args:
-            from_position: where to begin; 0 is the beginning.
-            from_event_id: the id of the event at that position. If another event is there, the log isn't the one that
-                was read, and iterating raises LogDivergedError.
-            category: only streams of this category.
-            event_types: only these types, by stored name or class.
-
-        Example:
-            async for stored in store.subscribe(checkpoint):
-                print(stored.global_position, stored.event)
-        """
-        check_count("from_position", from_position)
-        if from_event_id is not None:
-            check_instance("from_event_id", from_event_id, UUID)
-        subscription = Subscription(self, from_position, from_event_id, make_filter(category, event_types))
-        self.on_follow()
-        return subscription
-
     def transaction(self, connection: Any = None, *, commit: Any = "store") -> Transaction:  # noqa: ARG002 - for stores that have one
         """Return a transaction in which appends take part. Only stores with the capability ``transactions`` have one.
 
@@ -350,9 +318,6 @@ class EventStore(LogReader):
     def wake(self) -> None:
         """Make all followers of the log read at once, here and in other processes, as after an append."""
         self.changes.announce()
-
-    def on_follow(self) -> None:
-        """Prepare for a follower. Called by `subscribe`: a store with ``notifications`` begins to listen."""
 
     @abstractmethod
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:

@@ -5,20 +5,32 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Protocol, Self
+from datetime import datetime
+from functools import partial
+from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
-from perdure.checks import check_count, check_seconds
+from perdure.checks import LARGEST_COUNT, check_count, check_seconds
 from perdure.errors import PerdureError, WrongContextError
 from perdure.events import StoredEvent
 from perdure.head import Head
-from perdure.log import PAGE_SIZE, ChangeSignal, Log, LogFilter, LogPosition, Page, PageSize, SeenEvent
+from perdure.log import PAGE_SIZE, ChangeSignal, Log, LogFilter, LogPosition, Page, PageSize, SeenEvent, Start
 from perdure.tasks import Tasks
 
+T = TypeVar("T")
 
-class FollowedLog(Log, Protocol):
+
+class EndedLog(Log, Protocol):
+    """A log whose end can be found."""
+
+    async def log_page_backwards(self, before_position: int, limit: int, where: LogFilter) -> list[StoredEvent]:
+        """Return the events of the log strictly before `before_position`, newest first: never beyond an open gap."""
+        ...
+
+
+class FollowedLog(EndedLog, Protocol):
     """What a subscription needs of a store."""
 
     @property
@@ -58,6 +70,22 @@ class _Prefetch:
         return self.page
 
 
+async def find_start(log: EndedLog, start: Start) -> LogPosition:
+    """Return the position after which a reader begins. It skips no event that belongs to what `start` says.
+
+    After a time, events follow that were recorded before it, if the times aren't in the order of the log.
+    """
+    if isinstance(start, int):
+        return LogPosition(start, None)
+    if isinstance(start, datetime):
+        page = await log.log_page(0, 1, LogFilter(recorded_from=start))
+        return LogPosition(page.events[0].global_position - 1 if page.events else page.position, page.seen)
+    last = await log.log_page_backwards(LARGEST_COUNT, 1, LogFilter())
+    if not last:
+        return LogPosition(0, None)
+    return LogPosition(last[0].global_position, SeenEvent(last[0].global_position, last[0].event_id))
+
+
 class Subscription:
     """Follows the log: an async iterator over events, made by `EventStore.subscribe`.
 
@@ -79,10 +107,14 @@ class Subscription:
     """Seconds after a read at the head that found nothing that matches. A busy log changes all the time, and each read
     costs appends time."""
 
-    def __init__(self, log: FollowedLog, position: int, event_id: UUID | None, where: LogFilter) -> None:
+    def __init__(self, log: FollowedLog, start: Start, event_id: UUID | None, where: LogFilter) -> None:
         self.page_size = PageSize()
         self._log = log
         self._where = where
+        self._start = None if isinstance(start, int) else start
+        """Where to begin, until that is found in the log."""
+        self._recorded_from = start if isinstance(start, datetime) else None
+        position = start if isinstance(start, int) else 0
         seen = None if event_id is None else SeenEvent(position, event_id)
         self._delivered, self._delivered_id = position, event_id
         """The position and id of the event that was delivered last. Two attributes, because an object for each
@@ -102,13 +134,32 @@ class Subscription:
 
         This is the position of that event. When all events that were read are delivered, it moves on over events that
         the filter left out. Store it after an event is handled, never before.
+
+        Raises:
+            WrongContextError: the subscription begins now or at a time, and hasn't begun; see `begin`.
         """
+        if self._start is not None:
+            raise WrongContextError("the subscription hasn't begun, so it has no position: await begin() before")
         return self._delivered if self._ready else self._read_up_to.position
 
     @property
     def event_id(self) -> UUID | None:
         """The id of the event at `position`, for `from_event_id`. None where no event was read yet."""
         return self._delivered_id if self._ready else self._read_up_to.event_id
+
+    async def begin(self) -> int:
+        """Find where the subscription begins, if it didn't begin yet, and return its `position`.
+
+        What is appended after this returns is delivered. With `NOW`, a read of the log before this call returned what
+        isn't delivered, and a read after it the same, as far as the position. A position needs no `begin`.
+
+        Raises:
+            StoreClosedError, ConfigurationError, SchemaError: the log can't be read any more.
+            WrongContextError: another task waits for the next event.
+        """
+        with self._alone():
+            await self._at_last(self._begin)
+            return self.position
 
     def __aiter__(self) -> Self:
         return self
@@ -159,7 +210,7 @@ class Subscription:
             limit: how many events at most. The page is used if `next_page` is asked for as many or more.
         """
         check_count("limit", limit, 1)
-        if self._prefetch is None:
+        if self._prefetch is None and self._start is None:
             self._prefetch = _Prefetch(self._log, self._read_up_to, limit, self._where)
 
     def drop_prefetch(self) -> asyncio.Task[None] | None:
@@ -195,7 +246,7 @@ class Subscription:
             await asyncio.sleep(min(self._PAUSE_AT_HEAD, max(0.0, end - now())))
         while True:
             mark = self._log.changes.count
-            page = await (self._read(limit) if patience is not None else self._read_at_last(limit))
+            page = await (self._read(limit) if patience is not None else self._at_last(partial(self._read, limit)))
             self._log.head.outage.succeeded(self, operation="follow", global_position=self._read_up_to.position)
             if page.position > self._read_up_to.position:
                 self._move_to(page)
@@ -204,12 +255,12 @@ class Subscription:
                 return page
             await self._log.head.wait(self._read_up_to, held_back=page.held_back, mark=mark, timeout=remaining)
 
-    async def _read_at_last(self, limit: int) -> Page:
+    async def _at_last(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read as often as it takes, while it fails by what may pass."""
         pause = self._FIRST_PAUSE
         while True:
             try:
-                return await self._read(limit)
+                return await read()
             except PerdureError as error:
                 if not error.is_transient:
                     raise
@@ -220,14 +271,29 @@ class Subscription:
 
     async def _read(self, limit: int) -> Page:
         """Read what follows now; return what was read ahead if that fits."""
+        await self._begin()
         place = self._read_up_to
         if self._prefetch is not None:
             page = await self._prefetch.done()
             self._prefetch = None
             if page is not None and place.position < page.position and len(page.events) <= limit:
-                return page
+                return self._since_start(page)
         # Each read verifies the event read last: another server than before may have answered, which holds less.
-        return await self._log.log_page(place.position, limit, self._where, place.seen)
+        return self._since_start(await self._log.log_page(place.position, limit, self._where, place.seen))
+
+    async def _begin(self) -> None:
+        if self._start is not None:
+            self._read_up_to = await find_start(self._log, self._start)
+            self._start = None
+
+    def _since_start(self, page: Page) -> Page:
+        """Return the page without what was recorded before the time at which the subscription begins."""
+        start = self._recorded_from
+        if start is None or not page.events:
+            return page
+        last = page.events[-1]
+        events = [stored for stored in page.events if stored.recorded_at >= start]
+        return page._replace(events=events, seen=page.seen or SeenEvent(last.global_position, last.event_id))
 
     def _move_to(self, page: Page) -> None:
         seen = page.seen or self._read_up_to.seen

@@ -68,7 +68,8 @@ CONDITIONS: Final = [
 ]
 CORRELATION_ID: Final = [refused([*NOT_TEXT, "", *UNSTORABLE_TEXT])]
 WHERE: Final = {
-    "category": [refused(but(NOT_A_CATEGORY, None))],
+    "stream_id": [refused(but(NOT_A_STREAM_ID, None), InvalidStreamIdError)],
+    "category": [refused([*but(NOT_A_CATEGORY, None), []]), refused([[bad] for bad in NOT_A_CATEGORY])],
     "event_types": [
         refused(
             [*but(NOT_A_LIST, None, *[{*()}]), [], [5], [None], [""], [["note"]], *([text] for text in UNSTORABLE_TEXT)]
@@ -153,11 +154,12 @@ STORE: Final[Table] = {
     ),
     "LogReader.iterate_all_events": Call(lambda _: {"from_position": 0}, {"from_position": COUNT, **UP_TO, **WHERE}),
     "LogReader.causation_tree": Call(lambda _: {"correlation_id": "a"}, {"correlation_id": CORRELATION_ID, **UP_TO}),
-    "EventStore.subscribe": Call(
-        lambda _: {"from_position": 0},
+    "LogReader.subscribe": Call(
+        lambda _: {"start": 0},
         {
-            "from_position": COUNT,
+            "start": [refused([*NOT_A_COUNT, "now"])],
             "from_event_id": [refused(but(NOT_A_UUID, None))],
+            "stream_id": WHERE["stream_id"],
             "category": WHERE["category"],
             "event_types": WHERE["event_types"],
         },

@@ -161,10 +161,21 @@ async def _sleep_forever(place: LogPosition, *, held_back: bool, mark: int, time
 
 
 class IgnoresFilters(InMemoryEventStore):
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
-        return await super().log_page(from_position, limit, LogFilter(), seen, up_to=up_to)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        return await super().log_page(from_position, limit, LogFilter(), *seen, up_to=up_to)
+
+
+class ReadsOneOfSeveralCategories(InMemoryEventStore):
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        one = where._replace(categories=where.categories and where.categories[:1])
+        return await super().log_page(from_position, limit, one, *seen, up_to=up_to)
+
+
+class TakesAStreamForItsCategory(InMemoryEventStore):
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        if where.stream_id:
+            where = where._replace(stream_id=None, categories=(where.stream_id.partition("-")[0],))
+        return await super().log_page(from_position, limit, where, *seen, up_to=up_to)
 
 
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
@@ -189,25 +200,34 @@ class IgnoresFiltersBackwards(InMemoryEventStore):
     async def log_page_backwards(
         self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
     ) -> list[StoredEvent]:
-        return await super().log_page_backwards(before_position, limit, LogFilter(where.category), up_to=up_to)
+        return await super().log_page_backwards(before_position, limit, LogFilter(where.categories), up_to=up_to)
+
+
+class MissesTheNewestBackwards(InMemoryEventStore):
+    async def log_page_backwards(
+        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
+    ) -> list[StoredEvent]:
+        return (await super().log_page_backwards(before_position, limit + 1, where, up_to=up_to))[1:]
+
+
+class LeavesOutTheBeginningOfARange(InMemoryEventStore):
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        where = where._replace(recorded_from=where.recorded_from and where.recorded_from + timedelta(microseconds=1))
+        return await super().log_page(from_position, limit, where, *seen, up_to=up_to)
 
 
 class TakesTheEndOfARange(InMemoryEventStore):
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
         end = where.recorded_before and min(where.recorded_before, datetime(9999, 1, 1, tzinfo=UTC))
         where = where._replace(recorded_before=end and end + timedelta(microseconds=1))
-        return await super().log_page(from_position, limit, where, seen, up_to=up_to)
+        return await super().log_page(from_position, limit, where, *seen, up_to=up_to)
 
 
 class ComparesHalfOfTheCorrelationId(InMemoryEventStore):
     """As an index may that holds the beginning only."""
 
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
-        page = await super().log_page(from_position, limit, where._replace(correlation_id=None), seen, up_to=up_to)
+    async def log_page(self, from_position: int, limit: int, where: LogFilter, *seen: Any, up_to: int = 0) -> Page:
+        page = await super().log_page(from_position, limit, where._replace(correlation_id=None), *seen, up_to=up_to)
         start = (where.correlation_id or "")[:64]
         page.events[:] = [one for one in page.events if (one.metadata.correlation_id or "").startswith(start)]
         return page

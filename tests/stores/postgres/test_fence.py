@@ -123,7 +123,7 @@ async def test_regression_12_a_page_ends_before_an_event_that_can_not_be_seen_ye
     behind = await store.log_page(2, 10, LogFilter())
     assert (behind.events, behind.position, behind.held_back) == ([], 2, True)
     assert await store.log_page(1, 0, LogFilter()) == Page([], 1)
-    filtered = await store.log_page(0, 10, LogFilter("note"))
+    filtered = await store.log_page(0, 10, LogFilter(("note",)))
     assert ([one.global_position for one in filtered.events], filtered.held_back) == ([1, 2], True)
 
     await late.execute("commit")

@@ -11,7 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.context import context
 from perdure.events import NewEvent, StoredEvent
-from perdure.log import LogFilter
+from perdure.log import NOW, LogFilter
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.stores.postgres.races import Noted, insert, notes, other_connection, texts
@@ -26,6 +26,7 @@ BEHIND_THE_FENCE: list[dict[str, Any]] = [
     {"correlation_id": "request"},
     {"recorded_from": LONG_AGO, "recorded_before": IN_A_YEAR},
     {"category": "note", "recorded_from": LONG_AGO},
+    {"category": ["note", "other"]},
 ]
 
 
@@ -93,7 +94,7 @@ async def test_what_a_page_of_a_category_passes_over_is_asked_for_only_where_the
         return await fetch(sql, *arguments)
 
     monkeypatch.setattr(store.database, "fetch", noted)
-    where, last_event = LogFilter(category="note"), Reader(store.database)._sql["last_event"]
+    where, last_event = LogFilter(("note",)), Reader(store.database)._sql["last_event"]
 
     assert (await store.log_page(0, 10, where)).position == 2
     assert last_event not in asked
@@ -128,6 +129,37 @@ async def test_a_clock_that_was_set_back_by_less_than_an_hour_hides_nothing(
             first, end = times[start], times[start] + timedelta(hours=length)
             expected = [str(number) for number, time in enumerate(times, 1) if first <= time < end]
             assert texts(await store.read_all_events(recorded_from=first, recorded_before=end)) == expected
+
+
+async def test_a_follower_from_a_time_misses_nothing_where_the_clock_was_set_back(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    times = [hours(number / 10 - 0.9 * (number > 30)) for number in range(60)]
+    await fill(connection, *times)
+
+    for start in range(60):
+        expected = [str(number) for number, time in enumerate(times, 1) if time >= times[start]]
+        follower = store.subscribe(times[start])
+        assert texts([await anext(follower) for _ in expected]) == expected
+        assert (await follower.next_page(patience=0)).events == []
+
+
+async def test_now_is_before_what_an_open_append_holds_back(store: PostgreSQLEventStore, database_url: str) -> None:
+    await store.append_to_stream("note-0", ANY, notes("first"))
+    first = await store.last_event("note-0")
+    assert first is not None
+    async with other_connection(database_url) as late:
+        await late.execute("begin")
+        await insert(late, "note-9", 1, "late")
+        await store.append_to_stream("note-1", ANY, notes("held back"))
+        followers = [store.subscribe(NOW), store.subscribe(NOW, category=["note", "other"])]
+        assert texts(await store.read_all_events()) == ["first"]
+        for follower in followers:
+            assert await follower.begin() == first.global_position
+        await late.execute("commit")
+
+    for follower in followers:
+        assert texts([await anext(follower), await anext(follower)]) == ["late", "held back"]
 
 
 async def test_an_event_without_a_correlation_id_takes_no_room_in_the_index(
@@ -174,6 +206,7 @@ async def plan(store: PostgreSQLEventStore, connection: asyncpg.Connection, requ
 
 
 NO_TIME = ("null", "null")
+ONE_STREAM = ("null", "null", "null", *NO_TIME)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +227,22 @@ NO_TIME = ("null", "null")
         ),
         (
             "read_log_of_correlation_backwards",
-            ("0", "20990", "500", "'request 9'", "'cat3'", "'{type3}'", *NO_TIME),
+            ("0", "20990", "500", "'request 9'", "'{cat3}'", "'{type3}'", *NO_TIME),
             "events_correlation",
         ),
+        (
+            "read_log_of_categories_between",
+            ("10", "20990", "500", "'{cat3,cat4}'", "null", *NO_TIME),
+            "events_category",
+        ),
+        (
+            "read_log_of_categories_between_backwards",
+            ("0", "20990", "50", "'{cat3,cat4}'", "'{type3}'", *NO_TIME),
+            "events_category",
+        ),
+        ("read_log_of_stream", ("5", "25", "500", "'cat0-140'", "20990", *ONE_STREAM), "events_stream_version"),
+        ("read_log_of_stream_backwards", ("0", "9", "9", "'cat0-140'", "20990", *ONE_STREAM), "events_stream_version"),
+        ("stream_versions", ("1000", "20990", "'cat0-140'"), "events_stream_version"),
     ],
 )
 async def test_every_way_to_look_at_the_log_uses_its_index(
@@ -207,6 +253,37 @@ async def test_every_way_to_look_at_the_log_uses_its_index(
     assert index in seen, seen
     assert "Seq Scan" not in seen
     assert "Sort" not in seen or index != "events_pkey", seen  # a few events are fetched faster as they lie on the disk
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("stream_versions", ("29000", "30000", "'long-1'")),
+        ("read_log_of_stream", ("8000", "9999", "10", "'long-1'", "30000", *ONE_STREAM)),
+        ("read_log_of_stream_backwards", ("1", "2000", "10", "'long-1'", "30000", *ONE_STREAM)),
+    ],
+)
+async def test_a_page_of_a_long_stream_is_found_without_reading_the_rest(
+    plan: Plan, connection: asyncpg.Connection, name: str, arguments: tuple[str, ...]
+) -> None:
+    await connection.execute("""
+        insert into perdure.events
+            (stream_id, stream_version, event_id, event_type, event_version, event_data, metadata)
+        select 'long-1', n, gen_random_uuid(), 'type', 1, '{}', '{"timestamp":"2026-01-01T00:00:00Z"}'
+        from generate_series(1, 10000) n;
+        analyze perdure.events;
+        select pg_stat_reset();
+    """)
+
+    seen = await plan(name, *arguments)
+    await connection.execute("select pg_stat_force_next_flush()")
+
+    read = await connection.fetchrow(
+        "select seq_tup_read, idx_tup_fetch from pg_stat_user_tables where relname = 'events'"
+    )
+    assert read is not None
+    assert read["seq_tup_read"] == 0
+    assert read["idx_tup_fetch"] < 100, seen
 
 
 async def test_a_time_is_found_without_a_scan(plan: Plan, connection: asyncpg.Connection) -> None:
@@ -266,7 +343,7 @@ async def test_a_page_is_cut_short_for_its_size_and_goes_on_from_there(store: Po
         await store.append_to_stream("note-1", ANY, notes("x" * 900_000))
     await store.append_to_stream("note-1", ANY, notes("c"))
 
-    for where in (LogFilter(), LogFilter(category="note")):
+    for where in (LogFilter(), LogFilter(("note",))):
         position, pages = 0, list[int]()
         while (page := await store.log_page(position, 500, where)).position > position:
             pages.append(len(page.events))

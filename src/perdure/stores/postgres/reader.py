@@ -176,7 +176,10 @@ class Reader(PageReader):
             )
             after, last = max(after, earliest), min(last, latest)
         name, arguments = _statement(where, backwards=backwards)
-        return name, [after, last, limit, *arguments]
+        if where.stream_id is None:
+            return name, [after, last, limit, *arguments]
+        [versions] = await self._database.fetch(self._sql["stream_versions"], after, last, where.stream_id)
+        return name, [*versions, limit, where.stream_id, last, *arguments]
 
     async def _page(self, name: str, limit: int, *arguments: object) -> tuple[list[asyncpg.Record], bool]:
         """Return the rows of a page: one at least, if any is left. Also return whether its size cut it short."""
@@ -220,15 +223,17 @@ def _contiguous(rows: list[asyncpg.Record], from_position: int) -> list[asyncpg.
 def _statement(where: LogFilter, *, backwards: bool) -> tuple[str, list[Any]]:
     types = None if where.event_types is None else list(where.event_types)
     times = [where.recorded_from, where.recorded_before]
+    categories = None if where.categories is None else list(where.categories)
     way = "_backwards" if backwards else ""
+    if where.stream_id is not None:
+        return f"read_log_of_stream{way}", [where.correlation_id, categories, types, *times]
     if where.correlation_id is not None:
-        return f"read_log_of_correlation{way}", [where.correlation_id, where.category, types, *times]
+        return f"read_log_of_correlation{way}", [where.correlation_id, categories, types, *times]
+    if categories is not None and len(categories) > 1:
+        return f"read_log_of_categories_between{way}", [categories, types, *times]
+    of, category = ("", []) if categories is None else ("_of_category", categories)
     if backwards or times != [None, None]:
-        if where.category is None:
-            return f"read_log_between{way}", [types, *times]
-        return f"read_log_of_category_between{way}", [where.category, types, *times]
-    if where.category is None:
-        return ("read_safe_log", []) if types is None else ("read_safe_log_of_types", [types])
+        return f"read_log{of}_between{way}", [*category, types, *times]
     if types is None:
-        return "read_safe_log_of_category", [where.category]
-    return "read_safe_log_of_category_and_types", [where.category, types]
+        return f"read_safe_log{of}", category
+    return f"read_safe_log{of}{'_and' if category else '_of'}_types", [*category, types]

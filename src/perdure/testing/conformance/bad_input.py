@@ -182,11 +182,14 @@ class BadInput:
             assert await accepted(BAD_COUNTS, call) == []
 
     async def test_bad_filters_are_refused(self, store: EventStore) -> None:
-        categories = ["", "a-b", "a\x00", SURROGATE, "x" * 513, 5, b"note"]
+        categories = ["", "a-b", "a\x00", SURROGATE, "x" * 513, 5, b"note", [], [""], ["note", "a-b"], ["note", None]]
         types: list[Any] = ["noted", [], [""], ["a\x00"], [SURROGATE], [5], [None], 5]
 
         assert await accepted(categories, lambda bad: store.read_all_events(category=bad)) == []
         assert await accepted(types, lambda bad: store.read_all_events(event_types=bad)) == []
+        for bad in (one for one in BAD_STREAM_IDS if one is not None):
+            with pytest.raises(InvalidStreamIdError):
+                store.subscribe(stream_id=bad)  # type: ignore[arg-type]  # it is refused
         with pytest.raises(UnregisteredEventError):
             await store.read_all_events(event_types=[Counted, object])
         with pytest.raises(InvalidArgumentError):

@@ -21,26 +21,29 @@ from perdure.testing.conformance.samples import Call, Counted, Noted, accepted, 
 BAD_TIMES: Final = [datetime(2024, 1, 1), "2024-01-01", 5, datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))]  # noqa: DTZ001 - naive on purpose
 BAD_CORRELATIONS: Final = ["", "a\x00", SURROGATE, 5, b"a"]
 LONG: Final = "x" * 5000
+STREAMS: Final = ("note-1", "other-1", "third-1", "note-1", "note-11", "other-1")
 
 
 async def mixed_log(store: EventStore) -> list[StoredEvent]:
-    """Append events of alternating categories, types and correlation ids, and return the log."""
+    """Append events of alternating streams, types and correlation ids, and return the log."""
     for n in range(24):
         with context(correlation_id="one" if n % 2 else "two"):
             payload = Counted(number=n) if n % 4 < 2 else Noted(text=str(n))
-            await store.append_to_stream(f"{'other' if n % 3 else 'note'}-1", ANY, [payload])
+            await store.append_to_stream(STREAMS[n % 6], ANY, [payload])
     return await store.read_all_events()
 
 
 def selected(log: Sequence[StoredEvent], where: Selection) -> list[int]:
     """Return the positions of the events that match, by checking each event."""
     types = {"perdure.conformance.noted" if one is Noted else one for one in where.get("event_types") or ()}
-    category, correlation_id = where.get("category"), where.get("correlation_id")
+    category, correlation_id, stream_id = where.get("category"), where.get("correlation_id"), where.get("stream_id")
+    categories = [category] if isinstance(category, str) else category
     start, end = where.get("recorded_from"), where.get("recorded_before")
     return [
         stored.global_position
         for stored in log
-        if (not category or stored.stream_id == f"{category}-1")
+        if (not categories or stored.stream_id.partition("-")[0] in categories)
+        and (not stream_id or stored.stream_id == stream_id)
         and (not types or stored.event_type in types)
         and (not correlation_id or stored.metadata.correlation_id == correlation_id)
         and (not start or stored.recorded_at >= start)
@@ -52,9 +55,11 @@ def selections(log: Sequence[StoredEvent]) -> list[Selection]:
     """Return all combinations of filters."""
     times = {"recorded_from": log[5].recorded_at, "recorded_before": log[-4].recorded_at}
     choices: list[dict[str, Any]] = [{}]
-    for name, value in {"category": "note", "event_types": [Noted], "correlation_id": "one", **times}.items():
+    where = {"category": "note", "event_types": [Noted], "correlation_id": "one", "stream_id": "note-1", **times}
+    for name, value in where.items():
         choices += [{**choice, name: value} for choice in choices]
-    return cast("list[Selection]", choices)
+    several = [{**choice, "category": ["other", "note"]} for choice in choices if "category" in choice]
+    return cast("list[Selection]", choices + several)
 
 
 class LogHistory:
@@ -122,6 +127,34 @@ class LogHistory:
             assert positions(await store.read_all_events(middle, 2, **where)) == after[:2], where
             assert positions(await store.read_all_events_backwards(middle, 2, **where)) == before[:2], where
             assert positions([one async for one in store.iterate_all_events(**where)]) == expected, where
+
+    async def test_the_log_is_read_by_several_categories(self, store: EventStore) -> None:
+        log = await mixed_log(store)
+        expected = [one.global_position for one in log if one.stream_id != "third-1"]
+        assert len(expected) < len(log)
+
+        for category in (["note", "other"], ("other", "note", "none"), ["other", "note", "other"], {"note", "other"}):
+            where = Selection(category=cast("list[str]", category))
+            assert positions(await store.read_all_events(**where)) == expected
+            assert positions(await store.read_all_events(expected[3], 5, **where)) == expected[4:9]
+            assert positions(await store.read_all_events_backwards(expected[9], 5, **where)) == expected[4:9][::-1]
+        one = await store.read_all_events(category=["note"])
+        assert positions(one) == positions(await store.read_all_events(category="note"))
+
+    async def test_the_log_is_read_by_stream(self, store: EventStore) -> None:
+        log = await mixed_log(store)
+        expected = [one.global_position for one in log if one.stream_id == "note-1"]
+
+        assert positions(await store.read_all_events(stream_id="note-1")) == expected
+        assert positions(await store.read_stream("note-1")) == expected
+        for index, place in enumerate(expected):
+            assert positions(await store.read_all_events(place, 2, stream_id="note-1")) == expected[index + 1 :][:2]
+            earlier = await store.read_all_events_backwards(place, 2, stream_id="note-1")
+            assert positions(earlier) == expected[:index][::-1][:2]
+        assert await store.read_all_events(stream_id="note-2") == []
+        assert await store.read_all_events(log[-1].global_position, stream_id="note-1") == []
+        assert await store.read_all_events_backwards(0, stream_id="note-1") == []
+        assert await store.read_all_events(stream_id="note-1", category=["other", "third"]) == []
 
     async def test_a_page_is_the_same_whenever_it_is_read(self, store: EventStore) -> None:
         log = await mixed_log(store)

@@ -68,7 +68,7 @@ class ReadAndFollow:
     at: int
     max_count: int | None
     stream: int
-    category: str | None = None
+    category: str | tuple[str, ...] | None = None
     types: tuple[str | type, ...] | None = None
     correlation: int = 0
 
@@ -97,7 +97,7 @@ def programs() -> st.SearchStrategy[list[Step]]:
             at=st.integers(-1, 20),
             max_count=st.none() | st.integers(0, 5),
             stream=_streams,
-            category=st.sampled_from([None, "note", "other", "none"]),
+            category=st.sampled_from([None, "note", "other", "none", ("note", "other"), ("none", "other")]),
             types=st.sampled_from([None, (Noted,), (Counted, "perdure.conformance.none")]),
             correlation=st.integers(0, 2),
         ),
@@ -279,10 +279,14 @@ def _selection(step: ReadAndFollow) -> Selection:
 def _matches(entry: Entry, step: ReadAndFollow) -> bool:
     correlation_id = CORRELATIONS[step.correlation]
     return (
-        (step.category is None or entry.stream_id.startswith(f"{step.category}-"))
+        (step.category is None or entry.stream_id.partition("-")[0] in _categories(step.category))
         and (step.types is None or type(entry.event) in step.types)
         and (correlation_id is None or entry.correlation_id == correlation_id)
     )
+
+
+def _categories(category: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (category,) if isinstance(category, str) else category
 
 
 def _comparable(outcome: list[AppendResult] | PerdureError) -> object:

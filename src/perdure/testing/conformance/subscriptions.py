@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perdure.commit import ANY
-from perdure.errors import LogDivergedError
+from perdure.errors import LogDivergedError, WrongContextError
 from perdure.events import StoredEvent
-from perdure.log import PAGE_SIZE, PageSize
+from perdure.log import NOW, PAGE_SIZE, PageSize
 from perdure.store import EventStore
 from perdure.subscription import Subscription
 from perdure.testing.conformance.samples import Counted, Noted, notes, positions, texts
@@ -29,6 +30,10 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"event_types": [Counted]},
     {"category": "note", "event_types": [Noted]},
     {"category": "none"},
+    {"category": ["note", "none"]},
+    {"category": ["other", "note"], "event_types": [Counted]},
+    {"stream_id": "note-1"},
+    {"stream_id": "other-1", "event_types": [Noted]},
 )
 _FOR_FIXTURES: Final = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
 """All examples of a test share one store, and stores may be slow."""
@@ -90,6 +95,86 @@ class Subscriptions:
         assert [one.event for one in in_category] == [*notes(0), Counted(number=0), *notes(1), Counted(number=1)]
         assert [one.event.number for one in of_type] == [0, 1]
         assert texts(of_both) == ["0", "1"]
+
+    async def test_a_follower_may_follow_several_categories(self, store: EventStore) -> None:
+        follower = store.subscribe(category=["other", "note"])
+        coming = asyncio.create_task(take(follower, 4))
+        await asyncio.sleep(0)
+        for n in range(2):
+            for category in ("note", "third", "other"):
+                await store.append_to_stream(f"{category}-{n}", ANY, notes(f"{category} {n}"))
+
+        assert texts(await coming) == ["note 0", "other 0", "note 1", "other 1"]
+
+    async def test_a_follower_may_follow_one_stream(self, store: EventStore) -> None:
+        await store.append_to_stream("note-1", 0, notes("a"))
+        await store.append_to_stream("note-11", 0, notes("other"))
+        follower = store.subscribe(stream_id="note-1")
+        coming = asyncio.create_task(take(follower, 3))
+        await asyncio.sleep(0)
+        for n in range(2):
+            await store.append_to_stream("note-11", ANY, notes("other"))
+            await store.append_to_stream("note-1", ANY, notes(n))
+
+        assert texts(await coming) == ["a", "0", "1"]
+
+    async def test_a_follower_that_begins_now_gets_only_what_comes(self, store: EventStore) -> None:
+        empty = store.subscribe(NOW)
+        assert await empty.begin() == 0
+        await store.append_to_stream("note-1", 0, notes("a", "b"))
+        follower, unprepared = store.subscribe(NOW), store.subscribe(NOW, category="note")
+        with pytest.raises(WrongContextError, match="hasn't begun"):
+            _ = follower.position
+        last = (await store.read_all_events())[-1]
+
+        assert await follower.begin() == last.global_position
+        assert (follower.position, follower.event_id) == (last.global_position, last.event_id)
+        assert (await unprepared.next_page(patience=0)).events == []
+        await store.append_to_stream("note-1", 2, notes("c"))
+        assert await follower.begin() == last.global_position
+
+        for one in (follower, unprepared):
+            assert texts(await take(one, 1)) == ["c"]
+        assert texts(await take(empty, 3)) == ["a", "b", "c"]
+
+    async def test_there_is_no_gap_between_history_and_now(self, store: EventStore) -> None:
+        async def append(category: str) -> None:
+            for n in range(30):
+                await store.append_to_stream(f"{category}-1", n, notes(n))
+
+        appending = [asyncio.create_task(append(category)) for category in ("note", "other", "third")]
+        followers = list[Subscription]()
+        for _ in range(15):
+            followers.append(store.subscribe(NOW))
+            start = await followers[-1].begin()
+            assert positions(await store.read_all_events())[-1:] >= [start] * (start > 0)
+            await asyncio.sleep(0)
+        await asyncio.gather(*appending)
+        log = positions(await store.read_all_events())
+
+        for follower in followers:
+            later = [place for place in log if place > follower.position]
+            assert positions(await take(follower, len(later))) == later
+
+    async def test_a_follower_may_begin_at_a_time(self, store: EventStore) -> None:
+        for n in range(6):
+            await store.append_to_stream(f"{'note' if n % 2 else 'other'}-1", ANY, notes(n))
+        log = await store.read_all_events()
+
+        for stored in log:
+            recorded = [one for one in log if one.recorded_at >= stored.recorded_at]
+            in_stream = [one for one in recorded if one.stream_id == "other-1"]
+            assert positions(await take(store.subscribe(stored.recorded_at), len(recorded))) == positions(recorded)
+            follower = store.subscribe(stored.recorded_at, stream_id="other-1")
+            assert positions(await take(follower, len(in_stream))) == positions(in_stream)
+        later = store.subscribe(log[-1].recorded_at + timedelta(microseconds=1))
+        never = store.subscribe(datetime.now(UTC) + timedelta(days=1))
+        for follower in (later, never):
+            assert (await follower.next_page(patience=0)).events == []
+        await store.append_to_stream("note-1", ANY, notes("later"))
+        assert texts(await take(later, 1)) == ["later"]
+        assert (await never.next_page()).events == []
+        assert never.position == (await store.read_all_events())[-1].global_position
 
     async def test_each_follower_sees_all(self, store: EventStore) -> None:
         coming = [asyncio.create_task(take(store.subscribe(), 20)) for _ in range(5)]
