@@ -23,7 +23,7 @@ from tests.stores.postgres.races import end_sessions, until
 
 
 def moved(url: str, port: int) -> str:
-    return urlunsplit(urlsplit(url)._replace(netloc=f"localhost:{port}"))
+    return urlunsplit(urlsplit(url)._replace(netloc=f"localhost:{port}", query=""))
 
 
 NOWHERE = 1

@@ -260,7 +260,8 @@ def _settled(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _check_against(place: SplitResult, parameters: Mapping[str, str]) -> None:
     # The driver would believe the place, and libpq the query.
     for name, value in _place_of(place).items():
-        if parameters.get(name, value) != value:
+        is_port_alone = name == "host" and value.startswith(":")
+        if not is_port_alone and parameters.get(name, value) != value:
             raise _twice(name)
 
 
