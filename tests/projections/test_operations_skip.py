@@ -5,6 +5,7 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.projections.operations import ProjectionOperations
+from perdure.projections.state.status import SegmentStatus
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.checking import check_against_fold, tables_in
 from tests.projections.counting import Broken, Moved
@@ -130,14 +131,22 @@ async def test_several_builds_skip_each_for_itself(store: PostgreSQLEventStore, 
     class Later(Pausing, table="pausing", key="page", version=2):
         pass
 
-    saved = await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
-    async with guarded(store, Pausing("a")) as one, guarded(store, Later("a")) as other:
-        await paused(one, saved.global_position)
-        await paused(other, saved.global_position)
+    await store.append_to_stream("x-1", ANY, [visit("a"), Broken(page="a"), visit("a")])
+    async with guarded(store, Pausing("a")) as one, guarded(store, Later("a")):
         operations = ProjectionOperations(store)
+
+        async def both() -> list[SegmentStatus]:
+            return [segment for status in await operations.status("pausing") for segment in status.segments]
+
+        async def both_are_paused() -> bool:
+            return [segment.is_paused for segment in await both()] == [True, True]
+
+        async def both_are_done() -> bool:
+            return [segment.global_position for segment in await both()] == [3, 3]
+
+        await until(one, both_are_paused)
         assert await operations.skip("pausing", 2, "no") == 2
-        await until_processed(one, "pausing", saved, timeout=30)
-        await until_processed(other, "pausing", saved, timeout=30)
+        await until(one, both_are_done)
         skipped = await operations.parked(states=("skipped",))
         assert [(one.version, one.global_position) for one in skipped] == [(1, 2), (2, 2)]
         await check_against_fold(store, database_url, Pausing())
