@@ -1,4 +1,4 @@
-"""What an ``__init__`` of one's own may do: the state consists of the declared fields, whoever sets them."""
+"""What a user's ``__init__`` may do: the state consists of the declared fields, and nothing else."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

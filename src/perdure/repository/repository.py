@@ -227,28 +227,37 @@ class Repository(Generic[A]):
             check_expected_version(expected_version)
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
-
-            async def directly(load: Load[A], pause: Pause | None = None) -> AppendResult | None:
-                if command.command_id is not None:
-                    once = IdentifiedCommand(command, command.command_id, load, self.store)
-                    again = once.decide if command.exact_version is None else None
-                    saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed, pause)
-                    return await once.result(saving)
-
-                async def decide() -> A:
-                    aggregate = await load()
-                    command.act(aggregate)
-                    return aggregate
-
-                again = decide if command.exact_version is None else None
-                return await self._saver.save_or_decide(await decide(), again, attempts, observed, pause)
-
+            directly = partial(self._execute_directly, command, attempts, observed)
             if self._queues is None:
                 return await directly(partial(self._loader.load, aggregate_id))
             try:
                 return await self._queues.execute(stream_id, command, attempts, directly)
             finally:
                 observed.attempts = attempts.count
+
+    async def _execute_directly(
+        self,
+        command: CommandCall[A],
+        attempts: Attempts,
+        observed: Execute,
+        load: Load[A],
+        pause: Pause | None = None,
+    ) -> AppendResult | None:
+        decides_again = command.exact_version is None
+        if command.command_id is not None:
+            once = IdentifiedCommand(command, command.command_id, load, self.store)
+            again = once.decide if decides_again else None
+            saving = self._saver.save_or_decide(await once.decide(), again, attempts, observed, pause)
+            return await once.result(saving)
+
+        async def decide() -> A:
+            aggregate = await load()
+            command.act(aggregate)
+            return aggregate
+
+        return await self._saver.save_or_decide(
+            await decide(), decide if decides_again else None, attempts, observed, pause
+        )
 
     def _check_class(self, aggregate: object) -> None:
         if type(aggregate) is not self.aggregate_class:

@@ -127,7 +127,7 @@ async def test_regression_30_a_wait_that_is_cut_short_is_an_unknown_outcome() ->
 
 
 async def cut_short(primary: Server, waiting: asyncio.Future[Any]) -> None:
-    """Cancel whoever waits for the standby, as an administrator may. On a busy machine, the time-out does it sooner."""
+    """Cancel the sessions that wait for the standby, as an administrator may, unless their time-out was faster."""
     cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'"
     while not (waiting.done() or await primary.value(cancel)):  # noqa: ASYNC110 - the server has no event for it
         await asyncio.sleep(0.005)
