@@ -2,9 +2,7 @@
 
 import pytest
 
-from perdure import (
-    Repository,
-)
+from perdure import Repository
 from tests.repository.accounts import AT_ONCE, Account, FaultyStore, Opened
 
 

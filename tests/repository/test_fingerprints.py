@@ -122,6 +122,15 @@ async def test_what_cant_be_a_fingerprint_is_refused(store: FaultyStore, account
     assert store.attempts == []
 
 
+async def test_the_refusal_shows_nothing_of_the_request(accounts: Accounts) -> None:
+    body: Any = {"card": "4111 1111"}
+
+    with pytest.raises(InvalidArgumentError, match="must be bytes or text, not dict") as refused:
+        await accounts.execute("1", deposit(1), command_id="a", fingerprint=body)
+
+    assert "4111" not in str(refused.value)
+
+
 async def test_a_fingerprint_without_an_id_is_refused(store: FaultyStore, accounts: Accounts) -> None:
     with pytest.raises(InvalidArgumentError, match="without a command_id"):
         await accounts.execute("1", deposit(1), fingerprint="x")

@@ -74,6 +74,26 @@ async def test_saving_several_names_the_one_that_was_made(pauses: list[float]) -
     assert (len(calls), pauses) == (2, [])
 
 
+async def test_one_without_events_that_the_others_were_decided_by_says_so_at_once(pauses: list[float]) -> None:
+    calls: list[str] = []
+
+    async with InMemoryEventStore() as store:
+        await Repository(Account, store).execute("1", deposit(1))
+
+        async def decide() -> list[Account]:
+            calls.append("called")
+            other = Account("2")
+            other.deposit(1)
+            return [other, Account("1")]
+
+        with pytest.raises(AggregateExistsError) as told:
+            await execute_all(store, decide)
+
+        assert str(told.value) == TOLD
+        assert (calls, pauses) == (["called"], [])
+        assert await store.stream_version("account-2") == 0
+
+
 async def test_one_that_was_loaded_as_new_is_decided_again(
     store: FaultyStore, accounts: Accounts, pauses: list[float]
 ) -> None:

@@ -23,10 +23,10 @@ def undeclared_names(cls: type, method: Callable[..., Any], known: Collection[st
 
 
 def assigned_names(method: object) -> set[str]:
-    """Return the names of the attributes that a method certainly assigns to its first argument, and keeps.
+    """Return the names of the attributes that a method assigns to its first argument, and keeps.
 
     Read from the bytecode: the source may be unavailable. What the compiler writes in another form isn't found, so the
-    answer may be incomplete. It never names an attribute that isn't assigned.
+    answer may be incomplete. It names too much only if code chooses the object, as in ``(other or self).x = 1``.
     """
     if not isinstance(method, FunctionType) or not method.__code__.co_argcount:
         return set()

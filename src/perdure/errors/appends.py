@@ -131,7 +131,7 @@ class EventIdReuseError(PerdureError):
 
 
 class CommandIdReuseError(PerdureError):
-    """A command has the id of an earlier command, but another fingerprint. Nothing was written, or decided.
+    """A command has the id of an earlier command, but another fingerprint. Nothing was written.
 
     Attributes:
         stream_id: The stream of the earlier command, or the first one that it changed.

@@ -303,7 +303,7 @@ class CommandQueue(Generic[A]):
         if any(command.command_id is None for command in writers):
             return True
         try:
-            # One more: the last command may have raised more events elsewhere.
+            # A look-up of each would take two reads. One event more: the last command may have raised more elsewhere.
             stored = await self._store.read_stream(commit.stream_id, version, len(commit.events) + 1)
         except Exception:  # noqa: BLE001 - then each command is looked up by itself, and that raises it again
             return False
@@ -335,7 +335,7 @@ class CommandQueue(Generic[A]):
         """Answer the commands for which the failure is final. Return the others, after a pause if it was a conflict."""
         is_shared = sum([command.commit is not None for command in decided]) > 1
         again: list[QueuedCommand[A]] = []
-        pauses: list[float | None] = []
+        pauses: list[float] = []
         for command in decided:
             if command.is_answered:
                 continue
@@ -344,8 +344,8 @@ class CommandQueue(Generic[A]):
             elif isinstance(answer, OptimisticConcurrencyError) and command.was_overtaken(answer.actual_version):
                 continue  # it has its answer: it expected another version, so deciding again is of no use
             elif isinstance(answer, OptimisticConcurrencyError):
-                pauses.append(command.pause_after(answer))
-                if not command.is_answered:
+                if (pause := command.pause_after(answer)) is not None:
+                    pauses.append(pause)
                     command.decide_again(answer)
                     again.append(command)
             elif is_shared and (isinstance(answer, AppendResult) or _may_be_of_one(answer)):
@@ -353,8 +353,8 @@ class CommandQueue(Generic[A]):
                 again.append(command)
             else:
                 await self._answer_alone(command, answer)
-        if wanted := [pause for pause in pauses if pause is not None]:
-            await self.pause(min(wanted))
+        if pauses:
+            await self.pause(min(pauses))
         return again
 
     async def _answer_alone(self, command: QueuedCommand[A], answer: AppendResult | Exception) -> None:

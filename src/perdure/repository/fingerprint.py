@@ -9,7 +9,6 @@ from typing import Any, Final, cast
 import msgspec
 
 from perdure.errors import InvalidArgumentError
-from perdure.errors.formats import shown
 from perdure.events import StoredEvent, is_pydantic
 
 HEADER: Final = "command-fingerprint"
@@ -32,7 +31,7 @@ def digest_of(fingerprint: bytes | str) -> str:
     It may hold what the request holds, and have any length. So the log has its hash only.
     """
     if not isinstance(fingerprint, bytes | str):
-        raise InvalidArgumentError("fingerprint", f"must be bytes or text, not {shown(fingerprint)}")
+        raise InvalidArgumentError("fingerprint", f"must be bytes or text, not {type(fingerprint).__name__}")
     try:
         content = fingerprint.encode() if isinstance(fingerprint, str) else fingerprint
     except UnicodeEncodeError:

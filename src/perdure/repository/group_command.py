@@ -46,6 +46,7 @@ async def execute_all(
 
     Raises:
         OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+        AggregateExistsError: one was made, not loaded, although its stream exists. Nothing was written.
         CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
         OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
         Whatever `decide` raises; then nothing was written.

@@ -40,6 +40,7 @@ async def save_all(
 
     Raises:
         OptimisticConcurrencyError: a stream has another version; it names the first. See `execute_all`.
+        AggregateExistsError: one was made, not loaded, although its stream exists. Nothing was written.
         OutcomeUnknownError: save them again.
         InvalidArgumentError: two are of the same stream; or one was saved with others, and that outcome is unknown.
         EventEncodingError, PayloadTooLargeError: nothing was written.

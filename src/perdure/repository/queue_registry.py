@@ -5,14 +5,15 @@
                │                            └─ pause ◀─┘ conflict                                    │
                └─ another is under way ─▶ queue (`command_queue`) ◀── first in the queue ────────────┘
 
-The direct path costs a lone caller nothing: no task, no copy of the state, and the action runs in its own context. It
-ends, however it ends, by serving the commands that came meanwhile.
+The direct path costs a lone caller next to nothing: no task, no copy of the state, and the action runs in its own
+context. It ends, however it ends, by serving the commands that came meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar, cast
 
 from perdure.aggregate import AggregateRoot
@@ -79,20 +80,21 @@ class CommandQueues(Generic[A]):
                 other one pauses after a conflict.
         """
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
+        load = partial(self._loader.load, stream_id.partition("-")[2])
         if holds_turns():
-            return await directly(lambda: self._loader.load(stream_id.partition("-")[2]), None)
+            return await directly(load, None)
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
             queued = self._queued(stream_id, command, attempts)
             queue.add(queued)
             return await self._answer(queued)
         queue = self._queues[key] = CommandQueue(self._queues, key, self._store)
-        waiting, load = queue.waiting, self._loader.load
+        waiting = queue.waiting
 
         def load_alone() -> Awaitable[A]:
             if waiting:
                 raise OthersWait
-            return load(stream_id.partition("-")[2])
+            return load()
 
         try:
             return await directly(load_alone, queue.pause)

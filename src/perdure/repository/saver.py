@@ -272,7 +272,7 @@ async def _append(
         for one in written:
             one.settle(outcome, streams)
         if isinstance(error, OptimisticConcurrencyError):
-            _check_not_made(error, written)
+            _check_not_made(error, slices)
         raise
     for one in written:
         if tx is None:
@@ -282,9 +282,9 @@ async def _append(
     return list(zip(written, results, strict=True))
 
 
-def _check_not_made(conflict: OptimisticConcurrencyError, written: Sequence[_Slice]) -> None:
+def _check_not_made(conflict: OptimisticConcurrencyError, slices: Sequence[_Slice]) -> None:
     """Raise an error of its own for a conflict of an aggregate that was made, although its stream exists."""
-    for one in written:
+    for one in slices:
         aggregate = one.aggregate
         is_made = not aggregate.uncommitted.loaded and aggregate.committed_version == 0
         if is_made and one.is_first and one.stream_id == conflict.stream_id:
