@@ -95,7 +95,8 @@ class Decided(AggregateRoot, Generic[C, S]):
         """Raise the events that the command leads to."""
         decided = self.decider.decide(command, self.state)
         if decided is None:
-            raise InvalidArgumentError("decide", f"returned None for {command!r}: return [] if nothing happens")
+            name = type(command).__qualname__
+            raise InvalidArgumentError("decide", f"returned None for a {name}: return [] if nothing happens")
         for event in cast("Sequence[object]", decided) if isinstance(decided, list | tuple) else (decided,):
             self.raise_event(event)
 

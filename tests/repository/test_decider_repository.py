@@ -168,7 +168,7 @@ def test_only_deciders_have_decider_repositories(store: FaultyStore, decider: An
 async def test_a_decision_that_falls_through_is_an_error(store: FaultyStore) -> None:
     carts = DeciderRepository(made(decide=lambda command, cart: None), store)
 
-    with pytest.raises(InvalidArgumentError, match=r"decide returned None for Look\(\): return \[\]"):
+    with pytest.raises(InvalidArgumentError, match=r"decide returned None for a Look: return \[\]"):
         await carts.execute("1", Look())
 
 
