@@ -28,6 +28,7 @@ from perdure.projections.live_fold import LiveFold, until_of
 from perdure.projections.sql import statements
 from perdure.projections.state.builds import tables_in
 from perdure.projections.state.identity import Key, TableShape
+from perdure.projections.state.shown_rows import read_names
 from perdure.row_query import RowPage, RowQuery
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -73,7 +74,7 @@ async def _search(definition: TableDefinition, store: EventStore, search: RowSea
     check_instance("store", store, EventStore)
     until = until_of(None, search.query.at_position, search.query.at_time)
     if isinstance(store.database, Database) and not search.query.is_of_the_past:
-        return await _ShownRows(store.database, definition).search(search)
+        return await _ViewReader(store.database, definition).search(search)
     live = LiveFold(store, _with_handlers(definition), _PATIENCE)
     rows = (await live.rows(_key_in(definition.table, search), until)).get(search.table.name, {})
     return search.among([search.table.codec.decode(row) for row in rows.values()])
@@ -124,7 +125,7 @@ class _ShownId(msgspec.Struct):
     table_schema: str
 
 
-class _ShownRows:
+class _ViewReader:
     """Reads rows through the views of one projection."""
 
     def __init__(self, database: Database, definition: TableDefinition) -> None:
@@ -146,8 +147,7 @@ class _ShownRows:
     async def _shown(self, connection: Connection) -> _Shown:
         row = await connection.fetchrow(self._sql["shown"], self._definition.name)
         if row is None:
-            known = [each["name"] for each in await connection.fetch(self._sql["names"])]
-            raise UnknownProjectionError(self._definition.name, known)
+            raise UnknownProjectionError(self._definition.name, await read_names(self._database, connection))
         return _Shown(row["version"], row["build"], row["table_schema"], tables_in(row["shape"] or "[]"))
 
     async def _rows_of(self, connection: Connection, search: RowSearch, build: _Shown) -> Sequence[msgspec.Raw] | None:
