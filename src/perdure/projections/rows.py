@@ -17,10 +17,8 @@ import msgspec
 
 from perdure.checks import check_instance
 from perdure.children import ChildTable
-from perdure.errors import BuildStateError, ProjectionDefinitionError, ProjectionRowError, UnknownProjectionError
-from perdure.errors.formats import shown
+from perdure.errors import BuildStateError, ProjectionDefinitionError, UnknownProjectionError
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.row_order import BYTES
 from perdure.projections.engines.table.row_search import RowSearch
 from perdure.projections.engines.table.shown_table import mismatches, readable_columns
 from perdure.projections.engines.table.table import Table
@@ -55,9 +53,7 @@ async def get(
     """Return the row of a key, or None. See `TableProjection.get`."""
     definition = _definition(projection)
     table = definition.table
-    if type(key) in BYTES:
-        raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
-    where = dict(zip(table.key, table.to_key(key), strict=True))
+    where = dict(zip(table.key, table.asked_key(key), strict=True))
     query = RowQuery(where, (), 1, None, at_position, at_time)
     page = await _search(definition, store, RowSearch(table, query))
     return page.rows[0] if page.rows else None
