@@ -19,7 +19,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.patience import patience
 from tests.projections.counting import Broken, Moved, Page, Pages, Visited
 
-AT_ONCE = RetryConfig(max_attempts=2, base_delay=0, max_seconds=36000)
+AT_ONCE = RetryConfig(max_attempts=2, base_delay=0)
 
 FAILED, WAITING, SKIPPED = "failed", "waiting", "skipped"
 

@@ -321,7 +321,7 @@ async def test_a_view_that_is_switched_before_its_rows_are_read_is_read_as_of_th
 ) -> None:
     operations = ProjectionOperations(store)
     switches: list[Callable[[], Awaitable[Any]]] = []
-    shown = rows._ShownRows._shown
+    shown = rows._ViewReader._shown
 
     async def then_switch(self: Any, connection: Any) -> Any:
         found = await shown(self, connection)
@@ -336,7 +336,7 @@ async def test_a_view_that_is_switched_before_its_rows_are_read_is_read_as_of_th
     saved = await store.append_to_stream("x-1", ANY, [Visited(page="a", visitor="x")])
     async with ProjectionService(store, [Shorter()]) as service:
         await service.wait_for("pages", saved)
-        monkeypatch.setattr(rows._ShownRows, "_shown", then_switch)
+        monkeypatch.setattr(rows._ViewReader, "_shown", then_switch)
         assert await Longer.get(store, "a") == Page("a", 1, seconds=0), "version 1 has no such column"
 
         switches.append(switch_to_longer)

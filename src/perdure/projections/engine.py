@@ -16,6 +16,7 @@ import asyncpg
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError
 from perdure.events import StoredEvent
 from perdure.projection import OnFailure
+from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
 from perdure.projections.state.options import Mode
@@ -24,6 +25,8 @@ from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import quote_identifier
+
+_CHECK_CONSTRAINTS: Final = statements("engine")["check_constraints"]
 
 Refuse = Callable[[str], PerdureError]
 """Returns the error to raise, given the reason why a projection can't work."""
@@ -181,3 +184,8 @@ def refusing_taken(projection: str, relation: str, schema: str) -> Generator[Non
             f"{relation!r} exists already in schema {schema}, but isn't this projection's: "
             "drop it, or give the projection another table",
         ) from error
+
+
+async def check_constraints(connection: Connection) -> None:
+    """Check the deferred constraints of the caller's transaction now, not only at its end."""
+    await connection.execute(_CHECK_CONSTRAINTS)

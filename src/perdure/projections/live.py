@@ -8,13 +8,9 @@ from typing import Generic, TypeVar
 
 from perdure.checks import check_function, check_instance, check_seconds
 from perdure.children import ChildTable
-from perdure.errors import ProjectionRowError
-from perdure.errors.formats import shown
 from perdure.projection import TableProjection
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.row_order import BYTES
 from perdure.projections.live_fold import LiveFold, until_of
-from perdure.projections.state.identity import Key
 from perdure.store import EventStore
 
 Row = TypeVar("Row")
@@ -69,7 +65,7 @@ class LiveProjection(Generic[Row]):
             ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
             Exception: whatever a handler raises.
         """
-        one = self._key(key)
+        one = self._definition.table.asked_key(key)
         rows = await self._live.rows(one, until_of(at_version, at_position, at_time))
         table = self._definition.table
         row = rows.get(table.name, {}).get(one)
@@ -101,13 +97,7 @@ class LiveProjection(Generic[Row]):
     ) -> list[Child]:
         """Return the rows of a child table for a key: ``live.child_rows(Popularity.viewers, "123")``. See `get`."""
         name = self._definition.child_name(child)
-        one = self._key(key)
+        one = self._definition.table.asked_key(key)
         rows = await self._live.rows(one, until_of(at_version, at_position, at_time))
         table = self._definition.children[name]
         return [table.codec.decode(row) for row in rows.get(table.name, {}).values()]
-
-    def _key(self, key: object) -> Key:
-        table = self._definition.table
-        if type(key) in BYTES:
-            raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
-        return table.to_key(key)

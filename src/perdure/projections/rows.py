@@ -17,10 +17,8 @@ import msgspec
 
 from perdure.checks import check_instance
 from perdure.children import ChildTable
-from perdure.errors import BuildStateError, ProjectionDefinitionError, ProjectionRowError, UnknownProjectionError
-from perdure.errors.formats import shown
+from perdure.errors import BuildStateError, ProjectionDefinitionError, UnknownProjectionError
 from perdure.projections.engines.table.definition import TableDefinition
-from perdure.projections.engines.table.row_order import BYTES
 from perdure.projections.engines.table.row_search import RowSearch
 from perdure.projections.engines.table.shown_table import mismatches, readable_columns
 from perdure.projections.engines.table.table import Table
@@ -28,6 +26,7 @@ from perdure.projections.live_fold import LiveFold, until_of
 from perdure.projections.sql import statements
 from perdure.projections.state.builds import tables_in
 from perdure.projections.state.identity import Key, TableShape
+from perdure.projections.state.shown_rows import read_names
 from perdure.row_query import RowPage, RowQuery
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -54,9 +53,7 @@ async def get(
     """Return the row of a key, or None. See `TableProjection.get`."""
     definition = _definition(projection)
     table = definition.table
-    if type(key) in BYTES:
-        raise ProjectionRowError(table.view, f"{shown(key)} can't be a key ({', '.join(table.key)})")
-    where = dict(zip(table.key, table.to_key(key), strict=True))
+    where = dict(zip(table.key, table.asked_key(key), strict=True))
     query = RowQuery(where, (), 1, None, at_position, at_time)
     page = await _search(definition, store, RowSearch(table, query))
     return page.rows[0] if page.rows else None
@@ -73,7 +70,7 @@ async def _search(definition: TableDefinition, store: EventStore, search: RowSea
     check_instance("store", store, EventStore)
     until = until_of(None, search.query.at_position, search.query.at_time)
     if isinstance(store.database, Database) and not search.query.is_of_the_past:
-        return await _ShownRows(store.database, definition).search(search)
+        return await _ViewReader(store.database, definition).search(search)
     live = LiveFold(store, _with_handlers(definition), _PATIENCE)
     rows = (await live.rows(_key_in(definition.table, search), until)).get(search.table.name, {})
     return search.among([search.table.codec.decode(row) for row in rows.values()])
@@ -124,7 +121,7 @@ class _ShownId(msgspec.Struct):
     table_schema: str
 
 
-class _ShownRows:
+class _ViewReader:
     """Reads rows through the views of one projection."""
 
     def __init__(self, database: Database, definition: TableDefinition) -> None:
@@ -146,8 +143,7 @@ class _ShownRows:
     async def _shown(self, connection: Connection) -> _Shown:
         row = await connection.fetchrow(self._sql["shown"], self._definition.name)
         if row is None:
-            known = [each["name"] for each in await connection.fetch(self._sql["names"])]
-            raise UnknownProjectionError(self._definition.name, known)
+            raise UnknownProjectionError(self._definition.name, await read_names(self._database, connection))
         return _Shown(row["version"], row["build"], row["table_schema"], tables_in(row["shape"] or "[]"))
 
     async def _rows_of(self, connection: Connection, search: RowSearch, build: _Shown) -> Sequence[msgspec.Raw] | None:

@@ -58,8 +58,8 @@ class ProjectionService:
         projections: the projections to run.
         schema: the schema for tables and views; created if it doesn't exist.
         batch_size: how many events are processed at once, at most.
-        retry: how often an event that fails is tried, for how long after its first failure, and how long to pause in
-            between; by default 3 times.
+        retry: how often an event that fails is tried, and how long to pause in between; by default 3 times. Its
+            `max_seconds` counts, from the first failure, only if its `max_attempts` is None.
         segments: into how many segments a new projection is split at least, for processes to share. There are never
             fewer segments than processes.
         lease: how long a process may be silent before others take over its segments, in seconds.

@@ -25,16 +25,11 @@ LONG = 3600
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAUSED = ProjectionPausedError(NAME, 3, "an operator paused it")
 PARKED = EventParkedError(NAME, 5, failed_position=5, key="{}", error="ValueError: bad", parked_at=NOW)
+DUE = EventParkedError(NAME, 5, failed_position=5, key="{}", error=None, parked_at=NOW, is_retry_due=True)
 
 
-def at(
-    position: int,
-    pause: ProjectionPausedError | None = None,
-    parked: EventParkedError | None = None,
-    *,
-    is_retry_due: bool = False,
-) -> ShownRows:
-    return ShownRows(True, position, pause, parked, is_retry_due)
+def at(position: int, pause: ProjectionPausedError | None = None, parked: EventParkedError | None = None) -> ShownRows:
+    return ShownRows(True, position, pause, parked)
 
 
 class Script:
@@ -172,10 +167,10 @@ async def test_a_parked_event_ends_it_at_once(script: Script) -> None:
 
 
 async def test_a_retry_that_is_due_is_waited_for(script: Script) -> None:
-    await script.wait(at(5, parked=PARKED, is_retry_due=True), at(5))
+    await script.wait(at(5, parked=DUE), at(5))
 
     with pytest.raises(EventParkedError):
-        await script.wait(at(5, parked=PARKED, is_retry_due=True), timeout=0)
+        await script.wait(at(5, parked=DUE), timeout=0)
 
 
 async def test_an_outage_is_waited_out_and_other_errors_are_raised(script: Script) -> None:

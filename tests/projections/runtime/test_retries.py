@@ -1,6 +1,9 @@
 """Attempts at events that fail, counted for each segment by itself."""
 
+import pytest
+
 from perdure.projections.runtime.retries import Retries
+from perdure.projections.state.options import EVENT_RETRY
 from perdure.projections.state.segments import Checkpoint, Segment
 from perdure.repository import RetryConfig
 
@@ -40,3 +43,18 @@ def test_a_segment_waits_for_its_next_attempt_while_it_is_before_the_event() -> 
     assert 1000.0 <= retries.due(segment(0, 4)) <= 1001.0
     assert retries.due(segment(0, 5)) == 0
     assert retries.due(segment(100, 4)) == 0
+
+
+@pytest.mark.parametrize("retry", [RetryConfig(max_attempts=3), EVENT_RETRY])
+def test_a_number_of_attempts_is_made_however_long_each_takes(retry: RetryConfig) -> None:
+    retries = Retries(retry)
+    for attempt in (1, 2, 3):
+        retries.failed([segment(0, 4)], 5, now=attempt * 86400.0)
+        assert retries.was_last(segment(0, 4)) is (attempt == 3)
+
+
+def test_without_a_number_of_attempts_time_ends_them() -> None:
+    retries = Retries(RetryConfig(base_delay=0, max_seconds=10))
+    for now, is_last in ((100.0, False), (109.0, False), (110.0, True)):
+        retries.failed([segment(0, 4)], 5, now)
+        assert retries.was_last(segment(0, 4)) is is_last

@@ -21,7 +21,8 @@ class Retries:
     """The attempts at the events that segments of one runner can't process. The other segments go on.
 
     Args:
-        retry: how often an event is tried, for how long after its first failure, and how long to pause in between.
+        retry: how often an event is tried, and how long to pause in between. Its time counts, from the first failure,
+            only if it has no number of attempts: a handler may need long to fail.
     """
 
     def __init__(self, retry: RetryConfig) -> None:
@@ -40,13 +41,14 @@ class Retries:
         count = 1 + max([one.made for one in known], default=0)
         since = min([one.since for one in known], default=now)
         due = now + self._retry.delay(count)
-        is_last = count == self._retry.max_attempts or due - since >= self._retry.max_seconds
+        most = self._retry.max_attempts
+        is_last = due - since >= self._retry.max_seconds if most is None else count >= most
         attempts = _Attempts(position, count, since, due, is_last)
         self._attempts.update((segment.first_hash, attempts) for segment in segments)
         return count
 
     def was_last(self, segment: Segment) -> bool:
-        """Return whether the last attempt of a segment that failed leaves no further attempt or no time for one."""
+        """Return whether the last attempt of a segment that failed leaves no further one."""
         return self._attempts[segment.first_hash].is_last
 
     def due(self, segment: Segment) -> float:

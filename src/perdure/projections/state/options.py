@@ -10,8 +10,8 @@ from perdure.retry import RetryConfig
 Mode = Literal["async", "inline"]
 """What keeps a projection up to date: a service that follows the log, or each append in its own transaction."""
 
-EVENT_RETRY: Final = RetryConfig(max_attempts=3, base_delay=0.1, max_delay=5.0, max_seconds=3600.0)
-"""How often an event that fails is tried by default. Attempts count, not time: a handler may need long to fail."""
+EVENT_RETRY: Final = RetryConfig(max_attempts=3, base_delay=0.1)
+"""How often an event that fails is tried by default."""
 
 
 @dataclass(frozen=True, kw_only=True)

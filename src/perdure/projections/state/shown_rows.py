@@ -11,7 +11,7 @@ import msgspec
 from perdure.errors import EventParkedError, PerdureError, ProjectionPausedError
 from perdure.projections.sql import statements
 from perdure.projections.state.failures import EventFailure
-from perdure.stores.postgres.connections.database import Database
+from perdure.stores.postgres.connections.database import Connection, Database
 
 
 class _ParkedRow(NamedTuple):
@@ -36,8 +36,6 @@ class ShownRows(NamedTuple):
     """A segment is paused before the last of the positions."""
     parked: EventParkedError | None
     """One of the events is parked, or waits behind a parked one."""
-    is_retry_due: bool
-    """Whether `parked` is about to be tried again."""
 
     def shows(self, position: int) -> bool:
         """Whether the events are shown, where `position` is the last of them."""
@@ -47,26 +45,24 @@ class ShownRows(NamedTuple):
         """What only an operator can end; None if waiting may help."""
         if self.global_position < position:
             return self.pause
-        return None if self.is_retry_due else self.parked
+        return self.parked if self.parked and not self.parked.is_retry_due else None
 
 
 async def read_shown_rows(database: Database, name: str, positions: Sequence[int]) -> ShownRows:
     """Read, in one statement, what the views of a projection show of the events at some positions."""
     sql = statements("progress", schema=database.quoted_schema)
-    [(is_known, _, _, reached, paused_at, pause_error, *parked)] = await database.fetch(sql["shown"], name, positions)
-    row = None if parked[0] is None else _ParkedRow(*parked)
+    [(is_known, reached, paused_at, pause_error, *parked)] = await database.fetch(sql["shown"], name, positions)
     return ShownRows(
         is_known,
         reached or 0,
         None if paused_at is None else _pause(name, paused_at, pause_error),
-        None if row is None else _parked(name, row),
-        row is not None and row.is_retry_due,
+        None if parked[0] is None else _parked(name, _ParkedRow(*parked)),
     )
 
 
-async def read_names(database: Database) -> list[str]:
-    """Read the names of all projections that were ever set up."""
-    rows = await database.fetch(statements("progress", schema=database.quoted_schema)["names"])
+async def read_names(database: Database, connection: Connection | None = None) -> list[str]:
+    """Read the names of all projections that were ever set up, on the caller's connection if it has one."""
+    rows = await (connection or database).fetch(statements("progress", schema=database.quoted_schema)["names"])
     return [row[0] for row in rows]
 
 

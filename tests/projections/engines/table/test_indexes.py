@@ -32,6 +32,7 @@ from tests.projections.members import Changed, Joined, Left, Member, Members, Se
 from tests.projections.rebuilding import builds, until, until_shown
 
 ONCE = RetryConfig(max_attempts=1)
+UNIQUE = "select conname from pg_constraint where conrelid = 'members__v1'::regclass and contype = 'u'"
 INDEXES = """
     select tablename || ': ' || regexp_replace(indexdef, '.* USING btree ', '') as one
     from pg_indexes where schemaname = 'public' order by 1
@@ -196,6 +197,28 @@ async def test_an_event_that_breaks_uniqueness_is_parked_for_its_row(store: Post
     assert "two rows of 'members' would have the same email, which is declared unique: " in parked.failure.message
     rows = await store.database.fetch("select member from members order by 1")
     assert [row["member"] for row in rows] == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("is_deferred", [False, True], ids=["as declared", "deferred by an operator"])
+async def test_an_event_of_several_rows_is_parked_only_for_the_row_that_breaks_uniqueness(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, is_deferred: bool
+) -> None:
+    async with ProjectionService(store, [Members()], retry=ONCE) as service:
+        joined = [Joined(member=name, email=f"{name}@x") for name in "abc"]
+        await service.wait_for("members", await store.append_to_stream("x-1", ANY, joined), timeout=30)
+        if is_deferred:
+            name = await connection.fetchval(UNIQUE)
+            await connection.execute(
+                f'alter table members__v1 drop constraint "{name}", '
+                f'add constraint "{name}" unique (email) deferrable initially deferred'
+            )
+        saved = await store.append_to_stream("x-1", ANY, [Changed(emails={"a": "c@x", "b": "new@x"})])
+        with pytest.raises(EventParkedError):
+            await service.wait_for("members", saved, timeout=30)
+
+    assert [parked.key for parked in await ProjectionOperations(store).parked("members")] == ['{"member":"a"}']
+    rows = await store.database.fetch("select member, email from members order by 1")
+    assert [(row["member"], row["email"]) for row in rows] == [("a", "a@x"), ("b", "new@x"), ("c", "c@x")]
 
 
 async def test_an_event_that_breaks_uniqueness_pauses_unless_it_may_be_parked(store: PostgreSQLEventStore) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from perdure.projections.engine import check_constraints
 from perdure.projections.engines.custom.storage import CustomTables
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated
@@ -95,7 +96,7 @@ class QueueingTransaction:
         if self.error is not None:
             raise self.error
         async with self._sending():
-            await self._connection.execute(self._sql["check_constraints"])
+            await check_constraints(self._connection)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:

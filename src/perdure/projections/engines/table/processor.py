@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult
+from perdure.projections.engine import BatchResult, check_constraints
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import RowChanges, fold, needed, plan
 from perdure.projections.engines.table.storage import TableStorage, upserted
@@ -147,6 +147,7 @@ class TableProcessor:
                 await trial.start()
                 try:
                     await self._storage.write(connection, changes)
+                    await check_constraints(connection)
                 finally:
                     await trial.rollback()
         except DatabaseError as error:

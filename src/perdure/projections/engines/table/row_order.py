@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 from zlib import crc32
 
 import msgspec
@@ -14,10 +14,7 @@ import msgspec
 from perdure.errors import InvalidArgumentError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.projections.engines.table.row_codec import RowCodec
-from perdure.projections.engines.table.table import Table
-
-BYTES: Final = (bytes, bytearray, memoryview)
-"""Types that JSON would turn into text."""
+from perdure.projections.engines.table.table import BYTES, Table
 
 
 class RowOrder:

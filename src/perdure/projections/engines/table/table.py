@@ -19,6 +19,9 @@ from perdure.projections.engines.table.columns import TableColumn, columns_of
 from perdure.projections.engines.table.row_codec import RowCodec
 from perdure.projections.state.identity import BuildId, Key, TableShape, table_name
 
+BYTES: Final = (bytes, bytearray, memoryview)
+"""Types that JSON would turn into text."""
+
 
 class Table:
     """A table of rows of one class, and the view under which users query it.
@@ -134,6 +137,12 @@ class Table:
             raise ProjectionRowError(
                 self.view, f"{shown(value)} can't be a key ({', '.join(self.key)}): {reason}"
             ) from error
+
+    def asked_key(self, value: object) -> Key:
+        """Return the key of a row that a caller asks for, as `to_key` does. Bytes are refused: JSON makes them text."""
+        if type(value) in BYTES:
+            raise ProjectionRowError(self.view, f"{shown(value)} can't be a key ({', '.join(self.key)})")
+        return self.to_key(value)
 
     def _is_stored_unchanged(self, values: Key) -> bool:
         """Return whether the values certainly survive encoding and decoding. Takes a tenth of the time of doing it."""

@@ -3,8 +3,8 @@
 -- build, with the first parked event of the same row, which it waits behind. Each batch parks events in the transaction
 -- that moves its checkpoint, and each retry unparks them in the transaction that writes the row. So no snapshot holds an
 -- event as processed that is neither in the rows nor parked. $1 name, $2 positions
-select known.is_known, shown.version, shown.build, reached.global_position, paused.paused_at, paused.pause_error,
-    parked.parked_position, parked.key, parked.failed_position, parked.error, parked.parked_at, parked.is_retry_due
+select known.is_known, reached.global_position, paused.paused_at, paused.pause_error, parked.parked_position,
+    parked.key, parked.failed_position, parked.error, parked.parked_at, parked.is_retry_due
 from (select exists (select from {schema}.projections where name = $1) as is_known) as known
 left join {schema}.projections as shown on shown.name = $1 and shown.is_shown
 left join lateral (

@@ -1,2 +1,0 @@
--- Check deferred constraints now, so that an error is attributed to the event that caused it.
-set constraints all immediate

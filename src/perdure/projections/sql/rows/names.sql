@@ -1,4 +1,0 @@
--- The names of all projections.
-select distinct name
-from {schema}.projections
-order by name
