@@ -317,10 +317,10 @@ def url_of(*several: Server, database: str = "postgres", **parameters: str) -> s
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens, and that the system gives to nobody else while this process runs.
+    """A port of this machine on which nobody listens. The system gives it to nobody else while this process runs.
 
-    A socket keeps it that doesn't listen. On Linux, a server may listen there nevertheless, as often as it is started,
-    since such a server sets SO_REUSEADDR: PostgreSQL, pgbouncer and asyncio do.
+    A socket that doesn't listen keeps the port. On Linux, a server that sets SO_REUSEADDR can still listen there, and
+    can be started again and again. PostgreSQL, pgbouncer and asyncio set it.
     """
     kept = socket.socket()
     _KEPT.append(kept)

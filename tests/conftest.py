@@ -180,7 +180,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To decide a command takes no time: on a busy machine, a queue would commit in parts what waits together."""
+    """Make deciding take no time. On a busy machine, a queue would spread waiting commands over several commits."""
     monkeypatch.setattr("perdure.repository.pace.perf_counter", lambda: 0.0)
 
 

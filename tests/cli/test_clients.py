@@ -183,6 +183,18 @@ async def test_the_embedded_psql_is_used_if_none_is_on_path(
     assert (answer.returncode, answer.stdout) == (0, "1\n")
 
 
+async def test_a_psql_that_cannot_be_started_is_a_clear_error(pretended: str, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "psql"
+    await asyncio.to_thread(program.write_text, "#!/no/such/shell\n")
+
+    answer = await called("db", "psql", url=f"postgresql://u:{SECRET}@{NOWHERE}/x", PATH=pretended)
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == (
+        f"Error: {program} can't be started: No such file or directory\nNext: {program} --version\n"
+    )
+
+
 def test_a_psql_in_the_working_folder_is_not_used(
     pretended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -310,6 +310,8 @@ def test_a_url_that_can_not_be_read_is_an_error_of_ours(url: str) -> None:
         ("{'password': 'p', 'host': 'h'}", "{'password': ..., 'host': 'h'}"),
         ("password = 'p q' host=h", "password = ... host=h"),
         ("the password: check it", "the password: check it"),
+        ("write url.render_as_string(hide_password=False)", "write url.render_as_string(hide_password=False)"),
+        ("f(hide_password=p), f(hide_password=False1)", "f(hide_password=...), f(hide_password=...)"),
         ("postgresql://[::1]:5432/x", "postgresql://[::1]:5432/x"),
         ("postgresql+psycopg_async://u:p@h/x?a=p&ssl=a", "postgresql+psycopg_async://u:...@h/x?a=...&ssl=a"),
     ],

@@ -55,8 +55,8 @@ async def url(session: CommandSession, *, show_password: bool, tcp: bool, keep: 
             return None
     if not socket.exists():
         raise CommandError(
-            f"no program uses the embedded PostgreSQL in {database.directory}, so it doesn't run, "
-            "and its next URL is another: start your program first, or keep it running",
+            f"no program uses the embedded PostgreSQL in {database.directory}, so it isn't running, "
+            "and each start gives it another URL: start your program first, or keep the server running",
             f"{again} --keep",
         )
     return _report(access, again)

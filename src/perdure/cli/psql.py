@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -69,7 +70,11 @@ def psql_environment(url: DatabaseURL, *, is_embedded: bool) -> dict[str, str]:
 
 
 async def run_psql(program: Path, arguments: Sequence[str], environment: dict[str, str]) -> int:
-    """Run psql until it ends, and return its exit status. Signals reach it as if it had been started by itself."""
+    """Run psql until it ends, and return its exit status. Signals reach it as if it had been started by itself.
+
+    Raises:
+        CommandError: it can't be started.
+    """
     with _started([program, *arguments], environment) as process:
         status = await asyncio.to_thread(process.wait)
     return status if status >= 0 else _KILLED - status
@@ -88,11 +93,20 @@ def _started(command: Sequence[str | Path], environment: dict[str, str]) -> Gene
     for number in (*_FROM_PROGRAMS, *_FROM_THE_KEYBOARD):
         loop.add_signal_handler(number, pass_on, number)
     try:
-        running.append(subprocess.Popen(command, env=environment))  # before the loop can call a handler
+        running.append(_process(command, environment))  # before the loop can call a handler
         yield running[0]
     finally:
         for number in (*_FROM_PROGRAMS, *_FROM_THE_KEYBOARD):
             loop.remove_signal_handler(number)
+
+
+def _process(command: Sequence[str | Path], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, env=environment)
+    except OSError as error:
+        program = command[0]
+        reason = f"{program} can't be started: {error.strerror}"
+        raise CommandError(reason, f"{shlex.quote(str(program))} --version") from None
 
 
 def _is_in_foreground() -> bool:

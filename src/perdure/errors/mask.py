@@ -24,8 +24,9 @@ _PLAIN: Final = frozenset({
 # Every repeat before the part that must match is bounded; otherwise the time grows with the square of the length.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9_+.-]{0,40}://)(\S*)")
 _PORT: Final = re.compile(r"[^:/?#]*:\d*(?![^/?#,;'\")\]\s])")
+# SQLAlchemy's hide_password=False holds no secret: it is part of the cure in an error of `DatabaseURL`.
 _SETTING: Final = re.compile(
-    r"""(?ix) ((?:password|passwd|pwd|secret|token)\w{0,40}) (\s*=\s*|["']\s*:\s*)"""
+    r"""(?ix) (?!(?<=hide_)password=False\)) ((?:password|passwd|pwd|secret|token)\w{0,40}) (\s*=\s*|["']\s*:\s*)"""
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&#,;)}\]"']+)"""
 )
 

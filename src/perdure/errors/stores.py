@@ -77,7 +77,8 @@ class StoreClosedError(PerdureError):
 class WrongContextError(PerdureError, RuntimeError):
     """The store was opened in another event loop, or before a fork. Open one store per event loop and process.
 
-    Also raised if `connect` is awaited or used in a plain ``with``: write ``async with``.
+    Also raised if an application is used outside its `connect`, or is connected already; and if `connect` is awaited or
+    used in a plain ``with``: write ``async with``.
     """
 
 

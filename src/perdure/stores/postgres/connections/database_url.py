@@ -187,7 +187,7 @@ def _checked(url: object) -> str:
     if not DATABASE_URL.fullmatch(url) or not _can_be_split(url) or not _names_known_library(url):
         # Without the URL itself: it may hold a password.
         raise ConfigurationError(
-            f"the database's URL {_url_fault(url)}: it must look like postgresql://user@host:5432/database"
+            f"the database's URL {_url_fault(url)}; it must look like postgresql://user@host:5432/database"
         )
     if _split(url).password == "***":  # noqa: S105 - three stars are no password
         raise ConfigurationError(
