@@ -56,7 +56,9 @@ async def test_the_url_is_printed_without_its_password(perdure: Call, monkeypatc
 
     answer = await perdure("db", "url")
     assert (answer.status, answer.out) == (0, f"postgresql://u@{NOWHERE}/x?sslmode=require\n")
-    assert answer.err == ("The URL has no password. To get it: perdure db url --show-password\nNext: perdure db psql\n")
+    assert answer.err == (
+        "The URL has no secrets. To get them: perdure db url --show-password\nNext: perdure db psql\n"
+    )
     shown = await perdure("db", "url", "--show-password")
     assert shown.out == f"postgresql://u:{SECRET}@{NOWHERE}/x?sslmode=require\n"
     assert shown.err == "Next: perdure db psql\n"

@@ -108,7 +108,7 @@ def _socket(server: EmbeddedPostgreSQL) -> Path:
 def _access(url: DatabaseURL, *, show_password: bool) -> Access:
     return Access(
         url.for_clients(password=show_password),
-        url.has_password and not show_password,
+        url.has_secrets and not show_password,
         url.connection.get("passfile"),
     )
 
@@ -119,6 +119,6 @@ def _report(access: Access, again: str) -> CommandReport:
         if access.password_hidden:
             # On the standard error, because the output may be an argument of another program.
             place = f"PGPASSFILE={access.passfile}" if access.passfile else f"{again} --show-password"
-            Screen(sys.stderr).line(f"The URL has no password. To get it: {place}", QUIET)
+            Screen(sys.stderr).line(f"The URL has no secrets. To get them: {place}", QUIET)
 
     return CommandReport(access, show, next_command="perdure db psql")

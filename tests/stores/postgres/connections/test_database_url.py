@@ -172,3 +172,13 @@ async def test_what_only_driver_or_server_know_is_refused_by_them(database_url: 
     with pytest.raises(PerdureError, match=r"sslmode|nonsense"):
         async with perdure.connect(url):
             pass
+
+
+@pytest.mark.parametrize("setting", ["options=-c%20app.key%3DS3C", "app_key=S3C"])
+def test_a_setting_that_may_be_secret_is_shown_only_if_secrets_are_asked_for(setting: str) -> None:
+    url = DatabaseURL.parse(f"postgresql://ann@db/shop?search_path=shop&{setting}")
+
+    assert "S3C" not in url.for_clients()
+    assert "search_path" in url.for_clients()
+    assert url.has_secrets
+    assert "S3C" in url.for_clients(password=True)

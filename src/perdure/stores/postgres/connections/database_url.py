@@ -40,6 +40,11 @@ _VARIABLES: Final = {
     "gsslib": "PGGSSLIB",
 }
 """The parameters that the driver understands, beside `_KEY_PASSWORD`, and libpq's variables for them."""
+_SHOWN_SETTINGS: Final = frozenset({
+    *("application_name", "datestyle", "default_transaction_isolation", "default_transaction_read_only"),
+    *("idle_in_transaction_session_timeout", "lock_timeout", "role", "search_path", "statement_timeout"),
+    *("synchronous_commit", "timezone", "work_mem"),
+})  # fmt: skip
 _KEY_PASSWORD: Final = "sslpassword"  # noqa: S105 - the name of a parameter; libpq has no variable for it
 _SECRETS: Final = frozenset({"password", _KEY_PASSWORD})
 _OTHER_NAMES: Final = {"database": "dbname", "ssl": "sslmode", "timeout": "connect_timeout"}
@@ -123,9 +128,10 @@ class DatabaseURL:
         return _place_of(self.place).get("dbname", "") or self.connection.get("dbname", "")
 
     @property
-    def has_password(self) -> bool:
-        """Whether a password, or that of a key, is in the URL."""
-        return "password" in _place_of(self.place) or not _SECRETS.isdisjoint(self.connection)
+    def has_secrets(self) -> bool:
+        """Whether a password, that of a key, or a setting that may be secret is in the URL."""
+        is_setting = len(_shown(self.settings)) < len(self.settings)
+        return is_setting or "password" in _place_of(self.place) or not _SECRETS.isdisjoint(self.connection)
 
     @property
     def for_driver(self) -> str:
@@ -144,7 +150,7 @@ class DatabaseURL:
             name = user.partition(":")[0]
             place = place._replace(netloc=f"{name}@{hosts}" if name else hosts)
             query = {name: value for name, value in query.items() if name not in _SECRETS}
-        settings = dict(self.settings)
+        settings = dict(self.settings) if password else _shown(self.settings)
         if application := settings.pop("application_name", None):
             query["application_name"] = application
         if options := _options(settings):
@@ -286,6 +292,11 @@ def _seconds(name: str, text: str | None) -> float | None:
     if not 0 < seconds < math.inf:
         raise ConfigurationError(f"the database's URL gives {name}, but not as a number of seconds above 0")
     return seconds
+
+
+def _shown(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that hold no secret. Others, such as ``options`` and a user's own, may."""
+    return {name: value for name, value in settings.items() if name.lower() in _SHOWN_SETTINGS}
 
 
 def _options(settings: Mapping[str, str]) -> str:
