@@ -198,7 +198,7 @@ def encode_commit(
         else:  # as NewEvent(one), which takes longer to make
             kind = registry.by_class(type(one))
             event_id = sources.new_id()
-            data = kind.codec.encode(one)
+            data, _ = kind.codec.checked(one)
             event = _encoded(kind, data, event_id, encode_metadata(sources.now(), around), payload_limit)
         size += len(event.event_data) + len(event.metadata)
         encoded.append(event)

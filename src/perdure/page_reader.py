@@ -120,7 +120,7 @@ class PageReader(ABC):
 
 
 class StreamReader(Protocol):
-    """Whatever reads streams with checks: an `EventStore`."""
+    """Reads streams and checks its arguments, as an `EventStore` does."""
 
     async def read_stream(self, stream_id: str, from_version: int, max_count: int, /) -> list[StoredEvent]:
         """Return at most `max_count` events of a stream strictly after `from_version`, oldest first."""

@@ -54,7 +54,7 @@ def _check(new: EncodedEvent, stored: StoredEvent, commits: Sequence[Commit]) ->
     cause: Exception | None = None
     try:
         reason = _difference(new, stored)
-    except Exception as error:  # noqa: BLE001 - upcasters and comparisons are code of the user's
+    except Exception as error:  # noqa: BLE001 - upcasters and comparisons are the user's code, which may raise anything
         reason, cause = "unreadable", error
     if reason is not None:
         difference = EventDifference(new.event_id, new.event_type, stored.event_type, reason)

@@ -83,7 +83,7 @@ async def find_start(log: EndedLog, start: Start) -> LogPosition:
     last = await log.log_page_backwards(LARGEST_COUNT, 1, LogFilter())
     if not last:
         return LogPosition(0, None)
-    return LogPosition(last[0].global_position, SeenEvent(last[0].global_position, last[0].event_id))
+    return LogPosition(last[0].global_position, _seen(last[0]))
 
 
 class Subscription:
@@ -291,14 +291,15 @@ class Subscription:
         start = self._recorded_from
         if start is None or not page.events:
             return page
-        last = page.events[-1]
         events = [stored for stored in page.events if stored.recorded_at >= start]
-        return page._replace(events=events, seen=page.seen or SeenEvent(last.global_position, last.event_id))
+        return page._replace(events=events, seen=page.seen or _seen(page.events[-1]))
 
     def _move_to(self, page: Page) -> None:
-        seen = page.seen or self._read_up_to.seen
-        if page.seen is None and page.events:
-            seen = SeenEvent(page.events[-1].global_position, page.events[-1].event_id)
-        self._read_up_to = LogPosition(page.position, seen)
+        last = _seen(page.events[-1]) if page.events else self._read_up_to.seen
+        self._read_up_to = LogPosition(page.position, page.seen or last)
         self.page_size.learn(page.events)
         self._has_matched = bool(page.events)
+
+
+def _seen(stored: StoredEvent) -> SeenEvent:
+    return SeenEvent(stored.global_position, stored.event_id)

@@ -105,13 +105,13 @@ async def test_an_event_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None
     store = InMemoryEventStore()
     encoded: list[Listed] = []
     codec = registry.by_class(Listed).codec
-    encode = codec.encode
+    checked = codec.checked
 
-    def counted(event: Listed) -> str:
+    def counted(event: Listed) -> tuple[str, Any]:
         encoded.append(event)
-        return encode(event)
+        return checked(event)
 
-    monkeypatch.setattr(codec, "encode", counted)
+    monkeypatch.setattr(codec, "checked", counted)
     recipients = Recipients("1")
 
     for number in range(3):
@@ -121,6 +121,35 @@ async def test_an_event_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert [one.names for one in encoded] == [["0"], ["1"], ["2"], ["3"], ["4"]]
     assert [one.event.names for one in await store.read_all_events()] == [["0"], ["1"], ["2"], ["3"], ["4"]]
+
+
+def test_a_raised_event_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str | bytes] = []
+    codec = registry.by_class(Listed).codec
+    decode = codec.decode
+
+    def counted(data: str | bytes) -> Any:
+        decoded.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(codec, "decode", counted)
+    recipients = Recipients("1")
+
+    recipients.raise_event(Listed(names=["a"]))
+    recipients.names.append("b")
+
+    assert decoded == [b'{"names":["a"]}']
+    assert recipients.uncommitted_events[0].event == Listed(names=["a"])
+
+
+def test_each_decoded_event_is_an_object_of_its_own() -> None:
+    new = NewEvent(Listed(names=["a"]))
+
+    decoded = [new.decode(), new.event, new.decode(), new.decode()]
+
+    assert decoded == [Listed(names=["a"])] * 4
+    assert new.event is decoded[1]
+    assert len({id(one.names) for one in decoded}) == 4
 
 
 def test_a_value_of_a_wrong_type_is_refused_when_a_new_event_is_made() -> None:

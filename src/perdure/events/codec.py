@@ -39,6 +39,10 @@ class EventCodec(Protocol):
         """Return the event as JSON text. Raise EventEncodingError if it can't be stored, or couldn't be read back."""
         ...
 
+    def checked(self, event: Any) -> tuple[str, Any]:
+        """Return what `encode` returns, and the object that was read back from it: one that nothing else holds."""
+        ...
+
     def decode(self, data: str | bytes, /) -> Any:
         """Return the event encoded as this text. Raise msgspec.MsgspecError if it doesn't fit the class."""
         ...
@@ -81,7 +85,11 @@ class Codec:
         self._may_hold_naive = not allow_naive and any(isinstance(part, inspect.DateTimeType) for part in parts)
 
     def encode(self, event: object) -> str:
-        """Return the event as JSON text.
+        """Return the event as JSON text. Raises as `checked` does."""
+        return self.checked(event)[0]
+
+    def checked(self, event: object) -> tuple[str, Any]:
+        """Return the event as JSON text, and as it is read from that text.
 
         Raises:
             EventEncodingError: a value can't be stored, or couldn't be read back as the class declares it.
@@ -104,7 +112,7 @@ class Codec:
             self._refuse_changes(self._find_untyped_changes, event, returned)
         if returned != event:
             self._refuse_difference(event, returned, data)
-        return text
+        return text, returned
 
     def _refuse_changes(self, find: ChangeFinder, event: object, returned: object) -> None:
         if change := next(find(event, returned, ""), None):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from types import NoneType
 from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
 
 _type_of: Any = type
-_COMMON: Final = frozenset({NoneType, bool, int, float, str, datetime})
+_COMMON: Final = frozenset({NoneType, bool, int, float, str, Decimal, UUID, datetime})
 
 
 class Leaf(NamedTuple):

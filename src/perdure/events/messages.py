@@ -51,6 +51,7 @@ class NewEvent:
 
     __slots__ = (
         "_event",
+        "_unused",
         "context",
         "event_data",
         "event_id",
@@ -72,8 +73,10 @@ class NewEvent:
         if event_id is not None:
             check_instance("event_id", event_id, UUID)
         self.event_kind: EventType = registry.by_class(type(event))
-        self.event_data: str = self.event_kind.codec.encode(event)
+        self.event_data: str
         """The payload as JSON text, as it will be stored."""
+        # The object that was read back for the check is what `decode` returns first, because decoding takes long.
+        self.event_data, self._unused = self.event_kind.codec.checked(event)
         self._event: Any = UNSET
         self.event_id: UUID = sources.new_id() if event_id is None else event_id
         self.has_given_id = event_id is not None
@@ -93,7 +96,8 @@ class NewEvent:
 
     def decode(self) -> Any:
         """Return `event` as a new object each time, for code that may change it."""
-        return self.event_kind.codec.decode(self.event_data)
+        event, self._unused = self._unused, UNSET
+        return self.event_kind.codec.decode(self.event_data) if event is UNSET else event
 
     @property
     def metadata(self) -> EventMetadata:

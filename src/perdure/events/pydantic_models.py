@@ -37,7 +37,11 @@ class PydanticCodec:
         self._has_untyped = len(self._typed) < len(model.model_fields) or model.model_config.get("extra") == "allow"
 
     def encode(self, event: BaseModel) -> str:
-        """Return the event as JSON text.
+        """Return the event as JSON text. Raises as `checked` does."""
+        return self.checked(event)[0]
+
+    def checked(self, event: BaseModel) -> tuple[str, BaseModel]:
+        """Return the event as JSON text, and as it is read from that text.
 
         Raises:
             EventEncodingError: a value can't be stored, or couldn't be read back unchanged.
@@ -63,7 +67,7 @@ class PydanticCodec:
                 raise EventEncodingError(self._event_type, str(change))
         if read != event and (difference := _difference(self.fields(event), self.fields(read))):
             raise EventEncodingError(self._event_type, difference)
-        return text
+        return text, read
 
     def decode(self, data: str | bytes) -> BaseModel:
         """Return the event encoded as this text. Raise msgspec.ValidationError if it doesn't fit the model."""
