@@ -323,13 +323,13 @@ async def test_root_reaches_the_server_of_another_user(directory: Path, user: Ac
         assert (psql.returncode, psql.stdout) == (0, "postgres\n")
         address = await called("db", "url", "--tcp", **place)
         assert "passfile" not in address.stdout  # the user could make it a link to one of root's
-        assert "To get it: perdure db url --tcp --show-password" in address.stderr
+        assert "To get them: perdure db url --tcp --show-password" in address.stderr
 
         own = await asyncio.to_thread(run_as, user, directory, "db", "url", "--tcp")
         assert own.returncode == 0, own.stderr
         passfile = directory / "pgpass.txt"
         assert own.stdout == f"{address.stdout.strip()}?passfile={passfile}\n"
-        assert f"To get it: PGPASSFILE={passfile}" in own.stderr
+        assert f"To get them: PGPASSFILE={passfile}" in own.stderr
         assert (passfile.stat().st_uid, passfile.stat().st_mode & 0o777) == (user.uid, 0o600)
         assert await asyncio.to_thread(queried, own.stdout.strip()) == "1\n"
         assert server.passfile is None
