@@ -20,13 +20,14 @@ __all__ = ["perdure", "place"]  # fixtures, which are imported to be found
 
 ENDLESS = {"run", "events tail", "projections watch"}
 MAKES_SCHEMAS = {"db apply"}
+OPENS_ANOTHER_PROGRAM = {"db psql"}  # its arguments are SQL, and psql answers
 
 
 def calls() -> list[list[str]]:
     """Each command with HERE, where a text is to stand, as its arguments, and as each of its options."""
     found = [[option, HERE, *path] for option in ("--schema", "--app", "--database") for path in (LIST, ["doctor"])]
     for name, command in leaves(program).items():
-        if name in ENDLESS | MAKES_SCHEMAS:
+        if name in ENDLESS | MAKES_SCHEMAS | OPENS_ANOTHER_PROGRAM:
             continue
         called = [*name.split(), *[HERE for one in command.params if isinstance(one, click.Argument)]]
         options = [one for one in command.params if isinstance(one, click.Option) and not one.is_flag]
