@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnconfirmedMessagesError as UnconfirmedMessagesError
     from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UniqueViolationError as UniqueViolationError
     from perdure.errors import UnknownAggregateError as UnknownAggregateError
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnpublishableMessageError as UnpublishableMessageError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
@@ -111,6 +113,9 @@ if TYPE_CHECKING:
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
     from perdure.log import NOW as NOW
+    from perdure.message import Message as Message
+    from perdure.message_publisher import MessagePublisher as MessagePublisher
+    from perdure.message_publisher import send_by_key as send_by_key
     from perdure.page_reader import StoredType as StoredType
     from perdure.projection import Projection as Projection
     from perdure.projection import ProjectionTransaction as ProjectionTransaction
@@ -161,16 +166,18 @@ _NAMES = {
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
         ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
-        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
-        StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
-        UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError
-        ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
-        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError ServiceInterruptedError
+        StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError
+        TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError UnknownAggregateError
+        UnknownBuildError UnknownEventTypeError UnknownEventVersionError UnknownProjectionError
+        UnpublishableMessageError UnreadableEventsError UnregisteredEventError UnsupportedOperationError
+        UpcasterDefinitionError UserCodeError ViewInUseError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
     "log": "NOW",
+    "message": "Message",
+    "message_publisher": "MessagePublisher send_by_key",
     "page_reader": "StoredType",
     "projection": "Projection ProjectionTransaction SQLProjection TableProjection",
     "projections.check": "ProjectionCheck check_projection",
@@ -248,6 +255,8 @@ __all__ = [
     "LockHolder",
     "LogDivergedError",
     "LogHeldBackError",
+    "Message",
+    "MessagePublisher",
     "MissingExtraError",
     "NamespaceSharedError",
     "NewEvent",
@@ -297,6 +306,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UnconfirmedMessagesError",
     "UnhandledEventError",
     "UniqueViolationError",
     "UnknownAggregateError",
@@ -304,6 +314,7 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnpublishableMessageError",
     "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",
@@ -324,6 +335,7 @@ __all__ = [
     "field",
     "handles",
     "save_all",
+    "send_by_key",
     "upcast",
 ]
 

@@ -1,0 +1,159 @@
+"""`NatsPublisher`: messages to NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from perdure.checks import check_flag, check_instance, check_seconds
+from perdure.errors import MissingExtraError, UnpublishableMessageError
+from perdure.message import STRUCTURED, Message
+from perdure.message_publisher import send_by_key
+
+try:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.errors import ConnectionReconnectingError, Error
+    from nats.js.api import Header
+    from nats.js.errors import APIError, NoStreamResponseError
+except ImportError as error:
+    raise MissingExtraError("nats", "the publisher for NATS") from error
+
+NO_RESPONDERS: Final = "503"
+
+
+class _Refusal(msgspec.Struct):
+    code: int | None = None
+    err_code: int | None = None
+    description: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    stream: str = ""
+    seq: int = 0
+    error: _Refusal | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class NatsPublisher:
+    """Publishes to NATS JetStream. The destination of a message is its subject.
+
+    Each message carries the id of its event and its subject in ``Nats-Msg-Id``, so the JetStream stream removes repeats
+    within its ``duplicate_window``. One message of a key is under way at a time, and all keys at once: so a message
+    that a failing server lost can't arrive after its successor.
+
+    Example:
+        >>> import nats
+        >>> async def publisher() -> NatsPublisher:
+        ...     return NatsPublisher(await nats.connect("nats://127.0.0.1:4222"))
+    """
+
+    def __init__(self, client: Client, *, structured: bool = False, timeout: float = 5.0) -> None:
+        """Publish through a connected client.
+
+        Args:
+            client: of nats-py. It stays yours to close.
+            structured: send attributes and data as one JSON object instead of attributes as headers.
+            timeout: how many seconds a message may wait for its confirmation.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid.
+        """
+        check_instance("client", client, Client)
+        check_flag("structured", structured)
+        check_seconds("timeout", timeout)
+        self._client = client
+        self._structured = structured
+        self._timeout = timeout
+        self._confirmations = _Confirmations(client)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send messages, and return when JetStream has stored all of them. See `MessagePublisher.publish`."""
+        await send_by_key(messages, self._send)
+
+    async def _send(self, message: Message) -> None:
+        subject = message.destination
+        _check_subject(subject)
+        if not self._client.is_connected:
+            # The client would send it after the reconnect. By then, the JetStream stream may have forgotten the id.
+            raise ConnectionReconnectingError
+        if self._structured:
+            headers, body = {"Content-Type": STRUCTURED}, message.structured()
+        else:
+            headers, body = message.headers("ce-"), message.data
+        headers[Header.MSG_ID.value] = f"{message.event_id}:{subject}"
+        async with asyncio.timeout(self._timeout):
+            await self._confirmations.confirmed(subject, body, headers)
+
+
+class _Confirmations:
+    """Publishes with an address for the answer, and finds the message that an answer is for.
+
+    `JetStreamContext.publish_async` of nats-py 2.16 does the same, but passes on no refusal (issue 985 of nats.py).
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._address = ""
+        self._tokens = count()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._turn = asyncio.Lock()
+
+    async def _listen(self) -> None:
+        """Subscribe to the answers, once. The client does so again after a reconnect."""
+        async with self._turn:
+            if not self._address:
+                address = f"{self._client.new_inbox()}."
+                await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType] - a Future of any type
+                    f"{address}*", cb=self._take
+                )
+                self._address = address
+
+    async def confirmed(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        """Publish, and return when JetStream has confirmed it."""
+        if not self._address:
+            await self._listen()
+        token = str(next(self._tokens))
+        answer = self._waiting[token] = asyncio.get_running_loop().create_future()
+        try:
+            await self._client.publish(subject, body, self._address + token, headers)
+            await answer
+        finally:
+            del self._waiting[token]
+
+    async def _take(self, message: Msg) -> None:
+        answer = self._waiting.get(message.subject.rpartition(".")[2])
+        if answer is None or answer.done():  # it came too late
+            return
+        if failure := _failure(message):
+            answer.set_exception(failure)
+        else:
+            answer.set_result(None)
+
+
+def _failure(answer: Msg) -> Exception | None:
+    """Return what an answer says went wrong; None if it says where the message is stored."""
+    if answer.headers and answer.headers.get(Header.STATUS) == NO_RESPONDERS:
+        return NoStreamResponseError()
+    try:
+        decoded = _decode(answer.data)
+    except msgspec.MsgspecError:
+        decoded = _Answer()
+    if refusal := decoded.error:
+        return APIError(refusal.code, refusal.description, refusal.err_code)
+    if decoded.stream and decoded.seq:
+        return None
+    return Error("nats: something other than JetStream has answered, so the message isn't stored")
+
+
+def _check_subject(subject: str) -> None:
+    if any(token in {"", "*", ">"} for token in subject.split(".")) or not subject.isprintable() or " " in subject:
+        raise UnpublishableMessageError(
+            subject, "a subject of NATS is words with dots between them, without spaces and wildcards"
+        )
