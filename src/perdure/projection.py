@@ -11,12 +11,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
-from perdure.checks import check_instance, check_text
+from perdure.checks import check_count, check_instance, check_text
 from perdure.children import ChildTable
 from perdure.declaration import Columns, check_table, checked_columns, checked_key
 from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
+from perdure.log import SubscriptionStart
 from perdure.row_query import RowPage, RowQuery, row_reader
 from perdure.store import EventStore
 
@@ -267,8 +268,13 @@ class Projection:
 
     Args:
         name: the projection's name.
-        version: incremented to build the projection again, from the beginning of the log.
+        version: incremented to run the projection again, from `start` on.
         on_failure: ``"pause"`` only: there are no keys by which events could be parked.
+        start: the position after which each version begins. 0, the default, is the beginning of the log: each version
+            gets the whole history. With `NOW`, the projection never gets history. Its first version begins after the
+            last event that the log can be read up to when a service first sets it up. Each later version goes on where
+            the versions before it are. A projection with another start than 0 has no `tables`, because they couldn't be
+            built again.
 
     Attributes:
         tables: the SQL that creates each table, by the name under which users query it. ``{name}`` stands for the
@@ -293,9 +299,17 @@ class Projection:
     """The SQL that creates each table, by name."""
     event_types: ClassVar[Sequence[str | type] | None] = None
     """The types of events that it handles."""
+    start: ClassVar[int | SubscriptionStart] = 0
+    """Where in the log it begins."""
 
     def __init_subclass__(
-        cls, *, name: str | None = None, version: int = 1, on_failure: Literal["pause"] = "pause", **rest: Any
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        on_failure: Literal["pause"] = "pause",
+        start: int | SubscriptionStart = 0,
+        **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
         if name is None:
@@ -308,8 +322,14 @@ class Projection:
                 f"on_failure is {shown(on_failure)}, but it has no keys for which an event could be parked: "
                 'say "pause"',
             )
+        if not isinstance(start, SubscriptionStart):
+            try:
+                check_count("start", start)
+            except InvalidArgumentError as error:
+                raise ProjectionDefinitionError(name, f"{error}; or say start=NOW") from error
         cls.name = name
         cls.version = version
+        cls.start = start
 
     async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
         """Handle an event. `event.event` is its payload."""

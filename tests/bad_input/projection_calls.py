@@ -123,6 +123,7 @@ DEFINED: Final[Table] = {
             "name": [refused([*but(NOT_TEXT, None), "", *UNSTORABLE_TEXT, HUGE_TEXT], ProjectionDefinitionError)],
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
             "on_failure": [refused([*NOT_TEXT, "", "park", HUGE_TEXT], ProjectionDefinitionError)],
+            "start": [refused(NOT_A_COUNT, ProjectionDefinitionError)],
         },
         lambda _: define_sink,
     ),
