@@ -273,6 +273,16 @@ async def test_the_state_whose_last_use_is_longest_ago_is_forgotten(store: Resto
     assert store.reads == [(2, 1), (1, 1), (0, 2)]
 
 
+def test_a_cache_outlives_an_event_loop() -> None:
+    store = RestorableStore()
+    accounts = Repository(Account, store, retry=AT_ONCE, cache_size=2)
+    for number in range(1, 4):
+        asyncio.run(deposit(accounts))
+        assert asyncio.run(accounts.get("1")).balance == number
+
+    assert store.reads[-1] == (1, 2)
+
+
 @pytest.mark.usefixtures("accounts")
 async def test_repositories_share_no_cache(store: RestorableStore) -> None:
     await Repository(Account, store, cache_size=2).get("1")
