@@ -31,6 +31,7 @@ NOT_A_STORE: Final = (None, 5, "postgresql://h/d", b"", Nameless(), perdure.Even
 STORE: Final = [refused(NOT_A_STORE)]
 RETRY: Final = [refused([0, 5, True, "3", {}, Nameless(), RetryConfig])]
 SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
+CACHE_SIZE: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
 QUEUE_COMMANDS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
@@ -89,6 +90,7 @@ REPOSITORIES: Final[Table] = {
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
             "queue_commands": QUEUE_COMMANDS,
+            "cache_size": CACHE_SIZE,
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
@@ -116,6 +118,7 @@ REPOSITORIES: Final[Table] = {
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
             "queue_commands": QUEUE_COMMANDS,
+            "cache_size": CACHE_SIZE,
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),

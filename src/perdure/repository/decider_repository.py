@@ -31,6 +31,7 @@ class DeciderRepository(Generic[C, S]):
         snapshot_every: after how many events a snapshot of a state is written; None for no snapshots. The type of the
             state is the annotated return type of `evolve`.
         queue_commands: whether the commands of this process on one state are queued. See `Repository`.
+        cache_size: how many states are kept in memory; None for no cache. See `Repository`.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, the state's type can't be stored.
@@ -49,10 +50,16 @@ class DeciderRepository(Generic[C, S]):
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
         queue_commands: bool = True,
+        cache_size: int | None = None,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
-            decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every, queue_commands=queue_commands
+            decider.aggregate_class,
+            store,
+            retry=retry,
+            snapshot_every=snapshot_every,
+            queue_commands=queue_commands,
+            cache_size=cache_size,
         )
 
     @property
