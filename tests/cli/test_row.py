@@ -61,7 +61,7 @@ async def test_two_points_are_compared(streaming: Call) -> None:
             "a key of 'user_profiles' is user_id, not 2 words",
             "projections row user_profiles",
         ),
-        (["user_profiles", "1", "--at", "soon"], 2, "'soon' isn't a time", "projections row --help"),
+        (["user_profiles", "1", "--at", "soon"], 2, "'soon' is neither a position nor a time", "projections row --help"),
         (["user_profiles", "1"], 2, "there is no projection 'user_profiles'", "projections list"),
     ],
 )

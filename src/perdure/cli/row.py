@@ -10,8 +10,8 @@ import msgspec
 
 from perdure.cli.command import report_command
 from perdure.cli.difference import FieldChange, field_changes, show_difference
-from perdure.cli.events import Moment
 from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.points import PointType
 from perdure.cli.report import CommandReport
 from perdure.cli.screen import Screen
 from perdure.cli.session import CommandSession
@@ -22,18 +22,6 @@ from perdure.store import EventStore
 
 Point = int | datetime | None
 """A position of the log, a time, or now."""
-
-
-class PointType(click.ParamType[int | datetime]):
-    """A position of the log, or a time."""
-
-    name = "point"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | datetime:
-        """Return the position as a number, or the time as an aware datetime."""
-        if isinstance(value, int | datetime):
-            return value
-        return int(value) if str(value).isdecimal() else Moment().convert(value, param, ctx)
 
 
 _POINT = PointType()
