@@ -23,7 +23,7 @@ from perdure.commit import (
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
 from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
-from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent
+from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent, checked_types
 from perdure.log_reader import LogReader, checked_end
 from perdure.observation import Append, AppendToStreams, observer
 from perdure.page_reader import PageReader, StoredType, stream_pages
@@ -151,34 +151,66 @@ class EventStore(LogReader):
         return results
 
     async def read_stream(
-        self, stream_id: str, from_version: int = 0, max_count: int | None = None
+        self,
+        stream_id: str,
+        from_version: int = 0,
+        max_count: int | None = None,
+        *,
+        event_types: Sequence[str | type] | None = None,
     ) -> list[StoredEvent]:
-        """Return the events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
+        """Return the events of a stream strictly after `from_version`, oldest first.
+
+        Args:
+            stream_id: the stream.
+            from_version: where to begin; 0 is the beginning. For the next page, give the last event's version.
+            max_count: how many events at most; None for all. Events of other types don't count.
+            event_types: only these types, by stored name or class; a class includes its earlier names.
+
+        Raises:
+            InvalidArgumentError: an argument can't be used.
+
+        Example:
+            paid = await store.read_stream("order-1", event_types=[PaymentTaken, "order.refunded"])
+        """
         check_stream_id(stream_id)
         check_count("from_version", from_version)
         if max_count is not None:
             check_count("max_count", max_count)
+        types = None if event_types is None else checked_types(event_types)
         self.check_usable()
-        return await self.reader.stream_page(stream_id, from_version, max_count)
+        return await self.reader.stream_page(stream_id, from_version, max_count, types)
 
     async def read_stream_backwards(
-        self, stream_id: str, before_version: int | None = None, max_count: int | None = None
+        self,
+        stream_id: str,
+        before_version: int | None = None,
+        max_count: int | None = None,
+        *,
+        event_types: Sequence[str | type] | None = None,
     ) -> list[StoredEvent]:
-        """Return events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
+        """Return events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`.
+
+        `event_types` is as in `read_stream`.
+        """
         check_stream_id(stream_id)
         before_version = checked_end("before_version", before_version)
         if max_count is not None:
             check_count("max_count", max_count)
+        types = None if event_types is None else checked_types(event_types)
         self.check_usable()
-        return await self.reader.stream_page_backwards(stream_id, before_version, max_count)
+        return await self.reader.stream_page_backwards(stream_id, before_version, max_count, types)
 
-    async def last_event(self, stream_id: str) -> StoredEvent | None:
-        """Return the last event of a stream; None if there is none."""
-        return next(iter(await self.read_stream_backwards(stream_id, max_count=1)), None)
+    async def last_event(
+        self, stream_id: str, *, event_types: Sequence[str | type] | None = None
+    ) -> StoredEvent | None:
+        """Return the last event of a stream, or the last of these types; None if there is none."""
+        return next(iter(await self.read_stream_backwards(stream_id, max_count=1, event_types=event_types)), None)
 
-    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
+    async def iterate_stream(
+        self, stream_id: str, from_version: int = 0, *, event_types: Sequence[str | type] | None = None
+    ) -> AsyncGenerator[StoredEvent]:
         """Iterate over what `read_stream` returns, a page at a time, so that memory stays bounded."""
-        async with aclosing(stream_pages(self, stream_id, from_version)) as pages:
+        async with aclosing(stream_pages(self, stream_id, from_version, event_types)) as pages:
             async for page in pages:
                 for stored in page:
                     yield stored

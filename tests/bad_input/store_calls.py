@@ -133,15 +133,28 @@ STORE: Final[Table] = {
     ),
     "EventStore.read_stream": Call(
         lambda _: {"stream_id": "note-1", "from_version": 0, "max_count": 1},
-        {"stream_id": STREAM_ID, "from_version": COUNT, "max_count": OPTIONAL_COUNT},
+        {
+            "stream_id": STREAM_ID,
+            "from_version": COUNT,
+            "max_count": OPTIONAL_COUNT,
+            "event_types": WHERE["event_types"],
+        },
     ),
     "EventStore.read_stream_backwards": Call(
         lambda _: {"stream_id": "note-1", "before_version": 1, "max_count": 1},
-        {"stream_id": STREAM_ID, "before_version": OPTIONAL_COUNT, "max_count": OPTIONAL_COUNT},
+        {
+            "stream_id": STREAM_ID,
+            "before_version": OPTIONAL_COUNT,
+            "max_count": OPTIONAL_COUNT,
+            "event_types": WHERE["event_types"],
+        },
     ),
-    "EventStore.last_event": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
+    "EventStore.last_event": Call(
+        lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID, "event_types": WHERE["event_types"]}
+    ),
     "EventStore.iterate_stream": Call(
-        lambda _: {"stream_id": "note-1", "from_version": 0}, {"stream_id": STREAM_ID, "from_version": COUNT}
+        lambda _: {"stream_id": "note-1", "from_version": 0},
+        {"stream_id": STREAM_ID, "from_version": COUNT, "event_types": WHERE["event_types"]},
     ),
     "EventStore.stream_version": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
     "LogReader.read_all_events": Call(

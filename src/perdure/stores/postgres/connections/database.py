@@ -71,7 +71,8 @@ class Database:
 
     Attributes:
         reachability: whether it can be reached.
-        is_asked_for: whether it was named for Perdure, so that making the schema there is no surprise.
+        is_of_shared_variable: whether its URL is that of DATABASE_URL, which other libraries use, too. To make a schema
+            there may be a surprise.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Database:
                 raise InvalidArgumentError(name, "is 0, which is too short for anything")
         if revive is not None:
             check_function("revive", revive)
-        self.is_asked_for = True
+        self.is_of_shared_variable = False
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url
