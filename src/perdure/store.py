@@ -151,18 +151,35 @@ class EventStore(LogReader):
         return results
 
     async def read_stream(
-        self, stream_id: str, from_version: int = 0, max_count: int | None = None
+        self,
+        stream_id: str,
+        from_version: int = 0,
+        max_count: int | None = None,
+        *,
+        tx: Transaction | None = None,
     ) -> list[StoredEvent]:
-        """Return the events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
+        """Return the events of a stream strictly after `from_version`, oldest first; at most `max_count`.
+
+        In the caller's transaction `tx`, its own appends are among them, and no other connection is used. Positions and
+        events of these aren't final before it is committed. All reads of one stream take `tx`.
+
+        Raises:
+            TransactionError: `tx` isn't open, or is of another store.
+        """
         check_stream_id(stream_id)
         check_count("from_version", from_version)
         if max_count is not None:
             check_count("max_count", max_count)
         self.check_usable()
-        return await self.reader.stream_page(stream_id, from_version, max_count)
+        return await self._reader(tx).stream_page(stream_id, from_version, max_count)
 
     async def read_stream_backwards(
-        self, stream_id: str, before_version: int | None = None, max_count: int | None = None
+        self,
+        stream_id: str,
+        before_version: int | None = None,
+        max_count: int | None = None,
+        *,
+        tx: Transaction | None = None,
     ) -> list[StoredEvent]:
         """Return events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
         check_stream_id(stream_id)
@@ -170,15 +187,17 @@ class EventStore(LogReader):
         if max_count is not None:
             check_count("max_count", max_count)
         self.check_usable()
-        return await self.reader.stream_page_backwards(stream_id, before_version, max_count)
+        return await self._reader(tx).stream_page_backwards(stream_id, before_version, max_count)
 
-    async def last_event(self, stream_id: str) -> StoredEvent | None:
+    async def last_event(self, stream_id: str, *, tx: Transaction | None = None) -> StoredEvent | None:
         """Return the last event of a stream; None if there is none."""
-        return next(iter(await self.read_stream_backwards(stream_id, max_count=1)), None)
+        return next(iter(await self.read_stream_backwards(stream_id, max_count=1, tx=tx)), None)
 
-    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
+    async def iterate_stream(
+        self, stream_id: str, from_version: int = 0, *, tx: Transaction | None = None
+    ) -> AsyncGenerator[StoredEvent]:
         """Iterate over what `read_stream` returns, a page at a time, so that memory stays bounded."""
-        async with aclosing(stream_pages(self, stream_id, from_version)) as pages:
+        async with aclosing(stream_pages(self, stream_id, from_version, tx)) as pages:
             async for page in pages:
                 for stored in page:
                     yield stored
@@ -191,17 +210,17 @@ class EventStore(LogReader):
         """
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
 
-    async def stream_version(self, stream_id: str) -> int:
+    async def stream_version(self, stream_id: str, *, tx: Transaction | None = None) -> int:
         """Return the version of a stream: that of its last event, 0 if it has none."""
         check_stream_id(stream_id)
         self.check_usable()
-        return await self.reader.stream_version(stream_id)
+        return await self._reader(tx).stream_version(stream_id)
 
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
+    async def read_event(self, event_id: UUID, *, tx: Transaction | None = None) -> StoredEvent | None:
         """Return the event with that id, or None."""
         check_instance("event_id", event_id, UUID)
         self.check_usable()
-        return await self.reader.read_event(event_id)
+        return await self._reader(tx).read_event(event_id)
 
     async def stored_types(self) -> list[StoredType]:
         """Return each type in each version that is stored, sorted. It may read the whole log."""
@@ -218,11 +237,14 @@ class EventStore(LogReader):
         self.check_usable()
         return await self.reader.sample_events(stored_type, limit)
 
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
+    async def read_snapshot(self, stream_id: str, *, tx: Transaction | None = None) -> Snapshot | None:
         """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
         check_stream_id(stream_id)
         self.check_usable()
-        return None if self.snapshots is None else await self.snapshots.read(stream_id)
+        if tx is not None:
+            self.check_transaction(tx)
+        snapshots = self.snapshots if tx is None else tx.snapshots
+        return None if snapshots is None else await snapshots.read(stream_id)
 
     async def write_snapshot(self, snapshot: Snapshot) -> None:
         """Store a snapshot of its stream, unless there is a later one of a version that the stream has reached.
@@ -262,6 +284,15 @@ class EventStore(LogReader):
     ) -> Commit:
         """Check and encode what `append` writes, in the caller's task."""
         return encode_commit(stream_id, expected_version, events, self.payload_limit, append_id)
+
+    def check_transaction(self, tx: object) -> None:
+        """Raise unless `tx` is a transaction of this store.
+
+        Raises:
+            TransactionError: it is of another store, or no transaction at all.
+            UnsupportedOperationError: the store has no transactions.
+        """
+        raise UnsupportedOperationError(f"{type(self).__name__} has no transactions, but got tx={type(tx).__name__}")
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -349,6 +380,12 @@ class EventStore(LogReader):
     @abstractmethod
     async def close(self) -> None:
         """Write what is queued, release all resources, and announce `changes` so that followers find it closed."""
+
+    def _reader(self, tx: Transaction | None) -> PageReader:
+        if tx is None:
+            return self.reader
+        self.check_transaction(tx)
+        return tx.reader
 
     def _check_may_write(self) -> None:
         self.check_usable()

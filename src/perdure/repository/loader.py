@@ -21,6 +21,7 @@ from perdure.page_reader import stream_pages
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 logger = logging.getLogger("perdure.repository")
 
@@ -43,7 +44,13 @@ class Loader(Generic[A]):
         self._store = store
         self._codec = codec
 
-    async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
+    async def load(
+        self,
+        aggregate_id: str | UUID,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> A:
         """Load an aggregate, a new one if there is no stream. See `Repository.load`."""
         aggregate = self._aggregate_class(aggregate_id)
         is_present = at_version is None and at_time is None
@@ -56,33 +63,39 @@ class Loader(Generic[A]):
         with Load(self._store, aggregate.stream_id) as observed:
             # A stream has one snapshot, of a recent state, so it doesn't help for a time in the past.
             if at_time is None and self._codec is not None:
-                observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version) else "miss"
+                observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version, tx) else "miss"
             known = aggregate.stream_version
-            async with aclosing(stream_pages(self._store, aggregate.stream_id, known)) as pages:
+            async with aclosing(stream_pages(self._store, aggregate.stream_id, known, tx)) as pages:
                 async for page in pages:
                     wanted = page if is_present else list(takewhile(is_within, page))
                     for stored in wanted:
                         aggregate.apply_stored_event(stored)
+                    if tx is not None and wanted:
+                        aggregate.uncommitted.unconfirmed = wanted[-1].event_id
                     if len(wanted) < len(page):
                         break
             observed.events = aggregate.stream_version - known
         aggregate.uncommitted.loaded = True
         return aggregate
 
-    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+    async def history(
+        self, aggregate_id: str | UUID, tx: Transaction | None = None
+    ) -> AsyncGenerator[tuple[StoredEvent, A]]:
         """Yield each event, and the aggregate after it. See `Repository.history`."""
         aggregate = self._aggregate_class(aggregate_id)
-        async with aclosing(self._store.iterate_stream(aggregate.stream_id)) as events:
+        async with aclosing(self._store.iterate_stream(aggregate.stream_id, tx=tx)) as events:
             async for stored in events:
                 aggregate.apply_stored_event(stored)
+                if tx is not None:
+                    aggregate.uncommitted.unconfirmed = stored.event_id
                 # The copy takes the next event, so that the aggregate that the caller has never changes.
                 following = own_copy(aggregate)
                 yield stored, aggregate
                 aggregate = following
 
-    async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int) -> bool:
+    async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int, tx: Transaction | None) -> bool:
         """Restore the snapshot if there is one that fits. Return whether there was."""
-        snapshot = await self._store.read_snapshot(aggregate.stream_id)
+        snapshot = await self._store.read_snapshot(aggregate.stream_id, tx=tx)
         if snapshot is None or snapshot.stream_version > last_version or not _fits(snapshot, codec):
             return False
         try:
