@@ -71,7 +71,7 @@ async def test_states_of_deciders_are_loaded_in_a_transaction(store: PostgreSQLE
     def decide(command: int, state: int) -> list[Counted]:
         return [Counted()] * (command - state)
 
-    def evolve(state: int, event: Counted) -> int:  # noqa: ARG001 - all events are alike
+    def evolve(state: int, event: Counted) -> int:
         return state + 1
 
     counters = DeciderRepository(Decider(category="counter", initial_state=int, decide=decide, evolve=evolve), store)

@@ -15,8 +15,8 @@ from perdure.errors.appends import CommandIdReuseError as CommandIdReuseError
 from perdure.errors.appends import ConflictError as ConflictError
 from perdure.errors.appends import EventDifference as EventDifference
 from perdure.errors.appends import EventIdReuseError as EventIdReuseError
-from perdure.errors.appends import OptimisticConcurrencyError as OptimisticConcurrencyError
 from perdure.errors.appends import HistoryRolledBackError as HistoryRolledBackError
+from perdure.errors.appends import OptimisticConcurrencyError as OptimisticConcurrencyError
 from perdure.errors.appends import OutcomeUnknownError as OutcomeUnknownError
 from perdure.errors.appends import StoreOverloadedError as StoreOverloadedError
 from perdure.errors.arguments import DuplicateEventTypeError as DuplicateEventTypeError

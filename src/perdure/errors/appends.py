@@ -86,10 +86,8 @@ class HistoryRolledBackError(OptimisticConcurrencyError):
 
     def __init__(self, stream_id: str, expected_version: int, actual_version: int) -> None:
         super().__init__(stream_id, expected_version, actual_version)
-        self.args = (
-            f"{stream_id!r} was loaded in a transaction, and its event at version {expected_version} isn't in the "
-            "stream: the transaction was rolled back, or isn't committed yet: load the aggregate again",
-        )
+        text = f"{stream_id!r} was loaded in a transaction, and its event at version {expected_version} isn't stored"
+        self.args = (f"{text}: the transaction was rolled back, or isn't committed yet: load the aggregate again",)
 
 
 class EventDifference(NamedTuple):

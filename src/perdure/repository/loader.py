@@ -65,7 +65,7 @@ class Loader(Generic[A]):
             if at_time is None and self._codec is not None:
                 observed.snapshot = "hit" if await self._restore(aggregate, self._codec, last_version, tx) else "miss"
             known = aggregate.stream_version
-            async with aclosing(stream_pages(self._store, aggregate.stream_id, known, tx)) as pages:
+            async with aclosing(stream_pages(self._store, aggregate.stream_id, known, tx=tx)) as pages:
                 async for page in pages:
                     wanted = page if is_present else list(takewhile(is_within, page))
                     for stored in wanted:

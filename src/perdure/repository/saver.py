@@ -165,9 +165,9 @@ async def save_together(
     tx: Transaction | None = None,
 ) -> list[AppendResult | None]:
     """Append the uncommitted events of aggregates, all or none. See `save_all`, which checks the arguments."""
-    if any(one.uncommitted.events for one in aggregates):
-        for one in aggregates:
-            await _check_history(store, one, tx)
+    if any(aggregate.uncommitted.events for aggregate in aggregates):
+        for aggregate in aggregates:
+            await _check_history(store, aggregate, tx)
     results: defaultdict[str, list[AppendResult]] = defaultdict(list)
     sent_until: dict[str, int] = {}
     for slices in _pending_slices(aggregates):

@@ -9,8 +9,6 @@ from typing import Any, NoReturn
 import asyncpg
 
 from perdure.errors import UnsupportedOperationError
-from perdure.events import StoredEvent
-from perdure.log import LogFilter, Page, SeenEvent
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.reader import Reader
 
@@ -56,15 +54,11 @@ class TransactionReader(Reader):
     def __init__(self, database: Database, source: TransactionSource) -> None:
         super().__init__(database, source)
 
-    async def log_page(
-        self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
-    ) -> Page:
+    async def log_page(self, *_: object, **__: object) -> NoReturn:
         """Raise UnsupportedOperationError."""
         _refuse()
 
-    async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
-    ) -> list[StoredEvent]:
+    async def log_page_backwards(self, *_: object, **__: object) -> NoReturn:
         """Raise UnsupportedOperationError."""
         _refuse()
 
