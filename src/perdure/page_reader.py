@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -137,18 +137,29 @@ class StreamReader(Protocol):
     """Reads streams and checks its arguments, as an `EventStore` does."""
 
     async def read_stream(
-        self, stream_id: str, from_version: int, max_count: int, /, *, event_types: Sequence[str | type] | None = None
+        self,
+        stream_id: str,
+        from_version: int,
+        max_count: int,
+        /,
+        *,
+        event_types: Sequence[str | type] | None = None,
+        tx: Any = None,
     ) -> list[StoredEvent]:
         """Return at most `max_count` events of a stream strictly after `from_version`, oldest first."""
         ...
 
 
 async def stream_pages(
-    store: StreamReader, stream_id: str, from_version: int, event_types: Sequence[str | type] | None = None
+    store: StreamReader,
+    stream_id: str,
+    from_version: int,
+    event_types: Sequence[str | type] | None = None,
+    tx: Any = None,
 ) -> AsyncGenerator[list[StoredEvent]]:
     """Iterate over the pages of a stream. Awaiting each event instead would cost more than most handlers do."""
     size = PageSize()
-    while page := await store.read_stream(stream_id, from_version, limit := size.limit, event_types=event_types):
+    while page := await store.read_stream(stream_id, from_version, limit := size.limit, event_types=event_types, tx=tx):
         yield page
         from_version = page[-1].stream_version
         if len(page) < limit:

@@ -74,6 +74,7 @@ def _loading(bad_id: dict[str, Any]) -> Any:
         **bad_id,
         "at_version": OPTIONAL_COUNT,
         "at_time": [refused(but(NOT_A_TIME, None))],
+        "tx": TX,
     }
 
 
@@ -94,9 +95,9 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
-    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
-    "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
-    "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
+    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
+    "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
+    "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
     "Repository.save": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "tx": TX}),
     "Repository.save_with_retry": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "retry": RETRY}),
     "Repository.execute": Call(
@@ -122,9 +123,9 @@ REPOSITORIES: Final[Table] = {
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),
-    "DeciderRepository.load_aggregate": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
-    "DeciderRepository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
-    "DeciderRepository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
+    "DeciderRepository.load_aggregate": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
+    "DeciderRepository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
+    "DeciderRepository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
     "DeciderRepository.execute": Call(
         _good({"aggregate_id": "2", "command": "a"}),
         {

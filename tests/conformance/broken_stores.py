@@ -272,8 +272,8 @@ class KeepsTheLastWrittenSnapshot(InMemoryEventStore):
 class TrustsSnapshots(InMemoryEventStore):
     """Doesn't compare a snapshot with the log."""
 
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        await super().read_snapshot(stream_id)
+    async def read_snapshot(self, stream_id: str, *, tx: Transaction | None = None) -> Snapshot | None:
+        await super().read_snapshot(stream_id, tx=tx)
         return self._snapshots.get(stream_id)
 
 
@@ -301,8 +301,8 @@ class ForgetsVersionsOfSchemas(InMemoryEventStore):
 class SharesItsEvents(InMemoryEventStore):
     """Gives away the very object that the next reader gets, too."""
 
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        await super().read_event(event_id)
+    async def read_event(self, event_id: UUID, *, tx: Transaction | None = None) -> StoredEvent | None:
+        await super().read_event(event_id, tx=tx)
         return self._by_id.get(event_id)
 
 

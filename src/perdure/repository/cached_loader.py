@@ -25,6 +25,7 @@ from perdure.page_reader import stream_pages
 from perdure.repository.aggregate_cache import AggregateCache, CachedState, LastEvent
 from perdure.repository.loader import Loader
 from perdure.repository.state_codec import StateCodec
+from perdure.transaction import Transaction
 from perdure.store import EventStore
 
 logger = logging.getLogger("perdure.repository")
@@ -49,10 +50,17 @@ class CachedLoader(Loader[A]):
         self._cache = cache
         self._has_warned = False
 
-    async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
+    async def load(
+        self,
+        aggregate_id: str | UUID,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> A:
         """Load an aggregate, a new one if there is no stream. See `Repository.load`."""
-        if at_version is not None or at_time is not None:
-            return await super().load(aggregate_id, at_version, at_time)
+        # What a transaction sees may be rolled back, so it never gets into the cache.
+        if at_version is not None or at_time is not None or tx is not None:
+            return await super().load(aggregate_id, at_version, at_time, tx)
         aggregate = self._aggregate_class(aggregate_id)
         stream_id = aggregate.stream_id
         with Load(self._store, stream_id) as observed:

@@ -16,6 +16,7 @@ from perdure.repository.fingerprint import FingerprintSource, encoded_command
 from perdure.repository.repository import Repository
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -68,17 +69,22 @@ class DeciderRepository(Generic[C, S]):
         return self._aggregates.conflicts_retried
 
     async def load(
-        self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
+        self,
+        aggregate_id: str | UUID,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> S | None:
         """Load a state by applying its events. Return None if there is no such stream. See `Repository.load`."""
-        aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time)
+        aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time, tx=tx)
         return None if aggregate is None else aggregate.state
 
-    async def get(self, aggregate_id: str | UUID) -> S:
+    async def get(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> S:
         """Load a state as `load` does. Raise AggregateNotFoundError if there is no such stream."""
-        return (await self._aggregates.get(aggregate_id)).state
+        return (await self._aggregates.get(aggregate_id, tx=tx)).state
 
-    async def load_aggregate(self, aggregate_id: str | UUID) -> Decided[C, S]:
+    async def load_aggregate(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> Decided[C, S]:
         """Load a state in the form of an aggregate, for `execute_all` and `save_all`; a new one if there is no stream.
 
         Its ``state`` is the state. Its ``decide(command)`` raises the events that the command leads to.
@@ -92,11 +98,13 @@ class DeciderRepository(Generic[C, S]):
 
             await execute_all(store, check_out)
         """
-        return await self._aggregates.load_or_new(aggregate_id)
+        return await self._aggregates.load_or_new(aggregate_id, tx=tx)
 
-    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
+    async def history(
+        self, aggregate_id: str | UUID, *, tx: Transaction | None = None
+    ) -> AsyncGenerator[tuple[StoredEvent, S]]:
         """Yield each event, oldest first, with the state after it. See `Repository.history`."""
-        async with aclosing(self._aggregates.history(aggregate_id)) as history:
+        async with aclosing(self._aggregates.history(aggregate_id, tx=tx)) as history:
             async for stored, aggregate in history:
                 yield stored, aggregate.state
 

@@ -22,6 +22,7 @@ from perdure.repository.aggregate_cache import LastEvent
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 logger = logging.getLogger("perdure.repository")
 
@@ -44,29 +45,44 @@ class Loader(Generic[A]):
         self._store = store
         self._codec = codec
 
-    async def load(self, aggregate_id: str | UUID, at_version: int | None = None, at_time: datetime | None = None) -> A:
+    async def load(
+        self,
+        aggregate_id: str | UUID,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> A:
         """Load an aggregate, a new one if there is no stream. See `Repository.load`."""
         aggregate = self._aggregate_class(aggregate_id)
         last_version = _checked_version(at_version)
         last_time = _checked_time(at_time)
         with Load(self._store, aggregate.stream_id) as observed:
-            await self._replay(aggregate, observed, last_version, last_time)
+            await self._replay(aggregate, observed, last_version, last_time, tx)
         aggregate.uncommitted.loaded = True
         return aggregate
 
-    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+    async def history(
+        self, aggregate_id: str | UUID, tx: Transaction | None = None
+    ) -> AsyncGenerator[tuple[StoredEvent, A]]:
         """Yield each event, and the aggregate after it. See `Repository.history`."""
         aggregate = self._aggregate_class(aggregate_id)
-        async with aclosing(self._store.iterate_stream(aggregate.stream_id)) as events:
+        async with aclosing(self._store.iterate_stream(aggregate.stream_id, tx=tx)) as events:
             async for stored in events:
                 aggregate.apply_stored_event(stored)
+                if tx is not None:
+                    aggregate.uncommitted.unconfirmed = stored.event_id
                 # The copy takes the next event, so that the aggregate that the caller has never changes.
                 following = own_copy(aggregate)
                 yield stored, aggregate
                 aggregate = following
 
     async def _replay(
-        self, aggregate: A, observed: Load, last_version: int = LARGEST_COUNT, last_time: datetime = _END_OF_TIME
+        self,
+        aggregate: A,
+        observed: Load,
+        last_version: int = LARGEST_COUNT,
+        last_time: datetime = _END_OF_TIME,
+        tx: Transaction | None = None,
     ) -> LastEvent | None:
         """Apply the events of its stream to a new aggregate. Return the last of them, or that of the snapshot."""
         is_present = last_version == LARGEST_COUNT and last_time == _END_OF_TIME
@@ -77,23 +93,27 @@ class Loader(Generic[A]):
         last: LastEvent | None = None
         # A stream has one snapshot, of a recent state, so it doesn't help for a time in the past.
         if last_time == _END_OF_TIME and self._codec is not None:
-            last = await self._restore(aggregate, self._codec, last_version)
+            last = await self._restore(aggregate, self._codec, last_version, tx)
             observed.snapshot = "hit" if last is not None else "miss"
         known = aggregate.stream_version
-        async with aclosing(stream_pages(self._store, aggregate.stream_id, known)) as pages:
+        async with aclosing(stream_pages(self._store, aggregate.stream_id, known, tx=tx)) as pages:
             async for page in pages:
                 wanted = page if is_present else list(takewhile(is_within, page))
                 for stored in wanted:
                     aggregate.apply_stored_event(stored)
+                if tx is not None and wanted:
+                    aggregate.uncommitted.unconfirmed = wanted[-1].event_id
                 if len(wanted) < len(page):
                     break
                 last = LastEvent(page[-1].event_id, page[-1].recorded_at)
         observed.events = aggregate.stream_version - known
         return last
 
-    async def _restore(self, aggregate: A, codec: StateCodec[A], last_version: int) -> LastEvent | None:
+    async def _restore(
+        self, aggregate: A, codec: StateCodec[A], last_version: int, tx: Transaction | None
+    ) -> LastEvent | None:
         """Restore the snapshot if there is one that fits. Return the event after which it was taken."""
-        snapshot = await self._store.read_snapshot(aggregate.stream_id)
+        snapshot = await self._store.read_snapshot(aggregate.stream_id, tx=tx)
         if snapshot is None or snapshot.stream_version > last_version or not _fits(snapshot, codec):
             return None
         try:

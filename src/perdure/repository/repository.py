@@ -97,7 +97,12 @@ class Repository(Generic[A]):
         return self._saver.conflicts_retried + (self._queues.conflicts_retried if self._queues else 0)
 
     async def load(
-        self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
+        self,
+        aggregate_id: str | UUID,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> A | None:
         """Load an aggregate by applying its events. Return None if there is no such stream.
 
@@ -106,36 +111,41 @@ class Repository(Generic[A]):
             at_version: load the state after that many events; the present state if there are fewer.
             at_time: load the state at that time, a datetime with a time zone. What counts is when the store recorded
                 the events, so the aggregate really had that state. For the times in the events, see `history`.
+            tx: load in the caller's transaction: with its own appends, and on its connection. Save the aggregate in it,
+                too. After a rollback, saving an aggregate that was loaded from its appends is a conflict.
 
         Raises:
             UnknownEventTypeError: the stream holds an event type that has no class here.
             EventDecodingError: an event's data doesn't fit its class.
+            TransactionError: `tx` isn't open, or is of another store.
         """
-        aggregate = await self._loader.load(aggregate_id, at_version, at_time)
+        aggregate = await self._loader.load(aggregate_id, at_version, at_time, tx)
         return aggregate if aggregate.stream_version else None
 
-    async def load_or_new(self, aggregate_id: str | UUID) -> A:
+    async def load_or_new(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
         """Load an aggregate as `load` does. Return a new one if there is no such stream.
 
         A new one knows that its stream was missing. So `save_with_retry` decides again if another writer creates it.
         """
-        return await self._loader.load(aggregate_id)
+        return await self._loader.load(aggregate_id, tx=tx)
 
-    async def get(self, aggregate_id: str | UUID) -> A:
+    async def get(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
         """Load an aggregate as `load` does. Raise AggregateNotFoundError if there is no such stream."""
-        aggregate = await self._loader.load(aggregate_id)
+        aggregate = await self._loader.load(aggregate_id, tx=tx)
         if not aggregate.stream_version:
             raise AggregateNotFoundError(aggregate.stream_id)
         return aggregate
 
-    def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, A]]:
+    def history(
+        self, aggregate_id: str | UUID, *, tx: Transaction | None = None
+    ) -> AsyncGenerator[tuple[StoredEvent, A]]:
         """Yield each event, oldest first, with the aggregate as it was after it: a separate instance for each event.
 
         Example:
             async for stored, user in users.history("123"):
                 print(stored.timestamp, stored.event_type, user.plan)
         """
-        return self._loader.history(aggregate_id)
+        return self._loader.history(aggregate_id, tx)
 
     async def save(self, aggregate: A, *, tx: Transaction | None = None) -> AppendResult | None:
         """Append the uncommitted events, all or none. Return None if there were none.

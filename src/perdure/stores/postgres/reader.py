@@ -21,7 +21,7 @@ from perdure.events import StoredEvent
 from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader, StoredType
-from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.connections.database import Connection, Database, Source
 from perdure.stores.postgres.driver_errors import DIVERGED
 from perdure.stores.postgres.event_rows import stored_events
 from perdure.stores.postgres.inspection import Inspection
@@ -38,10 +38,12 @@ class Reader(PageReader):
 
     Args:
         database: the database of the store.
+        source: where streams are read; by default on connections of the database's pool.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, source: Source | None = None) -> None:
         self._database = database
+        self._source: Source = database if source is None else source
         self._sql = Statements(Path(__file__).parent / "sql" / "reads", schema=database.quoted_schema)
         self._bounded: dict[tuple[str, str], str] = {}
 
@@ -49,7 +51,7 @@ class Reader(PageReader):
         self, stream_id: str, from_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
     ) -> list[StoredEvent]:
         """Return the events of a stream strictly after `from_version`, oldest first."""
-        async with self._database.connection() as connection:
+        async with self._source.connection() as connection:
             return await self.stream_page_in(connection, stream_id, from_version, limit, event_types)
 
     async def stream_page_in(
@@ -69,15 +71,15 @@ class Reader(PageReader):
     ) -> list[StoredEvent]:
         """Return the events of a stream strictly before `before_version`, newest first."""
         name, types = _of_types("read_stream_backwards", event_types)
-        return stored_events(await self._database.fetch(self._sql[name], stream_id, before_version, limit, *types))
+        return stored_events(await self._source.fetch(self._sql[name], stream_id, before_version, limit, *types))
 
     async def stream_version(self, stream_id: str) -> int:
         """Return the version of a stream, 0 if it has no events."""
-        return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
+        return await self._source.fetch_value(self._sql["stream_version"], stream_id) or 0
 
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """Return the event with that id, or None."""
-        rows = await self._database.fetch(self._sql["read_event"], event_id)
+        rows = await self._source.fetch(self._sql["read_event"], event_id)
         return stored_events(rows)[0] if rows else None
 
     async def stored_types(self) -> list[StoredType]:

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -40,6 +40,22 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 
 
 C = TypeVar("C")
+
+
+class Source(Protocol):
+    """Where statements run: a `Database`, on connections of its pool, or a transaction of a caller."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for short work."""
+        ...
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Return the rows of one statement."""
+        ...
+
+    async def fetch_value(self, sql: str, *arguments: object) -> Any:
+        """Return the first column of the first row of one statement."""
+        ...
 
 
 _DEAD_OR_DYING = (
