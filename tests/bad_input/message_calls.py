@@ -33,7 +33,9 @@ MESSAGES: Final[Table] = {
         lambda _: {"messages": [A_MESSAGE], "send": sent}, {"messages": NOT_MESSAGES, "send": FUNCTION}
     ),
     "InMemoryPublisher": NO_ARGUMENTS,
-    "InMemoryPublisher.publish": Call(lambda _: {"messages": [A_MESSAGE]}, {"messages": NOT_MESSAGES}),
+    "InMemoryPublisher.publish": Call(
+        lambda _: {"messages": [A_MESSAGE]}, {"messages": NOT_MESSAGES}, lambda _: InMemoryPublisher().publish
+    ),
     "InMemoryPublisher.fail": Call(
         lambda _: {"key": "note-1", "error": ValueError("a"), "times": 1},
         {
@@ -41,6 +43,9 @@ MESSAGES: Final[Table] = {
             "error": [refused([None, 5, "error", ValueError, Nameless()])],
             "times": [refused([*NOT_A_COUNT, 0])],
         },
+        lambda _: InMemoryPublisher().fail,
     ),
-    "InMemoryPublisher.wait_for": Call(lambda _: {"count": 0}, {"count": [refused(NOT_A_COUNT)]}),
+    "InMemoryPublisher.wait_for": Call(
+        lambda _: {"count": 0}, {"count": [refused(NOT_A_COUNT)]}, lambda _: InMemoryPublisher().wait_for
+    ),
 }
