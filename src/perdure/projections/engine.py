@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, Protocol
 
 import asyncpg
 
+from perdure.declaration import OnFailure
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError
 from perdure.events import StoredEvent
-from perdure.projection import OnFailure
 from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
