@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
-from perdure.checks import check_count, check_instance, check_text
+from perdure.checks import check_instance
 from perdure.children import ChildTable
-from perdure.declaration import Columns, check_table, checked_columns, checked_key
+from perdure.declaration import (
+    Columns,
+    OnFailure,
+    check_name,
+    check_on_failure,
+    check_start,
+    check_table,
+    checked_columns,
+    checked_key,
+)
 from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
@@ -24,10 +33,7 @@ from perdure.store import EventStore
 Row = TypeVar("Row")
 Child = TypeVar("Child")
 
-OnFailure = Literal["pause", "park"]
-
 MAX_VERSION = 32767
-LONGEST_NAME = 200
 
 
 class TableProjection(Generic[Row]):
@@ -118,8 +124,7 @@ class TableProjection(Generic[Row]):
         cls.indexes = checked_columns(table, "indexes", indexes, cls.key)
         cls.unique = checked_columns(table, "unique", unique, cls.key)
         _check_version(table, version)
-        if not isinstance(on_failure, str) or on_failure not in get_args(OnFailure):
-            raise ProjectionDefinitionError(table, f'on_failure is {shown(on_failure)}: say "pause" or "park"')
+        check_on_failure(table, on_failure)
         if by_stream is not None:
             try:
                 check_category(by_stream)
@@ -314,7 +319,7 @@ class Projection:
         super().__init_subclass__(**rest)
         if name is None:
             return  # a base class of projections
-        _check_name(cls.__qualname__, name)
+        check_name(cls.__qualname__, name)
         _check_version(name, version)
         if on_failure != "pause":
             raise ProjectionDefinitionError(
@@ -322,11 +327,7 @@ class Projection:
                 f"on_failure is {shown(on_failure)}, but it has no keys for which an event could be parked: "
                 'say "pause"',
             )
-        if not isinstance(start, SubscriptionStart):
-            try:
-                check_count("start", start)
-            except InvalidArgumentError as error:
-                raise ProjectionDefinitionError(name, f"{error}; or say start=NOW") from error
+        check_start(name, start)
         cls.name = name
         cls.version = version
         cls.start = start
@@ -381,15 +382,6 @@ class SQLProjection(Projection):
 
 AnyProjection = TableProjection[Any] | Projection
 """A projection of any kind."""
-
-
-def _check_name(cls: str, name: object) -> None:
-    try:
-        check_text("name", name)
-    except InvalidArgumentError as error:
-        raise ProjectionDefinitionError(cls, str(error)) from error
-    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
-        raise ProjectionDefinitionError(cls, f"its name {shown(name)} must have 1 to {LONGEST_NAME} characters")
 
 
 def _check_version(name: str, version: object) -> None:

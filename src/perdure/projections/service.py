@@ -17,7 +17,7 @@ from perdure.errors import (
 )
 from perdure.errors.formats import shown
 from perdure.events import check_evolution
-from perdure.projection import AnyProjection
+from perdure.follower import Follower
 from perdure.projections.engines.factory import check_names, describe
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.runtime.progress import Saved, wait_until_shown
@@ -80,7 +80,7 @@ class ProjectionService:
     def __init__(
         self,
         store: EventStore,
-        projections: Sequence[AnyProjection],
+        projections: Sequence[Follower],
         *,
         schema: str = "public",
         batch_size: int = 1000,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from perdure.log import ChangeSignal, verify_position
@@ -42,9 +42,18 @@ class Leases:
         runner: the name of the runner.
         least: how many segments there should be at least.
         most: how many there may be; 1 if the build can't be split.
+        is_busy: whether something of a segment is still under way, so that it can't be released yet.
     """
 
-    def __init__(self, segments: Segments, runner: str, least: int, most: int = MOST_SEGMENTS) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        runner: str,
+        least: int,
+        most: int = MOST_SEGMENTS,
+        is_busy: Callable[[Segment], bool] = lambda _: False,
+    ) -> None:
+        self._is_busy = is_busy
         self._segments = segments
         self._runner = runner
         self._least = least
@@ -78,8 +87,9 @@ class Leases:
         mine = self.mine(segments)
         share = share_of(self._runner, runners, len(segments))
         if len(mine) > share:
-            await self._segments.release(mine[share:])
-            return True
+            free = [segment for segment in mine if not self._is_busy(segment)][share - len(mine) :]
+            await self._segments.release(free)
+            return bool(free)
         if len(mine) < share and not all(segment.is_leased for segment in segments):
             await self._segments.acquire(share - len(mine))
             return True
@@ -106,6 +116,7 @@ class LeaseKeeper:
         runner: the name of the runner.
         options: how many segments there should be, and how long a lease lasts.
         changes: where changes of what is known here are announced.
+        is_busy: whether something of a segment is still under way between two batches.
 
     Attributes:
         all: All segments of the build: its own ones as this runner has written them, the others as last read.
@@ -121,13 +132,15 @@ class LeaseKeeper:
         *,
         options: RunnerOptions,
         changes: ChangeSignal,
+        is_busy: Callable[[Segment], bool] = lambda _: False,
     ) -> None:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
         self._store = store
         self._reader_name = f"projection {definition.name!r}"
         self._segments = segments
-        self._leases = Leases(segments, runner, options.segments, MOST_SEGMENTS if definition.is_divisible else 1)
+        most = MOST_SEGMENTS if definition.is_divisible else 1
+        self._leases = Leases(segments, runner, options.segments, most, is_busy)
         self._changes = changes
         self._interval = min(_HEARTBEAT_INTERVAL, options.lease / 4)
         self._due = -math.inf
@@ -208,9 +221,13 @@ class LeaseKeeper:
         firsts = {segment.first_hash for segment in group}
         return [segment for segment in self.mine if segment.first_hash in firsts]
 
-    async def release(self) -> None:
-        """Give up all segments, so that other runners acquire them at once and not when the leases expire."""
-        await self._segments.leave(self.mine)
+    async def release(self, repeats_up_to: int) -> None:
+        """Give up all segments, so that other runners acquire them at once and not when the leases expire.
+
+        Args:
+            repeats_up_to: as for `Segments.release`.
+        """
+        await self._segments.leave(self.mine, repeats_up_to)
 
     async def _verify(self, segments: Sequence[Segment]) -> None:
         for position, event_id in {segment.checkpoint for segment in segments}:

@@ -10,14 +10,16 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from perdure.checks import can_take
+from perdure.declaration import OnFailure
 from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
-from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
+from perdure.projection import Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.engine import UNDIVIDED, Refuse, check_name
 from perdure.projections.engines.custom.transaction_commands import transaction_command
 from perdure.projections.state.identity import BuildId, TableShape, table_name
 from perdure.projections.state.options import Kind, Mode, Start
+from perdure.retry import RetryConfig
 
 _AT: Final = "at"
 _EVENTS: Final = {"handle": "event", "handle_batch": "events"}
@@ -44,6 +46,7 @@ class CustomDefinition:
     """
 
     kind: Kind = "projection"
+    retry: RetryConfig | None = None
     mode: Mode = "async"
     is_divisible = False
 

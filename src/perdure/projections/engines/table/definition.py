@@ -13,13 +13,15 @@ import msgspec
 
 from perdure.checks import can_take
 from perdure.children import ChildTable
+from perdure.declaration import OnFailure
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.events import Handler, StoredEvent, handlers_of, keys_of, registry
-from perdure.projection import OnFailure, Projection, SQLProjection, TableProjection
+from perdure.projection import Projection, SQLProjection, TableProjection
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.identity import BuildId, Key, is_divisible
 from perdure.projections.state.options import Kind, Mode, Start
+from perdure.retry import RetryConfig
 
 _AT: Final = "at"
 
@@ -43,6 +45,7 @@ class TableDefinition:
     """
 
     kind: Kind = "projection"
+    retry: RetryConfig | None = None
     mode: Mode = "async"
     start: Start = 0
 
