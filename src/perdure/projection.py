@@ -29,6 +29,7 @@ from perdure.events import StoredEvent, check_category
 from perdure.log import SubscriptionStart
 from perdure.row_query import RowPage, RowQuery, row_reader
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
@@ -133,7 +134,14 @@ class TableProjection(Generic[Row]):
 
     @classmethod
     async def get(
-        cls, store: EventStore, key: object, /, *, at_position: int | None = None, at_time: datetime | None = None
+        cls,
+        store: EventStore,
+        key: object,
+        /,
+        *,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> Row | None:
         """Return the row of a key, or None: now, or as it was at a point of the past.
 
@@ -145,8 +153,12 @@ class TableProjection(Generic[Row]):
             key: the key; a tuple if it has several fields.
             at_position: as of this position of the log.
             at_time: as of the events recorded by then.
+            tx: the caller's transaction, which sees its own changes: the rows of inline projections that its appends
+                have written. It can't be combined with a point of the past.
 
         Raises:
+            InvalidArgumentError: `tx` is given with a point of the past.
+            TransactionError: `tx` isn't open, or is of another store.
             ProjectionRowError: `key` can't be a key.
             UnknownProjectionError: no service has run the projection on this store yet.
             BuildStateError: the view shows a version whose rows this class can't read.
@@ -156,7 +168,9 @@ class TableProjection(Generic[Row]):
             profile = await Profiles.get(store, "123")
             before = await Profiles.get(store, "123", at_time=datetime(2026, 1, 1, tzinfo=UTC))
         """
-        return cast("Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time))
+        return cast(
+            "Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time, tx=tx)
+        )
 
     @classmethod
     async def find(
@@ -169,6 +183,7 @@ class TableProjection(Generic[Row]):
         after: str | None = None,
         at_position: int | None = None,
         at_time: datetime | None = None,
+        tx: Transaction | None = None,
         **values: object,
     ) -> RowPage[Row]:
         """Return a page of the rows that have these values, in order. An index must serve the query.
@@ -185,18 +200,19 @@ class TableProjection(Generic[Row]):
             after: the `next` of the page before.
             at_position: as of this position of the log. This folds all rows in memory.
             at_time: as of the events recorded by then. This folds all rows in memory.
+            tx: the caller's transaction, as for `get`.
             values: the values of fields that the rows must have, as ``plan="free"``.
 
         Raises:
             InvalidArgumentError: no index serves the query, a value isn't of its field's type, or `after` isn't the
                 `next` of a page of the same query.
-            UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
+            TransactionError, UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
 
         Example:
             page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20)
             page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20, after=page.next)
         """
-        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time, tx)
         return cast("RowPage[Row]", await row_reader().find(cls, store, None, query))
 
     @classmethod
@@ -211,6 +227,7 @@ class TableProjection(Generic[Row]):
         after: str | None = None,
         at_position: int | None = None,
         at_time: datetime | None = None,
+        tx: Transaction | None = None,
         **values: object,
     ) -> RowPage[Child]:
         """Return a page of rows of a child table, whose indexes serve the query. See `find`.
@@ -219,7 +236,7 @@ class TableProjection(Generic[Row]):
             seats = await Members.find_children(store, Members.seats, member="ann")
         """
         check_instance("child", child, ChildTable)
-        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time, tx)
         return cast("RowPage[Child]", await row_reader().find(cls, store, child, query))
 
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:

@@ -305,6 +305,18 @@ RUN: Final[Table] = {
         },
         operations("retry"),
     ),
+    "ProjectionOperations.retry_and_wait": Call(
+        lambda world: _pages(world) | {"timeout": 0},
+        {
+            "name": NAME,
+            "global_position": [refused(but(NOT_A_COUNT, None))],
+            "event_type": OPTIONAL_TEXT,
+            "kind": KIND,
+            "key": OPTIONAL_TEXT,
+            "timeout": [refused(NOT_SECONDS)],
+        },
+        operations("retry_and_wait"),
+    ),
     "ProjectionOperations.skip": Call(
         lambda _: {"name": "bad_input_pages", "global_position": 1, "reason": "a test"},
         {
