@@ -19,6 +19,8 @@ OnFailure = Literal["pause", "park"]
 
 LONGEST_NAME: Final = 200
 """Characters of the name of a projection or reaction."""
+MAX_VERSION: Final = 32767
+"""The largest version of a projection: a smallint in the database."""
 
 
 def check_name(
@@ -42,6 +44,12 @@ def check_start(
             check_count("start", start)
         except InvalidArgumentError as error:
             raise error_class(name, f"{error}; or say start=NOW") from error
+
+
+def check_version(name: str, version: object) -> None:
+    """Raise ProjectionDefinitionError unless `version` can be a version of a projection."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+        raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")
 
 
 def check_on_failure(

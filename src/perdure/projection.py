@@ -20,6 +20,7 @@ from perdure.declaration import (
     check_on_failure,
     check_start,
     check_table,
+    check_version,
     checked_columns,
     checked_key,
 )
@@ -33,8 +34,6 @@ from perdure.transaction import Transaction
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
-
-MAX_VERSION = 32767
 
 
 class TableProjection(Generic[Row]):
@@ -124,7 +123,7 @@ class TableProjection(Generic[Row]):
         cls.by_stream = by_stream
         cls.indexes = checked_columns(table, "indexes", indexes, cls.key)
         cls.unique = checked_columns(table, "unique", unique, cls.key)
-        _check_version(table, version)
+        check_version(table, version)
         check_on_failure(table, on_failure)
         if by_stream is not None:
             try:
@@ -337,7 +336,7 @@ class Projection:
         if name is None:
             return  # a base class of projections
         check_name(cls.__qualname__, name)
-        _check_version(name, version)
+        check_version(name, version)
         if on_failure != "pause":
             raise ProjectionDefinitionError(
                 name,
@@ -399,8 +398,3 @@ class SQLProjection(Projection):
 
 AnyProjection = TableProjection[Any] | Projection
 """A projection of any kind."""
-
-
-def _check_version(name: str, version: object) -> None:
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-        raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")

@@ -1,6 +1,7 @@
 """A store in memory whose log can be set back, as a backup or a failover does, and that yields at each call."""
 
 import asyncio
+from collections.abc import Sequence
 
 from perdure import AppendResult, StoredEvent
 from perdure.commit import Commit
@@ -20,10 +21,16 @@ class RestorableStore(FaultyStore):
         self.reads: list[tuple[int, int]] = []
 
     async def read_stream(
-        self, stream_id: str, from_version: int = 0, max_count: int | None = None
+        self,
+        stream_id: str,
+        from_version: int = 0,
+        max_count: int | None = None,
+        *,
+        event_types: Sequence[str | type] | None = None,
+        tx: Transaction | None = None,
     ) -> list[StoredEvent]:
         await asyncio.sleep(0)
-        found = await super().read_stream(stream_id, from_version, max_count)
+        found = await super().read_stream(stream_id, from_version, max_count, event_types=event_types, tx=tx)
         self.reads.append((from_version, len(found)))
         await asyncio.sleep(0)
         return found

@@ -25,8 +25,8 @@ from perdure.page_reader import stream_pages
 from perdure.repository.aggregate_cache import AggregateCache, CachedState, LastEvent
 from perdure.repository.loader import Loader
 from perdure.repository.state_codec import StateCodec
-from perdure.transaction import Transaction
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 logger = logging.getLogger("perdure.repository")
 
