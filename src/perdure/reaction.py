@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
 from perdure.checks import can_take, check_count
-from perdure.declaration import OnFailure, check_name, check_on_failure, check_start
+from perdure.declaration import check_name, check_start
 from perdure.errors import InvalidArgumentError, PerdureError, ReactionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
@@ -19,7 +19,7 @@ MOST_CALLS: Final = 1000
 """How many calls of a reaction a process may have under way."""
 
 REACTION_RETRY: Final = RetryConfig(max_attempts=12, base_delay=1.0, max_delay=600.0)
-"""How often a reaction tries by default: about twenty minutes pass between the first attempt and the last."""
+"""How often a reaction tries by default: about a quarter of an hour passes between the first attempt and the last."""
 
 KeySource = str | Callable[[StoredEvent], str | int | UUID]
 """The key of an event: a field of its payload, or a function of the stored event."""
@@ -79,22 +79,18 @@ class Reaction:
     A reaction is never built again, and has no versions: deploying new code repeats nothing. It begins with the events
     that are appended after a service first ran it.
 
-    What is to happen in the same database takes ``tx`` instead of ``call``: its statements are part of the transaction
-    that moves the checkpoint, so they count **exactly once**. Then all handlers take it, one process at a time runs
-    them, in the order of the log, and `on_failure` must be ``"pause"``. Don't call other services in these handlers:
-    the transaction stays open meanwhile.
+    What is to be written to the same database exactly once belongs into a `Projection`, whose ``tx`` is the transaction
+    that moves the checkpoint.
 
     Args:
         name: the reaction's name. It is part of the idempotency keys, so don't change it.
         key: what must stay in order: a field of the events, or a function of the `StoredEvent`. By default the stream.
         start: where it begins when a service first runs it. `NOW`, the default: after the last event that the log can
             be read up to. A position: after that. 0: at the beginning of the log, for the whole history.
-        on_failure: what happens to an event that still fails after all attempts. ``"park"``: it and the later events
-            of its key wait until `retry` or `skip`; other keys go on. ``"pause"``: everything after it waits until
-            `resume`.
         concurrency: how many calls a process has under way at most, up to 1000.
         retry: how often an event that fails is tried, and how long to pause in between; by default twelve times within
-            about twenty minutes. Other keys go on meanwhile, unless `on_failure` is ``"pause"``.
+            about a quarter of an hour. Then it is parked: it and the later events of its key wait until `retry` or
+            `skip`. Other keys go on meanwhile.
 
     Raises:
         ReactionDefinitionError: the class can't work as it is written; raised here, or when a service is created.
@@ -115,8 +111,6 @@ class Reaction:
     """What must stay in order; None is the stream."""
     start: ClassVar[int | SubscriptionStart] = NOW
     """Where in the log it begins."""
-    on_failure: ClassVar[OnFailure] = "park"
-    """What happens to an event that still fails after all attempts."""
     concurrency: ClassVar[int] = 8
     """How many calls a process has under way at most."""
     retry: ClassVar[RetryConfig] = REACTION_RETRY
@@ -128,7 +122,6 @@ class Reaction:
         name: str | None = None,
         key: KeySource | None = None,
         start: int | SubscriptionStart = NOW,
-        on_failure: Literal["park", "pause"] = "park",
         concurrency: int = 8,
         retry: RetryConfig | None = None,
         **rest: Any,
@@ -138,7 +131,6 @@ class Reaction:
             return  # a base class of reactions
         check_name(cls.__qualname__, name, ReactionDefinitionError)
         check_start(name, start, ReactionDefinitionError)
-        check_on_failure(name, on_failure, ReactionDefinitionError)
         if isinstance(key, str):
             if not key.isidentifier():
                 raise ReactionDefinitionError(name, f"its key {shown(key)} isn't the name of a field")
@@ -151,7 +143,7 @@ class Reaction:
             checked = checked_retry(retry, REACTION_RETRY)
         except PerdureError as error:
             raise ReactionDefinitionError(name, str(error)) from error
-        cls.name, cls.start, cls.on_failure = name, start, on_failure
+        cls.name, cls.start = name, start
         cls.key = key if isinstance(key, str) or key is None else staticmethod(key)
         cls.concurrency, cls.retry = concurrency, checked
 

@@ -171,9 +171,21 @@ class Engine(Protocol):
         """
         ...
 
-    def is_busy(self, segment: Segment) -> bool:  # noqa: ARG002 - by default nothing outlasts a batch
-        """Return whether something of a segment is still under way between two batches."""
-        return False
+    @property
+    def reached(self) -> int:
+        """Up to where everything of the last batch has begun, so that the next one should hold further events.
+
+        0 if an engine ends what it begins within the batch.
+        """
+        return 0
+
+    def vacate(self, segments: Sequence[Segment]) -> Sequence[Segment]:
+        """Begin nothing more for some segments, and for only those, because this runner is to release them.
+
+        Returns:
+            Those of them for which nothing is under way.
+        """
+        return segments
 
     def stop(self) -> None:
         """Begin nothing more, so that the batch under way ends soon."""

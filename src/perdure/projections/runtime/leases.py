@@ -33,6 +33,8 @@ _HEARTBEAT_INTERVAL: Final = 1.0
 _HOLD_POLL_INTERVAL: Final = 0.02
 """Seconds after which a runner whose segments are held reads whether they still are."""
 
+Vacate = Callable[[Sequence[Segment]], Sequence[Segment]]
+
 
 class Leases:
     """The share that one runner has of the segments of its build.
@@ -42,7 +44,7 @@ class Leases:
         runner: the name of the runner.
         least: how many segments there should be at least.
         most: how many there may be; 1 if the build can't be split.
-        is_busy: whether something of a segment is still under way, so that it can't be released yet.
+        vacate: as for `Engine.vacate`.
     """
 
     def __init__(
@@ -51,9 +53,9 @@ class Leases:
         runner: str,
         least: int,
         most: int = MOST_SEGMENTS,
-        is_busy: Callable[[Segment], bool] = lambda _: False,
+        vacate: Vacate = lambda surplus: surplus,
     ) -> None:
-        self._is_busy = is_busy
+        self._vacate = vacate
         self._segments = segments
         self._runner = runner
         self._least = least
@@ -86,10 +88,9 @@ class Leases:
         """Take one step towards the fair share. Return whether there was anything to do."""
         mine = self.mine(segments)
         share = share_of(self._runner, runners, len(segments))
-        if len(mine) > share:
-            free = [segment for segment in mine if not self._is_busy(segment)][share - len(mine) :]
+        if free := self._vacate(mine[share:]):
             await self._segments.release(free)
-            return bool(free)
+            return True
         if len(mine) < share and not all(segment.is_leased for segment in segments):
             await self._segments.acquire(share - len(mine))
             return True
@@ -116,7 +117,7 @@ class LeaseKeeper:
         runner: the name of the runner.
         options: how many segments there should be, and how long a lease lasts.
         changes: where changes of what is known here are announced.
-        is_busy: whether something of a segment is still under way between two batches.
+        vacate: as for `Engine.vacate`.
 
     Attributes:
         all: All segments of the build: its own ones as this runner has written them, the others as last read.
@@ -132,7 +133,7 @@ class LeaseKeeper:
         *,
         options: RunnerOptions,
         changes: ChangeSignal,
-        is_busy: Callable[[Segment], bool] = lambda _: False,
+        vacate: Vacate = lambda surplus: surplus,
     ) -> None:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
@@ -140,7 +141,7 @@ class LeaseKeeper:
         self._reader_name = f"projection {definition.name!r}"
         self._segments = segments
         most = MOST_SEGMENTS if definition.is_divisible else 1
-        self._leases = Leases(segments, runner, options.segments, most, is_busy)
+        self._leases = Leases(segments, runner, options.segments, most, vacate)
         self._changes = changes
         self._interval = min(_HEARTBEAT_INTERVAL, options.lease / 4)
         self._due = -math.inf

@@ -125,7 +125,7 @@ class Runner:
             self.name,
             options=options,
             changes=self.changes,
-            is_busy=self._engine.is_busy,
+            vacate=self._engine.vacate,
         )
         retry = definition.retry or options.retry
         self._failures = FailurePolicy(definition, segments, parked_events, retry, self._reporter)
@@ -257,7 +257,9 @@ class Runner:
         last = groups[1][0].global_position if self._is_catching_up else group[0].hold_at
         with self._interruptible(RunnerState.WAITING):
             patience = idle_seconds if len(groups) == 1 else 0
-            events = await feed.after(group[0].checkpoint, self._options.batch_size, last, patience)
+            events = await feed.after(
+                group[0].checkpoint, self._options.batch_size, last, patience, known=self._engine.reached
+            )
         if events:
             await self._process(group, events)
 

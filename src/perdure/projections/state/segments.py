@@ -124,13 +124,6 @@ class Segments:
             self._renewed_at = began
             return [row["runner"] for row in runners], await read_segments(connection, self._sql, self._build)
 
-    async def keep_alive(self, connection: Connection) -> None:
-        """Renew the leases amid a batch that takes long, and have this runner count as alive. The rate stays."""
-        began = asyncio.get_running_loop().time()
-        await connection.execute(self._sql["keep_alive"], *self._build, self._runner, self._lease)
-        await connection.execute(self._sql["renew"], *self._build, self._runner, self._lease)
-        self._renewed_at = began
-
     async def owned(self) -> list[Segment]:
         """Return the segments that this runner leases and that aren't paused, as the database has them now."""
         return [

@@ -90,10 +90,6 @@ class Shipping(Reaction, name="shipping", start=0, retry=AT_ONCE):
         await self.provider.take(event, at, call)
 
 
-class PausingShipping(Shipping, name="pausing_shipping", start=0, on_failure="pause", retry=AT_ONCE):
-    """The same, but a failure pauses it."""
-
-
 def placed(order: str, *numbers: int) -> list[Placed]:
     return [Placed(order=order, number=number) for number in numbers]
 

@@ -1,1 +1,1 @@
-"""The engine of reactions: it calls handlers, or a broker, outside any transaction, and then moves the checkpoint."""
+"""The engine of reactions and relays: calls what is outside, without a transaction, then moves the checkpoint."""

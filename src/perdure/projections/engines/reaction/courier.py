@@ -1,16 +1,25 @@
 """The port of what is called outside the database for events: the handlers of a reaction, or a broker.
 
-The engine decides what is delivered when, records it, and retries what fails. A courier only delivers.
+`ReactionProcessor` decides what is delivered when, records it, and retries what fails. A courier only delivers. So
+another kind needs three things:
+
+1. A definition that is a `Courier`: see `ReactionDefinition`, or derive from `CourierDefinition`, which has what they
+   all have.
+2. A line in `factory._ENGINES` that maps its class to `_reaction_engine`, and a case in `factory.describe`.
+3. Its public class in `perdure.follower.Follower`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
+from perdure.declaration import OnFailure
 from perdure.events import StoredEvent
-from perdure.projections.engine import ProjectionDefinition
-from perdure.projections.state.identity import Key
+from perdure.projections.engine import NamedTable, ProjectionDefinition
+from perdure.projections.state.identity import BuildId, Key
+from perdure.projections.state.options import Kind, Mode
+from perdure.retry import RetryConfig
 
 
 class Parcel(NamedTuple):
@@ -26,7 +35,12 @@ class Parcel(NamedTuple):
 
 
 class Courier(ProjectionDefinition, Protocol):
-    """The definition of what is delivered, and how."""
+    """The definition of what is delivered, and how. Its `retry` says how often an event is tried."""
+
+    @property
+    def retry(self) -> RetryConfig:
+        """How often an event is tried. After that it is parked for its key until an operator retries or skips it."""
+        ...
 
     @property
     def concurrency(self) -> int:
@@ -49,9 +63,10 @@ class Courier(ProjectionDefinition, Protocol):
     async def deliver(self, parcels: Sequence[Parcel], timeout: float) -> Sequence[Exception | None]:
         """Deliver events, and return an outcome for each: None if it is delivered, or why it may not be.
 
-        Events of a key are in the order of the log, and adjacent. If one fails, the later ones of its key must not be
-        delivered: return an error for each of them, too. Events of different keys don't affect each other. Only
-        KeyboardInterrupt, SystemExit and a cancellation from outside may be raised.
+        Events of a key are in the order of the log. If one fails, the later ones of its key must not be delivered:
+        return any error for each of them, too. Events of different keys don't affect each other. Only
+        KeyboardInterrupt, SystemExit and a cancellation from outside may be raised; any other exception counts as the
+        failure of all of them.
 
         Args:
             parcels: one to `most_at_once` events.
@@ -59,11 +74,18 @@ class Courier(ProjectionDefinition, Protocol):
         """
         ...
 
-    def retry_in(self, attempts: int, seconds: float) -> float | None:
-        """Return after how many seconds to try again; None to give up, until an operator asks for a retry.
 
-        Args:
-            attempts: how often the event was tried.
-            seconds: how long ago it failed first.
-        """
-        ...
+class CourierDefinition:
+    """What all couriers have in common: one build, no tables, parking for each key."""
+
+    version: ClassVar[int] = 1
+    mode: ClassVar[Mode] = "async"
+    on_failure: ClassVar[OnFailure] = "park"
+    tables: ClassVar[Sequence[NamedTable]] = ()
+    shape: ClassVar[str] = "[]"
+    is_divisible: ClassVar[bool] = True
+
+    def __init__(self, name: str, kind: Kind) -> None:
+        self.name = name
+        self.kind = kind
+        self.build = BuildId(name, self.version)

@@ -10,20 +10,19 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from perdure.declaration import OnFailure
 from perdure.errors import PerdureError, ReactionDefinitionError, ReactionKeyError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
-from perdure.projections.engine import NamedTable, Refuse
-from perdure.projections.engines.reaction.courier import Parcel
+from perdure.projections.engine import Refuse
+from perdure.projections.engines.reaction.courier import CourierDefinition, Parcel
 from perdure.projections.engines.reaction.text_key import TextKeyCodec
 from perdure.projections.state.failures import failed
-from perdure.projections.state.identity import BuildId, Key, KeyCodec
-from perdure.projections.state.options import Kind, Mode, Start
+from perdure.projections.state.identity import Key, KeyCodec
+from perdure.projections.state.options import Start
 from perdure.reaction import Delivery, KeySource, Reaction
 from perdure.retry import RetryConfig
 from perdure.tasks import is_ended_from_outside
 
-_PARAMETERS: Final = ("call", "at", "tx")
+_PARAMETERS: Final = ("call", "at")
 """What a handler may take beside the event, by name."""
 
 
@@ -32,32 +31,24 @@ class ReactionHandler(NamedTuple):
 
     handler: Handler
     takes: frozenset[str]
-    """Which of `call`, `at` and `tx`."""
+    """Which of `call` and `at`."""
 
 
-class ReactionDefinition:
+class ReactionDefinition(CourierDefinition):
     """A reaction, and what follows from its class: a courier that calls the handlers.
 
     Raises:
         ReactionDefinitionError: the class can't work as it is written.
     """
 
-    kind: Kind = "reaction"
-    mode: Mode = "async"
-    version = 1
-    shape = "[]"
-    tables: Sequence[NamedTable] = ()
-    is_divisible = True
     most_at_once = 1
 
     def __init__(self, reaction: Reaction) -> None:
+        super().__init__(reaction.name or type(reaction).__qualname__, "reaction")
         self.reaction = reaction
-        self.name = reaction.name or type(reaction).__qualname__
-        self.on_failure: OnFailure = reaction.on_failure
         self.start: Start = reaction.start
         self.retry: RetryConfig = reaction.retry
         self.concurrency = reaction.concurrency
-        self.build = BuildId(self.name, self.version)
         if not reaction.name:
             raise self.refuse('it has no name: class MyReaction(Reaction, name="...")')
         self.handlers = reaction_handlers(reaction, self.refuse)
@@ -88,13 +79,6 @@ class ReactionDefinition:
         """Call the handler of an event. See `Courier.deliver`."""
         [parcel] = parcels
         return [await self._call(parcel, timeout)]
-
-    def retry_in(self, attempts: int, seconds: float) -> float | None:
-        """Return after how many seconds to try again; None to give up. See `Courier.retry_in`."""
-        pause, most = self.retry.delay(attempts), self.retry.max_attempts
-        if most is not None:
-            return pause if attempts < most else None
-        return pause if seconds + pause < self.retry.max_seconds else None
 
     async def _call(self, parcel: Parcel, timeout: float) -> Exception | None:
         stored = copy(parcel.stored)  # the user's code may change it
@@ -147,18 +131,11 @@ def reaction_handlers(reaction: Reaction, refuse: Refuse) -> dict[str, ReactionH
     handlers = handlers_of(type(reaction), refuse)
     if not handlers:
         raise refuse("it handles no event: mark a method with @handles")
-    found = {
+    return {
         name: ReactionHandler(handler, _taken(handler, refuse))
         for event_class, handler in handlers.items()
         for name in registry.by_class(event_class).names
     }
-    with_tx = {one.handler.__name__ for one in found.values() if "tx" in one.takes}
-    without = {one.handler.__name__ for one in found.values()} - with_tx
-    if with_tx and without:
-        raise refuse(
-            f"{min(with_tx)}() takes tx, and {min(without)}() doesn't: make two reactions, one for each kind of effect"
-        )
-    return found
 
 
 def _taken(handler: Handler, refuse: Refuse) -> frozenset[str]:
@@ -180,9 +157,4 @@ def _taken(handler: Handler, refuse: Refuse) -> frozenset[str]:
             f"{name}{signature} can't be called: a handler takes (self, event), and optionally, by name, "
             f"{', '.join(_PARAMETERS)}"
         )
-    takes = frozenset(one.name for one in rest)
-    if takes >= {"call", "tx"}:
-        raise refuse(
-            f"{name}() takes both call and tx: what tx writes counts once, so nothing is repeated; leave call out"
-        )
-    return takes
+    return frozenset(one.name for one in rest)

@@ -1,40 +1,39 @@
-"""Processes batches of the log for a courier: calls first, outside any transaction, then one that moves the checkpoint.
+"""Processes batches of the log for a courier: calls first, without a transaction, then one that moves the checkpoint.
 
-Within a batch, events of different keys are delivered at the same time. About once a second, what is settled from its
-beginning is recorded, and the leases are renewed: that also finds out whether this runner still owns its segments. What
-was delivered beyond the checkpoint is remembered in memory, so only the death of the process repeats it.
+Calls begin only within `process`. Events of different keys are delivered at the same time. `process` returns once all
+events are settled; or after a moment, while nothing but slow calls is under way; or when the leases must be renewed.
+The calls then go on. The next batch begins with the same events and may hold further ones, so a slow key doesn't hold
+up the others. What is delivered beyond the checkpoint is remembered here, so only the death of the process repeats it:
+a batch at most.
 
-An event that fails is parked at once for its key, with a time for the next attempt, so that other keys go on. So is an
-event whose call takes long while nothing else is left to do: its call goes on aside.
+An event that fails is parked for its key, with a time for the next attempt, which `ParkedDeliveries` makes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
 from typing import Final
 
 from perdure.errors import PerdureError
 from perdure.events import StoredEvent
-from perdure.observation import keys
 from perdure.projections.engine import BatchResult, Engine, EngineHost
-from perdure.projections.engines.reaction.batch import Batch
-from perdure.projections.engines.reaction.calls_aside import CallsAside
+from perdure.projections.engines.reaction.calls import Calls
 from perdure.projections.engines.reaction.courier import Courier, Parcel
 from perdure.projections.engines.reaction.delivery_page import DeliveryPage
+from perdure.projections.engines.reaction.parked_deliveries import ParkedDeliveries
 from perdure.projections.state.failures import Failure, TooManyParkedError, event_failure, failed
 from perdure.projections.state.identity import Key
 from perdure.projections.state.parked_events import BlockedKeys, ParkedEvents
 from perdure.projections.state.scope import DivertedEvent, Scope
-from perdure.projections.state.segments import FencedError, Segment, Segments, checkpoint_at
+from perdure.projections.state.segments import BEGINNING, FencedError, Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Database
 
-logger = logging.getLogger("perdure.projections")
-
-_LONGEST_TICK: Final = 1.0
-"""Seconds after which a batch that isn't over records what is settled."""
+_SLOW: Final = 0.1
+"""Seconds after which a batch no longer waits for calls if nothing else can begin."""
+_LONGEST_BATCH: Final = 1.0
+"""Seconds after which a batch ends in any case."""
 _PAUSE_WHEN_FULL: Final = 1.0
 """Seconds to wait if the limit of parked events is reached, and some of them are going to be retried."""
 
@@ -68,50 +67,70 @@ class ReactionProcessor(Engine):
         self._segments = segments
         self._parked_events = parked_events
         self._host = host
-        self._tick = min(_LONGEST_TICK, lease / 4)
-        self._timeout = timeout
-        self._slots = asyncio.Semaphore(courier.concurrency)
-        self._aside = CallsAside(database, courier, segments, parked_events, host, slots=self._slots, timeout=timeout)
+        self._longest = min(_LONGEST_BATCH, lease / 4)
+        self._calls = Calls(courier, segments, timeout)
+        self._parked = ParkedDeliveries(database, self._calls, segments, parked_events, host)
+        self._workers: set[asyncio.Task[None]] = set()
+        self._page = DeliveryPage()
+        self._group: Sequence[Segment] = ()
+        self._reached = 0
         self._outcomes: dict[int, DivertedEvent | None] = {}
         """What became of events beyond the checkpoint, by position: None for those that were delivered."""
         self._attempts: dict[int, int] = {}
-        """How often events beyond the checkpoint were tried."""
+        """How often events beyond the checkpoint were tried. Those without an outcome are under way, or failed."""
 
     async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
         """Deliver events that follow the checkpoint, and record them. See `Engine.process`."""
-        batch = self._planned(group, events, scope)
-        await self._deliver(batch)
-        if batch.is_fenced:
-            raise FencedError
-        await self._record(batch)
-        if batch.overflow is not None:
-            await self._overflowed(batch, batch.overflow)
-        return BatchResult(batch.checkpoint, batch.done, batch.parked, batch.failure)
+        self._group, self._page = group, self._planned(group, events, scope)
+        await self._deliver(self._page)
+        overflow: TooManyParkedError | None = None
+        try:
+            result = await self._record()
+        except TooManyParkedError as error:
+            result, overflow = await self._record(before=error.stored), error
+        if overflow is None:
+            return result
+        if not await self._parked_events.are_retried():
+            return result._replace(failure=Failure(overflow.stored, overflow, (overflow.key,)))
+        await asyncio.sleep(_PAUSE_WHEN_FULL)
+        return result._replace(failure=None)
 
     async def retry_parked(self, blocked: BlockedKeys, segments: Sequence[Segment]) -> None:
-        """Begin to retry the parked events of all keys that were asked for, aside. See `Engine.retry_parked`."""
+        """Begin to retry the parked events of all keys that were asked for. See `Engine.retry_parked`."""
         while blocked.asked:
             key, key_hash = blocked.asked.popleft()
             if any(segment.holds(key_hash) and not segment.is_paused for segment in segments):
-                self._aside.retry(key)
+                self._parked.retry(key)
 
-    def is_busy(self, segment: Segment) -> bool:
-        """Return whether a call for one of its keys is under way aside."""
-        return self._aside.is_busy(segment)
+    def vacate(self, segments: Sequence[Segment]) -> Sequence[Segment]:
+        """Begin no more calls for some segments. See `Engine.vacate`."""
+        self._calls.vacated = segments
+        return [segment for segment in segments if not self._calls.is_busy(segment)]
+
+    @property
+    def reached(self) -> int:
+        """The last position of the batch, unless more of it can begin. See `Engine.reached`."""
+        return self._reached
 
     def stop(self) -> None:
         """Begin no more calls."""
-        self._aside.is_stopping = True
+        self._calls.is_stopping = True
 
     async def leave(self, timeout: float) -> int:
-        """Let the calls aside end. Return the last position for which a call wasn't recorded."""
-        await self._aside.close(timeout)
+        """Let the calls under way end, and record them. See `Engine.leave`."""
+        self.stop()
+        tasks = {*self._workers, *self._parked.tasks}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout)
+            self._host.tasks.cancel(*late)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(PerdureError, FencedError, TooManyParkedError):
+            await self._record()
         return max(self._attempts, default=0)
 
-    def _planned(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> Batch:
-        courier, blocked, repeated = self._courier, set[Key](), CallRepeats(group, self._courier)
-        page = DeliveryPage(events)
-        failure: Failure | None = None
+    def _planned(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> DeliveryPage:
+        courier, blocked, repeats = self._courier, set[Key](), PossibleRepeats(group, self._courier)
+        page = DeliveryPage(events, self._calls.busy)
         for stored in events:
             position = stored.global_position
             if not courier.wants(stored) or (position, None) in scope.skipped:
@@ -119,157 +138,108 @@ class ReactionProcessor(Engine):
             try:
                 key = courier.key_of(stored)
             except BaseException as error:  # noqa: BLE001 - it may be raised by the user's code
-                failure = Failure(stored, failed(error))
-                page.end_before(stored)
+                page.end_before(Failure(stored, failed(error)))
                 break
-            if not scope.holds(courier.key_codec, key) or (position, key) in scope.skipped:
+            if not scope.holds(courier.key_codec, key):
                 continue
-            diverted = self._outcomes.get(position)
-            if diverted is not None:
-                page.divert(diverted)
-                blocked.add(key)
+            page.own(stored)
+            if (position, key) in scope.skipped:
+                continue
+            if position in self._outcomes:
+                diverted = self._outcomes[position]
+                if diverted is not None:
+                    page.divert(diverted)
+                    blocked.add(key)
+            elif self._calls.is_under_way(position) or self._calls.is_vacated(key):
+                page.leave(stored)
             elif key in scope.blocked or key in blocked:
                 page.divert(DivertedEvent(stored, key, None))
-            elif position not in self._outcomes:
+            else:
                 attempt = self._attempts.get(position, 0) + 1
-                page.add(Parcel(stored, key, attempt, attempt > 1 or repeated.may_be(position, key)))
-        return Batch(page, group, failure)
+                page.add(Parcel(stored, key, attempt, attempt > 1 or repeats.may_be(position, key)))
+        return page
 
-    async def _deliver(self, batch: Batch) -> None:
-        """Have all events of a batch delivered, as far as nothing stops it."""
-        count = min(self._courier.concurrency, batch.page.may_begin)
-        name = f"perdure reaction {self._courier.name}"
-        workers = {self._host.tasks.start(partial(self._work, batch), name) for _ in range(count)}
-        batch.workers = workers
-        try:
-            while not await batch.are_over(self._tick):
-                before = batch.page.settled_count
-                await self._keep(batch)
-                if before == batch.page.settled_count and self._may_set_aside(batch):
-                    await self._aside.take(batch, self._record)
-        except asyncio.CancelledError:
-            await batch.cut_off()
-            raise
-        except BaseException:
-            batch.is_stopped = True
-            await batch.end()
-            raise
-        if batch.error is not None:
-            raise batch.error
+    async def _deliver(self, page: DeliveryPage) -> None:
+        """Have the events of a page delivered, until all are settled, or the calls under way are slow."""
+        now = asyncio.get_running_loop().time
+        end = now() + self._longest
+        name = f"perdure {self._courier.kind} {self._courier.name}"
+        for _ in range(min(page.ready, self._courier.concurrency - len(self._workers))):
+            worker = self._host.tasks.start(self._work, name)
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        while page.is_open and (left := end - now()) > 0:
+            if self._workers:
+                await asyncio.wait(self._workers, timeout=min(left, _SLOW))
+            else:  # all that is left is busy with a retry, or may not begin here
+                await asyncio.sleep(min(left, _SLOW))
+            if not page.ready or not self._calls.may_begin:
+                break
+        self._reached = 0 if page.ready else page.last
+        page.close()
 
-    async def _work(self, batch: Batch) -> None:
-        """Deliver one event after the other, or one chunk, until none is left."""
-        try:
-            while (parcels := batch.page.take(self._courier.most_at_once)) and await self._call(batch, parcels):
-                pass
-        except Exception as error:  # noqa: BLE001 - the batch raises it
-            batch.error = error
-            batch.is_stopped = True
+    async def _work(self) -> None:
+        """Deliver one chunk after the other, until nothing may begin."""
+        while True:
+            async with self._calls.slots:
+                parcels = self._page.take(self._courier.most_at_once) if self._calls.may_begin else []
+                if not parcels:
+                    return
+                for parcel in parcels:
+                    self._attempts[parcel.stored.global_position] = parcel.attempt
+                outcomes = await self._calls.deliver(parcels)
+            self._settle(parcels, outcomes)
+            for key in dict.fromkeys(parcel.key for parcel in parcels):
+                self._page.release(key)
 
-    async def _call(self, batch: Batch, parcels: list[Parcel]) -> bool:
-        """Deliver a chunk. Return whether to go on."""
-        async with self._slots:
-            if batch.is_stopped or self._aside.is_stopping or self._segments.is_lease_over:
-                batch.is_stopped = True
-                return False
-            task = batch.begin(parcels)
-            for parcel in parcels:
-                self._attempts[parcel.stored.global_position] = parcel.attempt
-            outcomes = await self._courier.deliver(parcels, self._timeout)
-        is_aside = not batch.end_of(task)
-        if is_aside and await self._aside.ended(parcels, outcomes):
-            return False
-        self._settle(batch, parcels, outcomes)
-        return not is_aside
-
-    def _settle(self, batch: Batch, parcels: Sequence[Parcel], outcomes: Sequence[Exception | None]) -> None:
+    def _settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Exception | None]) -> None:
         stopped = set[Key]()
         for index, (parcel, error) in enumerate(zip(parcels, outcomes, strict=True)):
             if parcel.key in stopped:
-                continue
-            if error is None:
+                self._attempts.pop(parcel.stored.global_position, None)
+            elif error is None:
                 self._outcomes[parcel.stored.global_position] = None
-                batch.page.delivered(parcel)
-                continue
-            stopped.add(parcel.key)
-            rest = [one for one in parcels[index + 1 :] if one.key == parcel.key]
-            self._failed(batch, parcel, error, [*rest, *batch.page.following(parcel)])
+                self._page.settle(parcel.stored)
+            else:
+                stopped.add(parcel.key)
+                self._failed(parcel, error, [one for one in parcels[index + 1 :] if one.key == parcel.key])
 
-    def _failed(self, batch: Batch, parcel: Parcel, error: Exception, rest: Sequence[Parcel]) -> None:
+    def _failed(self, parcel: Parcel, error: Exception, rest: Sequence[Parcel]) -> None:
         failure = Failure(parcel.stored, error, (parcel.key,))
         names = self._parked_events.names_of([parcel.key])
-        if self._courier.on_failure == "pause" or not names:
-            batch.page.blocked(parcel)
-            batch.failed(failure)
+        if not names:  # the key is too long to be recorded: the runner retries the event, and pauses at last
+            self._page.stop(failure)
             return
-        retry_in = self._aside.report(failure, parcel.attempt, 0.0)
+        retry_in = self._parked.report(failure, parcel.attempt, 0.0)
         first = DivertedEvent(parcel.stored, parcel.key, event_failure(failure, parcel.attempt, names), retry_in)
         self._outcomes[parcel.stored.global_position] = first
-        batch.page.failed(parcel, [first, *(DivertedEvent(one.stored, one.key, None) for one in rest)])
+        self._page.park(first, rest)
 
-    async def _keep(self, batch: Batch) -> None:
-        """Renew the leases, record what is settled, and stop the batch if the segments have another owner."""
-        try:
-            async with self._database.connection() as connection:
-                await self._segments.keep_alive(connection)
-            if not await self._record(batch):
-                async with self._database.connection() as connection, connection.transaction():
-                    await self._segments.advance(connection, batch.group, batch.checkpoint)
-        except FencedError:
-            batch.is_stopped = batch.is_fenced = True
-        except PerdureError as error:
-            if not error.is_transient:
-                raise
-            # Calls go on until the lease is over: only the database can say that another runner has it.
-            logger.debug(
-                "reaction %r can't renew its leases: %s", self._courier.name, error, extra=keys(error, operation="keep")
-            )
-
-    async def _record(self, batch: Batch) -> bool:
-        """Record what is settled from the beginning of a batch. Return whether that was anything."""
-        settled, diverted = batch.page.settled()
-        try:
-            return await self._write(batch, settled, diverted)
-        except TooManyParkedError as error:
-            batch.overflow, batch.is_stopped = error, True
-            limit = error.stored.global_position
-            before = [one for one in settled if one.global_position < limit]
-            return await self._write(batch, before, [one for one in diverted if one.stored.global_position < limit])
-
-    async def _write(self, batch: Batch, settled: Sequence[StoredEvent], diverted: Sequence[DivertedEvent]) -> bool:
+    async def _record(self, *, before: StoredEvent | None = None) -> BatchResult:
+        """Record what is settled from the beginning of the page, or what of it comes before an event."""
+        page, group = self._page, self._group
+        settled, diverted = page.settled()
+        if before is not None:
+            settled = [one for one in settled if one.global_position < before.global_position]
+            diverted = [one for one in diverted if one.stored.global_position < before.global_position]
         if not settled:
-            return False
+            checkpoint = group[0].checkpoint if group else BEGINNING
+            return BatchResult(checkpoint, 0, (), page.failure)
         to = checkpoint_at(settled[-1])
         async with self._database.connection() as connection, connection.transaction():
-            await self._segments.advance(connection, batch.group, to)
+            await self._segments.advance(connection, group, to)
             if diverted:
                 await self._parked_events.park(connection, diverted)
-        batch.recorded(settled, diverted, to)
-        for stored in settled:
-            self._outcomes.pop(stored.global_position, None)
-            self._attempts.pop(stored.global_position, None)
-        return True
-
-    def _may_set_aside(self, batch: Batch) -> bool:
-        """Whether the only calls left are those that take long, and there is room for them aside."""
-        calls = len(batch.calls)
-        return (
-            self._courier.on_failure == "park"
-            and not (batch.is_stopped or batch.page.may_begin)
-            and len(batch.workers) == calls
-            and 0 < calls < self._courier.concurrency - len(self._aside)
-            and all(self._parked_events.names_of([one.key]) for one in batch.called())
-        )
-
-    async def _overflowed(self, batch: Batch, error: TooManyParkedError) -> None:
-        """No more events can be parked: wait for those that are going to be retried, or else for an operator."""
-        if not await self._parked_events.are_retried():
-            batch.failure = Failure(error.stored, error, (error.key,))
-        elif not batch.done:
-            await asyncio.sleep(_PAUSE_WHEN_FULL)
+        self._group = [segment._replace(checkpoint=to) for segment in group]
+        for position in page.recorded(settled):
+            self._outcomes.pop(position, None)
+            self._attempts.pop(position, None)
+        if any(one.retry_in is not None for one in diverted):
+            self._host.refresh()
+        return BatchResult(to, len(settled), diverted, page.failure)
 
 
-class CallRepeats:
+class PossibleRepeats:
     """For which events an earlier owner of a segment may have called the courier without recording it.
 
     Args:
