@@ -138,7 +138,7 @@ class LeaseKeeper:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
         self._store = store
-        self._reader_name = f"projection {definition.name!r}"
+        self._reader_name = f"{definition.kind} {definition.name!r}"
         self._segments = segments
         most = MOST_SEGMENTS if definition.is_divisible else 1
         self._leases = Leases(segments, runner, options.segments, most, vacate)

@@ -113,7 +113,7 @@ class Runner:
         build, database = definition.build, database_of(store)
         segments = Segments(database, build, self.name, options.lease)
         parked_events = ParkedEvents(database, build, definition.key_codec, self.name, options.max_parked)
-        self._reporter = Reporter(build)
+        self._reporter = Reporter(build, definition.kind)
         host = EngineHost(tasks, self._reporter, self._refresh_soon)
         tables, self._engine = create_engine(database, definition, segments, parked_events, options, host=host)
         self._setup = BuildSetup(database, definition, tables, options.schema)
@@ -156,7 +156,7 @@ class Runner:
     def start(self) -> None:
         """Begin to follow the log."""
         self._local_runners.add(self)
-        self._task = self._tasks.keep(self._run, f"perdure projection {self.definition.name}")
+        self._task = self._tasks.keep(self._run, f"perdure {self.definition.kind} {self.definition.name}")
 
     async def stop(self, timeout: float) -> None:
         """Stop. A batch under way may end within `timeout` seconds; otherwise it is rolled back."""

@@ -25,7 +25,6 @@ from perdure.projections.sql import statements
 from perdure.projections.state.failures import failed
 from perdure.projections.state.identity import BuildId
 from perdure.projections.state.options import RunnerOptions
-from perdure.reaction import Reaction
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
@@ -96,6 +95,7 @@ class BuildSupervisor:
         self._sql = statements("supervisor", schema=self._database.quoted_schema)
         first = [describe(each, 1) for each in projections]
         self._versions = {one.name: one.version for one in first}
+        self._unbuilt = {one.name for one in first if one.kind in {"reaction", "relay"}}
         self._runners = {one.build: Runner(store, one, options, self.tasks) for one in first}
         self._back_offs: dict[BuildId, _BackOff] = {}
         self._task: asyncio.Task[None] | None = None
@@ -195,10 +195,9 @@ class BuildSupervisor:
 
     async def _complete(self, listed: ListedBuild) -> None:
         build = listed.id
-        projection = self._projections[build.name]
-        if isinstance(projection, Reaction):
+        if build.name in self._unbuilt:
             return  # it has one build, which nothing replaces
-        completion = BuildCompletion(self._database, projection, self._options.schema)
+        completion = BuildCompletion(self._database, self._projections[build.name], self._options.schema)
         with self._back_off(build).after_errors():
             await completion.complete(build, listed.shown, is_to_be_shown=listed.is_to_be_shown)
 

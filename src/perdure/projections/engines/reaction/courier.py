@@ -12,7 +12,7 @@ another kind needs three things:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from perdure.declaration import OnFailure
 from perdure.events import StoredEvent
@@ -78,14 +78,14 @@ class Courier(ProjectionDefinition, Protocol):
 class CourierDefinition:
     """What all couriers have in common: one build, no tables, parking for each key."""
 
-    version: ClassVar[int] = 1
-    mode: ClassVar[Mode] = "async"
-    on_failure: ClassVar[OnFailure] = "park"
-    tables: ClassVar[Sequence[NamedTable]] = ()
-    shape: ClassVar[str] = "[]"
-    is_divisible: ClassVar[bool] = True
+    version: int = 1
+    mode: Mode = "async"
+    on_failure: OnFailure = "park"
+    tables: Sequence[NamedTable] = ()
+    shape: str = "[]"
+    is_divisible: bool = True
 
     def __init__(self, name: str, kind: Kind) -> None:
         self.name = name
-        self.kind = kind
+        self.kind: Kind = kind
         self.build = BuildId(name, self.version)

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from perdure.context import context
 from perdure.errors import PerdureError, ReactionDefinitionError, ReactionKeyError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.projections.engine import Refuse
@@ -52,7 +53,8 @@ class ReactionDefinition(CourierDefinition):
         if not reaction.name:
             raise self.refuse('it has no name: class MyReaction(Reaction, name="...")')
         self.handlers = reaction_handlers(reaction, self.refuse)
-        source = reaction.key
+        source = type(reaction).key
+        self._source = source
         self.key_codec: KeyCodec = TextKeyCodec(_field_of(source))
         self._field = attrgetter(source) if isinstance(source, str) else None
         if isinstance(source, str):
@@ -70,10 +72,10 @@ class ReactionDefinition(CourierDefinition):
         """Return the key of an event. Raise ReactionKeyError, or what the user's function raises."""
         if self._field is not None:
             return (self._text_of(self._field(stored.event)),)
-        if self.reaction.key is None:
+        if self._source is None:
             return (stored.stream_id,)
-        assert callable(self.reaction.key)  # noqa: S101 - the class was checked
-        return (self._text_of(self.reaction.key(copy(stored))),)
+        assert callable(self._source)  # noqa: S101 - the class was checked
+        return (self._text_of(self._source(copy(stored))),)
 
     async def deliver(self, parcels: Sequence[Parcel], timeout: float) -> Sequence[Exception | None]:
         """Call the handler of an event. See `Courier.deliver`."""
@@ -90,8 +92,11 @@ class ReactionDefinition(CourierDefinition):
                 arguments["call"] = Delivery(self.name, stored.event_id, parcel.attempt, parcel.may_be_repeat)
             if "at" in takes:
                 arguments["at"] = stored
+            # What the handler appends or executes was caused by the event.
+            cause = context(correlation_id=stored.metadata.correlation_id, causation_id=stored.event_id)
             async with limit:
-                await handler(self.reaction, stored.event, **arguments)
+                with cause:
+                    await handler(self.reaction, stored.event, **arguments)
         except TimeoutError as error:
             if limit.expired():
                 late = TimeoutError(f"it took longer than {timeout:g} s to be handled")
