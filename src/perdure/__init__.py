@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
+    from perdure.errors import ReactionDefinitionError as ReactionDefinitionError
+    from perdure.errors import ReactionKeyError as ReactionKeyError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
@@ -124,11 +126,14 @@ if TYPE_CHECKING:
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
+    from perdure.projections.replay import replay as replay
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.state.builds import TableDifference as TableDifference
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.reaction import Delivery as Delivery
+    from perdure.reaction import Reaction as Reaction
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -162,7 +167,8 @@ _NAMES = {
         LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
+        ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError ReadOnlyStoreError
+        SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
@@ -179,10 +185,12 @@ _NAMES = {
     "projections.inline_store": "InlineProjections",
     "projections.live": "LiveProjection",
     "projections.operations": "ParkedEvent ProjectionAction ProjectionOperations",
+    "projections.replay": "replay",
     "projections.service": "ProjectionService",
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "reaction": "Delivery Reaction",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -225,6 +233,7 @@ __all__ = [
     "DeadlockError",
     "Decider",
     "DeciderRepository",
+    "Delivery",
     "DomainError",
     "DuplicateEventTypeError",
     "EmbeddedServerError",
@@ -274,6 +283,9 @@ __all__ = [
     "ProjectionTimeoutError",
     "ProjectionTransaction",
     "ProjectionTransactionError",
+    "Reaction",
+    "ReactionDefinitionError",
+    "ReactionKeyError",
     "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",
@@ -326,6 +338,7 @@ __all__ = [
     "execute_all",
     "field",
     "handles",
+    "replay",
     "save_all",
     "upcast",
 ]

@@ -16,6 +16,7 @@ from perdure.projections.engines.custom.storage import CustomTables
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.processor import InlineProcessor
 from perdure.projections.engines.inline.rows import InlineRows
+from perdure.projections.engines.reaction.courier import Courier
 from perdure.projections.engines.reaction.definition import ReactionDefinition
 from perdure.projections.engines.reaction.processor import ReactionProcessor
 from perdure.projections.engines.table.definition import TableDefinition
@@ -41,6 +42,11 @@ def describe(projection: Follower, build: int = 1) -> ProjectionDefinition:
     if isinstance(projection, Projection):
         return CustomDefinition(projection, build)
     return TableDefinition(projection, build)
+
+
+def courier_of(follower: Follower) -> Courier | None:
+    """Return the courier of a reaction; None for a projection. Raises ReactionDefinitionError."""
+    return ReactionDefinition(follower) if isinstance(follower, Reaction) else None
 
 
 def check_names(definitions: Sequence[ProjectionDefinition]) -> None:

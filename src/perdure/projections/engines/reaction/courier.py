@@ -5,7 +5,7 @@ another kind needs three things:
 
 1. A definition that is a `Courier`: see `ReactionDefinition`, or derive from `CourierDefinition`, which has what they
    all have.
-2. A line in `factory._ENGINES` that maps its class to `_reaction_engine`, and a case in `factory.describe`.
+2. A line in `factory._ENGINES` that maps its class to `_reaction_engine`, and a case in `factory.courier_of`.
 3. Its public class in `perdure.follower.Follower`.
 """
 
