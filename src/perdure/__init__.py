@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
+    from perdure.errors import ReactionDefinitionError as ReactionDefinitionError
+    from perdure.errors import ReactionKeyError as ReactionKeyError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
@@ -129,11 +131,14 @@ if TYPE_CHECKING:
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
+    from perdure.projections.replay import replay as replay
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.state.builds import TableDifference as TableDifference
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.reaction import Delivery as Delivery
+    from perdure.reaction import Reaction as Reaction
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -167,13 +172,14 @@ _NAMES = {
         LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
-        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError ServiceInterruptedError
-        StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError
-        TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError UnknownAggregateError
-        UnknownBuildError UnknownEventTypeError UnknownEventVersionError UnknownProjectionError
-        UnpublishableMessageError UnreadableEventsError UnregisteredEventError UnsupportedOperationError
-        UpcasterDefinitionError UserCodeError ViewInUseError WrongContextError
+        ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError
+        ReadOnlyStoreError SchemaError SchemaLockedError SchemaOutdatedError SchemaTooNewError
+        SchemaUnknownError ServersUnavailableError ServiceInterruptedError StoreClosedError StoreOverloadedError
+        StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError UnconfirmedMessagesError
+        UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
+        UnknownEventVersionError UnknownProjectionError UnpublishableMessageError UnreadableEventsError
+        UnregisteredEventError UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError
+        WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
@@ -186,10 +192,12 @@ _NAMES = {
     "projections.inline_store": "InlineProjections",
     "projections.live": "LiveProjection",
     "projections.operations": "ParkedEvent ProjectionAction ProjectionOperations",
+    "projections.replay": "replay",
     "projections.service": "ProjectionService",
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "reaction": "Delivery Reaction",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -232,6 +240,7 @@ __all__ = [
     "DeadlockError",
     "Decider",
     "DeciderRepository",
+    "Delivery",
     "DomainError",
     "DuplicateEventTypeError",
     "EmbeddedServerError",
@@ -283,6 +292,9 @@ __all__ = [
     "ProjectionTimeoutError",
     "ProjectionTransaction",
     "ProjectionTransactionError",
+    "Reaction",
+    "ReactionDefinitionError",
+    "ReactionKeyError",
     "ReadOnlyStoreError",
     "Repository",
     "RetryConfig",
@@ -337,6 +349,7 @@ __all__ = [
     "execute_all",
     "field",
     "handles",
+    "replay",
     "save_all",
     "send_by_key",
     "upcast",
