@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
+    from perdure.errors import BrokerUnavailableError as BrokerUnavailableError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import CommandIdReuseError as CommandIdReuseError
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
     from perdure.reaction import Delivery as Delivery
     from perdure.reaction import Reaction as Reaction
+    from perdure.relay import Relay as Relay
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -164,16 +166,16 @@ _NAMES = {
     "context": "current_context",
     "decider": "Decider",
     "errors": """
-        AggregateBusyError AggregateDefinitionError AggregateExistsError AggregateNotFoundError AuthenticationError
-        BackgroundTaskError BuildStateError ChildNotLoadedError CommandIdReuseError ConfigurationError ConflictError
-        DatabaseError DeadlockError DomainError DuplicateEventTypeError EmbeddedServerError EventDecodingError
-        EventDefinitionError EventEncodingError EventIdReuseError EventParkedError EvolutionError FenceHolder
-        HistoryRolledBackError InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder
-        LogDivergedError LogHeldBackError
-        MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
-        PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError
-        ReadOnlyStoreError SchemaError SchemaLockedError SchemaOutdatedError SchemaTooNewError
+        AggregateBusyError AggregateDefinitionError AggregateExistsError AggregateNotFoundError
+        AuthenticationError BackgroundTaskError BrokerUnavailableError BuildStateError ChildNotLoadedError
+        CommandIdReuseError ConfigurationError ConflictError DatabaseError DeadlockError DomainError
+        DuplicateEventTypeError EmbeddedServerError EventDecodingError EventDefinitionError EventEncodingError
+        EventIdReuseError EventParkedError EvolutionError FenceHolder HistoryRolledBackError
+        InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError
+        LogHeldBackError MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError
+        PayloadTooLargeError PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError
+        ProjectionShapeError ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError
+        ReactionKeyError ReadOnlyStoreError SchemaError SchemaLockedError SchemaOutdatedError SchemaTooNewError
         SchemaUnknownError ServersUnavailableError ServiceInterruptedError StoreClosedError StoreOverloadedError
         StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError UnconfirmedMessagesError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
@@ -198,6 +200,7 @@ _NAMES = {
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
     "reaction": "Delivery Reaction",
+    "relay": "Relay",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -227,6 +230,7 @@ __all__ = [
     "Application",
     "AuthenticationError",
     "BackgroundTaskError",
+    "BrokerUnavailableError",
     "BuildStateError",
     "CausedEvent",
     "CheckedType",
@@ -296,6 +300,7 @@ __all__ = [
     "ReactionDefinitionError",
     "ReactionKeyError",
     "ReadOnlyStoreError",
+    "Relay",
     "Repository",
     "RetryConfig",
     "RowPage",

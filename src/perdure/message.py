@@ -27,7 +27,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         key: Messages of one key arrive in order.
         event_id: The id of the event. Brokers and consumers recognise a repeat by it.
         attributes: The context attributes of CloudEvents, as text: ``specversion``, ``id``, ``source``, ``type``,
-            ``subject``, ``time``, ``datacontenttype``, ``dataschema``, ``partitionkey``, ``globalposition``, and
+            ``subject``, ``time``, ``datacontenttype``, ``eventversion``, ``partitionkey``, ``globalposition``, and
             ``correlationid`` and ``causationid`` if the event has them.
         data: The payload as JSON.
 

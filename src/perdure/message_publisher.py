@@ -32,9 +32,9 @@ class MessagePublisher(Protocol):
 
         Raises:
             UnconfirmedMessagesError: some weren't confirmed. Messages that it doesn't name, and that come before those
-                that it names, were confirmed.
-
-        After any other error, none of the messages counts as confirmed.
+                that it names, were confirmed. Their keys wait, and others go on.
+            BrokerUnavailableError: the broker can't be reached. None counts as confirmed, and all messages wait. Any
+                other error counts as this one.
         """
         ...
 

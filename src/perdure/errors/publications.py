@@ -36,6 +36,26 @@ class UnconfirmedMessagesError(PerdureError):
         self.failures: Mapping[UUID, Exception] = MappingProxyType(dict(failures))
 
 
+class BrokerUnavailableError(PerdureError):
+    """A broker can't be reached, or its publisher failed as a whole. None of the messages counts as confirmed.
+
+    All messages of the relay wait, in order, and it tries again by itself.
+
+    Attributes:
+        reason: What went wrong.
+
+    Example:
+        >>> print(BrokerUnavailableError("no answer from nats://app:s3cret@127.0.0.1:4222"))
+        the broker isn't available: no answer from nats://app:***@127.0.0.1:4222
+    """
+
+    is_transient = True
+
+    def __init__(self, reason: str) -> None:
+        self.reason = masked_text(reason[:300])
+        super().__init__(f"the broker isn't available: {self.reason}")
+
+
 class UnpublishableMessageError(PerdureError, ValueError):
     """A broker can't take a message as it is, however often it is published. Its key waits until the code is corrected.
 

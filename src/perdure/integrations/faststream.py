@@ -9,7 +9,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from perdure.checks import check_flag, check_instance, check_seconds
-from perdure.errors import InvalidArgumentError, MissingExtraError, UnpublishableMessageError
+from perdure.errors import (
+    BrokerUnavailableError,
+    InvalidArgumentError,
+    MissingExtraError,
+    UnconfirmedMessagesError,
+    UnpublishableMessageError,
+)
 from perdure.errors.formats import shown
 from perdure.message import STRUCTURED, Message
 from perdure.message_publisher import send_by_key
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class FastStreamPublisher:
-    """Publishes through a broker of FastStream, which you have connected.
+    """Publishes through a broker of FastStream, and connects it if you haven't.
 
     | broker | the destination of a message is | a message is confirmed when |
     | --- | --- | --- |
@@ -56,9 +62,8 @@ class FastStreamPublisher:
 
         Args:
             broker: a `KafkaBroker` of ``faststream.kafka`` or ``faststream.confluent``, a `RabbitBroker`, a
-                `RedisBroker`, or a `NatsBroker`. Connect it before the first message, and close it yourself. Give a
-                `KafkaBroker` ``acks="all"`` and ``enable_idempotence=True``: FastStream's default loses messages with
-                their server.
+                `RedisBroker`, or a `NatsBroker`. It stays yours to close. Give a `KafkaBroker` ``acks="all"`` and
+                ``enable_idempotence=True``: FastStream's default loses messages with their server.
             exchange: for RabbitMQ: where to publish. By default, the destination is the name of a queue.
             jetstream: for NATS, where it is required: the name of the JetStream stream that takes the messages.
             structured: send attributes and data as one JSON object instead of attributes as headers. By default so for
@@ -75,15 +80,26 @@ class FastStreamPublisher:
         check_seconds("timeout", timeout)
         _check_option("exchange", exchange, "RabbitBroker", kind, is_required=False)
         _check_option("jetstream", jetstream, "NatsBroker", kind, is_required=True)
-        self._broker = broker
+        self._broker: Any = broker
         self._kind = kind
         self._option = exchange or jetstream
         self._structured = kind.prefix is None if structured is None else structured
         self._timeout = timeout
+        self._turn = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Send messages, and return when the broker has confirmed all of them. See `MessagePublisher.publish`."""
-        await send_by_key(messages, self._send)
+        try:
+            async with self._turn, asyncio.timeout(self._timeout):
+                await self._broker.connect()  # does nothing if it is connected
+        except Exception as error:
+            raise BrokerUnavailableError(f"{type(error).__name__} while it connects") from error
+        try:
+            await send_by_key(messages, self._send)
+        except UnconfirmedMessagesError as error:
+            if not await self._broker.ping(self._timeout):
+                raise BrokerUnavailableError("it doesn't answer a ping") from error
+            raise
 
     async def _send(self, message: Message) -> None:
         if self._structured:

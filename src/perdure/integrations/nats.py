@@ -9,15 +9,22 @@ from typing import Final
 
 import msgspec
 
-from perdure.checks import check_flag, check_instance, check_seconds
-from perdure.errors import MissingExtraError, UnpublishableMessageError
+from perdure.checks import check_flag, check_seconds
+from perdure.errors import (
+    BrokerUnavailableError,
+    InvalidArgumentError,
+    MissingExtraError,
+    UnconfirmedMessagesError,
+    UnpublishableMessageError,
+)
+from perdure.errors.formats import shown
 from perdure.message import STRUCTURED, Message
 from perdure.message_publisher import send_by_key
 
 try:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.errors import ConnectionReconnectingError, Error
+    from nats.errors import Error
     from nats.js.api import Header
     from nats.js.errors import APIError, NoStreamResponseError
 except ImportError as error:
@@ -49,40 +56,69 @@ class NatsPublisher:
     that a failing server lost can't arrive after its successor.
 
     Example:
-        >>> import nats
-        >>> async def publisher() -> NatsPublisher:
-        ...     return NatsPublisher(await nats.connect("nats://127.0.0.1:4222"))
+        >>> publisher = NatsPublisher(["nats://127.0.0.1:4222", "nats://127.0.0.1:4223"])
     """
 
-    def __init__(self, client: Client, *, structured: bool = False, timeout: float = 5.0) -> None:
-        """Publish through a connected client.
+    def __init__(self, client: Client | str | Sequence[str], *, structured: bool = False, timeout: float = 5.0) -> None:
+        """Publish through a client of nats-py.
 
         Args:
-            client: of nats-py. It stays yours to close.
+            client: the client, which you connect and close; or the URLs of servers, to which the publisher connects
+                when it is first used.
             structured: send attributes and data as one JSON object instead of attributes as headers.
             timeout: how many seconds a message may wait for its confirmation.
 
         Raises:
             InvalidArgumentError: an argument is invalid.
         """
-        check_instance("client", client, Client)
+        self._servers = _checked_servers(client)
         check_flag("structured", structured)
         check_seconds("timeout", timeout)
-        self._client = client
         self._structured = structured
         self._timeout = timeout
-        self._confirmations = _Confirmations(client)
+        self._client = client if isinstance(client, Client) else Client()
+        self._confirmations = _Confirmations(self._client)
+        self._turn = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Send messages, and return when JetStream has stored all of them. See `MessagePublisher.publish`."""
-        await send_by_key(messages, self._send)
+        if self._servers and not self._client.is_connected:
+            await self._connect(self._servers)
+        self._check_connected()
+        try:
+            await send_by_key(messages, self._send)
+        except UnconfirmedMessagesError:
+            self._check_connected()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection that this publisher has made. A client that was given stays open."""
+        if self._servers and not self._client.is_closed:
+            await self._client.close()
+
+    async def _connect(self, servers: Sequence[str]) -> None:
+        """Connect, once. After that, the client connects again by itself."""
+        async with self._turn:
+            if self._client.is_connected or self._client.is_reconnecting:
+                return
+            client = Client()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await client.connect(list(servers), max_reconnect_attempts=-1)
+            except (Error, OSError, TimeoutError) as error:
+                await client.close()
+                raise BrokerUnavailableError(f"{type(error).__name__} while it connects to NATS") from error
+            self._client, self._confirmations = client, _Confirmations(client)
+
+    def _check_connected(self) -> None:
+        if not self._client.is_connected:
+            # The client would send messages after the reconnect. By then, JetStream may have forgotten their ids.
+            raise BrokerUnavailableError("the client isn't connected to NATS")
 
     async def _send(self, message: Message) -> None:
         subject = message.destination
         _check_subject(subject)
-        if not self._client.is_connected:
-            # The client would send it after the reconnect. By then, the JetStream stream may have forgotten the id.
-            raise ConnectionReconnectingError
+        self._check_connected()
         if self._structured:
             headers, body = {"Content-Type": STRUCTURED}, message.structured()
         else:
@@ -150,6 +186,19 @@ def _failure(answer: Msg) -> Exception | None:
     if decoded.stream and decoded.seq:
         return None
     return Error("nats: something other than JetStream has answered, so the message isn't stored")
+
+
+def _checked_servers(client: object) -> Sequence[str]:
+    """Return the URLs to connect to; none if a client was given."""
+    if isinstance(client, Client):
+        return ()
+    servers: Sequence[object] = (
+        (client,) if isinstance(client, str) else client if isinstance(client, list | tuple) else ()
+    )
+    texts = [one for one in servers if isinstance(one, str) and one]
+    if not texts or len(texts) < len(servers):
+        raise InvalidArgumentError("client", f"must be a Client of nats-py, or URLs of servers, not {shown(client)}")
+    return texts
 
 
 def _check_subject(subject: str) -> None:

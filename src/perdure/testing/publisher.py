@@ -17,6 +17,7 @@ class InMemoryPublisher:
     Attributes:
         messages: The messages in the order in which they arrived, each once.
         repeats: The messages that arrived again.
+        outage: What `publish` raises as long as it is set, as if the broker couldn't be reached.
 
     Example:
         >>> import asyncio
@@ -31,12 +32,15 @@ class InMemoryPublisher:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.repeats: list[Message] = []
+        self.outage: Exception | None = None
         self._known: set[tuple[str, UUID]] = set()
         self._failures: dict[str, list[Exception]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Keep messages. See `MessagePublisher.publish`."""
+        if self.outage is not None:
+            raise self.outage
         await send_by_key(messages, self._send)
 
     def fail(self, key: str, error: Exception, times: int = 1) -> None:

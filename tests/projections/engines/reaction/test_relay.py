@@ -1,0 +1,219 @@
+"""A relay sends each event, in the order of its key, and starts again where the broker has confirmed."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from perdure import ANY, Message, RetryConfig, StoredEvent, event, replay
+from perdure.context import context
+from perdure.projections.operations import ProjectionOperations
+from perdure.projections.service import ProjectionService
+from perdure.relay import Relay
+from perdure.stores.postgres.store import PostgreSQLEventStore
+from perdure.testing import InMemoryPublisher
+from tests.integrations.arrivals import judged
+from tests.patience import patience
+
+SOONER = RetryConfig(base_delay=0.01, max_delay=0.05, max_seconds=1_000.0)
+SOURCE = "https://shop.example/users"
+
+
+@event("test.relays.noted")
+class Noted:
+    number: int
+
+
+@event("test.relays.published", version=3)
+class Published:
+    text: str
+
+
+def relay(publisher: Any, **options: Any) -> Relay:
+    return Relay(
+        "to_broker",
+        publisher,
+        **{"destination": lambda stored: f"shop.{stored.event_type}", "source": SOURCE, "start": 0, "retry": SOONER}
+        | options,
+    )
+
+
+async def note(store: PostgreSQLEventStore, stream: str, *numbers: int) -> int:
+    """Append events, and return the position of the last."""
+    events = [Noted(number=number) for number in numbers]
+    return (await store.append_to_stream(f"note-{stream}", ANY, events)).global_position
+
+
+def numbers(messages: Sequence[Message], key: str) -> list[int]:
+    return [json.loads(message.data)["number"] for message in messages if message.key == key]
+
+
+async def test_an_event_becomes_a_message_of_cloudevents(store: PostgreSQLEventStore) -> None:
+    publisher = InMemoryPublisher()
+    with context(correlation_id="request 1", causation_id="command 1"):
+        position = await note(store, "a", 7)
+    async with ProjectionService(store, [relay(publisher)]) as service:
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    [stored] = await store.read_all_events()
+    [sent] = publisher.messages
+    assert sent.destination == "shop.test.relays.noted"
+    assert (sent.key, sent.event_id, sent.data) == ("note-a", stored.event_id, b'{"number":7}')
+    assert sent.attributes == {
+        "specversion": "1.0",
+        "id": str(stored.event_id),
+        "source": SOURCE,
+        "type": "test.relays.noted",
+        "subject": "note-a",
+        "time": stored.timestamp.isoformat(),
+        "datacontenttype": "application/json",
+        "eventversion": "1",
+        "partitionkey": "note-a",
+        "globalposition": str(position),
+        "correlationid": "request 1",
+        "causationid": "command 1",
+    }
+
+
+async def test_only_what_has_a_destination_is_sent(store: PostgreSQLEventStore) -> None:
+    publisher = InMemoryPublisher()
+
+    def odd(stored: StoredEvent) -> str | None:
+        return "odd" if stored.event.number % 2 else None
+
+    position = await note(store, "a", 1, 2, 3)
+    async with ProjectionService(store, [relay(publisher, destination=odd)]) as service:
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    assert numbers(publisher.messages, "note-a") == [1, 3]
+
+
+async def test_other_systems_get_the_event_that_it_is_translated_to(store: PostgreSQLEventStore) -> None:
+    publisher = InMemoryPublisher()
+
+    def public(stored: StoredEvent) -> Published | None:
+        return Published(text=f"number {stored.event.number}") if stored.event.number else None
+
+    position = await note(store, "a", 0, 1)
+    async with ProjectionService(store, [relay(publisher, translate=public)]) as service:
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    [sent] = publisher.messages
+    assert sent.data == b'{"text":"number 1"}'
+    assert (sent.attributes["type"], sent.attributes["eventversion"]) == ("test.relays.published", "3")
+
+
+async def test_by_default_a_relay_begins_now(store: PostgreSQLEventStore) -> None:
+    publisher = InMemoryPublisher()
+    await note(store, "a", 1)
+    async with ProjectionService(store, [Relay("to_broker", publisher, destination="notes", source="/notes")]):
+        await asyncio.sleep(0)
+        await until_set_up(store)
+        await note(store, "a", 2)
+        await publisher.wait_for(1)
+
+    assert numbers(publisher.messages, "note-a") == [2]
+
+
+async def until_set_up(store: PostgreSQLEventStore) -> None:
+    async with asyncio.timeout(patience(10)):
+        while not await ProjectionOperations(store).status():
+            await asyncio.sleep(0.01)
+
+
+async def test_messages_keep_the_order_of_their_key(store: PostgreSQLEventStore) -> None:
+    publisher = InMemoryPublisher()
+    for number in range(50):
+        await note(store, str(number % 5), number, number + 100)
+    position = await note(store, "0", 200)
+    async with ProjectionService(store, [relay(publisher)], batch_size=10) as service:
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    assert not judged(publisher_order(await store.read_all_events()), [one.event_id for one in publisher.messages])
+
+
+def publisher_order(events: Sequence[StoredEvent]) -> list[Message]:
+    return [Message("", stored.stream_id, stored.event_id, {}, b"") for stored in events]
+
+
+async def test_a_key_that_fails_is_tried_again_and_only_it_waits(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection, quick_beats: None
+) -> None:
+    publisher = InMemoryPublisher()
+    publisher.fail("note-a", TimeoutError("no answer"), times=3)
+    async with ProjectionService(store, [relay(publisher)]) as service:
+        await note(store, "a", 1, 2)
+        position = await note(store, "b", 3)
+        await publisher.wait_for(1)
+        assert numbers(publisher.messages, "note-b") == [3]
+        await note(store, "a", 4)
+        await publisher.wait_for(4)
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    assert numbers(publisher.messages, "note-a") == [1, 2, 4]
+    assert await connection.fetchval("select count(*) from perdure.parked_events") == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"destination": lambda stored: 1 / (stored.event.number - 1)},
+        {"destination": lambda stored: 5 if stored.event.number == 1 else "notes"},
+        {"translate": lambda stored: object() if stored.event.number == 1 else stored.event},
+    ],
+)
+async def test_a_function_that_fails_holds_up_the_key(
+    store: PostgreSQLEventStore, options: dict[str, Callable[[StoredEvent], object]], quick_beats: None
+) -> None:
+    publisher = InMemoryPublisher()
+    await note(store, "a", 0 if "translate" in options else 3, 1, 2)
+    broken = relay(publisher, **({"destination": "notes"} | options))
+    async with ProjectionService(store, [broken]):
+        await note(store, "b", 5)
+        async with asyncio.timeout(patience(10)):
+            while not [parked.stream_id for parked in await ProjectionOperations(store).parked(states=None)]:
+                await asyncio.sleep(0.01)
+
+    assert len(numbers(publisher.messages, "note-a")) <= 1
+    async with ProjectionService(store, [relay(publisher, destination="notes")]):
+        await publisher.wait_for(4)
+    assert numbers(publisher.messages, "note-a")[1:] == [1, 2]
+
+
+async def test_while_there_is_no_broker_nothing_is_parked(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    publisher = InMemoryPublisher()
+    publisher.outage = ConnectionError("no broker")
+    async with ProjectionService(store, [relay(publisher)]) as service:
+        await note(store, "a", 1, 2)
+        position = await note(store, "b", 3)
+        async with asyncio.timeout(patience(10)):
+            while not any(one.failure for one in await ProjectionOperations(store).status()):
+                await asyncio.sleep(0.01)
+        assert await connection.fetchval("select count(*) from perdure.parked_events") == 0
+        publisher.outage = None
+        await service.wait_for("to_broker", position, timeout=patience(10))
+
+    assert numbers(publisher.messages, "note-a") == [1, 2]
+    assert publisher.repeats == []
+
+
+async def test_a_replay_sends_again_and_is_recorded(store: PostgreSQLEventStore, quick_beats: None) -> None:
+    publisher = InMemoryPublisher()
+    one = relay(publisher)
+    position = await note(store, "a", 1, 2, 3)
+    async with ProjectionService(store, [one]) as service:
+        await service.wait_for("to_broker", position, timeout=patience(10))
+        count = await replay(store, one, from_position=position - 2, to_position=position, reason="lost there")
+        async with asyncio.timeout(patience(10)):
+            while len(publisher.repeats) < 2:
+                await asyncio.sleep(0.01)
+
+    assert count == 2
+    assert numbers(publisher.repeats, "note-a") == [2, 3]
+    [action] = await ProjectionOperations(store).actions("to_broker")
+    assert (action.action, action.reason) == ("replayed", "lost there")
