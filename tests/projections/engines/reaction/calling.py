@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
 from uuid import UUID
 
 from perdure.commit import ANY
@@ -10,6 +13,7 @@ from perdure.events import StoredEvent, event, handles
 from perdure.reaction import Delivery, Reaction
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
+from tests.patience import patience
 
 AT_ONCE = RetryConfig(max_attempts=3, base_delay=0, max_delay=0)
 
@@ -92,6 +96,16 @@ class Shipping(Reaction, name="shipping", start=0, retry=AT_ONCE):
 
 def placed(order: str, *numbers: int) -> list[Placed]:
     return [Placed(order=order, number=number) for number in numbers]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is so, looked at again and again."""
+    async with asyncio.timeout(patience(60)):
+        while True:
+            found = condition()
+            if await found if isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def place(store: EventStore, order: str, *numbers: int) -> int:
