@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -27,7 +28,7 @@ class Noted:
     number: int
 
 
-@event("test.relays.published", version=3)
+@event("test.relays.published")
 class Published:
     text: str
 
@@ -103,25 +104,42 @@ async def test_other_systems_get_the_event_that_it_is_translated_to(store: Postg
 
     [sent] = publisher.messages
     assert sent.data == b'{"text":"number 1"}'
-    assert (sent.attributes["type"], sent.attributes["eventversion"]) == ("test.relays.published", "3")
+    assert (sent.attributes["type"], sent.attributes["eventversion"]) == ("test.relays.published", "1")
 
 
 async def test_by_default_a_relay_begins_now(store: PostgreSQLEventStore) -> None:
     publisher = InMemoryPublisher()
     await note(store, "a", 1)
     async with ProjectionService(store, [Relay("to_broker", publisher, destination="notes", source="/notes")]):
-        await asyncio.sleep(0)
-        await until_set_up(store)
+        await until(partial(is_set_up, store))
         await note(store, "a", 2)
         await publisher.wait_for(1)
 
     assert numbers(publisher.messages, "note-a") == [2]
 
 
-async def until_set_up(store: PostgreSQLEventStore) -> None:
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(patience(10)):
-        while not await ProjectionOperations(store).status():
+        while not await condition():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
+
+
+async def is_set_up(store: PostgreSQLEventStore) -> bool:
+    return bool(await ProjectionOperations(store).status())
+
+
+async def is_parked(store: PostgreSQLEventStore) -> bool:
+    return bool(await ProjectionOperations(store).parked(states=None))
+
+
+class Counting(InMemoryPublisher):
+    """Counts how often it is called."""
+
+    attempts = 0
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.attempts += 1
+        await super().publish(messages)
 
 
 async def test_messages_keep_the_order_of_their_key(store: PostgreSQLEventStore) -> None:
@@ -173,9 +191,7 @@ async def test_a_function_that_fails_holds_up_the_key(
     broken = relay(publisher, **({"destination": "notes"} | options))
     async with ProjectionService(store, [broken]):
         await note(store, "b", 5)
-        async with asyncio.timeout(patience(10)):
-            while not [parked.stream_id for parked in await ProjectionOperations(store).parked(states=None)]:
-                await asyncio.sleep(0.01)
+        await until(partial(is_parked, store))
 
     assert len(numbers(publisher.messages, "note-a")) <= 1
     async with ProjectionService(store, [relay(publisher, destination="notes")]):
@@ -186,14 +202,16 @@ async def test_a_function_that_fails_holds_up_the_key(
 async def test_while_there_is_no_broker_nothing_is_parked(
     store: PostgreSQLEventStore, connection: asyncpg.Connection
 ) -> None:
-    publisher = InMemoryPublisher()
+    publisher = Counting()
     publisher.outage = ConnectionError("no broker")
     async with ProjectionService(store, [relay(publisher)]) as service:
         await note(store, "a", 1, 2)
         position = await note(store, "b", 3)
-        async with asyncio.timeout(patience(10)):
-            while not any(one.failure for one in await ProjectionOperations(store).status()):
-                await asyncio.sleep(0.01)
+
+        async def is_tried_again() -> bool:
+            return publisher.attempts > 2
+
+        await until(is_tried_again)
         assert await connection.fetchval("select count(*) from perdure.parked_events") == 0
         publisher.outage = None
         await service.wait_for("to_broker", position, timeout=patience(10))
@@ -209,11 +227,13 @@ async def test_a_replay_sends_again_and_is_recorded(store: PostgreSQLEventStore,
     async with ProjectionService(store, [one]) as service:
         await service.wait_for("to_broker", position, timeout=patience(10))
         count = await replay(store, one, from_position=position - 2, to_position=position, reason="lost there")
-        async with asyncio.timeout(patience(10)):
-            while len(publisher.repeats) < 2:
-                await asyncio.sleep(0.01)
+
+        async def is_repeated() -> bool:
+            return len(publisher.repeats) == 2
+
+        await until(is_repeated)
 
     assert count == 2
     assert numbers(publisher.repeats, "note-a") == [2, 3]
-    [action] = await ProjectionOperations(store).actions("to_broker")
-    assert (action.action, action.reason) == ("replayed", "lost there")
+    actions = await ProjectionOperations(store).actions("to_broker")
+    assert ("replayed", "lost there") in [(one.action, one.reason) for one in actions]
