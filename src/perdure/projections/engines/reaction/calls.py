@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from perdure.observation import Deliver
 from perdure.projections.engines.reaction.courier import Courier, Parcel
 from perdure.projections.state.identity import Key
 from perdure.projections.state.segments import Segment, Segments
@@ -53,11 +54,18 @@ class Calls:
         self._positions |= positions
         self.busy |= keys
         try:
+            with Deliver(reaction=self.courier.name, events=[parcel.stored for parcel in parcels]) as observed:
+                outcomes = await self._outcomes(parcels)
+                observed.delivered = outcomes.count(None)
+            return outcomes
+        finally:
+            self._positions -= positions
+            self.busy -= keys
+
+    async def _outcomes(self, parcels: Sequence[Parcel]) -> Sequence[Exception | None]:
+        try:
             return await self.courier.deliver(parcels, self._timeout)
         except INTERRUPTS:
             raise
         except Exception as error:  # noqa: BLE001 - a defect of the courier must not lose an event
             return [error] * len(parcels)
-        finally:
-            self._positions -= positions
-            self.busy -= keys
