@@ -179,7 +179,11 @@ class Engine(Protocol):
         """
         return 0
 
-    def assign(self, segments: Sequence[Segment], surplus: Sequence[Segment]) -> Sequence[Segment]:  # noqa: ARG002
+    def assign(
+        self,
+        segments: Sequence[Segment],  # noqa: ARG002 - by default nothing outlasts a batch
+        surplus: Sequence[Segment],
+    ) -> Sequence[Segment]:
         """Take note of which segments this runner has, as the database has them now. Called between two batches.
 
         Args:

@@ -88,8 +88,9 @@ class ParkedDeliveries:
             while queue := await self._parked_events.queue(key, _AT_ONCE):
                 if not await self._deliver(key, queue):
                     break
+            self._host.refresh()
         except FencedError:
-            pass  # it was skipped
+            self._host.refresh()  # it was skipped
         except PerdureError as error:
             if not error.is_transient:
                 raise
@@ -97,7 +98,6 @@ class ParkedDeliveries:
             logger.debug("%s %r can't record a retry", self._courier.kind, self._courier.name, extra=details)
         finally:
             del self._tasks[key]
-            self._host.refresh()
 
     async def _deliver(self, key: Key, queue: Sequence[Parked]) -> bool:
         """Deliver parked events of a key. Return whether all were delivered."""
