@@ -10,9 +10,13 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.errors import PerdureError
+from perdure.events import handles
 from perdure.observation import Observer, observe
+from perdure.projections.engines.reaction.calls import Calls
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
+from perdure.reaction import Delivery, Reaction
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -104,6 +108,15 @@ async def _rebuild(world: World) -> None:
         await operations.rebuild("pages")
 
 
+class Noticing(Reaction, name="noticing", start=0, retry=RetryConfig(max_attempts=2, base_delay=0, max_delay=0)):
+    """Fails for each event at first."""
+
+    @handles
+    async def visited(self, event: Visited, call: Delivery) -> None:
+        if call.attempt == 1:
+            raise ConnectionError
+
+
 TASKS = {
     "stores/postgres/appends/group_commit.py GroupAppender.start": Faulty(
         "perdure append lane 0", _append, survives_exceptions=True
@@ -125,6 +138,12 @@ TASKS = {
     "projections/runtime/supervisor.py BuildSupervisor._begin_completion": Faulty(
         "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
+    "projections/engines/reaction/processor.py ReactionProcessor._employ": Faulty(
+        "perdure reaction noticing", _append, is_of_service=True, is_kept=False
+    ),
+    "projections/engines/reaction/parked_deliveries.py ParkedDeliveries.retry": Faulty(
+        "perdure reaction noticing, retry", _append, is_of_service=True, is_kept=False
+    ),
     "projections/service.py ProjectionService.start": Faulty(
         "perdure status of projections", _nothing, is_of_service=True
     ),
@@ -133,7 +152,7 @@ TASKS = {
 
 
 class Fault:
-    """Raises an error from the first call to the database that a task makes, as long as it is on."""
+    """Raises an error from the first call to the database, or of a reaction, that a task makes, as long as it is on."""
 
     def __init__(self, task: str, error: type[BaseException]) -> None:
         self.is_on = True
@@ -145,6 +164,7 @@ class Fault:
         for cls, names in (
             (Database, ("connect", "connect_directly", "connection", "fetch")),
             (Reader, ("log_page",)),
+            (Calls, ("deliver",)),
             (asyncpg.Connection, ("reset",)),
         ):
             for name in names:
@@ -170,7 +190,7 @@ async def world_of(store: PostgreSQLEventStore, faulty: Faulty) -> AsyncIterator
             await stack.enter_async_context(store)
             service = None
             if faulty.is_of_service:
-                service = await stack.enter_async_context(ProjectionService(store, [Pages()]))
+                service = await stack.enter_async_context(ProjectionService(store, [Pages(), Noticing()]))
             tasks = store.tasks if service is None else service._builds.tasks
             yield World(store, service, tasks, await stack.enter_async_context(AsyncExitStack()))
     finally:

@@ -179,13 +179,21 @@ class Engine(Protocol):
         """
         return 0
 
-    def vacate(self, segments: Sequence[Segment]) -> Sequence[Segment]:
-        """Begin nothing more for some segments, and for only those, because this runner is to release them.
+    def assign(
+        self,
+        segments: Sequence[Segment],  # noqa: ARG002 - by default nothing outlasts a batch
+        surplus: Sequence[Segment],
+    ) -> Sequence[Segment]:
+        """Take note of which segments this runner has, as the database has them now. Called between two batches.
+
+        Args:
+            segments: the segments.
+            surplus: those of them that it is to release: begin nothing more for them.
 
         Returns:
-            Those of them for which nothing is under way.
+            Those of the surplus for which nothing is under way.
         """
-        return segments
+        return surplus
 
     def stop(self) -> None:
         """Begin nothing more, so that the batch under way ends soon."""

@@ -98,8 +98,8 @@ class _Replay(AuditedOperations):
 
     async def _wanted(self, first: int, last: int) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
-        while page := await self._store.read_all_events(first, _PAGE, up_to=last):
-            found += filter(self._courier.wants, page)
+        while page := await self._store.read_all_events(first, _PAGE):
+            found += [stored for stored in page if stored.global_position <= last and self._courier.wants(stored)]
             if len(found) > MOST_REPLAYED:
                 raise InvalidArgumentError(
                     "to_position",
@@ -107,6 +107,8 @@ class _Replay(AuditedOperations):
                     f"{self._courier.name!r}; position {found[MOST_REPLAYED - 1].global_position} is the last possible",
                 )
             first = page[-1].global_position
+            if first >= last:
+                break
         return found
 
     def _row(self, stored: StoredEvent) -> dict[str, object]:

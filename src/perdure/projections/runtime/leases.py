@@ -33,7 +33,7 @@ _HEARTBEAT_INTERVAL: Final = 1.0
 _HOLD_POLL_INTERVAL: Final = 0.02
 """Seconds after which a runner whose segments are held reads whether they still are."""
 
-Vacate = Callable[[Sequence[Segment]], Sequence[Segment]]
+Assign = Callable[[Sequence[Segment], Sequence[Segment]], Sequence[Segment]]
 
 
 class Leases:
@@ -44,7 +44,7 @@ class Leases:
         runner: the name of the runner.
         least: how many segments there should be at least.
         most: how many there may be; 1 if the build can't be split.
-        vacate: as for `Engine.vacate`.
+        assign: as for `Engine.assign`.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Leases:
         runner: str,
         least: int,
         most: int = MOST_SEGMENTS,
-        vacate: Vacate = lambda surplus: surplus,
+        assign: Assign = lambda _, surplus: surplus,
     ) -> None:
-        self._vacate = vacate
+        self._assign = assign
         self._segments = segments
         self._runner = runner
         self._least = least
@@ -88,7 +88,7 @@ class Leases:
         """Take one step towards the fair share. Return whether there was anything to do."""
         mine = self.mine(segments)
         share = share_of(self._runner, runners, len(segments))
-        if free := self._vacate(mine[share:]):
+        if free := self._assign(mine, mine[share:]):
             await self._segments.release(free)
             return True
         if len(mine) < share and not all(segment.is_leased for segment in segments):
@@ -117,7 +117,7 @@ class LeaseKeeper:
         runner: the name of the runner.
         options: how many segments there should be, and how long a lease lasts.
         changes: where changes of what is known here are announced.
-        vacate: as for `Engine.vacate`.
+        assign: as for `Engine.assign`.
 
     Attributes:
         all: All segments of the build: its own ones as this runner has written them, the others as last read.
@@ -133,7 +133,7 @@ class LeaseKeeper:
         *,
         options: RunnerOptions,
         changes: ChangeSignal,
-        vacate: Vacate = lambda surplus: surplus,
+        assign: Assign = lambda _, surplus: surplus,
     ) -> None:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
@@ -141,7 +141,7 @@ class LeaseKeeper:
         self._reader_name = f"{definition.kind} {definition.name!r}"
         self._segments = segments
         most = MOST_SEGMENTS if definition.is_divisible else 1
-        self._leases = Leases(segments, runner, options.segments, most, vacate)
+        self._leases = Leases(segments, runner, options.segments, most, assign)
         self._changes = changes
         self._interval = min(_HEARTBEAT_INTERVAL, options.lease / 4)
         self._due = -math.inf

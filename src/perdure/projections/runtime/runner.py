@@ -125,7 +125,7 @@ class Runner:
             self.name,
             options=options,
             changes=self.changes,
-            vacate=self._engine.vacate,
+            assign=self._engine.assign,
         )
         retry = definition.retry or options.retry
         self._failures = FailurePolicy(definition, segments, parked_events, retry, self._reporter)

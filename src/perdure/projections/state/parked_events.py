@@ -140,10 +140,9 @@ class ParkedEvents:
             raise FencedError
         await self._log(connection, "retried", None, key, positions)
 
-    async def are_retried(self) -> bool:
-        """Return whether any parked event is going to be retried without a further request."""
-        async with self._database.connection() as connection:
-            return bool(await connection.fetchval(self._sql["are_retried"], *self._build))
+    async def is_stuck(self) -> bool:
+        """Return whether the limit is reached, and no parked event is going to be retried without a further request."""
+        return bool(await self._database.fetch_value(self._sql["is_stuck"], *self._build, self._limit))
 
     async def record_failure(self, key: Key, failure: EventFailure, retry_in: float | None = None) -> None:
         """Record that a retry of a parked event failed, and after how many seconds it is tried again."""

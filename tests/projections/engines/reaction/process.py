@@ -77,10 +77,10 @@ async def started(url: str, file: Path, *more: str) -> asyncio.subprocess.Proces
 
 async def main(url: str, file: str, what: str = "", at: str = "0") -> None:
     """Run the reaction until the process is killed."""
-    async with PostgreSQLEventStore(url) as store:
-        async with ProjectionService(store, [Journal(Path(file), what, int(at))], lease=LEASE, segments=4):
-            print("started", flush=True)
-            await asyncio.Event().wait()
+    journal = Journal(Path(file), what, int(at))
+    async with PostgreSQLEventStore(url) as store, ProjectionService(store, [journal], lease=LEASE, segments=4):
+        print("started", flush=True)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from perdure.projections.operations import ProjectionOperations
-from perdure.projections.runtime.leases import Leases
 from perdure.projections.service import ProjectionService
+from perdure.projections.state.segments import Segments
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.patience import patience
 from tests.projections.engines.reaction.calling import Provider, Shipping, place, until
@@ -20,6 +22,7 @@ from tests.projections.engines.reaction.process import Line, lines_in, started
 from tests.projections.sabotage import Saboteur
 
 ORDERS = "abcdefgh"
+OWNERS = "select count(distinct owner) from perdure.projection_segments"
 
 
 async def fill(store: PostgreSQLEventStore, each: int) -> int:
@@ -119,7 +122,7 @@ async def test_two_deployments_at_once_share_the_keys(
     services = ProjectionService(store, [Shipping(provider)]), ProjectionService(elsewhere, [Shipping(other)])
     await asyncio.gather(*[service.start() for service in services])
     try:
-        number = 0
+        number = last = 0
         while not (provider.calls and other.calls) or number < 20:
             for order in ORDERS:
                 last = await place(store, order, number)
@@ -145,45 +148,42 @@ async def test_a_segment_is_given_away_only_between_its_calls(
             await place(store, order, 1, 2)
         await until(lambda: len(provider.calls) == 8)
         async with ProjectionService(elsewhere, [Shipping(other)], segments=2):
-            await until(lambda: _count(connection, "select count(*) from perdure.projection_runners") == 2)
+            await until(lambda: _are_two(connection, "select count(*) from perdure.projection_runners"))
             await asyncio.sleep(0.3)
-            assert await connection.fetchval("select count(distinct owner) from perdure.projection_segments") == 1
+            assert await connection.fetchval(OWNERS) == 1
             for gate in provider.gates.values():
                 gate.set()
-            await until(lambda: _is_shared(connection))
+            await until(lambda: _are_two(connection, OWNERS))
             await service.wait_for("shipping", 16, timeout=patience(30))
     calls = provider.calls + other.calls
     assert len(calls) == 16
     assert not any(call.may_be_repeat for call in calls)
 
 
-async def _count(connection: asyncpg.Connection, sql: str) -> int:
-    found: int = await connection.fetchval(sql)
-    return found
-
-
-async def _is_shared(connection: asyncpg.Connection) -> bool:
-    return await _count(connection, "select count(distinct owner) from perdure.projection_segments") == 2
+async def _are_two(connection: asyncpg.Connection, sql: str) -> bool:
+    return bool(await connection.fetchval(sql) == 2)
 
 
 async def test_a_lease_that_is_lost_during_a_call_leaves_the_record_to_the_new_owner(
     store: PostgreSQLEventStore, elsewhere: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider, other = Provider(gates={"a": asyncio.Event()}), Provider()
-    renew = Leases.renew
-    lost: list[bool] = []
+    heartbeat = Segments.heartbeat
+    is_lost = False
 
-    async def renewed(self: Leases, rate: float, error: str | None) -> object:
-        if lost and self._runner == lost_runner:
+    async def beating(self: Segments, rate: float, error: str | None) -> Any:
+        if is_lost and self in first:
             await asyncio.sleep(3600)
-        return await renew(self, rate, error)
+        if not is_lost:
+            first.add(self)
+        return await heartbeat(self, rate, error)
 
+    first: set[Segments] = set()
+    monkeypatch.setattr(Segments, "heartbeat", beating)
     await place(store, "a", 1)
-    async with ProjectionService(store, [Shipping(provider)], lease=0.5, stop_timeout=0.1) as service:
+    async with ProjectionService(store, [Shipping(provider)], lease=0.5, stop_timeout=0.1):
         await until(lambda: provider.calls)
-        lost_runner = service._builds.runners_of("shipping")[0].name
-        monkeypatch.setattr(Leases, "renew", renewed)
-        lost.append(True)
+        is_lost = True
         async with ProjectionService(elsewhere, [Shipping(other)], lease=0.5) as second:
             await second.wait_for("shipping", 1, timeout=patience(30))
             assert [(call.attempt, call.may_be_repeat) for call in other.calls] == [(1, True)]
@@ -197,7 +197,7 @@ async def test_a_lease_that_is_lost_during_a_call_leaves_the_record_to_the_new_o
 async def test_a_connection_cut_at_any_statement_loses_nothing(
     store: PostgreSQLEventStore, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF.base_delay", 0, raising=False)
+    monkeypatch.setattr("perdure.projections.runtime.runner._BACK_OFF", RetryConfig(base_delay=0))
     at = 0
     last = await fill(store, 3)
     while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from perdure.observation import Deliver
 from perdure.projections.engines.reaction.courier import Courier, Parcel
 from perdure.projections.state.identity import Key
 from perdure.projections.state.segments import Segment, Segments
@@ -23,15 +24,11 @@ class Calls:
         courier: The courier.
         busy: The keys of which something is under way.
         slots: Limits the calls under way. Take one, then see whether the call `may_begin`.
-        vacated: Segments for which no call may begin.
-        is_stopping: Whether no call may begin at all.
     """
 
     def __init__(self, courier: Courier, segments: Segments, timeout: float) -> None:
         self.courier = courier
         self.busy: set[Key] = set()
-        self.vacated: Sequence[Segment] = ()
-        self.is_stopping = False
         self._segments = segments
         self._timeout = timeout
         self.slots = asyncio.Semaphore(courier.concurrency)
@@ -40,7 +37,7 @@ class Calls:
     @property
     def may_begin(self) -> bool:
         """Whether a call may begin. After the lease is over, another process may have made it."""
-        return not self.is_stopping and not self._segments.is_lease_over
+        return not self._segments.is_lease_over
 
     def is_under_way(self, position: int) -> bool:
         """Return whether the event at a position is being delivered."""
@@ -50,10 +47,6 @@ class Calls:
         """Return whether something of a segment is under way."""
         return any(segment.holds(self.courier.key_codec.hash_of(key)) for key in self.busy)
 
-    def is_vacated(self, key: Key) -> bool:
-        """Return whether no call may begin for a key."""
-        return any(segment.holds(self.courier.key_codec.hash_of(key)) for segment in self.vacated)
-
     async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Exception | None]:
         """Deliver events, holding a slot. See `Courier.deliver`."""
         positions = {parcel.stored.global_position for parcel in parcels}
@@ -61,11 +54,18 @@ class Calls:
         self._positions |= positions
         self.busy |= keys
         try:
+            with Deliver(reaction=self.courier.name, events=[parcel.stored for parcel in parcels]) as observed:
+                outcomes = await self._outcomes(parcels)
+                observed.delivered = outcomes.count(None)
+            return outcomes
+        finally:
+            self._positions -= positions
+            self.busy -= keys
+
+    async def _outcomes(self, parcels: Sequence[Parcel]) -> Sequence[Exception | None]:
+        try:
             return await self.courier.deliver(parcels, self._timeout)
         except INTERRUPTS:
             raise
         except Exception as error:  # noqa: BLE001 - a defect of the courier must not lose an event
             return [error] * len(parcels)
-        finally:
-            self._positions -= positions
-            self.busy -= keys

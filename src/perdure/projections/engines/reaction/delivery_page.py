@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from heapq import heappop, heappush
 
 from perdure.events import StoredEvent
 from perdure.projections.engines.reaction.courier import Parcel
@@ -16,7 +18,8 @@ from perdure.projections.state.scope import DivertedEvent
 class DeliveryPage:
     """Consecutive events of the log. Each is settled once it was delivered, or goes to the parked events.
 
-    Of each key, events are taken in the order of the log, and only while nothing of the key is under way.
+    Of each key, events are taken in the order of the log, and only while nothing of the key is under way. Of all keys,
+    the earliest event is taken first, so that little is settled behind an event that isn't.
 
     Args:
         events: the events.
@@ -29,7 +32,9 @@ class DeliveryPage:
         self._own: set[int] = set()
         self._open: set[int] = set()
         self._queues: dict[Key, deque[Parcel]] = {}
-        self._ready: deque[Key] = deque()
+        self._ready: list[tuple[int, Key]] = []
+        """A heap of the keys of which an event may be taken, each with the position of that event."""
+        self._limit = math.inf
         self._diverted: dict[int, DivertedEvent] = {}
         self._failures: dict[int, Failure] = {}
         self._failed_end: Failure | None = None
@@ -49,7 +54,7 @@ class DeliveryPage:
         if queue is None:
             queue = self._queues[parcel.key] = deque()
             if parcel.key not in self._busy:
-                self._ready.append(parcel.key)
+                heappush(self._ready, (parcel.stored.global_position, parcel.key))
         queue.append(parcel)
         self._open.add(parcel.stored.global_position)
 
@@ -76,20 +81,21 @@ class DeliveryPage:
     @property
     def ready(self) -> int:
         """For how many keys an event may be taken now."""
-        return len(self._ready)
+        return len(self._ready) if self._ready and self._ready[0][0] <= self._limit else 0
 
     def take(self, most: int) -> list[Parcel]:
         """Return events to be delivered now, with nothing else of their keys under way."""
         parcels: list[Parcel] = []
-        while self._ready and len(parcels) < most:
-            queue = self._queues[self._ready.popleft()]
-            parcels += [queue.popleft() for _ in range(min(len(queue), most - len(parcels)))]
+        while self.ready and len(parcels) < most:
+            queue = self._queues.get(heappop(self._ready)[1])
+            while queue and len(parcels) < most and queue[0].stored.global_position <= self._limit:
+                parcels.append(queue.popleft())
         return parcels
 
     def release(self, key: Key) -> None:
         """Take note that nothing of a key is under way any more."""
-        if self._queues.get(key):
-            self._ready.append(key)
+        if queue := self._queues.get(key):
+            heappush(self._ready, (queue[0].stored.global_position, key))
 
     def settle(self, stored: StoredEvent) -> None:
         """Settle an event that was delivered."""
@@ -113,10 +119,9 @@ class DeliveryPage:
         self._failures[failure.stored.global_position] = failure
         self._queues.pop(failure.keys[0], None)
 
-    def close(self) -> None:
-        """Let nothing more be taken."""
-        self._ready.clear()
-        self._queues.clear()
+    def limit(self, position: int) -> None:
+        """Let no event after a position be taken from now on; 0: none at all."""
+        self._limit = position
 
     def settled(self) -> tuple[Sequence[StoredEvent], Sequence[DivertedEvent]]:
         """Return the events before the first open one that weren't recorded, and those of them to be parked."""

@@ -16,7 +16,7 @@ from perdure.projections.engines.reaction.courier import Parcel
 from perdure.projections.state.failures import Failure, event_failure
 from perdure.projections.state.identity import Key
 from perdure.projections.state.parked_events import Parked, ParkedEvents
-from perdure.projections.state.segments import FencedError, Segments
+from perdure.projections.state.segments import FencedError, Segment, Segments
 from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Database
 
@@ -38,6 +38,10 @@ class ParkedDeliveries:
         segments: the segments of the build.
         parked_events: its parked events.
         host: the runner's.
+
+    Attributes:
+        vacated: Segments for which no retry may begin.
+        is_stopping: Whether no retry may begin at all.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class ParkedDeliveries:
         self._segments = segments
         self._parked_events = parked_events
         self._host = host
+        self.vacated: Sequence[Segment] = ()
+        self.is_stopping = False
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     @property
@@ -58,7 +64,7 @@ class ParkedDeliveries:
 
     def retry(self, key: Key) -> None:
         """Begin to deliver the parked events of a key, unless something of it is under way."""
-        if key not in self._tasks and key not in self._calls.busy and self._calls.may_begin:
+        if key not in self._tasks and key not in self._calls.busy and self._may_begin(key):
             name = f"perdure {self._courier.kind} {self._courier.name}, retry"
             self._tasks[key] = self._host.tasks.start(partial(self._run, key), name)
 
@@ -82,8 +88,9 @@ class ParkedDeliveries:
             while queue := await self._parked_events.queue(key, _AT_ONCE):
                 if not await self._deliver(key, queue):
                     break
+            self._host.refresh()
         except FencedError:
-            pass  # it was skipped
+            self._host.refresh()  # it was skipped
         except PerdureError as error:
             if not error.is_transient:
                 raise
@@ -91,14 +98,13 @@ class ParkedDeliveries:
             logger.debug("%s %r can't record a retry", self._courier.kind, self._courier.name, extra=details)
         finally:
             del self._tasks[key]
-            self._host.refresh()
 
     async def _deliver(self, key: Key, queue: Sequence[Parked]) -> bool:
         """Deliver parked events of a key. Return whether all were delivered."""
         size = self._courier.most_at_once
         for chunk in (queue[start : start + size] for start in range(0, len(queue), size)):
             async with self._calls.slots:
-                if not self._calls.may_begin or self._calls.is_vacated(key) or not await self._owns(key):
+                if not self._may_begin(key) or not await self._owns(key):
                     return False
                 parcels = [Parcel(parked.stored, key, parked.attempts + 1, may_be_repeat=True) for parked in chunk]
                 outcomes = await self._calls.deliver(parcels)
@@ -122,6 +128,11 @@ class ParkedDeliveries:
         names = self._parked_events.names_of([key])
         await self._parked_events.record_failure(key, event_failure(failure, attempts, names), retry_in)
         return False
+
+    def _may_begin(self, key: Key) -> bool:
+        key_hash = self._courier.key_codec.hash_of(key)
+        is_vacated = any(segment.holds(key_hash) for segment in self.vacated)
+        return self._calls.may_begin and not self.is_stopping and not is_vacated
 
     async def _owns(self, key: Key) -> bool:
         key_hash = self._courier.key_codec.hash_of(key)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from perdure.errors import BrokerUnavailableError, PerdureError
 from perdure.events import StoredEvent
@@ -36,6 +37,14 @@ _LONGEST_BATCH: Final = 1.0
 """Seconds after which a batch ends in any case."""
 _PAUSE_WHEN_FULL: Final = 1.0
 """Seconds to wait if the limit of parked events is reached, and some of them are going to be retried."""
+
+
+class _Vacated(NamedTuple):
+    """A segment that is to be released, once this is recorded."""
+
+    segment: Segment
+    highest: int
+    """The last position for which a call was made. What precedes it is delivered, too, so that it can be recorded."""
 
 
 class ReactionProcessor(Engine):
@@ -76,8 +85,13 @@ class ReactionProcessor(Engine):
         self._reached = 0
         self._outcomes: dict[int, DivertedEvent | None] = {}
         """What became of events beyond the checkpoint, by position: None for those that were delivered."""
-        self._attempts: dict[int, int] = {}
-        """How often events beyond the checkpoint were tried. Those without an outcome are under way, or failed."""
+        self._begun: dict[int, Parcel] = {}
+        """The events beyond the checkpoint for which calls were made. Those without an outcome are under way, or failed
+        without being parked."""
+        self._vacated: Sequence[_Vacated] = ()
+        self._epochs: AbstractSet[tuple[int, int]] = frozenset()
+        """By which segments are known to be other ones."""
+        self._is_stopping = False
 
     async def process(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> BatchResult:
         """Deliver events that follow the checkpoint, and record them. See `Engine.process`."""
@@ -90,7 +104,7 @@ class ReactionProcessor(Engine):
             result, overflow = await self._record(before=error.stored), error
         if overflow is None:
             return result
-        if not await self._parked_events.are_retried():
+        if await self._parked_events.is_stuck():
             return result._replace(failure=Failure(overflow.stored, overflow, (overflow.key,)))
         await asyncio.sleep(_PAUSE_WHEN_FULL)
         return result._replace(failure=None)
@@ -102,10 +116,15 @@ class ReactionProcessor(Engine):
             if any(segment.holds(key_hash) and not segment.is_paused for segment in segments):
                 self._parked.retry(key)
 
-    def vacate(self, segments: Sequence[Segment]) -> Sequence[Segment]:
-        """Begin no more calls for some segments. See `Engine.vacate`."""
-        self._calls.vacated = segments
-        return [segment for segment in segments if not self._calls.is_busy(segment)]
+    def assign(self, segments: Sequence[Segment], surplus: Sequence[Segment]) -> Sequence[Segment]:
+        """Of the surplus, begin no more than what precedes the calls that were made already. See `Engine.assign`."""
+        epochs = {(segment.first_hash, segment.epoch) for segment in segments}
+        if epochs != self._epochs:
+            self._epochs = epochs
+            self._forget_but(segments)
+        self._parked.vacated = surplus
+        self._vacated = [_Vacated(segment, self._highest(segment)) for segment in surplus]
+        return [segment for segment, highest in self._vacated if not highest and not self._calls.is_busy(segment)]
 
     @property
     def reached(self) -> int:
@@ -113,23 +132,38 @@ class ReactionProcessor(Engine):
         return self._reached
 
     def stop(self) -> None:
-        """Begin no more calls."""
-        self._calls.is_stopping = True
+        """Begin no more than what precedes the calls that were made already."""
+        self._parked.is_stopping = self._is_stopping = True
+        self._page.limit(max(self._begun, default=0))
 
     async def leave(self, timeout: float) -> int:
-        """Let the calls under way end, and record them. See `Engine.leave`."""
+        """End what is under way, and what precedes it, and record it. See `Engine.leave`."""
         self.stop()
-        tasks = {*self._workers, *self._parked.tasks}
-        if tasks:
+        self._employ()
+        if tasks := {*self._workers, *self._parked.tasks}:
             _, late = await asyncio.wait(tasks, timeout=timeout)
             self._host.tasks.cancel(*late)
             await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(PerdureError, FencedError, TooManyParkedError):
             await self._record()
-        return max(self._attempts, default=0)
+        return max(self._begun, default=0)
+
+    def _forget_but(self, segments: Sequence[Segment]) -> None:
+        """Forget what was begun for segments that this runner doesn't have any more."""
+        hash_of = self._courier.key_codec.hash_of
+        for position, parcel in list(self._begun.items()):
+            key_hash = hash_of(parcel.key)
+            if not any(one.holds(key_hash) and one.global_position < position for one in segments):
+                del self._begun[position]
+        self._outcomes = {position: one for position, one in self._outcomes.items() if position in self._begun}
+
+    def _highest(self, segment: Segment) -> int:
+        """The last position of a segment for which a call was made that isn't recorded; 0 if there is none."""
+        hash_of = self._courier.key_codec.hash_of
+        return max([position for position, one in self._begun.items() if segment.holds(hash_of(one.key))], default=0)
 
     def _planned(self, group: Sequence[Segment], events: Sequence[StoredEvent], scope: Scope) -> DeliveryPage:
-        courier, blocked, repeats = self._courier, set[Key](), PossibleRepeats(group, self._courier)
+        courier, blocked, repeats = self._courier, set(scope.blocked), PossibleRepeats(group, self._courier)
         page = DeliveryPage(events, self._calls.busy)
         for stored in events:
             position = stored.global_position
@@ -143,31 +177,41 @@ class ReactionProcessor(Engine):
             if not scope.holds(courier.key_codec, key):
                 continue
             page.own(stored)
-            if (position, key) in scope.skipped:
-                continue
-            if position in self._outcomes:
-                diverted = self._outcomes[position]
-                if diverted is not None:
-                    page.divert(diverted)
-                    blocked.add(key)
-            elif self._calls.is_under_way(position) or self._calls.is_vacated(key):
-                page.leave(stored)
-            elif key in scope.blocked or key in blocked:
-                page.divert(DivertedEvent(stored, key, None))
-            else:
-                attempt = self._attempts.get(position, 0) + 1
-                page.add(Parcel(stored, key, attempt, attempt > 1 or repeats.may_be(position, key)))
+            if (position, key) not in scope.skipped:
+                self._place(page, stored, key, blocked, repeats)
+        if self._is_stopping:
+            page.limit(max(self._begun, default=0))
         return page
+
+    def _place(
+        self, page: DeliveryPage, stored: StoredEvent, key: Key, blocked: set[Key], repeats: PossibleRepeats
+    ) -> None:
+        position = stored.global_position
+        if position in self._outcomes:
+            if (diverted := self._outcomes[position]) is not None:
+                page.divert(diverted)
+                blocked.add(key)
+        elif self._calls.is_under_way(position) or self._is_left(position, key):
+            page.leave(stored)
+        elif key in blocked:
+            page.divert(DivertedEvent(stored, key, None))
+        else:
+            former = self._begun.get(position)
+            attempt = 1 if former is None else former.attempt + 1
+            page.add(Parcel(stored, key, attempt, attempt > 1 or repeats.may_be(position, key)))
+
+    def _is_left(self, position: int, key: Key) -> bool:
+        """Whether an event is left to the next owner of its segment."""
+        if not self._vacated:
+            return False
+        key_hash = self._courier.key_codec.hash_of(key)
+        return any(position > highest and segment.holds(key_hash) for segment, highest in self._vacated)
 
     async def _deliver(self, page: DeliveryPage) -> None:
         """Have the events of a page delivered, until all are settled, or the calls under way are slow."""
         now = asyncio.get_running_loop().time
         end = now() + self._longest
-        name = f"perdure {self._courier.kind} {self._courier.name}"
-        for _ in range(min(page.ready, self._courier.concurrency - len(self._workers))):
-            worker = self._host.tasks.start(self._work, name)
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        self._employ()
         while page.is_open and (left := end - now()) > 0:
             if self._workers:
                 await asyncio.wait(self._workers, timeout=min(left, _SLOW))
@@ -176,7 +220,15 @@ class ReactionProcessor(Engine):
             if not page.ready or not self._calls.may_begin:
                 break
         self._reached = 0 if page.ready else page.last
-        page.close()
+        page.limit(0)
+
+    def _employ(self) -> None:
+        """Begin as many workers as the page has keys for, if there aren't as many already."""
+        name = f"perdure {self._courier.kind} {self._courier.name}"
+        for _ in range(min(self._page.ready, self._courier.concurrency - len(self._workers))):
+            worker = self._host.tasks.start(self._work, name)
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
         """Deliver one chunk after the other, until nothing may begin."""
@@ -185,8 +237,7 @@ class ReactionProcessor(Engine):
                 parcels = self._page.take(self._courier.most_at_once) if self._calls.may_begin else []
                 if not parcels:
                     return
-                for parcel in parcels:
-                    self._attempts[parcel.stored.global_position] = parcel.attempt
+                self._begun.update((parcel.stored.global_position, parcel) for parcel in parcels)
                 outcomes = await self._calls.deliver(parcels)
             self._settle(parcels, outcomes)
             for key in dict.fromkeys(parcel.key for parcel in parcels):
@@ -196,7 +247,7 @@ class ReactionProcessor(Engine):
         stopped = set[Key]()
         for index, (parcel, error) in enumerate(zip(parcels, outcomes, strict=True)):
             if parcel.key in stopped:
-                self._attempts.pop(parcel.stored.global_position, None)
+                self._begun.pop(parcel.stored.global_position, None)
             elif error is None:
                 self._outcomes[parcel.stored.global_position] = None
                 self._page.settle(parcel.stored)
@@ -235,7 +286,7 @@ class ReactionProcessor(Engine):
         self._group = [segment._replace(checkpoint=to) for segment in group]
         for position in page.recorded(settled):
             self._outcomes.pop(position, None)
-            self._attempts.pop(position, None)
+            self._begun.pop(position, None)
         if any(one.retry_in is not None for one in diverted):
             self._host.refresh()
         return BatchResult(to, len(settled), diverted, page.failure)
