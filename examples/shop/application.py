@@ -6,6 +6,8 @@ from examples.shop.stock import Stock
 from perdure import AggregateSettings, Application
 
 app = Application(
-    aggregates=[Order, AggregateSettings(Stock, snapshot_every=100)],  # a product sells for years, an order ends soon
+    # A product sells for years, an order ends soon. Commands of one stock take its snapshots, `execute_all` takes none:
+    # the next delivery takes one that orders have made due.
+    aggregates=[Order, AggregateSettings(Stock, snapshot_every=100)],
     projections=[OrdersView()],
 )

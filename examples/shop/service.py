@@ -37,7 +37,7 @@ async def receive_stock(sku: str, quantity: int, price: int, *, key: str) -> Non
     await app.repository(Stock).execute(
         sku,
         lambda stock: stock.receive(quantity, price),
-        command_id=f"warehouse/POST /stock/{key}",
+        command_id=f"warehouse/POST /stock/{sku}/{key}",
         fingerprint=f"{quantity} {price}",
     )
 
@@ -76,7 +76,7 @@ async def redirect_order(order_id: str, city: str, *, if_match: int, key: str) -
         order_id,
         lambda order: order.redirect(city),
         expected_version=if_match,
-        command_id=f"care/POST /orders/redirect/{key}",
+        command_id=f"care/POST /orders/{order_id}/redirect/{key}",
         fingerprint=city,
     )
     return await _answer(order_id, saved)
@@ -88,7 +88,7 @@ async def send_order(order_id: str, *, if_match: int, key: str) -> Answer:
     If the order has changed since, it is an OptimisticConcurrencyError.
     """
     saved = await app.repository(Order).execute(
-        order_id, Order.send, expected_version=if_match, command_id=f"warehouse/POST /orders/send/{key}"
+        order_id, Order.send, expected_version=if_match, command_id=f"warehouse/POST /orders/{order_id}/send/{key}"
     )
     return await _answer(order_id, saved)
 

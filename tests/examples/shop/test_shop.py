@@ -96,6 +96,13 @@ async def test_a_repeated_request_gets_the_first_result(store: PostgreSQLEventSt
     assert await available("alien-dvd") == 0
 
 
+async def test_a_request_that_is_sent_twice_at_once_is_carried_out_once(store: PostgreSQLEventStore) -> None:
+    answers = await asyncio.gather(*(service.place_order("ann", order(), key="1") for _ in range(2)))
+
+    assert answers[0] == answers[1]
+    assert await available("heat-dvd") == 4
+
+
 async def test_a_key_with_another_request_is_refused(store: PostgreSQLEventStore) -> None:
     await service.place_order("ann", order("1"), key="1")
 
