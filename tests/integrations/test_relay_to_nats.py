@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from nats.aio.client import Client
 
-from perdure import ANY, Message, event
+from perdure import ANY, Message, RetryConfig, event
 from perdure.integrations.nats import NatsPublisher
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
@@ -33,7 +33,12 @@ async def test_nothing_is_lost_doubled_or_reordered_when_the_leader_is_killed(st
         client = await cluster.connect()
         await cluster.make_stream(client, STREAM, ["users"])
         relay = Relay(
-            "to_nats", NatsPublisher(client, timeout=patience(1)), destination="users", source="/users", start=0
+            "to_nats",
+            NatsPublisher(client, timeout=patience(1)),
+            destination="users",
+            source="/users",
+            start=0,
+            retry=RetryConfig(base_delay=0.1, max_delay=1.0, max_seconds=1_000.0),
         )
         begun = asyncio.Event()
         async with ProjectionService(store, [relay], batch_size=100):
@@ -91,7 +96,7 @@ async def killed_at_work(store: PostgreSQLEventStore, url: str, cluster: NatsClu
         last = await write(store, 25)
         process = await started(url, cluster.urls[0], NatsPublisher)
         written += KEYS * 5
-        while (await client.jetstream().stream_info(STREAM)).state.messages < written:  # noqa: ASYNC110
+        while (await client.jetstream().stream_info(STREAM)).state.messages < written:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.001)
         process.kill()
         await process.wait()
