@@ -46,7 +46,7 @@ class BrokerUnavailableError(PerdureError):
 
     Example:
         >>> print(BrokerUnavailableError("no answer from nats://app:s3cret@127.0.0.1:4222"))
-        the broker isn't available: no answer from nats://app:***@127.0.0.1:4222
+        the broker isn't available: no answer from nats://app:...@127.0.0.1:4222
     """
 
     is_transient = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from itertools import count
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -192,13 +192,10 @@ def _checked_servers(client: object) -> Sequence[str]:
     """Return the URLs to connect to; none if a client was given."""
     if isinstance(client, Client):
         return ()
-    servers: Sequence[object] = (
-        (client,) if isinstance(client, str) else client if isinstance(client, list | tuple) else ()
-    )
-    texts = [one for one in servers if isinstance(one, str) and one]
-    if not texts or len(texts) < len(servers):
+    servers = [client] if isinstance(client, str) else cast("list[object]", client)
+    if not isinstance(servers, list | tuple) or not servers or not all(isinstance(one, str) and one for one in servers):
         raise InvalidArgumentError("client", f"must be a Client of nats-py, or URLs of servers, not {shown(client)}")
-    return texts
+    return cast("Sequence[str]", servers)
 
 
 def _check_subject(subject: str) -> None:

@@ -34,12 +34,8 @@ class Published:
 
 
 def relay(publisher: Any, **options: Any) -> Relay:
-    return Relay(
-        "to_broker",
-        publisher,
-        **{"destination": lambda stored: f"shop.{stored.event_type}", "source": SOURCE, "start": 0, "retry": SOONER}
-        | options,
-    )
+    defaults: dict[str, Any] = {"destination": lambda stored: f"shop.{stored.event_type}", "source": SOURCE}
+    return Relay("to_broker", publisher, **(defaults | {"start": 0, "retry": SOONER} | options))
 
 
 async def note(store: PostgreSQLEventStore, stream: str, *numbers: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import Final
 from uuid import UUID
 
 from perdure.errors import (
@@ -29,9 +28,9 @@ Outcome = Exception | None
 class RelayDefinition(CourierDefinition):
     """A relay, and what follows from it. See `Courier`."""
 
-    concurrency: Final = 32
+    concurrency = 32
     """One call sends a page. The others are for keys that are tried again."""
-    most_at_once: Final = 1000
+    most_at_once = 1000
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay.name, "relay")
