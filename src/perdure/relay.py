@@ -100,10 +100,12 @@ class Relay:
         check_text("name", name)
         if not 1 <= len(name) <= LONGEST_NAME:
             raise InvalidArgumentError("name", f"{shown(name)} must have 1 to {LONGEST_NAME} characters")
-        if not isinstance(publisher, MessagePublisher):
+        if isinstance(publisher, type) or not isinstance(publisher, MessagePublisher):
             raise InvalidArgumentError("publisher", f"must be a MessagePublisher, not {shown(publisher)}")
         if isinstance(destination, str):
             check_text("destination", destination)
+            if not destination:
+                raise InvalidArgumentError("destination", "is empty: say where the messages go")
         else:
             check_function("destination", destination)
         check_text("source", source)

@@ -6,8 +6,17 @@ from uuid import UUID
 from perdure import Message
 from perdure.testing import InMemoryPublisher
 from tests.bad_input.definition_calls import FUNCTION
+from tests.bad_input.repository_calls import RETRY
 from tests.bad_input.table import NO_ARGUMENTS, Call, Table, refused
-from tests.bad_input.values import NOT_A_COUNT, Nameless
+from tests.bad_input.values import (
+    HUGE_TEXT,
+    NOT_A_COUNT,
+    NOT_A_FUNCTION,
+    NOT_TEXT,
+    UNSTORABLE_TEXT,
+    Nameless,
+    but,
+)
 
 A_MESSAGE: Final = Message("notes", "note-1", UUID(int=1), {"id": "1"}, b"{}")
 NOT_MESSAGES: Final = [
@@ -20,6 +29,27 @@ async def sent(message: Message) -> None:
 
 
 MESSAGES: Final[Table] = {
+    "Relay": Call(
+        lambda _: {
+            "name": "relay",
+            "publisher": InMemoryPublisher(),
+            "destination": "notes",
+            "source": "/notes",
+            "key": lambda stored: stored.stream_id,
+            "translate": lambda stored: stored.event,
+            "start": 0,
+        },
+        {
+            "name": [refused([*NOT_TEXT, "", *UNSTORABLE_TEXT, HUGE_TEXT])],
+            "publisher": [refused([None, 5, "nats://127.0.0.1", object(), Nameless(), InMemoryPublisher])],
+            "destination": [refused([*but(NOT_A_FUNCTION, "f"), "", *UNSTORABLE_TEXT])],
+            "source": [refused([*NOT_TEXT, "", "a b", "a\nb", *UNSTORABLE_TEXT])],
+            "key": [refused(but(NOT_A_FUNCTION, None))],
+            "translate": [refused(but(NOT_A_FUNCTION, None))],
+            "start": [refused(NOT_A_COUNT)],
+            "retry": RETRY,
+        },
+    ),
     "Message.headers": Call(
         lambda _: {"prefix": "ce-", "quoted": True},
         {"prefix": [refused([None, 5, b"ce-", Nameless()])], "quoted": [refused([None, 5, "true", Nameless()])]},
