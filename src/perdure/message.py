@@ -18,7 +18,7 @@ STRUCTURED: Final = "application/cloudevents+json"
 _UNQUOTED: Final = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 """What percent-encoding leaves as it is, beside letters and digits: no space, no quote, no percent sign."""
 _to_quote: Final = re.compile(r"[^!#-$&-~]").search
-"""Finds what must be percent-encoded. Few values hold any, and `quote` is slow."""
+"""Finds what must be percent-encoded. Few messages hold any, and `quote` is slow."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,11 +60,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """
         check_text("prefix", prefix)
         check_flag("quoted", quoted)
-        if quoted:
-            return {
-                prefix + name: quote(value, _UNQUOTED) if _to_quote(value) else value
-                for name, value in self.attributes.items()
-            }
+        if quoted and _to_quote("".join(self.attributes.values())):
+            return {prefix + name: quote(value, _UNQUOTED) for name, value in self.attributes.items()}
         return {prefix + name: value for name, value in self.attributes.items()}
 
     def structured(self) -> bytes:

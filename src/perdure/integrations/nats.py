@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Final, cast
 
@@ -77,7 +78,7 @@ class NatsPublisher:
         self._structured = structured
         self._timeout = timeout
         self._client = client if isinstance(client, Client) else Client()
-        self._confirmations = _Confirmations(self._client)
+        self._confirmations = _Confirmations(self._client, timeout)
         self._turn = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -108,7 +109,7 @@ class NatsPublisher:
             except (Error, OSError, TimeoutError) as error:
                 await client.close()
                 raise BrokerUnavailableError(f"{type(error).__name__} while it connects to NATS") from error
-            self._client, self._confirmations = client, _Confirmations(client)
+            self._client, self._confirmations = client, _Confirmations(client, self._timeout)
 
     def _check_connected(self) -> None:
         if not self._client.is_connected:
@@ -124,8 +125,7 @@ class NatsPublisher:
         else:
             headers, body = message.headers("ce-"), message.data
         headers[Header.MSG_ID.value] = f"{message.event_id}:{subject}"
-        async with asyncio.timeout(self._timeout):
-            await self._confirmations.confirmed(subject, body, headers)
+        await self._confirmations.confirmed(subject, body, headers)
 
 
 class _Confirmations:
@@ -134,12 +134,15 @@ class _Confirmations:
     `JetStreamContext.publish_async` of nats-py 2.16 does the same, but passes on no refusal (issue 985 of nats.py).
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
+        self._timeout = timeout
         self._address = ""
         self._tokens = count()
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, tuple[float, asyncio.Future[None]]] = {}
+        """When each message times out, and what tells of its confirmation. The oldest comes first."""
         self._turn = asyncio.Lock()
+        self._is_watching = False
 
     async def _listen(self) -> None:
         """Subscribe to the answers, once. The client does so again after a reconnect."""
@@ -155,16 +158,30 @@ class _Confirmations:
         """Publish, and return when JetStream has confirmed it."""
         if not self._address:
             await self._listen()
-        token = str(next(self._tokens))
-        answer = self._waiting[token] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        token, answer = str(next(self._tokens)), loop.create_future()
+        self._waiting[token] = loop.time() + self._timeout, answer
+        if not self._is_watching:
+            self._watch(loop)
         try:
             await self._client.publish(subject, body, self._address + token, headers)
             await answer
         finally:
             del self._waiting[token]
 
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the wait for messages that have waited too long. One timer for all: one for each would cost more."""
+        for due, answer in self._waiting.values():
+            self._is_watching = due > loop.time()
+            if self._is_watching:
+                loop.call_at(due, self._watch, loop)
+                return
+            if not answer.done():
+                answer.set_exception(TimeoutError(f"no confirmation within {self._timeout:g} s"))
+        self._is_watching = False
+
     async def _take(self, message: Msg) -> None:
-        answer = self._waiting.get(message.subject.rpartition(".")[2])
+        _, answer = self._waiting.get(message.subject.rpartition(".")[2], (0.0, None))
         if answer is None or answer.done():  # it came too late
             return
         if failure := _failure(message):
@@ -198,6 +215,7 @@ def _checked_servers(client: object) -> Sequence[str]:
     return cast("Sequence[str]", servers)
 
 
+@lru_cache(maxsize=1000)
 def _check_subject(subject: str) -> None:
     if any(token in {"", "*", ">"} for token in subject.split(".")) or not subject.isprintable() or " " in subject:
         raise UnpublishableMessageError(
