@@ -139,7 +139,7 @@ TASKS = {
         "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
     "projections/engines/reaction/processor.py ReactionProcessor._employ": Faulty(
-        "perdure reaction noticing", _append, is_of_service=True, is_kept=False
+        "perdure reaction noticing, calls", _append, is_of_service=True, is_kept=False
     ),
     "projections/engines/reaction/parked_deliveries.py ParkedDeliveries.retry": Faulty(
         "perdure reaction noticing, retry", _append, is_of_service=True, is_kept=False
