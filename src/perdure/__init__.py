@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
+    from perdure.errors import ReservedCategoryError as ReservedCategoryError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
@@ -160,8 +161,8 @@ _NAMES = {
         InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
-        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
+        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError ReservedCategoryError SchemaError
+        SchemaLockedError SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
         UnknownEventVersionError
@@ -273,6 +274,7 @@ __all__ = [
     "ProjectionTransactionError",
     "ReadOnlyStoreError",
     "Repository",
+    "ReservedCategoryError",
     "RetryConfig",
     "RowPage",
     "SQLProjection",

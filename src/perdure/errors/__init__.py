@@ -24,6 +24,7 @@ from perdure.errors.arguments import EventEncodingError as EventEncodingError
 from perdure.errors.arguments import InvalidArgumentError as InvalidArgumentError
 from perdure.errors.arguments import InvalidStreamIdError as InvalidStreamIdError
 from perdure.errors.arguments import PayloadTooLargeError as PayloadTooLargeError
+from perdure.errors.arguments import ReservedCategoryError as ReservedCategoryError
 from perdure.errors.arguments import UnregisteredEventError as UnregisteredEventError
 from perdure.errors.arguments import UpcasterDefinitionError as UpcasterDefinitionError
 from perdure.errors.builds import BuildStateError as BuildStateError
