@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnknownTimerError as UnknownTimerError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
@@ -129,6 +130,9 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.projections.timers.operations import ProcessTimer as ProcessTimer
+    from perdure.projections.timers.operations import TimerOperations as TimerOperations
+    from perdure.projections.timers.operations import TimerStatus as TimerStatus
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -161,11 +165,11 @@ _NAMES = {
         InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError ReservedCategoryError SchemaError
-        SchemaLockedError SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
+        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError
+        UnknownEventVersionError ReservedCategoryError UnknownTimerError
         ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
         UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
@@ -182,6 +186,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -259,6 +264,7 @@ __all__ = [
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "Projection",
     "ProjectionAction",
     "ProjectionCheck",
@@ -296,6 +302,8 @@ __all__ = [
     "SwitchBlockedError",
     "TableDifference",
     "TableProjection",
+    "TimerOperations",
+    "TimerStatus",
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
@@ -306,6 +314,7 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnknownTimerError",
     "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",

@@ -15,7 +15,7 @@ from perdure.aggregate.assignments import undeclared_names
 from perdure.aggregate.constructor import undeclared
 from perdure.errors import AggregateDefinitionError, InvalidArgumentError
 from perdure.errors.formats import shown
-from perdure.events import Handler, check_own_category, check_is_method, handlers_of, marked_methods, registry
+from perdure.events import Handler, check_is_method, check_own_category, handlers_of, marked_methods, registry
 
 COMMAND_MARK: Final = "__perdure_command__"
 

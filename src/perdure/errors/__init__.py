@@ -44,6 +44,7 @@ from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeo
 from perdure.errors.read_models import ProjectionTransactionError as ProjectionTransactionError
 from perdure.errors.read_models import UniqueViolationError as UniqueViolationError
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
+from perdure.errors.read_models import UnknownTimerError as UnknownTimerError
 from perdure.errors.read_models import UserCodeError as UserCodeError
 from perdure.errors.reads import EventDecodingError as EventDecodingError
 from perdure.errors.reads import FenceHolder as FenceHolder

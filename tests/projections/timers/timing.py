@@ -23,7 +23,7 @@ SET = """
 CANCEL = "delete from perdure.timers where name = $1 and key = $2 and timer = $3"
 SET_MANY = """
     insert into perdure.timers (name, key, timer, due_at, set_by)
-    select $1, '{"user_id":' || n || '}', 'end', clock_timestamp() + $3 + n * interval '1 microsecond', gen_random_uuid()
+    select $1, '{"user_id":' || n || '}', 'end', clock_timestamp() + $3 + n * interval '1 us', gen_random_uuid()
     from generate_series(1, $2::integer) n
 """
 PAST = timedelta(seconds=-1)

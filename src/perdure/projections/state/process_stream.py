@@ -27,5 +27,5 @@ def process_stream(name: str, key: str) -> str:
     if len(readable) <= LONGEST_STREAM_ID and not _CONTROL.search(readable):
         return readable
     shown = _CONTROL.sub("_", name[:_NAME_SHOWN])
-    digest = hashlib.sha256("\0".join([name, key]).encode())
+    digest = hashlib.sha256(f"{name}\x00{key}".encode())
     return f"{PROCESSES}-{shown}.{digest.hexdigest()}"
