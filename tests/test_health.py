@@ -11,6 +11,7 @@ import pytest
 from perdure.commit import ANY
 from perdure.errors import ProjectionPausedError, StoreUnavailableError
 from perdure.health import Check, Health, live, ready
+from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.state.failures import EventFailure
 from perdure.projections.state.status import ProjectionStatus
@@ -221,6 +222,9 @@ async def test_a_listener_that_is_lost_is_told_of_and_is_no_failure(
         (status(state="paused", failure=FAILURE), "failed", "paused before position 6: ValueError"),
         (status(state="stopped"), "failed", "stopped"),
         (status(failed=1, waiting=2), "degraded", "3 events are parked"),
+        (status(failed=1), "degraded", "1 event is parked"),
+        (status(failed=1000, waiting=200), "degraded", "1,200 events are parked"),
+        (status(lag=1_000_000), "failed", "1,000,000 positions behind, 100 are allowed"),
         (status(error="the database is down"), "degraded", "the database is down"),
     ],
 )
@@ -231,6 +235,57 @@ async def test_a_projection_is_judged_by_how_it_stands(one: ProjectionStatus, st
     assert (found.state, found.reason, found.lag) == (state, reason, one.lag)
     assert health.state == state
     assert "hunter2" not in health.to_json()
+
+
+async def test_each_build_is_named_if_there_are_several() -> None:
+    shown = status(stage="retained", is_shown=True, failed=1)
+    builds = [
+        shown,
+        status(build=2, stage="building", is_shown=False, lag=4000),
+        status(version=2, stage="ready", is_shown=False, state="paused", failure=FAILURE),
+        status(version=3, stage="retained", is_shown=False, state="stopped"),
+        status(name="others"),
+    ]
+
+    health = await ready(InMemoryEventStore(), Told(*builds), max_lag=100, timeout=PATIENCE)
+
+    # Requests read what the views show: no other build makes the process unready.
+    assert health.state == "degraded"
+    assert health.checks[2:] == (
+        Check("projection counts, version 1, build 1, shown", "degraded", "1 event is parked", 0),
+        Check("projection counts, version 1, build 2, building", "ok", None, 4000),
+        Check("projection counts, version 2, build 1, ready", "degraded", "paused before position 6: ValueError", 0),
+        Check("projection counts, version 3, build 1, retained", "degraded", "stopped", 0),
+        Check("projection others", "ok", None, 0),
+    )
+
+
+async def test_a_build_that_is_alone_is_relied_on_even_before_it_is_shown() -> None:
+    building = status(stage="building", is_shown=False, lag=4000)
+
+    health = await ready(InMemoryEventStore(), Told(building), max_lag=100, timeout=PATIENCE)
+
+    assert health.checks[2:] == (
+        Check(
+            "projection counts, version 1, build 1, building", "failed", "4,000 positions behind, 100 are allowed", 4000
+        ),
+    )
+
+
+async def test_a_rebuild_is_told_apart_from_what_is_shown(store: PostgreSQLEventStore) -> None:
+    async with ProjectionService(store, [Pages()]) as service:
+        saved = await store.append_to_stream("page-1", ANY, [Visited(page="a", visitor="ann")])
+        await service.wait_for("pages", saved, timeout=PATIENCE)
+        await ProjectionOperations(store).rebuild("pages", switch="manual")
+        async with asyncio.timeout(PATIENCE):
+            while [one.stage for one in await service.status()] != ["retained", "ready"]:  # noqa: ASYNC110 - see below
+                await asyncio.sleep(0.05)  # another process would see it no sooner
+        health = await ready(store, service, timeout=PATIENCE)
+
+    assert [one.name for one in health.checks[4:]] == [
+        "projection pages, version 1, build 1, shown",
+        "projection pages, version 1, build 2, ready",
+    ]
 
 
 async def test_the_lag_is_not_judged_unless_asked_to() -> None:

@@ -10,6 +10,7 @@ from benchmarks.workloads.workload import Case, Sample, Workload, expect, measur
 
 _AT_ONCE = 100
 _WITH_SNAPSHOT = "snapshot"
+_CACHED = "cached"
 
 
 class Loading(Workload):
@@ -27,14 +28,18 @@ class Loading(Workload):
     @classmethod
     def cases(cls, sizes: Sizes) -> list[Case]:
         plain = [Case(f"{length:,} events", length) for length in sizes.streams]
-        return plain + [Case(f"{length:,} events, snapshot", length, _WITH_SNAPSHOT) for length in sizes.streams]
+        return plain + [
+            Case(f"{length:,} events, {variant}", length, variant)
+            for variant in (_WITH_SNAPSHOT, _CACHED)
+            for length in sizes.streams
+        ]
 
     def offers(self, case: Case) -> bool:
-        return case.variant != _WITH_SNAPSHOT or isinstance(self.system, Perdure)
+        return not case.variant or isinstance(self.system, Perdure)
 
     async def prepare(self) -> None:
         for length in self.sizes.streams:
-            for variant in ("", _WITH_SNAPSHOT):
+            for variant in ("", _WITH_SNAPSHOT):  # the cached ones are those without snapshots
                 stream_id = _stream_id(length, variant)
                 events = [watched(stream_id, number) for number in range(length)]
                 parts = [Append(stream_id, at, events[at : at + _AT_ONCE]) for at in range(0, length, _AT_ONCE)]
@@ -45,16 +50,21 @@ class Loading(Workload):
                 self._wanted[stream_id] = totals(events)
 
     async def run(self, case: Case, run: int) -> Sample:  # noqa: ARG002 - nothing is written
-        stream_id = _stream_id(case.number, case.variant)
+        stream_id = _stream_id(case.number, "" if case.variant == _CACHED else case.variant)
         latencies: list[float] = []
         end = (began := time.perf_counter()) + self.sizes.seconds
         with measured(self.system.place) as meter:
             while not latencies or began < end:
-                found = await self.system.load(stream_id, snapshot=bool(case.variant))
+                found = await self._load(stream_id, case.variant)
                 expect(f"what became of {stream_id!r}", found, self._wanted[stream_id])
                 began, then = time.perf_counter(), began
                 latencies.append(began - then)
         return meter.rate(len(latencies), latencies)
+
+    async def _load(self, stream_id: str, variant: str) -> Totals:
+        if variant == _CACHED and isinstance(self.system, Perdure):
+            return await self.system.load_cached(stream_id)
+        return await self.system.load(stream_id, snapshot=variant == _WITH_SNAPSHOT)
 
 
 def _stream_id(length: int, variant: str) -> str:

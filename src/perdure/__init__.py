@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from perdure.errors import EventParkedError as EventParkedError
     from perdure.errors import EvolutionError as EvolutionError
     from perdure.errors import FenceHolder as FenceHolder
+    from perdure.errors import HistoryRolledBackError as HistoryRolledBackError
     from perdure.errors import InlineProjectionError as InlineProjectionError
     from perdure.errors import InvalidArgumentError as InvalidArgumentError
     from perdure.errors import InvalidStreamIdError as InvalidStreamIdError
@@ -162,7 +163,8 @@ _NAMES = {
         BackgroundTaskError BuildStateError ChildNotLoadedError CommandIdReuseError ConfigurationError ConflictError
         DatabaseError DeadlockError DomainError DuplicateEventTypeError EmbeddedServerError EventDecodingError
         EventDefinitionError EventEncodingError EventIdReuseError EventParkedError EvolutionError FenceHolder
-        InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError LogHeldBackError
+        HistoryRolledBackError InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder
+        LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
         ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
@@ -244,6 +246,7 @@ __all__ = [
     "EvolutionReport",
     "ExpectedVersion",
     "FenceHolder",
+    "HistoryRolledBackError",
     "InMemoryEventStore",
     "InlineProjectionError",
     "InlineProjections",

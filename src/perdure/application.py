@@ -294,10 +294,19 @@ def _by_category(aggregates: Aggregates) -> dict[str, AggregateSettings]:
 
 
 def _repository(settings: AggregateSettings, store: EventStore) -> Repository[Any] | DeciderRepository[Any, Any]:
-    retry, every, queued = settings.retry, settings.snapshot_every, settings.queue_commands
+    retry, every, queued, cached = (
+        settings.retry,
+        settings.snapshot_every,
+        settings.queue_commands,
+        settings.cache_size,
+    )
     if isinstance(settings.aggregate, Decider):
-        return DeciderRepository(settings.aggregate, store, retry=retry, snapshot_every=every, queue_commands=queued)
-    return Repository(settings.aggregate, store, retry=retry, snapshot_every=every, queue_commands=queued)
+        return DeciderRepository(
+            settings.aggregate, store, retry=retry, snapshot_every=every, queue_commands=queued, cache_size=cached
+        )
+    return Repository(
+        settings.aggregate, store, retry=retry, snapshot_every=every, queue_commands=queued, cache_size=cached
+    )
 
 
 def _named(settings: AggregateSettings) -> str:

@@ -1,15 +1,63 @@
-"""Checks of what the class of a projection declares: the name of a table, its key, its indexes and unique columns."""
+"""Checks of what a class declares: the name and start of a projection, its table, key, indexes and unique columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, Literal, cast, get_args
 
-from perdure.errors import ProjectionDefinitionError
+from perdure.checks import check_count, check_text
+from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
+from perdure.log import SubscriptionStart
 
 Columns = Sequence[str | tuple[str, ...]]
 """Columns as a class declares them: a list, with a field, or several fields as a tuple, in each place."""
+
+
+OnFailure = Literal["pause", "park"]
+"""What happens to an event that still fails after all attempts."""
+
+LONGEST_NAME: Final = 200
+"""Characters of the name of a projection or reaction."""
+MAX_VERSION: Final = 32767
+"""The largest version of a projection: a smallint in the database."""
+
+
+def check_name(
+    cls: str, name: object, error_class: type[ProjectionDefinitionError] = ProjectionDefinitionError
+) -> None:
+    """Raise an error of the class unless `name` can be the name of a projection or reaction."""
+    try:
+        check_text("name", name)
+    except InvalidArgumentError as error:
+        raise error_class(cls, str(error)) from error
+    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
+        raise error_class(cls, f"its name {shown(name)} must have 1 to {LONGEST_NAME} characters")
+
+
+def check_start(
+    name: str, start: object, error_class: type[ProjectionDefinitionError] = ProjectionDefinitionError
+) -> None:
+    """Raise an error of the class unless `start` is a position or `NOW`."""
+    if not isinstance(start, SubscriptionStart):
+        try:
+            check_count("start", start)
+        except InvalidArgumentError as error:
+            raise error_class(name, f"{error}; or say start=NOW") from error
+
+
+def check_version(name: str, version: object) -> None:
+    """Raise ProjectionDefinitionError unless `version` can be a version of a projection."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+        raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")
+
+
+def check_on_failure(
+    name: str, on_failure: object, error_class: type[ProjectionDefinitionError] = ProjectionDefinitionError
+) -> None:
+    """Raise an error of the class unless `on_failure` is ``"pause"`` or ``"park"``."""
+    if not isinstance(on_failure, str) or on_failure not in get_args(OnFailure):
+        raise error_class(name, f'on_failure is {shown(on_failure)}: say "pause" or "park"')
 
 
 def check_table(name: str, table: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Final, Literal, Protocol
 
@@ -23,7 +24,9 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         name: ``store``, ``tasks``, ``database``, ``schema``, ``listener``, ``projection user_profiles`` or the like; or
-            ``projections``, when they can't be seen. ``tasks`` are those that the store runs in the background.
+            ``projections``, when they can't be seen. ``tasks`` are those that the store runs in the background. While a
+            projection has several builds, as during a rebuild, the name says which: ``projection user_profiles, version
+            1, build 2, building``.
         state: Its state.
         reason: Why it isn't ok.
         lag: How many positions a projection is behind.
@@ -104,7 +107,8 @@ async def ready(
     Args:
         store: an open store.
         service: the projections that requests rely on. If one is paused, no process that runs it is ready. Leave it out
-            if requests don't need it.
+            if requests don't need it. Beside the build that is shown, other builds of a projection never make the
+            process unready: nothing reads them.
         max_lag: how many positions a projection may be behind; None for any number.
         timeout: how many seconds it may take.
 
@@ -172,12 +176,26 @@ def _alive(name: str, check: Callable[[], None]) -> Check:
 
 async def _projections(service: Projections, max_lag: int | None) -> list[Check]:
     service.check_running()
-    return [_projection(status, max_lag) for status in await service.status()]
+    builds = await service.status()
+    names = Counter(status.name for status in builds)
+    shown = {status.name for status in builds if status.is_shown}
+    checks: list[Check] = []
+    for status in builds:
+        name = _name(status, is_alone=names[status.name] == 1)
+        if status.is_shown or status.name not in shown:
+            state, reason = _judged(status, max_lag)
+        else:
+            state, reason = _judged(status, None)
+            state = "degraded" if state == "failed" else state  # nothing reads this build
+        checks.append(Check(name, state, reason, status.lag))
+    return checks
 
 
-def _projection(status: ProjectionStatus, max_lag: int | None) -> Check:
-    state, reason = _judged(status, max_lag)
-    return Check(f"projection {status.name}", state, reason, status.lag)
+def _name(status: ProjectionStatus, *, is_alone: bool) -> str:
+    name = f"projection {status.name}"
+    if is_alone and status.is_shown:
+        return name
+    return f"{name}, version {status.version}, build {status.build}, {'shown' if status.is_shown else status.stage}"
 
 
 def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str | None]:
@@ -186,11 +204,14 @@ def _judged(status: ProjectionStatus, max_lag: int | None) -> tuple[State, str |
         why = f" before position {failure.global_position}: {failure.error_type}" if failure else ""
         return "failed", f"{status.state}{why}"
     if max_lag is not None and status.lag > max_lag:
-        return "failed", f"{status.lag} positions behind, {max_lag} are allowed"
+        return (
+            "failed",
+            f"{status.lag:,} {'position' if status.lag == 1 else 'positions'} behind, {max_lag:,} are allowed",
+        )
     if status.error is not None:
         return "degraded", status.error
     if parked := status.failed + status.waiting:
-        return "degraded", f"{parked} events are parked"
+        return "degraded", f"{parked:,} {'event is' if parked == 1 else 'events are'} parked"
     return "ok", None
 
 

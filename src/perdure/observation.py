@@ -132,8 +132,9 @@ class Load(Operation):
     Attributes:
         store: The store.
         stream_id: The stream.
-        events: The number of events applied after the snapshot.
-        snapshot: Whether a snapshot was used; None if snapshots are off.
+        events: The number of events applied after the snapshot or the cached state.
+        snapshot: Whether a snapshot was used; None if snapshots are off, or the state was cached.
+        cache: Whether the state was cached; None if there is no cache, or a state of the past was asked for.
     """
 
     name = "load"
@@ -141,6 +142,7 @@ class Load(Operation):
     stream_id: str
     events: int = 0
     snapshot: Literal["hit", "miss"] | None = None
+    cache: Literal["hit", "miss"] | None = None
 
 
 class Execute(Operation):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -45,12 +45,26 @@ class PageReader(ABC):
     """
 
     @abstractmethod
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
-        """Return the events of a stream strictly after `from_version`, oldest first; at most `limit`."""
+    async def stream_page(
+        self, stream_id: str, from_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
+        """Return the events of a stream strictly after `from_version`, oldest first; at most `limit`.
+
+        Args:
+            stream_id: the stream.
+            from_version: where the page begins.
+            limit: how many events at most; None for all. Events of other types don't count.
+            event_types: only events with one of these stored names; None for all.
+        """
 
     @abstractmethod
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        """Return the events of a stream strictly before `before_version`, newest first; at most `limit`."""
+    async def stream_page_backwards(
+        self, stream_id: str, before_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
+        """Return the events of a stream strictly before `before_version`, newest first; at most `limit`.
+
+        `event_types` and `limit` as in `stream_page`.
+        """
 
     @abstractmethod
     async def log_page(
@@ -122,15 +136,30 @@ class PageReader(ABC):
 class StreamReader(Protocol):
     """Reads streams and checks its arguments, as an `EventStore` does."""
 
-    async def read_stream(self, stream_id: str, from_version: int, max_count: int, /) -> list[StoredEvent]:
+    async def read_stream(
+        self,
+        stream_id: str,
+        from_version: int,
+        max_count: int,
+        /,
+        *,
+        event_types: Sequence[str | type] | None = None,
+        tx: Any = None,
+    ) -> list[StoredEvent]:
         """Return at most `max_count` events of a stream strictly after `from_version`, oldest first."""
         ...
 
 
-async def stream_pages(store: StreamReader, stream_id: str, from_version: int) -> AsyncGenerator[list[StoredEvent]]:
+async def stream_pages(
+    store: StreamReader,
+    stream_id: str,
+    from_version: int,
+    event_types: Sequence[str | type] | None = None,
+    tx: Any = None,
+) -> AsyncGenerator[list[StoredEvent]]:
     """Iterate over the pages of a stream. Awaiting each event instead would cost more than most handlers do."""
     size = PageSize()
-    while page := await store.read_stream(stream_id, from_version, limit := size.limit):
+    while page := await store.read_stream(stream_id, from_version, limit := size.limit, event_types=event_types, tx=tx):
         yield page
         from_version = page[-1].stream_version
         if len(page) < limit:

@@ -9,24 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
-from perdure.checks import check_instance, check_text
+from perdure.checks import check_instance
 from perdure.children import ChildTable
-from perdure.declaration import Columns, check_table, checked_columns, checked_key
+from perdure.declaration import (
+    Columns,
+    OnFailure,
+    check_name,
+    check_on_failure,
+    check_start,
+    check_table,
+    check_version,
+    checked_columns,
+    checked_key,
+)
 from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_category
+from perdure.log import SubscriptionStart
 from perdure.row_query import RowPage, RowQuery, row_reader
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 Row = TypeVar("Row")
 Child = TypeVar("Child")
-
-OnFailure = Literal["pause", "park"]
-
-MAX_VERSION = 32767
-LONGEST_NAME = 200
 
 
 class TableProjection(Generic[Row]):
@@ -116,9 +123,8 @@ class TableProjection(Generic[Row]):
         cls.by_stream = by_stream
         cls.indexes = checked_columns(table, "indexes", indexes, cls.key)
         cls.unique = checked_columns(table, "unique", unique, cls.key)
-        _check_version(table, version)
-        if not isinstance(on_failure, str) or on_failure not in get_args(OnFailure):
-            raise ProjectionDefinitionError(table, f'on_failure is {shown(on_failure)}: say "pause" or "park"')
+        check_version(table, version)
+        check_on_failure(table, on_failure)
         if by_stream is not None:
             try:
                 check_category(by_stream)
@@ -127,7 +133,14 @@ class TableProjection(Generic[Row]):
 
     @classmethod
     async def get(
-        cls, store: EventStore, key: object, /, *, at_position: int | None = None, at_time: datetime | None = None
+        cls,
+        store: EventStore,
+        key: object,
+        /,
+        *,
+        at_position: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> Row | None:
         """Return the row of a key, or None: now, or as it was at a point of the past.
 
@@ -139,8 +152,12 @@ class TableProjection(Generic[Row]):
             key: the key; a tuple if it has several fields.
             at_position: as of this position of the log.
             at_time: as of the events recorded by then.
+            tx: the caller's transaction, which sees its own changes: the rows of inline projections that its appends
+                have written. It can't be combined with a point of the past.
 
         Raises:
+            InvalidArgumentError: `tx` is given with a point of the past.
+            TransactionError: `tx` isn't open, or is of another store.
             ProjectionRowError: `key` can't be a key.
             UnknownProjectionError: no service has run the projection on this store yet.
             BuildStateError: the view shows a version whose rows this class can't read.
@@ -150,7 +167,9 @@ class TableProjection(Generic[Row]):
             profile = await Profiles.get(store, "123")
             before = await Profiles.get(store, "123", at_time=datetime(2026, 1, 1, tzinfo=UTC))
         """
-        return cast("Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time))
+        return cast(
+            "Row | None", await row_reader().get(cls, store, key, at_position=at_position, at_time=at_time, tx=tx)
+        )
 
     @classmethod
     async def find(
@@ -163,6 +182,7 @@ class TableProjection(Generic[Row]):
         after: str | None = None,
         at_position: int | None = None,
         at_time: datetime | None = None,
+        tx: Transaction | None = None,
         **values: object,
     ) -> RowPage[Row]:
         """Return a page of the rows that have these values, in order. An index must serve the query.
@@ -179,18 +199,19 @@ class TableProjection(Generic[Row]):
             after: the `next` of the page before.
             at_position: as of this position of the log. This folds all rows in memory.
             at_time: as of the events recorded by then. This folds all rows in memory.
+            tx: the caller's transaction, as for `get`.
             values: the values of fields that the rows must have, as ``plan="free"``.
 
         Raises:
             InvalidArgumentError: no index serves the query, a value isn't of its field's type, or `after` isn't the
                 `next` of a page of the same query.
-            UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
+            TransactionError, UnknownProjectionError, BuildStateError, ProjectionTimeoutError: as for `get`.
 
         Example:
             page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20)
             page = await Profiles.find(store, plan="premium", order_by="-registered_at", limit=20, after=page.next)
         """
-        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time, tx)
         return cast("RowPage[Row]", await row_reader().find(cls, store, None, query))
 
     @classmethod
@@ -205,6 +226,7 @@ class TableProjection(Generic[Row]):
         after: str | None = None,
         at_position: int | None = None,
         at_time: datetime | None = None,
+        tx: Transaction | None = None,
         **values: object,
     ) -> RowPage[Child]:
         """Return a page of rows of a child table, whose indexes serve the query. See `find`.
@@ -213,7 +235,7 @@ class TableProjection(Generic[Row]):
             seats = await Members.find_children(store, Members.seats, member="ann")
         """
         check_instance("child", child, ChildTable)
-        query = RowQuery(values, order_by, limit, after, at_position, at_time)
+        query = RowQuery(values, order_by, limit, after, at_position, at_time, tx)
         return cast("RowPage[Child]", await row_reader().find(cls, store, child, query))
 
     def keys(self, event: Any, at: StoredEvent) -> Iterable[Any]:
@@ -267,8 +289,13 @@ class Projection:
 
     Args:
         name: the projection's name.
-        version: incremented to build the projection again, from the beginning of the log.
+        version: incremented to run the projection again, from `start` on.
         on_failure: ``"pause"`` only: there are no keys by which events could be parked.
+        start: the position after which each version begins. 0, the default, is the beginning of the log: each version
+            gets the whole history. With `NOW`, the projection never gets history. Its first version begins after the
+            last event that the log can be read up to when a service first sets it up. Each later version goes on where
+            the versions before it are. A projection with another start than 0 has no `tables`, because they couldn't be
+            built again.
 
     Attributes:
         tables: the SQL that creates each table, by the name under which users query it. ``{name}`` stands for the
@@ -293,23 +320,33 @@ class Projection:
     """The SQL that creates each table, by name."""
     event_types: ClassVar[Sequence[str | type] | None] = None
     """The types of events that it handles."""
+    start: ClassVar[int | SubscriptionStart] = 0
+    """Where in the log it begins."""
 
     def __init_subclass__(
-        cls, *, name: str | None = None, version: int = 1, on_failure: Literal["pause"] = "pause", **rest: Any
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        on_failure: Literal["pause"] = "pause",
+        start: int | SubscriptionStart = 0,
+        **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
         if name is None:
             return  # a base class of projections
-        _check_name(cls.__qualname__, name)
-        _check_version(name, version)
+        check_name(cls.__qualname__, name)
+        check_version(name, version)
         if on_failure != "pause":
             raise ProjectionDefinitionError(
                 name,
                 f"on_failure is {shown(on_failure)}, but it has no keys for which an event could be parked: "
                 'say "pause"',
             )
+        check_start(name, start)
         cls.name = name
         cls.version = version
+        cls.start = start
 
     async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None:
         """Handle an event. `event.event` is its payload."""
@@ -361,17 +398,3 @@ class SQLProjection(Projection):
 
 AnyProjection = TableProjection[Any] | Projection
 """A projection of any kind."""
-
-
-def _check_name(cls: str, name: object) -> None:
-    try:
-        check_text("name", name)
-    except InvalidArgumentError as error:
-        raise ProjectionDefinitionError(cls, str(error)) from error
-    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
-        raise ProjectionDefinitionError(cls, f"its name {shown(name)} must have 1 to {LONGEST_NAME} characters")
-
-
-def _check_version(name: str, version: object) -> None:
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
-        raise ProjectionDefinitionError(name, f"{shown(version)} isn't a version: use 1, 2, 3 ...")

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 Row = TypeVar("Row")
 
@@ -44,6 +45,8 @@ class RowQuery(NamedTuple):
     after: str | None
     at_position: int | None
     at_time: datetime | None
+    tx: Transaction | None = None
+    """The transaction in which the rows are read; None: on a connection of the pool."""
 
     @property
     def is_of_the_past(self) -> bool:
@@ -63,6 +66,7 @@ class RowReader(Protocol):
         *,
         at_position: int | None,
         at_time: datetime | None,
+        tx: Transaction | None,
     ) -> Any:
         """Return the row of a key, or None."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from perdure.errors import InvalidArgumentError
-from perdure.stores.connect import located_database
+from perdure.stores.connect import choose_database, located_database
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.schema.drift import Drift, find_drift
 from perdure.stores.postgres.schema.migrations import RESERVED
@@ -203,5 +203,5 @@ def _joined(statements: list[str]) -> str:
 
 @asynccontextmanager
 async def _database(url: str | None, schema: str) -> AsyncGenerator[Database]:
-    async with located_database(url) as (located, _):
+    async with located_database(choose_database(url)) as (located, _):
         yield Database(located, schema=schema)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -21,18 +20,19 @@ from perdure.commit import (
     encode_group,
 )
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
-from perdure.events import StoredEvent, check_evolution, check_stream_id
+from perdure.events import StoredEvent, check_evolution
 from perdure.head import Head
 from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent
-from perdure.log_reader import LogReader, checked_end
+from perdure.log_reader import LogReader
 from perdure.observation import Append, AppendToStreams, observer
-from perdure.page_reader import PageReader, StoredType, stream_pages
+from perdure.page_reader import PageReader, StoredType
 from perdure.snapshot import Snapshot, SnapshotStorage, check_snapshot
+from perdure.stream_reads import StreamReads
 from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
 
-class EventStore(LogReader):
+class EventStore(LogReader, StreamReads):
     """Streams of events under optimistic concurrency, and one global order that never skips an event.
 
     Use it as an async context manager.
@@ -150,39 +150,6 @@ class EventStore(LogReader):
             observed.global_position = max([result.global_position for result in results])
         return results
 
-    async def read_stream(
-        self, stream_id: str, from_version: int = 0, max_count: int | None = None
-    ) -> list[StoredEvent]:
-        """Return the events of a stream strictly after `from_version`, oldest first; at most `max_count`."""
-        check_stream_id(stream_id)
-        check_count("from_version", from_version)
-        if max_count is not None:
-            check_count("max_count", max_count)
-        self.check_usable()
-        return await self.reader.stream_page(stream_id, from_version, max_count)
-
-    async def read_stream_backwards(
-        self, stream_id: str, before_version: int | None = None, max_count: int | None = None
-    ) -> list[StoredEvent]:
-        """Return events of a stream strictly before `before_version` (None: all), newest first; at most `max_count`."""
-        check_stream_id(stream_id)
-        before_version = checked_end("before_version", before_version)
-        if max_count is not None:
-            check_count("max_count", max_count)
-        self.check_usable()
-        return await self.reader.stream_page_backwards(stream_id, before_version, max_count)
-
-    async def last_event(self, stream_id: str) -> StoredEvent | None:
-        """Return the last event of a stream; None if there is none."""
-        return next(iter(await self.read_stream_backwards(stream_id, max_count=1)), None)
-
-    async def iterate_stream(self, stream_id: str, from_version: int = 0) -> AsyncGenerator[StoredEvent]:
-        """Iterate over what `read_stream` returns, a page at a time, so that memory stays bounded."""
-        async with aclosing(stream_pages(self, stream_id, from_version)) as pages:
-            async for page in pages:
-                for stored in page:
-                    yield stored
-
     def transaction(self, connection: Any = None, *, commit: Any = "store") -> Transaction:  # noqa: ARG002 - for stores that have one
         """Return a transaction in which appends take part. Only stores with the capability ``transactions`` have one.
 
@@ -190,18 +157,6 @@ class EventStore(LogReader):
             UnsupportedOperationError: the store has no transactions.
         """
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
-
-    async def stream_version(self, stream_id: str) -> int:
-        """Return the version of a stream: that of its last event, 0 if it has none."""
-        check_stream_id(stream_id)
-        self.check_usable()
-        return await self.reader.stream_version(stream_id)
-
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        """Return the event with that id, or None."""
-        check_instance("event_id", event_id, UUID)
-        self.check_usable()
-        return await self.reader.read_event(event_id)
 
     async def stored_types(self) -> list[StoredType]:
         """Return each type in each version that is stored, sorted. It may read the whole log."""
@@ -217,12 +172,6 @@ class EventStore(LogReader):
         check_count("limit", limit)
         self.check_usable()
         return await self.reader.sample_events(stored_type, limit)
-
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        """Return the snapshot of a stream, if the log still has the event after which it was taken; else None."""
-        check_stream_id(stream_id)
-        self.check_usable()
-        return None if self.snapshots is None else await self.snapshots.read(stream_id)
 
     async def write_snapshot(self, snapshot: Snapshot) -> None:
         """Store a snapshot of its stream, unless there is a later one of a version that the stream has reached.

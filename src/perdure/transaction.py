@@ -8,14 +8,30 @@ from uuid import UUID
 
 from perdure.checks import check_function, check_instance
 from perdure.errors import UnsupportedOperationError
+from perdure.page_reader import PageReader
+from perdure.snapshot import SnapshotStorage
 
 
 class Transaction:
-    """A caller's transaction that appends take part in. Made by `EventStore.transaction`."""
+    """A caller's transaction that appends and reads take part in. Made by `EventStore.transaction`."""
 
     def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []
         self._appends: list[tuple[Sequence[UUID], Callable[[bool], None]]] = []
+
+    @property
+    def reader(self) -> PageReader:
+        """Reads streams as the transaction sees them: with its own appends, and on its own connection.
+
+        A store calls it after `EventStore.check_transaction`. What it reads isn't committed yet. So nothing may be read
+        from the log by it: a position that is rolled back never belongs to an event.
+        """
+        raise UnsupportedOperationError(f"{type(self).__name__} can't be read in")
+
+    @property
+    def snapshots(self) -> SnapshotStorage | None:
+        """Reads snapshots on the connection of the transaction; None if the store has none."""
+        return None
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once the transaction is committed; never if it is rolled back.

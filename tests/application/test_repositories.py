@@ -60,6 +60,18 @@ async def test_a_repository_is_the_same_object_each_time_with_its_settings() -> 
         assert await store.snapshots.read("user-1") is not None
 
 
+@pytest.mark.parametrize("aggregate", [User, cart_decider])
+async def test_the_size_of_a_cache_is_that_of_its_repository(aggregate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("perdure.repository.repository.AggregateCache", sizes.append)
+    app = Application(InMemoryEventStore(), aggregates=[AggregateSettings(aggregate, cache_size=7)])
+
+    async with app.connect():
+        app.repository(aggregate)
+
+    assert sizes == [7]
+
+
 async def test_the_settings_of_a_decider_are_those_of_its_repository() -> None:
     app = Application(InMemoryEventStore(), aggregates=[AggregateSettings(cart_decider, snapshot_every=1)])
 
@@ -111,6 +123,7 @@ def test_what_is_no_aggregate_has_no_repository(not_an_aggregate: Any) -> None:
     [
         ({"aggregate": "user"}, InvalidArgumentError, "a class of aggregates or a decider"),
         ({"aggregate": User, "snapshot_every": 0}, InvalidArgumentError, "snapshot_every"),
+        ({"aggregate": User, "cache_size": 0}, InvalidArgumentError, "cache_size"),
         ({"aggregate": User, "retry": 3}, InvalidArgumentError, "retry"),
         ({"aggregate": User, "queue_commands": "no"}, InvalidArgumentError, "queue_commands"),
         ({"aggregate": Unnamed}, AggregateDefinitionError, "no category"),

@@ -13,7 +13,7 @@ from perdure import (
     UnknownProjectionError,
 )
 from tests.bad_input.projection_calls import NOT_A_NAME
-from tests.bad_input.repository_calls import QUEUE_COMMANDS, RETRY, SNAPSHOT_EVERY
+from tests.bad_input.repository_calls import CACHE_SIZE, QUEUE_COMMANDS, RETRY, SNAPSHOT_EVERY
 from tests.bad_input.table import CHECKED, Call, Table, refused
 from tests.bad_input.values import NOT_A_LIST, NOT_A_STREAM_ID, Nameless, but
 from tests.bad_input.world import MEMO, PROJECTION, Letter, Note, Pages, World
@@ -64,6 +64,7 @@ APPLICATION: Final[Table] = {
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
             "queue_commands": QUEUE_COMMANDS,
+            "cache_size": CACHE_SIZE,
         },
     ),
     "Application.connect": Call(

@@ -124,6 +124,7 @@ DEFINED: Final[Table] = {
             "name": [refused([*but(NOT_TEXT, None), "", *UNSTORABLE_TEXT, HUGE_TEXT], ProjectionDefinitionError)],
             "version": [refused([*NOT_A_COUNT, 0, 32768], ProjectionDefinitionError)],
             "on_failure": [refused([*NOT_TEXT, "", "park", HUGE_TEXT], ProjectionDefinitionError)],
+            "start": [refused(NOT_A_COUNT, ProjectionDefinitionError)],
         },
         lambda _: define_sink,
     ),
@@ -304,6 +305,18 @@ RUN: Final[Table] = {
             "key": OPTIONAL_TEXT,
         },
         operations("retry"),
+    ),
+    "ProjectionOperations.retry_and_wait": Call(
+        lambda world: _pages(world) | {"timeout": 0},
+        {
+            "name": NAME,
+            "global_position": [refused(but(NOT_A_COUNT, None))],
+            "event_type": OPTIONAL_TEXT,
+            "kind": KIND,
+            "key": OPTIONAL_TEXT,
+            "timeout": [refused(NOT_SECONDS)],
+        },
+        operations("retry_and_wait"),
     ),
     "ProjectionOperations.skip": Call(
         lambda _: {"name": "bad_input_pages", "global_position": 1, "reason": "a test"},

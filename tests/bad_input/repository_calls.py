@@ -31,6 +31,7 @@ NOT_A_STORE: Final = (None, 5, "postgresql://h/d", b"", Nameless(), perdure.Even
 STORE: Final = [refused(NOT_A_STORE)]
 RETRY: Final = [refused([0, 5, True, "3", {}, Nameless(), RetryConfig])]
 SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
+CACHE_SIZE: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
 QUEUE_COMMANDS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
@@ -73,6 +74,7 @@ def _loading(bad_id: dict[str, Any]) -> Any:
         **bad_id,
         "at_version": OPTIONAL_COUNT,
         "at_time": [refused(but(NOT_A_TIME, None))],
+        "tx": TX,
     }
 
 
@@ -89,12 +91,13 @@ REPOSITORIES: Final[Table] = {
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
             "queue_commands": QUEUE_COMMANDS,
+            "cache_size": CACHE_SIZE,
         },
     ),
     "Repository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": NOTE_ID})),
-    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
-    "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
-    "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID}),
+    "Repository.load_or_new": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
+    "Repository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
+    "Repository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": NOTE_ID, "tx": TX}),
     "Repository.save": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "tx": TX}),
     "Repository.save_with_retry": Call(lambda _: {"aggregate": written()}, {"aggregate": AGGREGATE, "retry": RETRY}),
     "Repository.execute": Call(
@@ -116,12 +119,13 @@ REPOSITORIES: Final[Table] = {
             "retry": RETRY,
             "snapshot_every": SNAPSHOT_EVERY,
             "queue_commands": QUEUE_COMMANDS,
+            "cache_size": CACHE_SIZE,
         },
     ),
     "DeciderRepository.load": Call(_good({"aggregate_id": "1"}), _loading({"aggregate_id": MEMO_ID})),
-    "DeciderRepository.load_aggregate": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
-    "DeciderRepository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
-    "DeciderRepository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID}),
+    "DeciderRepository.load_aggregate": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
+    "DeciderRepository.get": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
+    "DeciderRepository.history": Call(_good({"aggregate_id": "1"}), {"aggregate_id": MEMO_ID, "tx": TX}),
     "DeciderRepository.execute": Call(
         _good({"aggregate_id": "2", "command": "a"}),
         {

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from perdure import ProjectionRowError
 from tests.bad_input.repository_calls import NOT_A_STORE
+from tests.bad_input.store_calls import TX
 from tests.bad_input.table import Call, Table, refused
 from tests.bad_input.values import HUGE_TEXT, NOT_A_COUNT, NOT_A_TIME, NOT_TEXT, NUL, UNSTORABLE_TEXT, but
 from tests.bad_input.world import Pages
@@ -12,6 +13,7 @@ PAST: Final = {
     "at_position": [refused(but(NOT_A_COUNT, None))],
     "at_time": [refused(but(NOT_A_TIME, None))],
 }
+WHEN: Final = {"tx": TX, **PAST}
 
 OF_A_QUERY: Final = {
     "order_by": [refused([*NOT_TEXT, "", "-", "visits", ["page", "-page"], HUGE_TEXT, *UNSTORABLE_TEXT])],
@@ -22,7 +24,7 @@ OF_A_QUERY: Final = {
         refused([{"visits": 5}], named="visits"),
         refused([{NUL: 5}], named="field"),
     ],
-    **PAST,
+    **WHEN,
 }
 
 
@@ -36,7 +38,7 @@ ROWS: Final[Table] = {
         {
             "store": [refused(NOT_A_STORE)],
             "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
-            **PAST,
+            **WHEN,
         },
         lambda _: get,
     ),

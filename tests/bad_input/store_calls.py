@@ -131,19 +131,34 @@ STORE: Final[Table] = {
         lambda _: {"stream_id": "note-2", "expected_version": ANY, "events": [Noted()]},
         {"stream_id": STREAM_ID, "expected_version": EXPECTED_VERSION, "events": EVENTS, "append_id": APPEND_ID},
     ),
-    "EventStore.read_stream": Call(
+    "StreamReads.read_stream": Call(
         lambda _: {"stream_id": "note-1", "from_version": 0, "max_count": 1},
-        {"stream_id": STREAM_ID, "from_version": COUNT, "max_count": OPTIONAL_COUNT},
+        {
+            "stream_id": STREAM_ID,
+            "from_version": COUNT,
+            "max_count": OPTIONAL_COUNT,
+            "event_types": WHERE["event_types"],
+            "tx": TX,
+        },
     ),
-    "EventStore.read_stream_backwards": Call(
+    "StreamReads.read_stream_backwards": Call(
         lambda _: {"stream_id": "note-1", "before_version": 1, "max_count": 1},
-        {"stream_id": STREAM_ID, "before_version": OPTIONAL_COUNT, "max_count": OPTIONAL_COUNT},
+        {
+            "stream_id": STREAM_ID,
+            "before_version": OPTIONAL_COUNT,
+            "max_count": OPTIONAL_COUNT,
+            "event_types": WHERE["event_types"],
+            "tx": TX,
+        },
     ),
-    "EventStore.last_event": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
-    "EventStore.iterate_stream": Call(
-        lambda _: {"stream_id": "note-1", "from_version": 0}, {"stream_id": STREAM_ID, "from_version": COUNT}
+    "StreamReads.last_event": Call(
+        lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID, "event_types": WHERE["event_types"], "tx": TX}
     ),
-    "EventStore.stream_version": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
+    "StreamReads.iterate_stream": Call(
+        lambda _: {"stream_id": "note-1", "from_version": 0},
+        {"stream_id": STREAM_ID, "from_version": COUNT, "event_types": WHERE["event_types"], "tx": TX},
+    ),
+    "StreamReads.stream_version": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID, "tx": TX}),
     "LogReader.read_all_events": Call(
         lambda _: {"from_position": 0, "max_count": 1},
         {"from_position": COUNT, "max_count": OPTIONAL_COUNT, **UP_TO, **WHERE},
@@ -196,7 +211,7 @@ STORE: Final[Table] = {
             "callback": [refused(NOT_A_FUNCTION)],
         },
     ),
-    "EventStore.read_event": Call(lambda _: {"event_id": AN_ID}, {"event_id": [refused(NOT_A_UUID)]}),
+    "StreamReads.read_event": Call(lambda _: {"event_id": AN_ID}, {"event_id": [refused(NOT_A_UUID)], "tx": TX}),
     "EventStore.stored_types": NO_ARGUMENTS,
     "EventStore.sample_events": Call(
         lambda _: {"stored_type": StoredType("noted", 1, 1, 1, 1), "limit": 1},
@@ -207,7 +222,7 @@ STORE: Final[Table] = {
             "limit": COUNT,
         },
     ),
-    "EventStore.read_snapshot": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID}),
+    "StreamReads.read_snapshot": Call(lambda _: {"stream_id": "note-1"}, {"stream_id": STREAM_ID, "tx": TX}),
     "EventStore.write_snapshot": Call(
         lambda _: {"snapshot": Snapshot(**SNAPSHOT)},
         {

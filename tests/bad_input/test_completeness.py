@@ -49,6 +49,7 @@ MADE_BY_PERDURE: Final = {
 CARRIES: Final = {"StreamAppend"}
 """A tuple with names, which is checked where it is handed in."""
 ABOVE_THE_PORT: Final = {
+    "StreamReads.check_transaction",
     "PostgreSQLTransaction.append",
     "PostgreSQLTransaction.append_group",
     "PostgreSQLTransaction.is_of",

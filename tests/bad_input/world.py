@@ -114,6 +114,7 @@ class World:
             "DeciderRepository": lambda: DeciderRepository(MEMO, store),
             "DeciderScenario": lambda: given(MEMO),
             "EventStore": lambda: store,
+            "StreamReads": lambda: store,  # the part of it that reads streams
             "LogReader": lambda: store,  # the part of it that reads the whole log
             "FixedClock": FixedClock,
             "Outcome": lambda: given(Note("1")).when(lambda note: note.write("a")),

@@ -128,7 +128,7 @@ async def test_a_database_that_is_down_is_a_problem(perdure: Call) -> None:
     assert "problem    database: the database can't be reached" in answer.out
     assert "postgresql://ann:...@127.0.0.1:1/shop" in answer.out
     assert "secret" not in answer.out + answer.err
-    assert "Next: " in answer.err
+    assert answer.err == "Next: perdure --database postgresql://user@host/database doctor\n"
 
 
 async def test_an_application_that_cannot_be_imported_is_a_problem(perdure: Call) -> None:

@@ -1,5 +1,6 @@
 """The log is read, followed, and looked at event by event."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,10 @@ async def test_the_log_is_read_from_the_beginning(perdure: Call) -> None:
         (["--limit", "2", "--category", "user"], [[1, 2], [3, 6]]),
         (["--limit", "1", "--type", "content.added", "--type", "content.watched"], [[4], [5]]),
         (["--limit", "1", "--correlation-id", "request-1"], [[1], [2]]),
+        (["--limit", "3", "--category", "content", "--category", "user"], [[1, 2, 3], [4, 5, 6]]),
+        (["--limit", "2", "--stream", "user-1"], [[1, 2], [6]]),
+        (["--limit", "1", "--stream", "user-1", "--backwards", "--type", "user.subscribed"], [[2]]),
+        (["--stream", "user-1", "--category", "content"], [[]]),
         (["--from", "4"], [[5, 6]]),
         (["--limit", "4", "--up-to", "6", "--timeout", "0.5"], [[1, 2, 3, 4], [5, 6]]),
         (["--recorded-from", "2099-01-01"], [[]]),
@@ -72,6 +77,8 @@ async def test_what_is_stored_is_told_as_it_is(perdure: Call) -> None:
         (["--from", "-1"], "-1 is not in the range"),
         (["--category", "a-b"], "write 'a_b'"),
         (["--type", ""], "event_types is empty"),
+        (["--category", "user", "--category", ""], "category"),
+        (["--stream", "user"], "stream"),
         (["--up-to", "7"], "up_to is position 7, but the log ends at 6"),
         (["--timeout", "-1"], "-1.0 is not in the range"),
     ],
@@ -229,6 +236,47 @@ async def test_the_log_is_followed_by_category_and_type_from_a_position(
         await store.append_to_stream("content-1", ANY, [last.event])
         assert next_position(process) == 8
         assert process.wait(timeout=30) == 0
+
+
+async def test_the_log_is_followed_by_several_categories_from_a_time(
+    store: PostgreSQLEventStore, database_url: str
+) -> None:
+    added, watched = await store.read_stream("content-1")
+    options = ("--from", watched.recorded_at.isoformat(), "--category", "content", "--category", "note")
+    with tailed(*options, database_url=database_url) as process:
+        assert next_position(process) == 5
+        await store.append_to_stream("user-7", ANY, [added.event])
+        await store.append_to_stream("note-1", ANY, [added.event])
+        assert next_position(process) == 8
+
+
+async def test_one_stream_is_followed(store: PostgreSQLEventStore, database_url: str) -> None:
+    with tailed("--last", "2", "--stream", "user-1", database_url=database_url) as process:
+        assert [next_position(process), next_position(process)] == [2, 6]
+        last = await store.last_event("user-1")
+        assert last is not None
+        await store.append_to_stream("user-2", ANY, [last.event])
+        await store.append_to_stream("user-1", ANY, [last.event])
+        assert next_position(process) == 8
+
+
+async def test_the_log_is_followed_from_now(store: PostgreSQLEventStore, database_url: str) -> None:
+    last = await store.last_event("user-1")
+    assert last is not None
+    with tailed("--from", "now", "--limit", "1", database_url=database_url) as process:
+        # When it begins can't be seen from outside: what is appended until it prints something comes after the past.
+        while process.poll() is None:
+            await store.append_to_stream("user-1", ANY, [last.event])
+            await asyncio.sleep(0.1)
+        assert next_position(process) > 6
+
+
+@pytest.mark.parametrize("start", ["yesterday", "-1", "NOW", "1.5", ""])
+async def test_a_point_to_follow_from_that_cannot_be_is_told(perdure: Call, start: str) -> None:
+    answer = await perdure("events", "tail", "--from", start)
+
+    assert answer.status == 2
+    assert "is no point of the log: write now, 1000, or 2026-05-01" in answer.err
 
 
 async def test_of_the_last_events_no_more_are_shown_than_asked_for(database_url: str) -> None:

@@ -152,12 +152,57 @@ async def test_what_is_not_parked_is_told(failing: Call) -> None:
     assert "no event at position 4 is parked for 'parking'" in answer.err
 
 
+async def test_a_retry_tells_that_the_event_failed_again(failing: Call) -> None:
+    [before] = (await failing("parked", "list", "--json")).data["parked"]
+    retried = await failing("parked", "retry", "parking", "--wait")
+    [after] = (await failing("parked", "list", "--json")).data["parked"]
+    listed = await failing("parked", "list")
+
+    assert retried.status == 1
+    assert retried.out.startswith(
+        "parking has handled 0 of 1 retried event.\n\nParked, because the last try failed: 1\n"
+    )
+    assert retried.out.splitlines()[-1] == listed.out.splitlines()[-1]
+    assert retried.err == f"Next: perdure --app {APP} parked show parking 3\n"
+    header, row = listed.out.splitlines()
+    assert header.split() == ["projection", "position", "type", "key", "state", "tries", "last", "try", "error"]
+    assert row.split()[5] == "2"
+    assert after["failure"]["failed_at"] > before["failure"]["failed_at"]
+    assert (after["parked_at"], after["is_retry_requested"]) == (before["parked_at"], False)
+
+
+async def test_a_retry_tells_that_the_event_is_handled(failing: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.cli.failing.is_mended", True)
+
+    retried = await failing("parked", "retry", "parking", "--position", "3", "--wait")
+    again = await failing("parked", "retry", "parking", "--wait", "--json")
+
+    assert (retried.status, retried.out, retried.err) == (0, "parking has handled 1 of 1 retried event.\n", "")
+    assert (await failing("parked", "list", "parking")).out == "No failed parked events.\n"
+    assert (again.status, again.data["count"]) == (0, 0)
+
+
+async def test_a_retry_that_nothing_runs_is_told(
+    perdure: Call, store: PostgreSQLEventStore, events: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ProjectionService(store, app.projections, retry=RetryConfig(max_attempts=1)) as service:
+        await service.wait_for("parking", 6, timeout=30)
+
+    retried = await perdure("parked", "retry", "parking", "--wait", "--timeout", "0.1")
+    data = (await perdure("parked", "retry", "parking", "--wait", "--timeout", "0", "--json")).data
+
+    assert retried.status == 1
+    assert "Not retried within 0.1 seconds: 1. A service that runs parking will retry it." in retried.out
+    assert retried.err == "Next: perdure projections status\n"
+    assert data["outcome"] == {"asked": 1, "handled": 0, "withdrawn": 0, "pending": 1, "failed": []}
+
+
 async def test_failed_events_are_asked_to_be_taken_again(failing: Call, store: PostgreSQLEventStore) -> None:
     other = await failing("parked", "retry", "parking", "--kind", "decoding")
     asked = await failing("parked", "retry", "parking", "--type", "user.registered", "--json")
 
     assert other.out.startswith("0 events will be retried")
-    assert asked.data == {"name": "parking", "count": 1}
+    assert asked.data == {"name": "parking", "count": 1, "outcome": None}
     assert "retry asked" in [one.action for one in await ProjectionOperations(store).actions("parking")]
 
 

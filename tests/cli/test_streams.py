@@ -61,6 +61,18 @@ async def test_a_stream_is_shown_page_by_page(perdure: Call) -> None:
     assert second["next"] is None
 
 
+async def test_some_types_of_a_stream_are_shown_page_by_page(perdure: Call) -> None:
+    types = ("--type", "user.registered", "--type", "user.preferences_updated")
+    first = (await perdure("streams", "show", "user-1", *types, "--limit", "1", "--json")).envelope
+    second = (await perdure(*first["next"].split()[1:], "--json")).envelope
+    none = await perdure("streams", "show", "user-1", "--type", "user.moved")
+
+    assert [one["stream_version"] for one in first["data"]["events"]] == [1]
+    assert [one["stream_version"] for one in second["data"]["events"]] == [3]
+    assert (first["data"]["more"], second["data"]["more"], second["next"]) == (True, False, None)
+    assert (none.status, none.out.splitlines()[-1]) == (0, "No such events.")
+
+
 async def test_a_stream_that_is_not_there_is_told(perdure: Call) -> None:
     answer = await perdure("streams", "show", "user-9")
 

@@ -12,7 +12,7 @@ from perdure.capability import Capability
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
-from perdure.log import LogFilter, LogPosition, Page, SeenEvent
+from perdure.log import LogFilter, LogPosition, Page, SeenEvent, checked_types
 from perdure.page_reader import StoredType
 from perdure.snapshot import Snapshot
 from perdure.stores.memory import InMemoryEventStore, ListReader
@@ -178,6 +178,12 @@ class TakesAStreamForItsCategory(InMemoryEventStore):
         return await super().log_page(from_position, limit, where, *seen, up_to=up_to)
 
 
+class FiltersPagesOfStreams(InMemoryEventStore):
+    async def read_stream(self, *page: Any, event_types: Any = None, **rest: Any) -> list[StoredEvent]:
+        found = await super().read_stream(*page, **rest)
+        return found if event_types is None else [one for one in found if one.event_type in checked_types(event_types)]
+
+
 class ReadsBackwardsFromOnwards(InMemoryEventStore):
     """Off by one: reads backwards from what it should stop before."""
 
@@ -187,19 +193,15 @@ class ReadsBackwardsFromOnwards(InMemoryEventStore):
 
 
 class _BackwardsFromOnwards(ListReader):
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
-        return await super().stream_page_backwards(stream_id, before_version + 1, limit)
+    async def stream_page_backwards(self, stream_id: str, before_version: int, *rest: Any) -> list[StoredEvent]:
+        return await super().stream_page_backwards(stream_id, before_version + 1, *rest)
 
-    async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
-    ) -> list[StoredEvent]:
-        return await super().log_page_backwards(before_position + 1, limit, where, up_to=up_to)
+    async def log_page_backwards(self, before_position: int, *rest: Any, up_to: int = 0) -> list[StoredEvent]:
+        return await super().log_page_backwards(before_position + 1, *rest, up_to=up_to)
 
 
 class IgnoresFiltersBackwards(InMemoryEventStore):
-    async def log_page_backwards(
-        self, before_position: int, limit: int, where: LogFilter, *, up_to: int = 0
-    ) -> list[StoredEvent]:
+    async def log_page_backwards(self, before_position: int, limit: int, where: Any, *, up_to: int = 0) -> Any:
         return await super().log_page_backwards(before_position, limit, LogFilter(where.categories), up_to=up_to)
 
 
@@ -270,8 +272,8 @@ class KeepsTheLastWrittenSnapshot(InMemoryEventStore):
 class TrustsSnapshots(InMemoryEventStore):
     """Doesn't compare a snapshot with the log."""
 
-    async def read_snapshot(self, stream_id: str) -> Snapshot | None:
-        await super().read_snapshot(stream_id)
+    async def read_snapshot(self, stream_id: str, *, tx: Transaction | None = None) -> Snapshot | None:
+        await super().read_snapshot(stream_id, tx=tx)
         return self._snapshots.get(stream_id)
 
 
@@ -299,8 +301,8 @@ class ForgetsVersionsOfSchemas(InMemoryEventStore):
 class SharesItsEvents(InMemoryEventStore):
     """Gives away the very object that the next reader gets, too."""
 
-    async def read_event(self, event_id: UUID) -> StoredEvent | None:
-        await super().read_event(event_id)
+    async def read_event(self, event_id: UUID, *, tx: Transaction | None = None) -> StoredEvent | None:
+        await super().read_event(event_id, tx=tx)
         return self._by_id.get(event_id)
 
 

@@ -32,6 +32,7 @@ BROKEN = {
     "IgnoresFilters": {"by_category_and_type", "look_for_certain_events"},
     "ReadsOneOfSeveralCategories": {"several_categories", "may_follow_several_categories"},
     "TakesAStreamForItsCategory": {"by_stream", "may_follow_one_stream"},
+    "FiltersPagesOfStreams": {"stream_can_be_read_by_type", "skips_none"},
     "ReadsBackwardsFromOnwards": {"a_stream_is_read_backwards", "the_log_is_read_backwards"},
     "IgnoresFiltersBackwards": {"selection_is_read_both_ways", "a_page_is_the_same"},
     "MissesTheNewestBackwards": {"begins_now", "the_log_is_read_backwards"},

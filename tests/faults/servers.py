@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
-from perdure.stores.connect import located_database
+from perdure.stores.connect import choose_database, located_database
 from perdure.stores.postgres.embedded.postmaster import Postmaster
 from perdure.testing.checker import Report
 from tests.cluster import Server
@@ -47,7 +47,7 @@ async def server_killed(stage: Stage) -> Report:
 
 async def embedded_server_killed(stage: Stage) -> Report:
     """kill -9 of the embedded server"""
-    async with located_database(None, stage.cluster.place("embedded")) as (url, revive):
+    async with located_database(choose_database(directory=stage.cluster.place("embedded"))) as (url, revive):
         async with stage.load(url, revive=revive) as workload:
             async for _ in stage.moments(0.3, 1.5):
                 kill_embedded(stage.cluster.folder / "embedded")

@@ -11,18 +11,26 @@ import pytest
 from perdure.commit import ANY, NO_STREAM
 from perdure.errors import (
     InlineProjectionError,
+    InvalidArgumentError,
     OptimisticConcurrencyError,
     OutcomeUnknownError,
     ReadOnlyStoreError,
     StoreUnavailableError,
     TransactionError,
+    UnsupportedOperationError,
 )
 from perdure.events import NewEvent
 from perdure.projections.inline_store import InlineProjections
 from perdure.projections.operations import ProjectionOperations
 from perdure.store import EventStore
+from perdure.stores.memory import InMemoryEventStore
+from perdure.stores.postgres.connections.pool import Pool
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.inline_carts import LAST, Carts, Cursed, Emptied, Filled, check, rows_in
+
+
+class Deliberate(Exception):  # noqa: N818 - it stands for any error
+    """Rolls a transaction back."""
 
 
 @pytest.fixture
@@ -205,3 +213,32 @@ async def test_a_connection_cut_at_any_statement_leaves_events_and_rows_or_neith
             break  # it was done before its turn came: every statement has been hit
 
     assert at > 8
+
+
+async def test_typed_reads_in_a_transaction_see_the_rows_that_its_own_appends_have_written(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with InlineProjections(PostgreSQLEventStore(database_url, pool_size=2), [Carts()]) as inline:
+        await inline.append_to_stream("cart-1", ANY, [Filled(item="a")])
+        with pytest.raises(Deliberate):
+            async with inline.transaction() as tx:
+                monkeypatch.setattr(Pool, "acquire", None)  # another connection would be an error
+                await inline.append_to_stream("cart-1", ANY, [Filled(item="b", count=2)], tx=tx)
+                await inline.append_to_stream("cart-2", ANY, [Filled(item="b")], tx=tx)
+                row = await Carts.get(inline, "1", tx=tx)
+                assert row is not None
+                assert row.total == 3
+                assert [one.cart_id for one in await Carts.find(inline, tx=tx)] == ["1", "2"]
+                items = await Carts.find_children(inline, Carts.items, cart_id="1", tx=tx)
+                assert [(one.item, one.count) for one in items] == [("a", 1), ("b", 2)]
+                with pytest.raises(InvalidArgumentError, match="tx can't be combined with at_position or at_time"):
+                    await Carts.get(inline, "1", at_position=1, tx=tx)
+                raise Deliberate
+        monkeypatch.undo()
+
+        assert [one.total for one in await Carts.find(inline)] == [1]
+        with pytest.raises(TransactionError, match="isn't open"):
+            await Carts.find(inline, tx=tx)
+    memory = InMemoryEventStore()
+    with pytest.raises(UnsupportedOperationError):
+        await Carts.get(memory, "1", tx=tx)

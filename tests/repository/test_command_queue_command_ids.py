@@ -139,9 +139,9 @@ async def test_named_commands_go_on_from_the_state_that_was_written(
     pages: list[int] = []
     stream_page = store.reader.stream_page
 
-    async def counted(stream_id: str, from_version: int, limit: int | None) -> Any:
+    async def counted(stream_id: str, from_version: int, *rest: Any) -> Any:
         pages.append(from_version)
-        return await stream_page(stream_id, from_version, limit)
+        return await stream_page(stream_id, from_version, *rest)
 
     monkeypatch.setattr(store.reader, "stream_page", counted)
 

@@ -84,8 +84,8 @@ async def test_a_long_history_is_read_a_page_at_a_time(
     pages: list[int] = []
     stream_page = store.reader.stream_page
 
-    async def counting(stream_id: str, from_version: int, limit: int | None) -> Any:
-        page = await stream_page(stream_id, from_version, limit)
+    async def counting(stream_id: str, from_version: int, *rest: Any) -> Any:
+        page = await stream_page(stream_id, from_version, *rest)
         pages.append(len(page))
         return page
 
@@ -102,8 +102,8 @@ async def test_regression_02_an_append_between_two_pages_is_no_surprise(
     await store.intrude(*[Audited()] * PAGE_SIZE)
     stream_page = store.reader.stream_page
 
-    async def intruding(stream_id: str, from_version: int, limit: int | None) -> Any:
-        page = await stream_page(stream_id, from_version, limit)
+    async def intruding(stream_id: str, from_version: int, *rest: Any) -> Any:
+        page = await stream_page(stream_id, from_version, *rest)
         await store.intrude(Audited())
         return page
 

@@ -82,9 +82,9 @@ async def test_no_more_is_read_than_it_takes(
     pages: list[int] = []
     stream_page = store.reader.stream_page
 
-    async def counting(stream_id: str, from_version: int, limit: int | None) -> Any:
+    async def counting(stream_id: str, from_version: int, *rest: Any) -> Any:
         pages.append(from_version)
-        return await stream_page(stream_id, from_version, limit)
+        return await stream_page(stream_id, from_version, *rest)
 
     monkeypatch.setattr(store.reader, "stream_page", counting)
     await accounts.load("1", at_version=PAGE_SIZE)
@@ -225,9 +225,9 @@ async def test_history_can_be_left_early() -> None:
     class Watched(InMemoryEventStore):
         is_left = False
 
-        async def iterate_stream(self, *arguments: Any) -> Any:
+        async def iterate_stream(self, *arguments: Any, **where: Any) -> Any:
             try:
-                async for stored in super().iterate_stream(*arguments):
+                async for stored in super().iterate_stream(*arguments, **where):
                     yield stored
             finally:
                 self.is_left = True

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from perdure import AppendResult, OptimisticConcurrencyError, PostgreSQLEventStore, Repository, RetryConfig, save_all
@@ -155,3 +156,34 @@ async def test_after_a_rollback_several_aggregates_are_saved_by_one_append(
 
     assert groups == [["account-ann", "account-bob"]]
     assert (await accounts.get("bob")).owner == "bob"
+
+
+async def test_cached_states_of_two_processes_are_what_the_events_make(
+    database_url: str, store: PostgreSQLEventStore, accounts: Repository[Account]
+) -> None:
+    retry = RetryConfig(max_attempts=20, max_seconds=600, base_delay=0.001)
+    async with PostgreSQLEventStore(database_url) as other:
+        cached = [Repository(Account, one, retry=retry, cache_size=1) for one in (store, other)]
+        for number in range(5):
+            repositories = [accounts, *cached] * 2
+            await asyncio.gather(*(one.execute("1", lambda account: account.deposit(1, "x")) for one in repositories))
+            for one in (accounts, *cached):
+                account = await one.get("1")
+                total = 6 * (number + 1)
+                assert (account.balance, account.stream_version, account.notes) == (total, total, ["x"] * total)
+
+
+async def test_a_cached_state_of_a_log_that_was_restored_is_dropped(
+    store: PostgreSQLEventStore, connection: asyncpg.Connection
+) -> None:
+    """The backup had less, and other events were appended since: the versions fit, the events don't."""
+    cached = Repository(Account, store, cache_size=1)
+    for _ in range(3):
+        await cached.execute("1", lambda account: account.deposit(1))
+    assert (await cached.get("1")).balance == 3
+    await connection.execute("alter table perdure.events disable trigger all; delete from perdure.events")
+    await connection.execute("alter table perdure.events enable trigger all")
+    for _ in range(4):
+        await Repository(Account, store).execute("1", lambda account: account.deposit(10))
+
+    assert (await cached.get("1")).balance == 40

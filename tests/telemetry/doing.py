@@ -28,7 +28,7 @@ def stored_event() -> StoredEvent:
 
 async def do_everything(store: PostgreSQLEventStore) -> None:
     """Whatever a metric tells of, once."""
-    counters = Repository(Counter, store, snapshot_every=1)
+    counters = Repository(Counter, store, snapshot_every=1, cache_size=1)
     with context(correlation_id="req-1", causation_id="cmd-2"):
         await counters.execute("1", Counter.count)
         await store.append_to_streams([("a-1", 0, [Counted()]), ("b-1", 0, [Counted()])])

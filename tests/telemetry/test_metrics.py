@@ -77,6 +77,20 @@ async def test_a_rule_that_refuses_counts_as_no_error(exported: Exported) -> Non
     assert "perdure.errors" not in exported.points()
 
 
+async def test_cached_states_are_counted_as_hits_and_misses(exported: Exported) -> None:
+    counters = Repository(Counter, InMemoryEventStore(), cache_size=1)
+    exported.points()
+    before = exported.values("perdure.load.cache")
+    await counters.execute("1", Counter.count)
+
+    await counters.load("1")
+    await counters.load("1")
+
+    found = exported.values("perdure.load.cache")
+    assert found["miss", "counter"] == before.get(("miss", "counter"), 0) + 2  # new, and the first with an event
+    assert found["hit", "counter"] == before.get(("hit", "counter"), 0) + 1
+
+
 async def test_snapshots_are_counted_as_hits_and_misses(exported: Exported) -> None:
     counters = Repository(Counter, InMemoryEventStore(), snapshot_every=1)
     await counters.load("1")

@@ -133,6 +133,19 @@ async def test_executing_is_a_span_around_all_attempts(exported: Exported) -> No
     assert {parent_of(span) for span in inner} == {id_of(execute)}
 
 
+async def test_a_load_tells_whether_the_state_was_cached(exported: Exported) -> None:
+    counters = Repository(Counter, InMemoryEventStore(), snapshot_every=9, cache_size=1)
+    await counters.execute("1", Counter.count)
+    await counters.load("1")
+    exported.exporter.clear()
+
+    await counters.load("1")
+
+    attributes = exported.attributes("load counter")
+    assert (attributes["perdure.events"], attributes["perdure.cache"]) == (0, "hit")
+    assert "perdure.snapshot" not in attributes
+
+
 async def test_a_load_tells_its_events_and_its_snapshot(exported: Exported) -> None:
     store = InMemoryEventStore()
     counters = Repository(Counter, store, snapshot_every=2)

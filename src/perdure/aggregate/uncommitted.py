@@ -6,6 +6,7 @@ from bisect import bisect, insort
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from perdure.context import Context
 from perdure.events import NewEvent
@@ -56,9 +57,11 @@ class Uncommitted:
         held: whether a repository may replace the state at any moment, so that no command may change it.
         pending: the appends of the first events that may be written already, oldest first.
         loaded: whether the aggregate began with what its stream held, if only with nothing.
+        unconfirmed: the last event that was loaded in a caller's transaction, while it may still be rolled back; else
+            None.
     """
 
-    __slots__ = ("applying", "commands", "events", "held", "loaded", "pending", "running")
+    __slots__ = ("applying", "commands", "events", "held", "loaded", "pending", "running", "unconfirmed")
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
@@ -68,6 +71,7 @@ class Uncommitted:
         self.held = False
         self.pending: list[PendingAppend] = []
         self.loaded = False
+        self.unconfirmed: UUID | None = None
 
     @property
     def decided_by_commands(self) -> bool:
@@ -84,6 +88,8 @@ class Uncommitted:
         del self.events[:count]
         self.commands = [one for one in self.commands if one.to_version > version]
         del self.pending[: bisect(self.pending, version, key=_version)]
+        if count:
+            self.unconfirmed = None  # it is before what is stored now
 
     def add_pending(self, version: int, streams: frozenset[str] = frozenset()) -> bool:
         """Record that an append may be written. Return False if that was recorded before.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,32 +14,18 @@ from perdure.checks import LARGEST_COUNT, LONGEST_TIME
 from perdure.cli.command import CommandGroup, report_command, streaming_command
 from perdure.cli.event_views import EVENT_COLUMNS, CausedView, DecodedView, EventView, event_row, show_tree
 from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.points import Moment, StartType
 from perdure.cli.report import CommandReport
 from perdure.cli.screen import BAD, STRONG, Screen, moment
 from perdure.cli.session import CommandSession
 from perdure.cli.signals import stop_requested
 from perdure.events import StoredEvent
+from perdure.log import Start
 from perdure.log_reader import UP_TO_TIMEOUT
 from perdure.store import EventStore
 from perdure.subscription import Subscription
 
 _PAGE: Final = 50
-
-
-class Moment(click.ParamType[datetime]):
-    """A date or time such as ``2026-05-01`` or ``2026-05-01T12:30``; in UTC unless it has an offset."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the time as an aware datetime."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} isn't a time: write 2026-05-01, or 2026-05-01T12:30:00+02:00", param, ctx)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class EventPage(msgspec.Struct):
@@ -63,7 +48,14 @@ def events() -> None:
     """Read the log, follow it, and show single events."""
 
 
-_CATEGORY = click.option("--category", metavar="NAME", help="Only streams of this category.")
+_STREAM = click.option("--stream", "stream_id", metavar="STREAM", help="Only this stream.")
+_CATEGORIES = click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="NAME",
+    help="Only streams of this category. Repeat it for several.",
+)
 _TYPES = click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only events of this type. Repeat it for several."
 )
@@ -73,7 +65,8 @@ _TYPES = click.option(
 @click.option("--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Start after this position.")
 @click.option("--backwards", is_flag=True, help="Newest first.")
 @click.option("--before", metavar="POSITION", type=click.IntRange(0), help="Backwards, start before this position.")
-@_CATEGORY
+@_STREAM
+@_CATEGORIES
 @_TYPES
 @click.option("--correlation-id", metavar="ID", help="Only events with this correlation id.")
 @click.option("--recorded-from", type=Moment(), help="Only events recorded at this time or later.")
@@ -93,16 +86,16 @@ _TYPES = click.option(
     help="How long --up-to waits at most.",
 )
 @report_command
-async def read(session: CommandSession, types: tuple[str, ...], **given: Any) -> CommandReport:
+async def read(session: CommandSession, **given: Any) -> CommandReport:
     """Read a page of the log."""
     backwards, limit = given["backwards"] or given["before"] is not None, given["limit"]
     if backwards and given["from_position"] is not None:
         raise CommandError(
             "--from is for reading forwards; use --before to read backwards", "perdure events read --help", status=USAGE
         )
-    names = ("category", "correlation_id", "recorded_from", "recorded_before")
-    where: Any = {"event_types": list(types) or None} | {name: given[name] for name in names}
-    where |= {"up_to": given["up_to"], "timeout": given["timeout"]}
+    where: Any = _selection(given) | {
+        name: given[name] for name in ("correlation_id", "recorded_from", "recorded_before", "up_to", "timeout")
+    }
     async with session.store() as store:
         if backwards:
             found = await store.read_all_events_backwards(given["before"], limit + 1, **where)
@@ -117,15 +110,22 @@ async def read(session: CommandSession, types: tuple[str, ...], **given: Any) ->
         else:
             screen.line("No events.")
 
-    return CommandReport(page, show, next_command=_next_page(session, given, types, shown) if page.more else None)
+    return CommandReport(page, show, next_command=_next_page(session, given, shown) if page.more else None)
 
 
-def _next_page(session: CommandSession, given: dict[str, Any], types: tuple[str, ...], shown: list[StoredEvent]) -> str:
+def _selection(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the filters that reading and following have in common, as the store takes them."""
+    categories, types = list(given["categories"]) or None, list(given["types"]) or None
+    return {"stream_id": given["stream_id"], "category": categories, "event_types": types}
+
+
+def _next_page(session: CommandSession, given: dict[str, Any], shown: list[StoredEvent]) -> str:
     backwards = given["backwards"] or given["before"] is not None
     changed = {"before" if backwards else "from": shown[-1].global_position}
     limit = given["limit"] if given["limit"] != _PAGE else None
-    rest = {name: given[name] for name in ("category", "correlation_id", "recorded_from", "recorded_before")}
-    return session.again("events read", **rest, type=types, limit=limit, **changed)
+    which = {"stream": given["stream_id"], "category": given["categories"], "type": given["types"]}
+    rest = {name: given[name] for name in ("correlation_id", "recorded_from", "recorded_before")}
+    return session.again("events read", **which, **rest, limit=limit, **changed)
 
 
 @events.command()
@@ -133,25 +133,30 @@ def _next_page(session: CommandSession, given: dict[str, Any], types: tuple[str,
     "--last", default=10, show_default=True, type=click.IntRange(0, 100_000), help="Start with so many past events."
 )
 @click.option(
-    "--from", "from_position", metavar="POSITION", type=click.IntRange(0), help="Start after this position instead."
+    "--from",
+    "start",
+    metavar="POINT",
+    type=StartType(),
+    help="Start after this position, at this time, or `now`, and not with past events.",
 )
-@_CATEGORY
+@_STREAM
+@_CATEGORIES
 @_TYPES
 @click.option("--limit", default=LARGEST_COUNT, metavar="N", type=click.IntRange(1), help="End after so many events.")
 @streaming_command
-async def tail(session: CommandSession, last: int, from_position: int | None, limit: int, **which: Any) -> None:
+async def tail(session: CommandSession, last: int, start: Start | None, limit: int, **which: Any) -> None:
     """Follow the log: print the last events, then each new one, until Ctrl-C."""
-    where: Any = {"category": which["category"], "event_types": list(which["types"]) or None}
+    where: Any = _selection(which)
     async with session.store() as store, stop_requested() as stop:
         earlier: list[StoredEvent] = []
-        if from_position is None:
+        if start is None:
             end = await store.read_all_events_backwards(max_count=1)
-            from_position = end[0].global_position if end else 0
-            earlier = await store.read_all_events_backwards(from_position + 1, min(last, limit), **where)
+            start = end[0].global_position if end else 0
+            earlier = await store.read_all_events_backwards(start + 1, min(last, limit), **where)
         for stored in reversed(earlier):
             _print_event(session, stored)
         left = limit - len(earlier)
-        subscription = store.subscribe(from_position, **where)
+        subscription = store.subscribe(start, **where)
         while left and (following := await _next_or_none(subscription, stop)):
             _print_event(session, following)
             left -= 1

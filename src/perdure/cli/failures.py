@@ -106,5 +106,5 @@ def next_command(error: BaseException, command: str) -> str:
         return f"pip install {shlex.quote(f'perdure[{error.extra}]')}"
     for errors, advice in _ADVICE:
         if isinstance(error, errors):
-            return advice if advice != command else "perdure --help"
+            return advice if advice != command else "perdure --database postgresql://user@host/database doctor"
     return f"{command} --help" if status_of(error) == USAGE else "perdure doctor"

@@ -7,13 +7,14 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 
+from perdure.checks import LONGEST_TIME
 from perdure.cli.command import CommandGroup, report_command
-from perdure.cli.failures import CommandError
+from perdure.cli.failures import OK, PROBLEM, CommandError
 from perdure.cli.report import CommandReport
 from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, moment, second
 from perdure.cli.session import CommandSession
 from perdure.cli.table import Cell, TextColumn
-from perdure.projections.operations import ParkedEvent, ParkedState, ProjectionOperations
+from perdure.projections.operations import ParkedEvent, ParkedState, ProjectionOperations, RetryOutcome
 from perdure.projections.state.failures import FailureKind
 
 _PAGE: Final = 50
@@ -24,7 +25,8 @@ _COLUMNS: Final = (
     TextColumn("type"),
     TextColumn("key"),
     TextColumn("state", whole=True),
-    TextColumn("parked at", whole=True),
+    TextColumn("tries", right=True),
+    TextColumn("last try", whole=True),
     TextColumn("error"),
 )
 
@@ -41,6 +43,14 @@ class ParkedCount(msgspec.Struct):
 
     name: str
     count: int
+
+
+class RetryReport(msgspec.Struct):
+    """The result of ``parked retry``: how many events are retried, and with ``--wait`` what came of it."""
+
+    name: str
+    count: int
+    outcome: RetryOutcome | None = None
 
 
 @click.group(cls=CommandGroup)
@@ -117,14 +127,54 @@ async def show_parked(session: CommandSession, name: str, position: int) -> Comm
 @_TYPE
 @_KIND
 @_KEY
+@click.option("--wait", is_flag=True, help="Wait until each event is handled, or has failed again.")
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, LONGEST_TIME),
+    help="How long --wait waits at most.",
+)
 @report_command
-async def retry(session: CommandSession, name: str, **which: Any) -> CommandReport:
-    """Retry all parked events that failed, or only those that match. Events waiting behind them follow."""
+async def retry(session: CommandSession, name: str, *, wait: bool, timeout: float, **which: Any) -> CommandReport:
+    """Retry all parked events that failed, or only those that match. Events waiting behind them follow.
+
+    With --wait, the exit status is 1 unless each of them is handled.
+    """
     async with session.store() as store:
-        number = await ProjectionOperations(store).retry(name, **which)
+        operations = ProjectionOperations(store)
+        if wait:
+            outcome = await operations.retry_and_wait(name, timeout=timeout, **which)
+            return _outcome_report(session, name, outcome, timeout)
+        number = await operations.retry(name, **which)
     text = f"{count(number, 'event')} will be retried by the services that run {name}."
     follow = session.again("parked list", name) if number else None
-    return CommandReport(ParkedCount(name, number), lambda screen: screen.line(text), next_command=follow)
+    return CommandReport(RetryReport(name, number), lambda screen: screen.line(text), next_command=follow)
+
+
+def _outcome_report(session: CommandSession, name: str, outcome: RetryOutcome, timeout: float) -> CommandReport:
+    """Return what came of a retry; an error for the shell unless each event is handled."""
+
+    def show(screen: Screen) -> None:
+        style = GOOD if outcome.is_success else BAD
+        screen.line(f"{name} has handled {outcome.handled} of {count(outcome.asked, 'retried event')}.", style)
+        if outcome.withdrawn:
+            screen.line(f"Skipped meanwhile, or of a deleted build: {outcome.withdrawn}.")
+        if outcome.pending:
+            screen.line(
+                f"Not retried within {timeout:g} seconds: {outcome.pending}. "
+                f"A service that runs {name} will retry {'it' if outcome.pending == 1 else 'them'}.",
+                ATTENTION,
+            )
+        if outcome.failed:
+            screen.line(f"\nParked, because the last try failed: {len(outcome.failed)}")
+            screen.table(_COLUMNS, map(_row, outcome.failed))
+
+    follow = _advice(session, [*outcome.failed]) or (session.again("projections status") if outcome.pending else None)
+    return CommandReport(
+        RetryReport(name, outcome.asked, outcome), show, OK if outcome.is_success else PROBLEM, next_command=follow
+    )
 
 
 @parked.command()
@@ -160,7 +210,8 @@ def _row(one: ParkedEvent) -> tuple[str | Cell, ...]:
         one.event_type,
         one.key or "-",
         state,
-        second(one.parked_at),
+        str(one.attempts),
+        second(one.failure.failed_at) if one.failure else "-",
         error,
     )
 
@@ -176,6 +227,7 @@ def _show_one(screen: Screen, one: ParkedEvent) -> None:
             ("state", one.state),
             ("tried", f"{count(one.attempts, 'time')}{', retry requested' if one.is_retry_requested else ''}"),
             ("parked at", moment(one.parked_at)),
+            ("last try", moment(one.failure.failed_at) if one.failure else None),
         ]
     )
     if one.failure is not None:

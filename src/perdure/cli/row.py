@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, get_type_hints
+from functools import partial
+from typing import Any, Final, cast, get_type_hints
 
 import click
 import msgspec
 
 from perdure.cli.command import report_command
 from perdure.cli.difference import FieldChange, field_changes, show_difference
-from perdure.cli.events import Moment
 from perdure.cli.failures import USAGE, CommandError
+from perdure.cli.points import PointType
 from perdure.cli.report import CommandReport
-from perdure.cli.screen import Screen
+from perdure.cli.screen import STRONG, Screen
 from perdure.cli.session import CommandSession
 from perdure.projection import TableProjection
 from perdure.projections.engines.table.definition import TableDefinition
+from perdure.projections.engines.table.table import Table
 from perdure.projections.live import LiveProjection
 from perdure.store import EventStore
 
-Point = int | datetime | None
-"""A position of the log, a time, or now."""
+_POINT: Final = PointType()
+_CHILDREN: Final = 50
 
 
-class PointType(click.ParamType[int | datetime]):
-    """A position of the log, or a time."""
+class ChildrenView(msgspec.Struct):
+    """The rows of a child table for a key, in the order of their keys."""
 
-    name = "point"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | datetime:
-        """Return the position as a number, or the time as an aware datetime."""
-        if isinstance(value, int | datetime):
-            return value
-        return int(value) if str(value).isdecimal() else Moment().convert(value, param, ctx)
-
-
-_POINT = PointType()
+    rows: list[Any]
+    more: bool = False
+    """Whether there are more rows than were asked for."""
 
 
 class RowView(msgspec.Struct):
@@ -47,14 +42,25 @@ class RowView(msgspec.Struct):
     at: int | datetime | None
     """The position or time; null for now."""
     row: Any
+    children: dict[str, ChildrenView]
+    """The rows of each child table, by the name under which the projection declares it."""
+
+
+class ChildChange(msgspec.Struct):
+    """A child row that differs before and after; null where there is none."""
+
+    child: str
+    before: Any
+    after: Any
 
 
 class RowDifference(msgspec.Struct):
-    """The differences between a row at two points."""
+    """The differences between a row at two points, and between its child rows."""
 
     before: RowView
     after: RowView
     changes: list[FieldChange]
+    child_changes: list[ChildChange]
 
 
 @click.command()
@@ -62,7 +68,16 @@ class RowDifference(msgspec.Struct):
 @click.argument("key", nargs=-1, required=True)
 @click.option("--at", metavar="POINT", type=_POINT, help="As of this position of the log, or this time. Default: now.")
 @click.option("--diff", nargs=2, metavar="A B", type=_POINT, help="Compare two positions or times.")
-@click.option("--full", is_flag=True, help="Show all of the row, even if it is long.")
+@click.option(
+    "--children",
+    "limit",
+    metavar="N",
+    default=_CHILDREN,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="At most so many rows of each child table; --diff compares all of them.",
+)
+@click.option("--full", is_flag=True, help="Show all of each row, even if it is long.")
 @report_command
 async def row(
     session: CommandSession,
@@ -71,9 +86,10 @@ async def row(
     at: int | datetime | None,
     diff: tuple[int | datetime, int | datetime] | None,
     *,
+    limit: int,
     full: bool,
 ) -> CommandReport:
-    """Show a row of a table projection as it is or was, or compare two points of the past.
+    """Show a row of a table projection as it is or was, with its child rows, or compare two points of the past.
 
     KEY is the key of the row; several words if it has several fields. Without --at, the row is read from the table.
     With --at or --diff, it is folded from the log.
@@ -83,29 +99,63 @@ async def row(
     projection = _projection_of(session, name)
     value = _key_of(session, projection, key)
     async with session.store() as store:
-        views = [await _view(store, projection, value, point) for point in (diff or (at,))]
-    if diff is not None:
-        return _difference_report(views[0], views[1])
+        if diff is not None:
+            one, other = [await _past_view(store, projection, value, point, None) for point in diff]
+            return _difference_report(TableDefinition(projection), one, other)
+        if at is None:
+            view = await _view(store, projection, value, limit)
+        else:
+            view = await _past_view(store, projection, value, at, limit)
 
     def show(screen: Screen) -> None:
         screen.fields((("projection", name), ("key", " ".join(key)), ("at", "now" if at is None else str(at))))
         screen.line()
-        if views[0].row is None:
+        if view.row is None:
             screen.line("There is no such row.")
         else:
-            screen.json(views[0].row, in_full=full)
+            screen.json(view.row, in_full=full)
+        for child, children in view.children.items():
+            _show_children(screen, child, children, full=full)
 
-    return CommandReport(views[0], show)
+    return CommandReport(view, show)
 
 
-def _difference_report(before: RowView, after: RowView) -> CommandReport:
-    difference = RowDifference(before, after, field_changes(before.row or {}, after.row or {}))
+def _show_children(screen: Screen, name: str, children: ChildrenView, *, full: bool) -> None:
+    number = f"the first {len(children.rows)}" if children.more else str(len(children.rows))
+    screen.line(f"\n{name}: {number}", STRONG)
+    for one in children.rows:
+        screen.json(one, in_full=full)
+
+
+def _difference_report(definition: TableDefinition, before: RowView, after: RowView) -> CommandReport:
+    changes = [change for name, table in definition.children.items() for change in _changes(table, name, before, after)]
+    difference = RowDifference(before, after, field_changes(before.row or {}, after.row or {}), changes)
 
     def show(screen: Screen) -> None:
-        if not show_difference(screen, (before.row, after.row), (f"at {before.at}", f"at {after.at}")):
+        points = f"at {before.at}", f"at {after.at}"
+        if not show_difference(screen, (before.row, after.row), points):
             screen.line("The row is the same.")
+        for name, children in before.children.items():
+            rows = children.rows, after.children[name].rows
+            if rows[0] != rows[1]:
+                screen.line(f"\n{name}", STRONG)
+                show_difference(screen, rows, points)
 
     return CommandReport(difference, show)
+
+
+def _changes(table: Table, name: str, before: RowView, after: RowView) -> list[ChildChange]:
+    """Return the child rows that differ, in the order of their keys."""
+    one, other = ({_key_of_row(table, row): row for row in view.children[name].rows} for view in (before, after))
+    return [
+        ChildChange(name, one.get(key), other.get(key))
+        for key in sorted({*one, *other})
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _key_of_row(table: Table, row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple([row[name] for name in table.key])
 
 
 def _projection_of(session: CommandSession, name: str) -> TableProjection[Any]:
@@ -135,11 +185,38 @@ def _key_of(session: CommandSession, projection: TableProjection[Any], words: tu
     return values if len(words) > 1 else values[0]
 
 
-async def _view(store: EventStore, projection: TableProjection[Any], key: Any, at: Point) -> RowView:
-    if at is None:
-        found = await type(projection).get(store, key)
-    else:
-        live = LiveProjection(store, projection)
-        found = await (live.get(key, at_time=at) if isinstance(at, datetime) else live.get(key, at_position=at))
-    plain = None if found is None else msgspec.to_builtins(found, str_keys=True, enc_hook=repr)
-    return RowView(projection.name, msgspec.to_builtins(key), at, plain)
+async def _view(store: EventStore, projection: TableProjection[Any], key: Any, limit: int) -> RowView:
+    """Return a row and its child rows as the views show them."""
+    cls, values = type(projection), _key_values(projection, key)
+    children: dict[str, ChildrenView] = {}
+    for name in TableDefinition(projection).children:
+        page = await cls.find_children(store, getattr(projection, name), limit=limit + 1, **values)
+        children[name] = _children_view([_plain(one) for one in page.rows], limit)
+    return RowView(projection.name, msgspec.to_builtins(key), None, _plain(await cls.get(store, key)), children)
+
+
+async def _past_view(
+    store: EventStore, projection: TableProjection[Any], key: Any, at: int | datetime, limit: int | None
+) -> RowView:
+    """Return a row and its child rows, folded from the log as of a point."""
+    live = LiveProjection(store, projection)
+    when: dict[str, Any] = {"at_time": at} if isinstance(at, datetime) else {"at_position": at}
+    children: dict[str, ChildrenView] = {}
+    for name, table in TableDefinition(projection).children.items():
+        found = await live.child_rows(getattr(projection, name), key, **when)
+        rows = sorted([_plain(one) for one in found], key=partial(_key_of_row, table))
+        children[name] = _children_view(rows, limit)
+    return RowView(projection.name, msgspec.to_builtins(key), at, _plain(await live.get(key, **when)), children)
+
+
+def _key_values(projection: TableProjection[Any], key: object) -> dict[str, Any]:
+    values = cast("tuple[object, ...]", key) if isinstance(key, tuple) else (key,)
+    return dict(zip(projection.key, values, strict=True))
+
+
+def _children_view(rows: list[Any], limit: int | None) -> ChildrenView:
+    return ChildrenView(rows) if limit is None else ChildrenView(rows[:limit], len(rows) > limit)
+
+
+def _plain(row: object) -> Any:
+    return None if row is None else msgspec.to_builtins(row, str_keys=True, enc_hook=repr)

@@ -132,7 +132,7 @@ class CommandSession:
         settings = self._connect_settings()
         if not make:
             self._check_there(settings)
-        async with located_database(settings.get("url"), settings.get("directory")) as (url, _):
+        async with located_database(self.chosen_database(settings)) as (url, _):
             yield settings.get("direct_url") or url, self.schema
 
     def existing_database(self) -> str | EmbeddedPostgreSQL:

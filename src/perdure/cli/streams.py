@@ -54,6 +54,7 @@ class StreamView(msgspec.Struct):
     stream_version: int
     aggregate: str | None
     events: list[EventView]
+    more: bool
 
 
 @streams.command("list")
@@ -88,29 +89,36 @@ async def list_streams(session: CommandSession, category: str | None, after: str
 @click.option(
     "--from", "from_version", default=0, metavar="VERSION", type=click.IntRange(0), help="Start after this version."
 )
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type. Repeat it for several.")
 @click.option("--limit", default=_PAGE, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @report_command
-async def show_stream(session: CommandSession, stream: str, from_version: int, limit: int) -> CommandReport:
+async def show_stream(
+    session: CommandSession, stream: str, from_version: int, types: tuple[str, ...], limit: int
+) -> CommandReport:
     """Show the events of a STREAM, oldest first."""
     check_stream_id(stream)
     async with session.store() as store:
         version = await store.stream_version(stream)
-        events = await store.read_stream(stream, from_version, limit)
+        found = await store.read_stream(stream, from_version, limit + 1, event_types=types or None)
     if not version:
         raise no_stream(stream)
     cls = session.application.aggregate_of(stream)
     aggregate = None if cls is None else f"{cls.__module__}.{cls.__qualname__}"
-    view = StreamView(stream, version, aggregate, [EventView.of(stored) for stored in events])
+    events, more = found[:limit], len(found) > limit
+    view = StreamView(stream, version, aggregate, [EventView.of(stored) for stored in events], more)
 
     def show(screen: Screen) -> None:
         screen.fields([("stream", stream), ("version", count(version, "event")), ("aggregate", aggregate)])
         screen.line()
-        screen.table(_EVENT_COLUMNS, map(_event_row, events))
+        if events:
+            screen.table(_EVENT_COLUMNS, map(_event_row, events))
+        else:
+            screen.line("No such events.")
 
     suggested = None
-    if events and events[-1].stream_version < version:
-        last = events[-1].stream_version
-        suggested = session.again("streams show", stream, limit=limit if limit != _PAGE else None, **{"from": last})
+    if more:
+        rest = {"limit": limit if limit != _PAGE else None, "from": events[-1].stream_version}
+        suggested = session.again("streams show", stream, type=types, **rest)
     elif cls is not None:
         suggested = session.again("state", stream)
     return CommandReport(view, show, next_command=suggested)

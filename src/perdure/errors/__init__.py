@@ -15,6 +15,7 @@ from perdure.errors.appends import CommandIdReuseError as CommandIdReuseError
 from perdure.errors.appends import ConflictError as ConflictError
 from perdure.errors.appends import EventDifference as EventDifference
 from perdure.errors.appends import EventIdReuseError as EventIdReuseError
+from perdure.errors.appends import HistoryRolledBackError as HistoryRolledBackError
 from perdure.errors.appends import OptimisticConcurrencyError as OptimisticConcurrencyError
 from perdure.errors.appends import OutcomeUnknownError as OutcomeUnknownError
 from perdure.errors.appends import StoreOverloadedError as StoreOverloadedError

@@ -78,6 +78,18 @@ class AggregateExistsError(OptimisticConcurrencyError):
         self.class_name = class_name
 
 
+class HistoryRolledBackError(OptimisticConcurrencyError):
+    """An aggregate was loaded in a transaction, from events that aren't in its stream. Nothing was written.
+
+    The transaction was rolled back, or hasn't been committed yet. Load the aggregate again.
+    """
+
+    def __init__(self, stream_id: str, expected_version: int, actual_version: int) -> None:
+        super().__init__(stream_id, expected_version, actual_version)
+        text = f"{stream_id!r} was loaded in a transaction, and its event at version {expected_version} isn't stored"
+        self.args = (f"{text}: the transaction was rolled back, or isn't committed yet: load the aggregate again",)
+
+
 class EventDifference(NamedTuple):
     """How an event of an append differs from the event that is stored under its id.
 

@@ -27,7 +27,10 @@ class MissingExtraError(PerdureError, ImportError):
 
 
 class StoreUnavailableError(PerdureError):
-    """The database can't be reached, or lacks what it needs: disk, memory, connections. Nothing was written.
+    """The database can't be reached, or lacks what it needs: disk, memory, connections.
+
+    If a call that writes raises it, nothing was written. What was acknowledged before stays: `wait_for` may raise it,
+    and then the saved events are in the log, but whether the read model shows them isn't known.
 
     `is_away` is True if it can't be reached. The store logs that itself: once, and again when the database is back.
     """

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple, Protocol
 
 import asyncpg
 
+from perdure.declaration import OnFailure
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError
 from perdure.events import StoredEvent
-from perdure.projection import OnFailure
 from perdure.projections.sql import statements
 from perdure.projections.state.failures import Failure
 from perdure.projections.state.identity import BuildId, Key, KeyCodec
-from perdure.projections.state.options import Mode
+from perdure.projections.state.options import Kind, Mode, Start
 from perdure.projections.state.parked_events import BlockedKeys
 from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
@@ -62,6 +62,16 @@ class ProjectionDefinition(Protocol):
     @property
     def build(self) -> BuildId:
         """The build."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        ...
+
+    @property
+    def start(self) -> Start:
+        """The position after which it begins, or `NOW`."""
         ...
 
     @property

@@ -242,6 +242,10 @@ class InlineProjections(EventStore):
                     definition.name, last.stream_id, versions.get(last.stream_id, 0), last.events[-1].event_type, error
                 ) from error
 
+    def check_transaction(self, tx: object) -> None:
+        """Raise TransactionError unless `tx` is a transaction of the inner store."""
+        self._store.check_transaction(tx)
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreClosedError

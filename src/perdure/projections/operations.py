@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from perdure.checks import check_count, check_text
+from perdure.checks import check_count, check_seconds, check_text
 from perdure.errors import InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.projections.builds.operations import BuildOperations
@@ -17,6 +19,10 @@ from perdure.projections.state.failures import EventFailure, FailureKind
 from perdure.projections.state.status import ProjectionStatus, decoded_failure, read_status
 
 ParkedState = Literal["failed", "waiting", "skipped"]
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+"""Seconds between two looks at what came of a retry, at first and at most."""
 
 
 class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,29 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     is_retry_requested: bool
     parked_at: datetime
+
+
+class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a retry.
+
+    Attributes:
+        asked: How many failed events were to be retried.
+        handled: How many of them the projection shows now.
+        withdrawn: How many were skipped meanwhile, or their build was deleted.
+        pending: How many weren't retried in time, or events behind them weren't.
+        failed: The events that are parked now: each failed again, or failed after it had waited behind a retried one.
+    """
+
+    asked: int
+    handled: int = 0
+    withdrawn: int = 0
+    pending: int = 0
+    failed: tuple[ParkedEvent, ...] = ()
+
+    @property
+    def is_success(self) -> bool:
+        """Whether no event failed, and none is left to be retried."""
+        return not self.failed and not self.pending
 
 
 class ProjectionAction(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +176,7 @@ class ProjectionOperations(BuildOperations):
             self._sql["parked"], name, None if states is None else list(states), event_type, kind, from_position, limit
         )
         found = [_parked(dict(row)) for row in rows]
-        return sorted(found, key=lambda one: (one.global_position, one.name, one.version, one.build, one.key))
+        return sorted(found, key=_order)
 
     async def retry(
         self,
@@ -161,11 +190,71 @@ class ProjectionOperations(BuildOperations):
         """Ask for a retry of failed events, and of what waits behind them: all, or those that match all arguments.
 
         Returns:
-            How many failed events will be retried. `parked` shows a moment later whether they succeeded.
+            How many failed events will be retried. To wait for what comes of it, use `retry_and_wait`.
 
         Raises:
             UnknownProjectionError: no projection has this name.
         """
+        return len(await self._request_retry(name, global_position, event_type, kind, key))
+
+    async def retry_and_wait(
+        self,
+        name: str,
+        *,
+        global_position: int | None = None,
+        event_type: str | None = None,
+        kind: FailureKind | None = None,
+        key: str | None = None,
+        timeout: float = 60.0,
+    ) -> RetryOutcome:
+        """Ask for a retry as `retry` does, and wait until each event is handled, or has failed again.
+
+        Args:
+            name: the name of the projection.
+            global_position: only the event at this position.
+            event_type: only events of this stored type.
+            kind: only those that failed in this way.
+            key: only for the row of this key, written as in `ParkedEvent`.
+            timeout: how many seconds to wait at most. Events that nothing has retried by then are `pending`; the
+                request stays.
+
+        Raises:
+            UnknownProjectionError: no projection has this name.
+
+        Example:
+            outcome = await operations.retry_and_wait("user_profiles", event_type="user.registered")
+            print(outcome.handled, [parked.failure for parked in outcome.failed])
+        """
+        check_seconds("timeout", timeout)
+        retried = await self._request_retry(name, global_position, event_type, kind, key)
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + timeout, _FIRST_PAUSE
+        while True:
+            outcome = await self._retry_outcome(name, retried)
+            remaining = deadline - clock()
+            if not outcome.pending or remaining <= 0:
+                return outcome
+            await asyncio.sleep(min(pause, remaining))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _retry_outcome(self, name: str, retried: list[asyncpg.Record]) -> RetryOutcome:
+        columns = [[row[name] for row in retried] for name in ("version", "build", "key", "global_position")]
+        rows = await self._database.fetch(self._sql["retried"], name, *columns)
+        left = [row for row in rows if not row["is_withdrawn"]]
+        settled = [row for row in left if not row["is_retry_requested"] and row["state"] != "waiting"]
+        failed = {_parked(dict(row)) for row in settled if row["state"] == "failed"}
+        return RetryOutcome(
+            asked=len(rows),
+            handled=len([row for row in settled if row["is_gone"]]),
+            withdrawn=len(rows) - len(left),
+            pending=len(left) - len(settled),
+            failed=tuple(sorted(failed, key=_order)),
+        )
+
+    async def _request_retry(
+        self, name: str, global_position: int | None, event_type: str | None, kind: str | None, key: str | None
+    ) -> list[asyncpg.Record]:
+        """Request a retry of failed events, and return the version, build, key and position of each."""
         if global_position is not None:
             check_count("global_position", global_position)
         _check_filter(event_type=event_type, key=key)
@@ -176,7 +265,7 @@ class ProjectionOperations(BuildOperations):
             for row in rows:
                 detail = {"key": row["key"], "positions": [row["global_position"]]}
                 await self._log(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
-        return len(rows)
+        return rows
 
     async def skip(self, name: str, global_position: int, reason: str, *, key: str | None = None) -> int:
         """Leave an event out of a projection for good: a parked one, or the one that the projection is paused before.
@@ -235,6 +324,10 @@ def _check_filter(**texts: str | None) -> None:
 def _check_kind(kind: str | None) -> None:
     if kind is not None and kind not in get_args(FailureKind):
         raise InvalidArgumentError("kind", f"must be one of {get_args(FailureKind)}, not {shown(kind)}")
+
+
+def _order(one: ParkedEvent) -> tuple[int, str, int, int, str]:
+    return one.global_position, one.name, one.version, one.build, one.key
 
 
 def _parked(row: dict[str, Any]) -> ParkedEvent:

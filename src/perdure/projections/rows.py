@@ -6,7 +6,8 @@ build the view shows. So rows are never decoded by the columns of another build,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from functools import lru_cache
 from inspect import signature
@@ -17,7 +18,7 @@ import msgspec
 
 from perdure.checks import check_instance
 from perdure.children import ChildTable
-from perdure.errors import BuildStateError, ProjectionDefinitionError, UnknownProjectionError
+from perdure.errors import BuildStateError, InvalidArgumentError, ProjectionDefinitionError, UnknownProjectionError
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.row_search import RowSearch
 from perdure.projections.engines.table.shown_table import mismatches, readable_columns
@@ -29,8 +30,10 @@ from perdure.projections.state.identity import Key, TableShape
 from perdure.projections.state.shown_rows import read_names
 from perdure.row_query import RowPage, RowQuery
 from perdure.store import EventStore
-from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.connections.database import Connection, Database, database_of
 from perdure.stores.postgres.sql_files import quote_identifier
+from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
+from perdure.transaction import Transaction
 
 _PATIENCE: Final = 10.0
 """Seconds that a query of the past waits for a position that open appends still hold back."""
@@ -49,12 +52,13 @@ async def get(
     *,
     at_position: int | None,
     at_time: datetime | None,
+    tx: Transaction | None,
 ) -> Any:
     """Return the row of a key, or None. See `TableProjection.get`."""
     definition = _definition(projection)
     table = definition.table
     where = dict(zip(table.key, table.asked_key(key), strict=True))
-    query = RowQuery(where, (), 1, None, at_position, at_time)
+    query = RowQuery(where, (), 1, None, at_position, at_time, tx)
     page = await _search(definition, store, RowSearch(table, query))
     return page.rows[0] if page.rows else None
 
@@ -68,12 +72,30 @@ async def find(projection: Any, store: EventStore, child: ChildTable[Any] | None
 
 async def _search(definition: TableDefinition, store: EventStore, search: RowSearch) -> RowPage[Any]:
     check_instance("store", store, EventStore)
+    tx = search.query.tx
+    if tx is not None:
+        return await _search_within(definition, store, search, tx)
     until = until_of(None, search.query.at_position, search.query.at_time)
     if isinstance(store.database, Database) and not search.query.is_of_the_past:
-        return await _ViewReader(store.database, definition).search(search)
+        reader = _ViewReader(store.database, definition)
+        async with store.database.connection() as connection:
+            return await reader.search(connection, search)
     live = LiveFold(store, _with_handlers(definition), _PATIENCE)
     rows = (await live.rows(_key_in(definition.table, search), until)).get(search.table.name, {})
     return search.among([search.table.codec.decode(row) for row in rows.values()])
+
+
+async def _search_within(
+    definition: TableDefinition, store: EventStore, search: RowSearch, tx: Transaction
+) -> RowPage[Any]:
+    store.check_transaction(tx)
+    if search.query.is_of_the_past:
+        raise InvalidArgumentError(
+            "tx", "can't be combined with at_position or at_time: these rows are folded from the log, outside of it"
+        )
+    assert isinstance(tx, PostgreSQLTransaction)  # noqa: S101 - only such stores have transactions
+    async with tx.reading() as connection:
+        return await _ViewReader(database_of(store), definition, tx.savepoint).search(connection, search)
 
 
 def _key_in(table: Table, search: RowSearch) -> Key | None:
@@ -122,21 +144,30 @@ class _ShownId(msgspec.Struct):
 
 
 class _ViewReader:
-    """Reads rows through the views of one projection."""
+    """Reads rows through the views of one projection.
 
-    def __init__(self, database: Database, definition: TableDefinition) -> None:
+    A view that is switched meanwhile makes a statement fail, which would fail the caller's transaction, too. So there,
+    `savepoint` is around the statement.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        definition: TableDefinition,
+        savepoint: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._database = database
         self._definition = definition
+        self._savepoint = savepoint
         self._sql = statements("rows", schema=database.quoted_schema)
 
-    async def search(self, search: RowSearch) -> RowPage[Any]:
-        async with self._database.connection() as connection:
+    async def search(self, connection: Connection, search: RowSearch) -> RowPage[Any]:
+        build = await self._shown(connection)
+        for _ in range(_MOST_SWITCHES):
+            rows = await self._rows_of(connection, search, build)
+            if rows is not None:
+                return search.page([search.table.codec.decode(row) for row in rows])
             build = await self._shown(connection)
-            for _ in range(_MOST_SWITCHES):
-                rows = await self._rows_of(connection, search, build)
-                if rows is not None:
-                    return search.page([search.table.codec.decode(row) for row in rows])
-                build = await self._shown(connection)
         reason = "is shown, but another one was each time that its rows were read: try again"
         raise BuildStateError(self._definition.name, build.version, build.build, reason)
 
@@ -157,7 +188,8 @@ class _ViewReader:
         view = f"{quote_identifier(build.schema)}.{quote_identifier(table.view)}"
         statement = search.statement(view, readable_columns(table, found), self._database.quoted_schema)
         try:
-            row = await connection.fetchrow(statement.sql, self._definition.name, *statement.arguments)
+            async with self._savepoint():
+                row = await connection.fetchrow(statement.sql, self._definition.name, *statement.arguments)
         except _CHANGED:
             if await self._shown(connection) == build:
                 raise

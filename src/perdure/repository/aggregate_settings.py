@@ -23,6 +23,7 @@ class AggregateSettings:
         retry: how its repository tries again after a conflict, unless the call says otherwise.
         snapshot_every: after how many events a snapshot is written; None for no snapshots. See `Repository`.
         queue_commands: whether the commands of this process on one aggregate are queued. See `Repository`.
+        cache_size: how many states are kept in memory; None for no cache. See `Repository`.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, a field's type can't be stored.
@@ -37,6 +38,7 @@ class AggregateSettings:
     retry: RetryConfig | None = None
     snapshot_every: int | None = None
     queue_commands: bool = True
+    cache_size: int | None = None
 
     def __post_init__(self) -> None:
         aggregate: object = self.aggregate
@@ -51,6 +53,8 @@ class AggregateSettings:
         aggregate_class.stream_category()
         checked_retry(self.retry)
         check_flag("queue_commands", self.queue_commands)
+        if self.cache_size is not None:
+            check_count("cache_size", self.cache_size, 1)
         if self.snapshot_every is not None:
             check_count("snapshot_every", self.snapshot_every, 1)
             StateCodec(aggregate_class)  # refuses here what can't be stored, not when the store is open

@@ -16,6 +16,7 @@ from perdure.repository.fingerprint import FingerprintSource, encoded_command
 from perdure.repository.repository import Repository
 from perdure.retry import RetryConfig
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -31,6 +32,7 @@ class DeciderRepository(Generic[C, S]):
         snapshot_every: after how many events a snapshot of a state is written; None for no snapshots. The type of the
             state is the annotated return type of `evolve`.
         queue_commands: whether the commands of this process on one state are queued. See `Repository`.
+        cache_size: how many states are kept in memory; None for no cache. See `Repository`.
 
     Raises:
         InvalidArgumentError: an argument can't be used, or, with snapshots, the state's type can't be stored.
@@ -49,10 +51,16 @@ class DeciderRepository(Generic[C, S]):
         retry: RetryConfig | None = None,
         snapshot_every: int | None = None,
         queue_commands: bool = True,
+        cache_size: int | None = None,
     ) -> None:
         check_instance("decider", decider, Decider)
         self._aggregates: Repository[Decided[C, S]] = Repository(
-            decider.aggregate_class, store, retry=retry, snapshot_every=snapshot_every, queue_commands=queue_commands
+            decider.aggregate_class,
+            store,
+            retry=retry,
+            snapshot_every=snapshot_every,
+            queue_commands=queue_commands,
+            cache_size=cache_size,
         )
 
     @property
@@ -61,17 +69,22 @@ class DeciderRepository(Generic[C, S]):
         return self._aggregates.conflicts_retried
 
     async def load(
-        self, aggregate_id: str | UUID, *, at_version: int | None = None, at_time: datetime | None = None
+        self,
+        aggregate_id: str | UUID,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> S | None:
         """Load a state by applying its events. Return None if there is no such stream. See `Repository.load`."""
-        aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time)
+        aggregate = await self._aggregates.load(aggregate_id, at_version=at_version, at_time=at_time, tx=tx)
         return None if aggregate is None else aggregate.state
 
-    async def get(self, aggregate_id: str | UUID) -> S:
+    async def get(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> S:
         """Load a state as `load` does. Raise AggregateNotFoundError if there is no such stream."""
-        return (await self._aggregates.get(aggregate_id)).state
+        return (await self._aggregates.get(aggregate_id, tx=tx)).state
 
-    async def load_aggregate(self, aggregate_id: str | UUID) -> Decided[C, S]:
+    async def load_aggregate(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> Decided[C, S]:
         """Load a state in the form of an aggregate, for `execute_all` and `save_all`; a new one if there is no stream.
 
         Its ``state`` is the state. Its ``decide(command)`` raises the events that the command leads to.
@@ -85,11 +98,13 @@ class DeciderRepository(Generic[C, S]):
 
             await execute_all(store, check_out)
         """
-        return await self._aggregates.load_or_new(aggregate_id)
+        return await self._aggregates.load_or_new(aggregate_id, tx=tx)
 
-    async def history(self, aggregate_id: str | UUID) -> AsyncGenerator[tuple[StoredEvent, S]]:
+    async def history(
+        self, aggregate_id: str | UUID, *, tx: Transaction | None = None
+    ) -> AsyncGenerator[tuple[StoredEvent, S]]:
         """Yield each event, oldest first, with the state after it. See `Repository.history`."""
-        async with aclosing(self._aggregates.history(aggregate_id)) as history:
+        async with aclosing(self._aggregates.history(aggregate_id, tx=tx)) as history:
             async for stored, aggregate in history:
                 yield stored, aggregate.state
 

@@ -18,7 +18,13 @@ from typing import Final, Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult, ExpectedVersion, StreamAppend
-from perdure.errors import AggregateExistsError, InvalidArgumentError, OptimisticConcurrencyError
+from perdure.errors import (
+    AggregateExistsError,
+    HistoryRolledBackError,
+    InvalidArgumentError,
+    OptimisticConcurrencyError,
+    OutcomeUnknownError,
+)
 from perdure.events import NewEvent
 from perdure.observation import Execute
 from perdure.outcome import AppendOutcome, OutcomeState
@@ -159,6 +165,9 @@ async def save_together(
     tx: Transaction | None = None,
 ) -> list[AppendResult | None]:
     """Append the uncommitted events of aggregates, all or none. See `save_all`, which checks the arguments."""
+    if any(aggregate.uncommitted.events for aggregate in aggregates):
+        for aggregate in aggregates:
+            await _check_history(store, aggregate, tx)
     results: defaultdict[str, list[AppendResult]] = defaultdict(list)
     sent_until: dict[str, int] = {}
     for slices in _pending_slices(aggregates):
@@ -172,6 +181,27 @@ async def save_together(
         for one, result in await _append(store, slices, conditions, tx):
             results[one.stream_id].append(result)
     return [_joined(results[one.stream_id]) for one in aggregates]
+
+
+async def _check_history(store: EventStore, aggregate: AggregateRoot, tx: Transaction | None) -> None:
+    """Raise unless the stream has the events that the aggregate was loaded from in a transaction.
+
+    The version alone doesn't tell: if they were rolled back, other events may have their versions by now.
+    """
+    work = aggregate.uncommitted
+    if work.unconfirmed is None:
+        return
+    version = aggregate.committed_version
+    stored = await store.read_stream(aggregate.stream_id, version - 1, 1, tx=tx)
+    if stored and stored[0].event_id == work.unconfirmed:
+        if tx is None:
+            work.unconfirmed = None  # committed, so it stays there
+        return
+    if work.pending and not stored:
+        # Its transaction may be about to commit, with the events that were saved in it.
+        raise OutcomeUnknownError([event.event_id for event in work.events])
+    actual = await store.stream_version(aggregate.stream_id, tx=tx)
+    raise HistoryRolledBackError(aggregate.stream_id, version, actual)
 
 
 def saved_with(aggregate: AggregateRoot) -> str:

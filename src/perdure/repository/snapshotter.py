@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 from perdure.aggregate import AggregateRoot
 from perdure.errors import PerdureError
 from perdure.observation import keys
+from perdure.repository.aggregate_cache import AggregateCache
 from perdure.repository.loader import Loader
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
@@ -36,13 +37,22 @@ class SnapshotWriter(Generic[A]):
         loader: reads the state back.
         codec: encodes it.
         store: where the snapshots are.
+        cache: the cached states, which take note of snapshots; None for no cache.
     """
 
-    def __init__(self, every: int, loader: Loader[A], codec: StateCodec[A], store: EventStore) -> None:
+    def __init__(
+        self,
+        every: int,
+        loader: Loader[A],
+        codec: StateCodec[A],
+        store: EventStore,
+        cache: AggregateCache[A] | None = None,
+    ) -> None:
         self._every = every
         self._loader = loader
         self._codec = codec
         self._store = store
+        self._cache = cache
         self._next_try = 0.0
 
     async def write_if_due(self, saved: A) -> None:
@@ -52,6 +62,8 @@ class SnapshotWriter(Generic[A]):
         try:
             async with asyncio.timeout(PATIENCE):
                 saved.snapshot_version = await self._write(saved)
+            if self._cache is not None:
+                self._cache.note_snapshot(saved.stream_id, saved.snapshot_version)
         except Exception as error:
             self._next_try = monotonic() + PAUSE_AFTER_FAILURE
             logger.warning(

@@ -117,7 +117,8 @@ async def connect(
     check_count("payload_limit", payload_limit, 1)
     if direct_url is not None:
         check_url(direct_url)
-    async with located_database(url, directory) as (located, revive):
+    chosen = choose_database(url, directory)
+    async with located_database(chosen) as (located, revive):
         opened = PostgreSQLEventStore(
             located,
             schema=schema,
@@ -127,17 +128,15 @@ async def connect(
             direct_url=direct_url,
             read_only=read_only,
         )
-        opened.database.is_asked_for = choose_database(url, directory).source != SHARED_VARIABLE
+        opened.database.is_of_shared_variable = chosen.source == SHARED_VARIABLE
         async with opened as store:
             yield store
 
 
 @asynccontextmanager
-async def located_database(
-    url: str | None, directory: Path | str | None = None
-) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
+async def located_database(chosen: ChosenDatabase) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[str]] | None]]:
     """Yield the URL of the database that `connect` would use, and a function that restarts it if it is embedded."""
-    database, source = choose_database(url, directory)
+    database, source = chosen
     if not isinstance(database, EmbeddedPostgreSQL):
         if source == SHARED_VARIABLE:
             _announce(masked_url(DatabaseURL.parse(database).for_clients()))

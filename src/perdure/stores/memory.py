@@ -125,15 +125,19 @@ class ListReader(PageReader):
         self._streams = streams
         self._by_id = by_id
 
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+    async def stream_page(
+        self, stream_id: str, from_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
         """Return the events of a stream strictly after `from_version`, oldest first."""
-        stream = self._streams.get(stream_id, [])
-        return [copy(stored) for stored in stream[from_version : None if limit is None else from_version + limit]]
+        later = self._streams.get(stream_id, [])[from_version:]
+        return [copy(stored) for stored in _of_types(later, event_types)[:limit]]
 
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+    async def stream_page_backwards(
+        self, stream_id: str, before_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
         """Return the events of a stream strictly before `before_version`, newest first."""
         earlier = self._streams.get(stream_id, [])[: max(0, before_version - 1)]
-        return [copy(stored) for stored in earlier[::-1][:limit]]
+        return [copy(stored) for stored in _of_types(earlier[::-1], event_types)[:limit]]
 
     async def log_page(
         self, from_position: int, limit: int, where: LogFilter, seen: SeenEvent | None = None, *, up_to: int = 0
@@ -208,6 +212,10 @@ class DictSnapshots:
         stored = self._snapshots.get(stream_id)
         if not stored or not snapshot.stream_version < stored.stream_version <= len(self._streams.get(stream_id, [])):
             self._snapshots[stream_id] = snapshot
+
+
+def _of_types(events: list[StoredEvent], event_types: tuple[str, ...] | None) -> list[StoredEvent]:
+    return events if event_types is None else [stored for stored in events if stored.event_type in event_types]
 
 
 def _result(events: list[StoredEvent], *, is_repeat: bool = False) -> AppendResult:

@@ -54,6 +54,9 @@ METRICS: Final = {
     "perdure.load.snapshots": Metric(
         "counter", "{load}", ("perdure.category", "perdure.snapshot"), "Loads that looked for a snapshot"
     ),
+    "perdure.load.cache": Metric(
+        "counter", "{load}", ("perdure.category", "perdure.cache"), "Loads that looked for a cached state"
+    ),
     "perdure.execute.duration": Metric(
         "histogram",
         "s",
@@ -152,7 +155,7 @@ SPANS: Final = {
     ),
     "load {category}": SpanName(
         "client",
-        (*_DATABASE, *_STREAM, *_REQUEST, "perdure.events", "perdure.snapshot", *_END),
+        (*_DATABASE, *_STREAM, *_REQUEST, "perdure.events", "perdure.snapshot", "perdure.cache", *_END),
         "An aggregate is loaded from its events",
     ),
     "execute {category}": SpanName(
@@ -197,6 +200,7 @@ ATTRIBUTES: Final = {
     "perdure.stream_version": "The version of the stream afterwards",
     "perdure.global_position": "The position of the last event, or of the event in question, in the log",
     "perdure.snapshot": "`hit` if a snapshot was used, `miss` if there was none that fits",
+    "perdure.cache": "`hit` if the state was cached, `miss` if the stream was replayed",
     "perdure.attempts": "The number of attempts",
     "perdure.refusal": "The class of the `DomainError` with which a rule refused: an answer, not a failure",
     "perdure.projection": "The projection",

@@ -134,6 +134,8 @@ class Telemetry(Observer):
                     record("perdure.load.events", operation.events, attributes)
                 if operation.snapshot is not None:
                     record("perdure.load.snapshots", 1, attributes)
+                if operation.cache is not None:
+                    record("perdure.load.cache", 1, attributes)
             case Execute():
                 record("perdure.execute.duration", seconds, attributes)
                 record("perdure.execute.retries", max(operation.attempts - 1, 0), attributes)

@@ -134,8 +134,9 @@ def _appended_to_streams(operation: AppendToStreams) -> Attributes:
 
 @ending.register
 def _loaded(operation: Load) -> Attributes:
+    found = {"perdure.snapshot": operation.snapshot, "perdure.cache": operation.cache}
     known: Attributes = {"perdure.events": operation.events}
-    return known | {"perdure.snapshot": operation.snapshot} if operation.snapshot else known
+    return known | {name: value for name, value in found.items() if value is not None}
 
 
 @ending.register

@@ -66,8 +66,10 @@ class BuildOperations(AuditedOperations):
                 current.schema,
                 None,
                 switches_automatically=switch == "automatic",
+                kind=current.kind,
                 mode=current.mode,
                 segments=count,
+                start=current.start,
             )
             await self._log(connection, build, "rebuild asked", reason, {"segments": count, "switch": switch})
         return await self._status_of(build)
@@ -198,6 +200,8 @@ class BuildOperations(AuditedOperations):
 
 
 def _check_rebuildable(current: Build, builds: Sequence[Build]) -> None:
+    if current.kind in {"reaction", "relay"}:
+        raise BuildStateError(*current.id, f"is a {current.kind}, which is never built again: see replay()")
     for each in _pending(builds):
         raise BuildStateError(*each.id, "is being built already: wait for it, or call cancel_rebuild()")
     if current.mode == "inline":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from perdure.errors import ProjectionDefinitionError, ProjectionShapeError
+from perdure.errors import BuildStateError, ProjectionDefinitionError, ProjectionShapeError
+from perdure.log import NOW
 from perdure.observation import keys
 from perdure.projections.builds.views import Views
 from perdure.projections.engine import BuildTables, ProjectionDefinition
 from perdure.projections.sql import statements
 from perdure.projections.state.builds import Build, BuildRecords, shown_of, tables_in
 from perdure.projections.state.identity import TableShape
+from perdure.projections.state.segments import BEGINNING, Checkpoint
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.sql_files import quote_identifier
 
@@ -38,7 +40,12 @@ class BuildSetup:
         self._namespace = quote_identifier(schema)
         self._sql = statements("setup", namespace=self._namespace)
 
-    async def set_up(self, segments: int) -> bool:
+    async def is_recorded(self) -> bool:
+        """Return whether a build of this version was set up before."""
+        async with self._database.connection() as connection:
+            return any(build.id.version == self._id.version for build in await self._records.read(connection))
+
+    async def set_up(self, segments: int, first: Checkpoint | None = BEGINNING) -> bool:
         """Create the tables if they are missing, and the views if the projection has none.
 
         The first build of a version is added here, further builds by `rebuild`. The views show the first build of a
@@ -46,6 +53,7 @@ class BuildSetup:
 
         Args:
             segments: how many segments a new build is divided into.
+            first: where the first build of the projection begins; None if `is_recorded`.
 
         Returns:
             False if there is no such build: it was dropped, or only other builds of its version are left.
@@ -53,44 +61,64 @@ class BuildSetup:
         Raises:
             ProjectionDefinitionError, ProjectionShapeError: the projection differs from what was set up under this
                 name and version.
+            BuildStateError: the build was dropped after `is_recorded`.
         """
         async with self._database.connection() as connection, connection.transaction():
             await self._records.lock(connection)
             builds = await self._records.read(connection)
+            self._check_kind(builds)
             self._check_mode(builds)
             found = next((build for build in builds if build.id == self._id), None)
             if found is None and any(build.id.version == self._id.version for build in builds):
                 return False
-            await self._create(connection, found, segments)
+            if found is not None:
+                await self._create_missing(connection, found)
+            else:
+                await self._add(connection, segments, await self._start(connection, builds, first))
             if shown_of(builds) is None:
                 views = Views(self._database, self._id.name)
                 await views.show(connection, self._schema, tables_in(self._definition.shape))
                 await self._records.show(connection, self._id)
             return True
 
-    async def _create(self, connection: Connection, found: Build | None, segments: int) -> None:
+    async def _start(self, connection: Connection, builds: Sequence[Build], first: Checkpoint | None) -> Checkpoint:
+        if builds and self._definition.kind == "process":
+            return builds[-1].start  # the same events in each build, so that each folds the same state
+        if builds and self._definition.start is NOW and (furthest := await self._records.furthest(connection)):
+            return furthest
+        if first is None:
+            raise BuildStateError(*self._id, "was dropped a moment ago: set it up again")
+        return first
+
+    async def _add(self, connection: Connection, segments: int, start: Checkpoint) -> None:
+        await self._records.add(
+            connection,
+            self._id,
+            self._schema,
+            self._definition.shape,
+            switches_automatically=True,
+            kind=self._definition.kind,
+            mode=self._definition.mode,
+            segments=segments,
+            start=start,
+        )
+        await self._create_tables(connection)
+
+    async def _create_missing(self, connection: Connection, found: Build) -> None:
         name, shape = self._id.name, self._definition.shape
-        if found is not None and found.schema != self._schema:
+        if found.schema != self._schema:
             raise ProjectionDefinitionError(
                 name, f"its tables are in schema {found.schema!r}: give the service schema={found.schema!r}"
             )
-        if found is not None and found.tables is not None:
+        if found.tables is not None:
             if differences := _differences(found.tables, tables_in(shape)):
                 raise ProjectionShapeError(name, differences)
             self._warn_of_missing_indexes(found.tables, tables_in(shape))
             return
-        if found is None:
-            await self._records.add(
-                connection,
-                self._id,
-                self._schema,
-                shape,
-                switches_automatically=True,
-                mode=self._definition.mode,
-                segments=segments,
-            )
-        else:
-            await self._records.record_tables(connection, self._id, shape)
+        await self._records.record_tables(connection, self._id, shape)
+        await self._create_tables(connection)
+
+    async def _create_tables(self, connection: Connection) -> None:
         if self._definition.tables and not await connection.fetchval(self._sql["namespace_exists"], self._namespace):
             await connection.execute(self._sql["create_namespace"])
         await self._tables.create(connection)
@@ -111,6 +139,15 @@ class BuildSetup:
                 self._id.name,
                 extra=keys(operation="set_up", projection=self._id.name),
             )
+
+    def _check_kind(self, builds: Sequence[Build]) -> None:
+        for build in builds:
+            if build.kind != self._definition.kind:
+                raise ProjectionDefinitionError(
+                    self._id.name,
+                    f"a {build.kind} of this name was set up in this database: give the {self._definition.kind} "
+                    "another name",
+                )
 
     def _check_mode(self, builds: Sequence[Build]) -> None:
         # A service must never write the rows of an inline projection, nor an append those of a service.

@@ -54,6 +54,7 @@ from perdure.errors import LogDivergedError, PerdureError
 from perdure.events import StoredEvent
 from perdure.log import ChangeSignal
 from perdure.observation import ProjectionBatch
+from perdure.projections.builds.first_checkpoint import find_first
 from perdure.projections.builds.setup import BuildSetup
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import create_engine
@@ -102,6 +103,7 @@ class Runner:
         self, store: EventStore, definition: ProjectionDefinition, options: RunnerOptions, tasks: Tasks
     ) -> None:
         self.definition = definition
+        self._store = store
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.changes = ChangeSignal()
         self.error: Exception | None = None
@@ -134,7 +136,9 @@ class Runner:
             ProjectionDefinitionError, ProjectionShapeError: the tables aren't those of this projection.
             LogDivergedError: the log isn't the one that the rows were made from.
         """
-        if not await self._setup.set_up(self._options.segments if self.definition.is_divisible else 1):
+        segments = self._options.segments if self.definition.is_divisible else 1
+        first = None if await self._setup.is_recorded() else await find_first(self._store, self.definition)
+        if not await self._setup.set_up(segments, first):
             return False
         await self._leases.verify_all()
         return True

@@ -9,7 +9,8 @@ import msgspec
 
 from perdure.projections.sql import statements
 from perdure.projections.state.identity import BuildId, TableShape
-from perdure.projections.state.options import Mode
+from perdure.projections.state.options import Kind, Mode
+from perdure.projections.state.segments import Checkpoint
 from perdure.stores.postgres.connections.database import Connection, Database
 
 BuildStage = Literal["building", "ready", "retained"]
@@ -33,6 +34,10 @@ class Build(NamedTuple):
     """Whether its rows differed from those of the shown build when it was complete."""
     mode: Mode
     """What keeps it up to date."""
+    kind: Kind
+    """What it is."""
+    start: Checkpoint
+    """Where it began."""
 
 
 class BuildRecords:
@@ -69,6 +74,8 @@ class BuildRecords:
                 row["switch_number"],
                 row["differences"] is not None,
                 row["mode"],
+                row["kind"],
+                Checkpoint(row["start_position"], row["start_event_id"]),
             )
             for row in await connection.fetch(self._sql["read"], self._name)
         ]
@@ -81,10 +88,12 @@ class BuildRecords:
         shape: str | None,
         *,
         switches_automatically: bool,
+        kind: Kind,
         mode: Mode,
         segments: int,
+        start: Checkpoint,
     ) -> None:
-        """Add a build at the beginning of the log.
+        """Add a build.
 
         Args:
             connection: where the transaction is.
@@ -92,11 +101,18 @@ class BuildRecords:
             schema: the schema that holds its tables and views.
             shape: its tables, as JSON; None if they are created later.
             switches_automatically: whether the build is shown as soon as it is complete.
+            kind: what it is.
             mode: what keeps it up to date.
             segments: how many segments it is divided into.
+            start: where it begins.
         """
-        await connection.execute(self._sql["add"], *build, schema, shape, switches_automatically, mode)
-        await connection.execute(self._sql["add_segments"], *build, segments)
+        await connection.execute(self._sql["add"], *build, schema, shape, switches_automatically, mode, kind, *start)
+        await connection.execute(self._sql["add_segments"], *build, segments, *start)
+
+    async def furthest(self, connection: Connection) -> Checkpoint | None:
+        """Return the furthest checkpoint of all builds; None if there are none."""
+        row = await connection.fetchrow(self._sql["furthest"], self._name)
+        return None if row is None else Checkpoint(*row)
 
     async def record_tables(self, connection: Connection, build: BuildId, shape: str) -> None:
         """Record that the tables of a build were created, with their shape as JSON."""

@@ -37,6 +37,10 @@ class Checkpoint(NamedTuple):
     event_id: UUID | None
 
 
+BEGINNING: Final = Checkpoint(0, None)
+"""Where nothing of the log is processed."""
+
+
 class Segment(NamedTuple):
     """A range of key hashes of a build, with its own checkpoint."""
 

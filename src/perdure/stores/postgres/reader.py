@@ -21,7 +21,7 @@ from perdure.events import StoredEvent
 from perdure.log import PAGE_BYTES, PAGE_SIZE, LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader, StoredType
-from perdure.stores.postgres.connections.database import Connection, Database
+from perdure.stores.postgres.connections.database import Connection, Database, Source
 from perdure.stores.postgres.driver_errors import DIVERGED
 from perdure.stores.postgres.event_rows import stored_events
 from perdure.stores.postgres.inspection import Inspection
@@ -38,37 +38,48 @@ class Reader(PageReader):
 
     Args:
         database: the database of the store.
+        source: where streams are read; by default on connections of the database's pool.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, source: Source | None = None) -> None:
         self._database = database
+        self._source: Source = database if source is None else source
         self._sql = Statements(Path(__file__).parent / "sql" / "reads", schema=database.quoted_schema)
         self._bounded: dict[tuple[str, str], str] = {}
 
-    async def stream_page(self, stream_id: str, from_version: int, limit: int | None) -> list[StoredEvent]:
+    async def stream_page(
+        self, stream_id: str, from_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
         """Return the events of a stream strictly after `from_version`, oldest first."""
-        async with self._database.connection() as connection:
-            return await self.stream_page_in(connection, stream_id, from_version, limit)
+        async with self._source.connection() as connection:
+            return await self.stream_page_in(connection, stream_id, from_version, limit, event_types)
 
     async def stream_page_in(
-        self, connection: Connection, stream_id: str, from_version: int, limit: int | None
+        self,
+        connection: Connection,
+        stream_id: str,
+        from_version: int,
+        limit: int | None,
+        event_types: tuple[str, ...] | None = None,
     ) -> list[StoredEvent]:
         """Return the same as a transaction of the caller sees it."""
-        rows = await connection.fetch(self._sql["read_stream"], stream_id, from_version, limit)
-        return stored_events(rows)
+        name, types = _of_types("read_stream", event_types)
+        return stored_events(await connection.fetch(self._sql[name], stream_id, from_version, limit, *types))
 
-    async def stream_page_backwards(self, stream_id: str, before_version: int, limit: int | None) -> list[StoredEvent]:
+    async def stream_page_backwards(
+        self, stream_id: str, before_version: int, limit: int | None, event_types: tuple[str, ...] | None = None
+    ) -> list[StoredEvent]:
         """Return the events of a stream strictly before `before_version`, newest first."""
-        rows = await self._database.fetch(self._sql["read_stream_backwards"], stream_id, before_version, limit)
-        return stored_events(rows)
+        name, types = _of_types("read_stream_backwards", event_types)
+        return stored_events(await self._source.fetch(self._sql[name], stream_id, before_version, limit, *types))
 
     async def stream_version(self, stream_id: str) -> int:
         """Return the version of a stream, 0 if it has no events."""
-        return await self._database.fetch_value(self._sql["stream_version"], stream_id) or 0
+        return await self._source.fetch_value(self._sql["stream_version"], stream_id) or 0
 
     async def read_event(self, event_id: UUID) -> StoredEvent | None:
         """Return the event with that id, or None."""
-        rows = await self._database.fetch(self._sql["read_event"], event_id)
+        rows = await self._source.fetch(self._sql["read_event"], event_id)
         return stored_events(rows)[0] if rows else None
 
     async def stored_types(self) -> list[StoredType]:
@@ -198,6 +209,11 @@ class Reader(PageReader):
             sizes = {"large": str(PAGE_BYTES // PAGE_SIZE // 2), "page_bytes": str(PAGE_BYTES)}
             self._bounded[key] = fill_in(self._sql[around], page=self._sql[name], **sizes)
         return self._bounded[key]
+
+
+def _of_types(name: str, event_types: tuple[str, ...] | None) -> tuple[str, list[list[str]]]:
+    """Return the name of the statement that reads these types of a stream, and its arguments for them."""
+    return (name, []) if event_types is None else (f"{name}_of_types", [list(event_types)])
 
 
 def _page(rows: list[asyncpg.Record]) -> Page:

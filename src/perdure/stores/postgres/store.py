@@ -315,7 +315,11 @@ class PostgreSQLEventStore(EventStore):
                 f"whole schema, or set the sequence: setval('{schema}.global_position', the highest global_position)"
             )
 
-    def _own(self, tx: Transaction) -> PostgreSQLTransaction:
+    def check_transaction(self, tx: object) -> None:
+        """Raise TransactionError unless `tx` is a transaction that this store's `transaction` has returned."""
+        _ = self._own(tx)
+
+    def _own(self, tx: object) -> PostgreSQLTransaction:
         if not isinstance(tx, PostgreSQLTransaction) or not tx.is_of(self.database):
             raise TransactionError("tx isn't a transaction of this store: use the one that its transaction() returned")
         return tx

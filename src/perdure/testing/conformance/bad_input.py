@@ -200,7 +200,14 @@ class BadInput:
         types: list[Any] = ["noted", [], [""], ["a\x00"], [SURROGATE], [5], [None], 5]
 
         assert await accepted(categories, lambda bad: store.read_all_events(category=bad)) == []
-        assert await accepted(types, lambda bad: store.read_all_events(event_types=bad)) == []
+        reads_of_types: list[Call] = [
+            lambda bad: store.read_all_events(event_types=bad),
+            lambda bad: store.read_stream("note-1", event_types=bad),
+            lambda bad: store.read_stream_backwards("note-1", event_types=bad),
+            lambda bad: store.last_event("note-1", event_types=bad),
+        ]
+        for read in reads_of_types:
+            assert await accepted(types, read) == []
         for bad in (one for one in BAD_STREAM_IDS if one is not None):
             with pytest.raises(InvalidStreamIdError):
                 store.subscribe(stream_id=bad)  # type: ignore[arg-type]  # it is refused

@@ -11,12 +11,13 @@ import pytest
 
 from perdure.capability import Capability
 from perdure.commit import ANY
-from perdure.errors import UnsupportedOperationError
+from perdure.errors import TransactionError, UnsupportedOperationError
 from perdure.health import ready
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.testing.conformance.samples import notes, texts
 from perdure.testing.conformance.snapshots import taken
+from perdure.transaction import Transaction
 
 PATIENCE = 10.0
 """Seconds after which a missing notification counts as lost."""
@@ -64,6 +65,8 @@ class Capabilities:
         if "transactions" not in store.capabilities:
             with pytest.raises(UnsupportedOperationError):
                 store.transaction()
+            with pytest.raises(UnsupportedOperationError):
+                await store.read_stream("note-1", tx=Transaction())
 
     async def check_database(self, store: EventStore) -> None:
         """Projections and health checks find the database."""
@@ -95,9 +98,25 @@ class Capabilities:
             await store.append_to_stream("note-1", 0, notes("a"), tx=tx)
             await store.append_to_streams([("note-1", 1, notes("b")), ("note-2", 0, notes("c"))], tx=tx)
             assert await store.read_stream("note-1") == []
+            await self._check_reads(store, tx)
         with suppress(Deliberate):
             async with store.transaction() as tx:
                 await store.append_to_stream("note-1", 2, notes("undone"), tx=tx)
                 raise Deliberate
 
         assert texts(await store.read_all_events()) == ["a", "b", "c"]
+        with pytest.raises(TransactionError):
+            await store.read_stream("note-1", tx=tx)
+
+    async def _check_reads(self, store: EventStore, tx: Transaction) -> None:
+        """Reads of streams in a transaction see its own appends."""
+        first, last = await store.read_stream("note-1", tx=tx)
+        assert texts([first, last]) == ["a", "b"]
+        assert texts(await store.read_stream("note-1", 1, 1, tx=tx)) == ["b"]
+        assert texts(await store.read_stream_backwards("note-1", tx=tx)) == ["b", "a"]
+        assert texts([one async for one in store.iterate_stream("note-1", tx=tx)]) == ["a", "b"]
+        found = [await store.last_event("note-1", tx=tx), await store.read_event(first.event_id, tx=tx)]
+        assert [one and one.event_id for one in found] == [last.event_id, first.event_id]
+        assert await store.read_event(first.event_id) is None
+        assert (await store.stream_version("note-1", tx=tx), await store.stream_version("note-1")) == (2, 0)
+        assert await store.read_snapshot("note-1", tx=tx) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -182,13 +183,77 @@ class Reads:
         assert await store.read_all_events(event_types=["perdure.conformance.none"]) == []
         assert await store.read_all_events(last, category="note") == []
 
+    async def test_a_stream_can_be_read_by_type(self, store: EventStore) -> None:
+        for n in range(8):
+            await store.append_to_stream("note-1", n, [Counted(number=n) if n % 4 == 3 else Noted(text=str(n))])
+        await store.append_to_stream("note-2", 0, [Counted(number=100)])
+
+        async def versions(*page: int, event_types: Sequence[str | type]) -> list[int]:
+            return [one.stream_version for one in await store.read_stream("note-1", *page, event_types=event_types)]
+
+        async def backwards(*page: int | None, event_types: Sequence[str | type]) -> list[int]:
+            found = await store.read_stream_backwards("note-1", *page, event_types=event_types)
+            return [one.stream_version for one in found]
+
+        assert await versions(event_types=[Counted]) == [4, 8]
+        assert await versions(event_types=["perdure.conformance.noted"]) == [1, 2, 3, 5, 6, 7]
+        assert await versions(event_types=[Counted, "perdure.conformance.noted"]) == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert await versions(event_types=["perdure.conformance.none"]) == []
+        assert await backwards(event_types=[Counted]) == [8, 4]
+        assert await backwards(event_types=(Noted, Counted)) == [8, 7, 6, 5, 4, 3, 2, 1]
+        assert texts(await store.read_stream("note-3", event_types=[Noted])) == []
+
+        # A page counts the events that match, and the next one begins after its last event.
+        assert await versions(0, 1, event_types=[Counted]) == [4]
+        assert await versions(4, 1, event_types=[Counted]) == [8]
+        assert await versions(8, 1, event_types=[Counted]) == []
+        assert await versions(3, 3, event_types=[Noted]) == [5, 6, 7]
+        assert await versions(0, 0, event_types=[Noted]) == []
+        assert await versions(0, 2**40, event_types=[Counted]) == [4, 8]
+        assert await backwards(8, 1, event_types=[Counted]) == [4]
+        assert await backwards(None, 1, event_types=[Noted]) == [7]
+        assert await backwards(7, 3, event_types=[Noted]) == [6, 5, 3]
+        assert await backwards(4, 1, event_types=[Counted]) == []
+
+        for event_types, version in (([Counted], 8), ([Noted], 7), ([Noted, Counted], 8), (["another"], None)):
+            last = await store.last_event("note-1", event_types=event_types)
+            assert (last.stream_version if last else None) == version
+
+    async def test_a_stream_read_by_class_includes_its_earlier_names(self, store: EventStore) -> None:
+        tallied = EncodedEvent(
+            uuid4(), "perdure.conformance.tallied", 3, '{"number":1}', '{"timestamp":"2020-01-01T00:00:00Z"}'
+        )
+        await store.append(Commit("note-1", 0, (tallied,), 50))
+        await store.append_to_stream("note-1", 1, [Noted(), Counted(number=2)])
+
+        assert [one.event for one in await store.read_stream("note-1", event_types=[Counted])] == [
+            Counted(number=1),
+            Counted(number=2),
+        ]
+        by_name = await store.read_stream("note-1", event_types=["perdure.conformance.counted"])
+        assert [one.event for one in by_name] == [Counted(number=2)]
+
+    async def test_iterating_over_some_types_of_a_stream_skips_none(self, store: EventStore) -> None:
+        for n in range(0, MANY, 100):
+            payloads = [Counted(number=i) if i % 3 == 0 else Noted(text=str(i)) for i in range(n, n + 100)]
+            await store.append_to_stream("note-1", n, payloads)
+        every_third = list(range(0, MANY, 3))
+
+        async def numbers(from_version: int) -> list[int]:
+            found = store.iterate_stream("note-1", from_version, event_types=[Counted])
+            return [one.event.number async for one in found]
+
+        assert await numbers(0) == every_third
+        assert await numbers(601) == [n for n in every_third if n >= 601]
+        assert [one.event.number for one in await store.read_stream("note-1", event_types=[Counted])] == every_third
+
     async def test_iterating_gives_all_in_pages(self, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
         limits: list[int | None] = []
         stream_page, log_page = store.reader.stream_page, store.log_page
 
-        async def watched_stream_page(stream_id: str, from_version: int, limit: int | None) -> object:
+        async def watched_stream_page(stream_id: str, from_version: int, limit: int | None, types: object) -> object:
             limits.append(limit)
-            return await stream_page(stream_id, from_version, limit)
+            return await stream_page(stream_id, from_version, limit, types)  # type: ignore[arg-type]  # it is passed on
 
         async def watched_log_page(from_position: int, limit: int, where: object) -> object:
             limits.append(limit)

@@ -200,7 +200,7 @@ async def test_a_block_within_another_block_leaves_the_other_usable(
         with pytest.raises(DomainError) if fails else nullcontext():
             async with joined(store, outbox) as inner:
                 await store.append_to_stream("note-a", ANY, notes("inner"), tx=inner)
-                with pytest.raises(TransactionError, match="append in that one"):
+                with pytest.raises(TransactionError, match="use that one"):
                     await store.append_to_stream("note-a", ANY, notes("of the outer one"), tx=outer)
                 if fails:
                     raise DomainError("no")

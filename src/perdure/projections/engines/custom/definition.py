@@ -10,14 +10,15 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from perdure.checks import can_take
+from perdure.declaration import OnFailure
 from perdure.errors import PerdureError, ProjectionDefinitionError
 from perdure.events import Handler, StoredEvent, handlers_of, registry
 from perdure.log import make_filter
-from perdure.projection import OnFailure, Projection, ProjectionTransaction, SQLProjection
+from perdure.projection import Projection, ProjectionTransaction, SQLProjection
 from perdure.projections.engine import UNDIVIDED, Refuse, check_name
 from perdure.projections.engines.custom.transaction_commands import transaction_command
 from perdure.projections.state.identity import BuildId, TableShape, table_name
-from perdure.projections.state.options import Mode
+from perdure.projections.state.options import Kind, Mode, Start
 
 _AT: Final = "at"
 _EVENTS: Final = {"handle": "event", "handle_batch": "events"}
@@ -43,6 +44,7 @@ class CustomDefinition:
         ProjectionDefinitionError: the class can't work as it is written.
     """
 
+    kind: Kind = "projection"
     mode: Mode = "async"
     is_divisible = False
 
@@ -51,6 +53,7 @@ class CustomDefinition:
         self.name = projection.name or type(projection).__qualname__
         self.version = projection.version
         self.on_failure: OnFailure = projection.on_failure
+        self.start: Start = projection.start
         self.build = BuildId(self.name, self.version, build)
         self.key_codec = UNDIVIDED
         if not projection.name:
@@ -66,6 +69,8 @@ class CustomDefinition:
         self.tables = self._tables(projection.tables)
         if isinstance(projection, SQLProjection) and not self.tables:
             raise self.refuse('it has no tables: tables = {"views": "create table {views} (...)"}')
+        if self.tables and self.start != 0:
+            raise self.refuse("its tables need the whole log, so leave start out; or create them outside of it")
 
     @property
     def shape(self) -> str:

@@ -13,13 +13,14 @@ import msgspec
 
 from perdure.checks import can_take
 from perdure.children import ChildTable
+from perdure.declaration import OnFailure
 from perdure.errors import InvalidArgumentError, PerdureError, ProjectionDefinitionError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.events import Handler, StoredEvent, handlers_of, keys_of, registry
-from perdure.projection import OnFailure, Projection, SQLProjection, TableProjection
+from perdure.projection import Projection, SQLProjection, TableProjection
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.identity import BuildId, Key, is_divisible
-from perdure.projections.state.options import Mode
+from perdure.projections.state.options import Kind, Mode, Start
 
 _AT: Final = "at"
 
@@ -42,7 +43,9 @@ class TableDefinition:
         ProjectionDefinitionError: the class can't work as it is written.
     """
 
+    kind: Kind = "projection"
     mode: Mode = "async"
+    start: Start = 0
 
     def __init__(self, projection: TableProjection[Any], build: int = 1) -> None:
         if not isinstance(projection, TableProjection):

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -42,6 +42,22 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 C = TypeVar("C")
 
 
+class Source(Protocol):
+    """Where statements run: a `Database`, on connections of its pool, or a transaction of a caller."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for short work."""
+        ...
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Return the rows of one statement."""
+        ...
+
+    async def fetch_value(self, sql: str, *arguments: object) -> Any:
+        """Return the first column of the first row of one statement."""
+        ...
+
+
 _DEAD_OR_DYING = (
     OSError,
     asyncpg.CannotConnectNowError,
@@ -71,7 +87,8 @@ class Database:
 
     Attributes:
         reachability: whether it can be reached.
-        is_asked_for: whether it was named for Perdure, so that making the schema there is no surprise.
+        is_of_shared_variable: whether its URL is that of DATABASE_URL, which other libraries use, too. To make a schema
+            there may be a surprise.
     """
 
     def __init__(
@@ -96,7 +113,7 @@ class Database:
                 raise InvalidArgumentError(name, "is 0, which is too short for anything")
         if revive is not None:
             check_function("revive", revive)
-        self.is_asked_for = True
+        self.is_of_shared_variable = False
         self.schema = schema
         self.quoted_schema = quoted_store_schema(schema)
         self._url = url

@@ -43,7 +43,7 @@ LOCK_TIMEOUT: Final = 0.5
 PATIENCE: Final = 60.0
 """Seconds after which a migration that doesn't get its locks fails."""
 _LONGEST_PAUSE: Final = 5.0
-_UNASKED: Final = "the database of DATABASE_URL, as no URL was given; to choose another, set PERDURE_DATABASE_URL"
+_SHARED: Final = "the database of DATABASE_URL, as no URL was given; to choose another, set PERDURE_DATABASE_URL"
 _NO_LIMIT: Final = 30 * 86400.0
 """Instead of the driver's limit for a statement: the index of a big log takes its time."""
 
@@ -238,11 +238,11 @@ class Migrator:
                 await (self._apply_online if pending.migration.is_online else self._apply_in_one)(connection, pending)
         if state.pending:
             applied = ", ".join(state.names)
-            is_expected = self._database.is_asked_for or not state.is_new
+            is_surprise = self._database.is_of_shared_variable and state.is_new
             logger.log(
-                logging.INFO if is_expected else logging.WARNING,
+                logging.WARNING if is_surprise else logging.INFO,
                 "schema %r: applied %s%s",
-                *(self._schema, applied, "" if is_expected else f", in {_UNASKED}"),
+                *(self._schema, applied, f", in {_SHARED}" if is_surprise else ""),
                 extra=keys(operation="migrate"),
             )
         return state.names

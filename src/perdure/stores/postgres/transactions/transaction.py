@@ -15,13 +15,15 @@ from perdure.repeat import first_result
 from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Connection, Database
 from perdure.stores.postgres.driver_errors import CONNECTION_LOST, translated_errors
+from perdure.stores.postgres.snapshots import SnapshotTable
 from perdure.stores.postgres.sql_files import Statements
 from perdure.stores.postgres.transactions.transaction_mark import TransactionMark
+from perdure.stores.postgres.transactions.transaction_reader import TransactionReader, TransactionSource
 from perdure.transaction import Transaction
 
 
 class PostgreSQLTransaction(Transaction):
-    """A transaction on `connection` that appends take part in, within its ``async with`` block.
+    """A transaction on `connection` that appends and reads take part in, within its ``async with`` block.
 
     The store begins it with the block, and commits it at the end, or rolls it back after an exception. A transaction
     that other code begins and ends is a `JoinedTransaction`.
@@ -55,6 +57,28 @@ class PostgreSQLTransaction(Transaction):
     def is_open(self) -> bool:
         """Whether it can be used: its ``async with`` block is entered, and the session is in a transaction."""
         return self._is_entered and self._session.is_in_transaction()
+
+    @property
+    def reader(self) -> TransactionReader:
+        """Reads streams on the connection of the transaction. See `Transaction.reader`."""
+        return TransactionReader(self._database, TransactionSource(self.reading))
+
+    @property
+    def snapshots(self) -> SnapshotTable:
+        """Reads snapshots on the connection of the transaction."""
+        return SnapshotTable(self._database, TransactionSource(self.reading))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection]:
+        """Lend the connection for statements that read in the transaction.
+
+        Raises:
+            TransactionError: the transaction isn't open, or a statement has failed in it.
+            TransactionEndedError: the session isn't in the transaction any more.
+        """
+        with self._checking():
+            self._check_mark(await self._found_mark())
+            yield self._session
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""
@@ -116,7 +140,7 @@ class PostgreSQLTransaction(Transaction):
     @contextmanager
     def _checking(self) -> Generator[None]:
         if not self._is_entered:
-            raise TransactionError("the transaction isn't open: append within its 'async with' block")
+            raise TransactionError("the transaction isn't open: use it within its 'async with' block")
         if not self.is_open:
             raise TransactionEndedError(self._event_ids, None)
         with translated_errors():
@@ -137,13 +161,33 @@ class PostgreSQLTransaction(Transaction):
         """Return the number of the next append. Raise if events can't be appended now."""
         number = self._mark.next_append()
         settings = await self._settings(number)
-        if not self._mark.is_mark(settings["mark"]):
-            if settings["mark"]:
-                raise TransactionError("another transaction of a store is open on the connection: append in that one")
-            raise TransactionEndedError(self._event_ids, None)
+        self._check_mark(settings["mark"])
         self._mark.note(number, settings["mark"])
         check_settings(settings)
         return number
+
+    def _check_mark(self, found: str | None) -> None:
+        if self._mark.is_mark(found):
+            return
+        if found:
+            raise TransactionError("another transaction of a store is open on the connection: use that one")
+        raise TransactionEndedError(self._event_ids, None)
+
+    async def _found_mark(self) -> str | None:
+        """Return the mark that the session's transaction has now.
+
+        Raises:
+            TransactionError: a statement has failed in it, so that nothing can be read and it can't be committed.
+        """
+        try:
+            found: str | None = await self._session.fetchval(self._sql["transaction_mark"])
+        except asyncpg.InFailedSQLTransactionError as error:
+            # COMMIT would roll back without an error.
+            raise TransactionError(
+                "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
+                "let its error leave the block, or run it in a savepoint (async with tx.savepoint())"
+            ) from error
+        return found
 
     async def _settings(self, number: int = 0) -> dict[str, str]:
         settings = await self._session.fetchrow(self._sql["transaction_settings"], self._mark.prefix, number)
@@ -157,15 +201,8 @@ class PostgreSQLTransaction(Transaction):
             TransactionError: a statement has failed in the transaction, so that it can't be committed.
             TransactionEndedError: the session isn't in the transaction any more.
         """
-        try:
-            found = await self._session.fetchval(self._sql["transaction_mark"])
-        except asyncpg.InFailedSQLTransactionError as error:
-            # COMMIT would roll back without an error.
-            raise TransactionError(
-                "a statement failed in the transaction, so PostgreSQL has rolled all of it back: "
-                "let its error leave the block, or run it in a savepoint (async with tx.savepoint())"
-            ) from error
-        if not self._mark.is_mark(found):
+        found = await self._found_mark()
+        if found is None or not self._mark.is_mark(found):
             raise TransactionEndedError(self._event_ids, await self._found(self._session))
         there = self._mark.appends(found)
         self._appended = {number: event_ids for number, event_ids in self._appended.items() if number in there}
