@@ -17,7 +17,6 @@ from perdure import (
     ProjectionOperations,
     ProjectionRowError,
     ProjectionService,
-    TimerOperations,
     UnknownProjectionError,
     check_projection,
     child_table,
@@ -330,30 +329,6 @@ RUN: Final[Table] = {
     ),
     "ProjectionOperations.actions": Call(
         none, {"name": OPTIONAL_TEXT, "limit": [refused(NOT_A_COUNT)]}, operations("actions")
-    ),
-    "TimerOperations": Call(
-        lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}
-    ),
-    "TimerOperations.timers": Call(
-        none,
-        {
-            "name": OPTIONAL_TEXT,
-            "key": OPTIONAL_TEXT,
-            "due": [refused([5, "yes", b"yes", [], Nameless()])],
-            "limit": [refused(NOT_A_COUNT)],
-        },
-        lambda world: TimerOperations(world.store).timers,
-    ),
-    "TimerOperations.status": Call(none, {"name": OPTIONAL_TEXT}, lambda world: TimerOperations(world.store).status),
-    "TimerOperations.cancel": Call(
-        lambda _: {"name": "trials", "key": "{}", "timer": "end", "reason": "a test"},
-        {
-            "name": [refused([*NOT_TEXT, *UNSTORABLE_TEXT])],
-            "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT])],
-            "timer": [refused([*NOT_TEXT, *UNSTORABLE_TEXT])],
-            "reason": [refused([*NOT_TEXT, "", " ", *UNSTORABLE_TEXT])],
-        },
-        lambda world: TimerOperations(world.store).cancel,
     ),
     "check_projection": Call(
         lambda world: {"store": world.store, "projection": PROJECTION},
