@@ -18,6 +18,8 @@ from tests.faults.processes import PROCESSES, begun, crew
 from tests.faults.stage import Stage, insistently, more
 
 KEYS: Final = 50
+FEWEST: Final = 10
+"""Timers that must have fired, or a fault shows nothing."""
 LATER: Final = 100_000
 """Timers that are set for later, in the short form of a fault; ten times as many otherwise."""
 SHORT: Final = 5.0
@@ -175,4 +177,4 @@ class Timers:
         assert not missing, f"{len(missing)} timers never fired"
         assert set(fired) <= self._set | self._unknown, "a timer fired that nobody has set"
         assert not (self._is_clock_true and any(one["is_early"] for one in firings)), "a timer fired too early"
-        assert len(fired) > KEYS, f"only {len(fired)} timers fired"
+        assert len(fired) >= FEWEST, f"only {len(fired)} timers fired"
