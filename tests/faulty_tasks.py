@@ -13,6 +13,7 @@ from perdure.errors import PerdureError
 from perdure.observation import Observer, observe
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
+from perdure.projections.timers.clockwork import Clockwork
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -104,6 +105,13 @@ async def _rebuild(world: World) -> None:
         await operations.rebuild("pages")
 
 
+async def _fire_timers(world: World) -> None:
+    if all(task.get_name() != "perdure timers" for task in asyncio.all_tasks()):
+        clockwork = Clockwork(world.store, world.tasks)
+        clockwork.start()
+        world.stack.push_async_callback(clockwork.stop)
+
+
 TASKS = {
     "stores/postgres/appends/group_commit.py GroupAppender.start": Faulty(
         "perdure append lane 0", _append, survives_exceptions=True
@@ -125,6 +133,7 @@ TASKS = {
     "projections/runtime/supervisor.py BuildSupervisor._begin_completion": Faulty(
         "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
+    "projections/timers/clockwork.py Clockwork.start": Faulty("perdure timers", _fire_timers),
     "projections/service.py ProjectionService.start": Faulty(
         "perdure status of projections", _nothing, is_of_service=True
     ),

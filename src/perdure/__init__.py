@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
+    from perdure.errors import ReservedCategoryError as ReservedCategoryError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnknownTimerError as UnknownTimerError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
@@ -129,6 +131,9 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.projections.timers.operations import ProcessTimer as ProcessTimer
+    from perdure.projections.timers.operations import TimerOperations as TimerOperations
+    from perdure.projections.timers.operations import TimerStatus as TimerStatus
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -166,7 +171,7 @@ _NAMES = {
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError
+        UnknownEventVersionError ReservedCategoryError UnknownTimerError
         ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
         UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
@@ -183,6 +188,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -261,6 +267,7 @@ __all__ = [
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "Projection",
     "ProjectionAction",
     "ProjectionCheck",
@@ -276,6 +283,7 @@ __all__ = [
     "ProjectionTransactionError",
     "ReadOnlyStoreError",
     "Repository",
+    "ReservedCategoryError",
     "RetryConfig",
     "RowPage",
     "SQLProjection",
@@ -297,6 +305,8 @@ __all__ = [
     "SwitchBlockedError",
     "TableDifference",
     "TableProjection",
+    "TimerOperations",
+    "TimerStatus",
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
@@ -307,6 +317,7 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnknownTimerError",
     "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",

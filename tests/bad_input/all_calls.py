@@ -5,6 +5,7 @@ from typing import Final
 from tests.bad_input.application_calls import APPLICATION
 from tests.bad_input.definition_calls import DEFINITIONS
 from tests.bad_input.opening_calls import OPENING
+from tests.bad_input.process_calls import PROCESSES
 from tests.bad_input.projection_calls import DEFINED, RUN
 from tests.bad_input.repository_calls import REPOSITORIES
 from tests.bad_input.schema_calls import UPKEEP
@@ -16,5 +17,5 @@ ON_A_STORE: Final[Table] = {**STORE, **REPOSITORIES}
 """Calls that a store answers: made with each of our stores, in every state."""
 ALONE: Final[Table] = {**DEFINITIONS, **OPENING, **TESTING, **UPKEEP, **APPLICATION}
 """Calls that need no database."""
-PROJECTIONS: Final[Table] = {**DEFINED, **RUN}
+PROJECTIONS: Final[Table] = {**DEFINED, **RUN, **PROCESSES}
 ALL: Final[Table] = {**ON_A_STORE, **ALONE, **PROJECTIONS}

@@ -30,6 +30,7 @@ MADE_BY_PERDURE: Final = {
     "Outcome",
     "ParkedEvent",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "ProjectionAction",
     "ProjectionCheck",
     "ProjectionStatus",
@@ -41,6 +42,7 @@ MADE_BY_PERDURE: Final = {
     "StoredType",
     "Subscription",
     "TableDifference",
+    "TimerStatus",
     "Transaction",
 }
 """Classes whose instances users are given: nothing is checked where they are made."""

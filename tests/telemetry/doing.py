@@ -8,7 +8,15 @@ import pytest
 from perdure.context import context
 from perdure.errors import DomainError, OptimisticConcurrencyError
 from perdure.events import StoredEvent
-from perdure.observation import EventsParked, ProjectionBatch, ProjectionFailed, ProjectionProgress, report_fact
+from perdure.observation import (
+    EventsParked,
+    ProjectionBatch,
+    ProjectionFailed,
+    ProjectionProgress,
+    TimersDue,
+    TimersFired,
+    report_fact,
+)
 from perdure.repository import Repository
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.telemetry.counting import Counted, Counter
@@ -33,3 +41,5 @@ async def do_everything(store: PostgreSQLEventStore) -> None:
     report_fact(ProjectionFailed("counts", 1, 1, stored_event(), ValueError("x")))
     report_fact(EventsParked("counts", 1, 1, 2))
     report_fact(ProjectionProgress("counts", 1, 1, running=True, lag=4, lag_seconds=0.5, parked=1))
+    report_fact(TimersFired(2, 0.01))
+    report_fact(TimersDue(3, 0.5))

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "state": _CommandModule("state", "Show the state of an aggregate at any version, or compare two versions."),
     "projections": _CommandModule("projections", "Show, pause, resume and rebuild projections, and wait for them."),
     "parked": _CommandModule("parked", "List, retry and skip parked events."),
+    "timers": _CommandModule("timers", "List, count and cancel the timers of processes."),
     "db": _CommandModule("db", "Maintain the database schema; open psql, or get the URL for other programs."),
     "check": _CommandModule("check", "Check that this code can read the stored events, before you deploy it."),
     "doctor": _CommandModule("doctor", "Show the settings and their sources, and check the database."),

@@ -109,6 +109,12 @@ METRICS: Final = {
     "perdure.projection.running": Metric(
         "gauge", "1", _PROJECTION, "1 if the projection runs, 0 if it is paused, even if only in part"
     ),
+    "perdure.timer.fired": Metric("counter", "{timer}", (), "Timers of processes that became events"),
+    "perdure.timer.lateness": Metric(
+        "histogram", "s", (), "How long the first of the timers that fired together was due"
+    ),
+    "perdure.timer.due": Metric("gauge", "{timer}", (), "Timers that are due and haven't fired, up to 10,000"),
+    "perdure.timer.due_seconds": Metric("gauge", "s", (), "How long the first of these has been due"),
     "perdure.errors": Metric(
         "counter", "{error}", ("perdure.operation", "error.type"), "Operations that ended with an error"
     ),
