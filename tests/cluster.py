@@ -90,7 +90,24 @@ class Server:
             await connection.close()
 
     async def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start it, and wait until it takes connections.
+
+        A killed process may still be attached to its shared memory when the system no longer lists it. Then the server
+        refuses to start, and this tries again.
+        """
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                begun = self.log.stat().st_size if self.log.exists() else 0
+                try:
+                    await self._start_once()
+                except AssertionError:
+                    if b"pre-existing shared memory block" not in self.log.read_bytes()[begun:]:
+                        raise
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    async def _start_once(self) -> None:
         with self.log.open("ab") as log:
             give(self._account, self.log)
             command = (self._binaries.program("postgres"), "-D", self.data, "-p", str(self.port))

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from perdure.errors import ReactionDefinitionError as ReactionDefinitionError
     from perdure.errors import ReactionKeyError as ReactionKeyError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
+    from perdure.errors import ReservedCategoryError as ReservedCategoryError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnknownTimerError as UnknownTimerError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
@@ -132,6 +134,9 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.projections.timers.operations import ProcessTimer as ProcessTimer
+    from perdure.projections.timers.operations import TimerOperations as TimerOperations
+    from perdure.projections.timers.operations import TimerStatus as TimerStatus
     from perdure.reaction import Delivery as Delivery
     from perdure.reaction import Reaction as Reaction
     from perdure.repository import AggregateSettings as AggregateSettings
@@ -172,7 +177,7 @@ _NAMES = {
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError
+        UnknownEventVersionError ReservedCategoryError UnknownTimerError
         ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
         UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
     """,
@@ -190,6 +195,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
     "reaction": "Delivery Reaction",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
@@ -270,6 +276,7 @@ __all__ = [
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "Projection",
     "ProjectionAction",
     "ProjectionCheck",
@@ -288,6 +295,7 @@ __all__ = [
     "ReactionKeyError",
     "ReadOnlyStoreError",
     "Repository",
+    "ReservedCategoryError",
     "RetryConfig",
     "RowPage",
     "SQLProjection",
@@ -309,6 +317,8 @@ __all__ = [
     "SwitchBlockedError",
     "TableDifference",
     "TableProjection",
+    "TimerOperations",
+    "TimerStatus",
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
@@ -319,6 +329,7 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnknownTimerError",
     "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",

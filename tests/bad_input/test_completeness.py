@@ -31,6 +31,7 @@ MADE_BY_PERDURE: Final = {
     "Outcome",
     "ParkedEvent",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "ProjectionAction",
     "ProjectionCheck",
     "ProjectionStatus",
@@ -42,6 +43,7 @@ MADE_BY_PERDURE: Final = {
     "StoredType",
     "Subscription",
     "TableDifference",
+    "TimerStatus",
     "Transaction",
 }
 """Classes whose instances users are given: nothing is checked where they are made."""
