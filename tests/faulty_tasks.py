@@ -15,6 +15,7 @@ from perdure.observation import Observer, observe
 from perdure.projections.engines.reaction.calls import Calls
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
+from perdure.projections.timers.clockwork import Clockwork
 from perdure.reaction import Delivery, Reaction
 from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Database
@@ -117,6 +118,13 @@ class Noticing(Reaction, name="noticing", start=0, retry=RetryConfig(max_attempt
             raise ConnectionError
 
 
+async def _fire_timers(world: World) -> None:
+    if all(task.get_name() != "perdure timers" for task in asyncio.all_tasks()):
+        clockwork = Clockwork(world.store, world.tasks)
+        clockwork.start()
+        world.stack.push_async_callback(clockwork.stop)
+
+
 TASKS = {
     "stores/postgres/appends/group_commit.py GroupAppender.start": Faulty(
         "perdure append lane 0", _append, survives_exceptions=True
@@ -139,11 +147,12 @@ TASKS = {
         "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
     "projections/engines/reaction/processor.py ReactionProcessor._employ": Faulty(
-        "perdure reaction noticing", _append, is_of_service=True, is_kept=False
+        "perdure reaction noticing, calls", _append, is_of_service=True, is_kept=False
     ),
     "projections/engines/reaction/parked_deliveries.py ParkedDeliveries.retry": Faulty(
         "perdure reaction noticing, retry", _append, is_of_service=True, is_kept=False
     ),
+    "projections/timers/clockwork.py Clockwork.start": Faulty("perdure timers", _fire_timers),
     "projections/service.py ProjectionService.start": Faulty(
         "perdure status of projections", _nothing, is_of_service=True
     ),

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from perdure.errors import ReactionDefinitionError as ReactionDefinitionError
     from perdure.errors import ReactionKeyError as ReactionKeyError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
+    from perdure.errors import ReservedCategoryError as ReservedCategoryError
     from perdure.errors import SchemaError as SchemaError
     from perdure.errors import SchemaLockedError as SchemaLockedError
     from perdure.errors import SchemaOutdatedError as SchemaOutdatedError
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventTypeError as UnknownEventTypeError
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
+    from perdure.errors import UnknownTimerError as UnknownTimerError
     from perdure.errors import UnpublishableMessageError as UnpublishableMessageError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
@@ -138,6 +140,9 @@ if TYPE_CHECKING:
     from perdure.projections.state.failures import EventFailure as EventFailure
     from perdure.projections.state.status import ProjectionStatus as ProjectionStatus
     from perdure.projections.state.status import SegmentStatus as SegmentStatus
+    from perdure.projections.timers.operations import ProcessTimer as ProcessTimer
+    from perdure.projections.timers.operations import TimerOperations as TimerOperations
+    from perdure.projections.timers.operations import TimerStatus as TimerStatus
     from perdure.reaction import Delivery as Delivery
     from perdure.reaction import Reaction as Reaction
     from perdure.relay import Relay as Relay
@@ -175,13 +180,13 @@ _NAMES = {
         LogHeldBackError MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError
         PayloadTooLargeError PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError
         ProjectionShapeError ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError
-        ReactionKeyError ReadOnlyStoreError SchemaError SchemaLockedError SchemaOutdatedError SchemaTooNewError
-        SchemaUnknownError ServersUnavailableError ServiceInterruptedError StoreClosedError StoreOverloadedError
-        StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError UnconfirmedMessagesError
-        UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError UnknownProjectionError UnpublishableMessageError UnreadableEventsError
-        UnregisteredEventError UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError
-        WrongContextError
+        ReactionKeyError ReadOnlyStoreError ReservedCategoryError SchemaError SchemaLockedError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError ServiceInterruptedError
+        StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError
+        TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError UnknownAggregateError
+        UnknownBuildError UnknownEventTypeError UnknownEventVersionError UnknownProjectionError
+        UnknownTimerError UnpublishableMessageError UnreadableEventsError UnregisteredEventError
+        UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
@@ -199,6 +204,7 @@ _NAMES = {
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
+    "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
     "reaction": "Delivery Reaction",
     "relay": "Relay",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
@@ -283,6 +289,7 @@ __all__ = [
     "PerdureError",
     "PostgreSQLEventStore",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "Projection",
     "ProjectionAction",
     "ProjectionCheck",
@@ -302,6 +309,7 @@ __all__ = [
     "ReadOnlyStoreError",
     "Relay",
     "Repository",
+    "ReservedCategoryError",
     "RetryConfig",
     "RowPage",
     "SQLProjection",
@@ -323,6 +331,8 @@ __all__ = [
     "SwitchBlockedError",
     "TableDifference",
     "TableProjection",
+    "TimerOperations",
+    "TimerStatus",
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
@@ -334,6 +344,7 @@ __all__ = [
     "UnknownEventTypeError",
     "UnknownEventVersionError",
     "UnknownProjectionError",
+    "UnknownTimerError",
     "UnpublishableMessageError",
     "UnreadableEventsError",
     "UnregisteredEventError",

@@ -15,7 +15,15 @@ from perdure.context import Context, current_context, current_sources
 from perdure.errors import EventEncodingError, InvalidArgumentError, PayloadTooLargeError
 from perdure.errors.formats import shown
 from perdure.event_ids import AppendId
-from perdure.events import EventType, NewEvent, StoredEvent, check_stream_id, encode_metadata, registry
+from perdure.events import (
+    EventType,
+    NewEvent,
+    StoredEvent,
+    check_own_stream,
+    check_stream_id,
+    encode_metadata,
+    registry,
+)
 from perdure.observation import observed_headers
 
 
@@ -181,6 +189,7 @@ def encode_commit(
 ) -> Commit:
     """Check and encode an append to a stream. With an `append_id`, the ids of the events follow from it."""
     check_stream_id(stream_id)
+    check_own_stream(stream_id)
     check_expected_version(expected_version)
     _check_events(events)
     if not events:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 from perdure.aggregate import AggregateRoot
 from perdure.checks import check_count, check_flag, check_function, check_takes
 from perdure.errors import InvalidArgumentError, UnhandledEventError
-from perdure.events import StoredEvent, check_category, field
+from perdure.events import StoredEvent, check_own_category, field
 
 C = TypeVar("C")
 E = TypeVar("E")
@@ -56,7 +56,7 @@ class Decider(Generic[C, E, S]):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        check_category(self.category)
+        check_own_category(self.category)
         for name, parameters in _PARAMETERS.items():
             function = getattr(self, name)
             check_function(name, function)

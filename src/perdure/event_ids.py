@@ -36,6 +36,20 @@ def _time_of(text: str) -> bytes:
     return b""
 
 
+def firing_id(process: str, key: str, timer: str, set_by: UUID) -> UUID:
+    """Return the id of the event that a timer of a process fires. A timer that an event has set fires once.
+
+    The function of the same name in the database makes the same ids.
+
+    Args:
+        process: the name of the process.
+        key: the key of its instance, as JSON.
+        timer: the name of the timer.
+        set_by: the id of the event that set it.
+    """
+    return derived_id(str(set_by), "timer", process, key, timer)
+
+
 class AppendId:
     """The id of one append to one stream. The ids of its events there follow from it.
 

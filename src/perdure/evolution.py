@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,7 +12,11 @@ from perdure.errors import InvalidArgumentError, UnreadableEventsError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent, check_evolution
 from perdure.page_reader import StoredType
+from perdure.process_events import TimerCancelled
 from perdure.store import EventStore
+
+OWN_EVENTS: Final = (TimerCancelled,)
+"""What Perdure itself may have appended. The import registers the classes."""
 
 
 class CheckedType(msgspec.Struct, frozen=True, kw_only=True):

@@ -270,6 +270,30 @@ class ProjectionProgress(Fact, eq=False, frozen=True):
     parked: int
 
 
+class TimersFired(Fact, eq=False, frozen=True):
+    """Timers of processes became events.
+
+    Attributes:
+        count: The number of timers.
+        seconds: For how long the first of them was due.
+    """
+
+    count: int
+    seconds: float
+
+
+class TimersDue(Fact, eq=False, frozen=True):
+    """The timers that are due and haven't fired. Each service that fires timers reports this every few seconds.
+
+    Attributes:
+        count: The number of timers, counted up to 10,000.
+        seconds: For how long the first of them has been due.
+    """
+
+    count: int
+    seconds: float
+
+
 def report_fact(fact: Fact) -> None:
     """Pass a fact to the observer, if there is one."""
     observer = _Observed.by

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 from uuid import UUID
 
 from perdure.capability import Capability, StoreDatabase
-from perdure.checks import check_count, check_instance
+from perdure.checks import check_count, check_instance, check_seconds
 from perdure.commit import (
     PAYLOAD_LIMIT,
     AppendResult,
@@ -20,7 +21,7 @@ from perdure.commit import (
     encode_group,
 )
 from perdure.errors import FenceHolder, ReadOnlyStoreError, StoreClosedError, UnsupportedOperationError
-from perdure.events import StoredEvent, check_evolution
+from perdure.events import StoredEvent, check_evolution, check_stream_id
 from perdure.head import Head
 from perdure.log import ChangeSignal, LogFilter, Page, SeenEvent
 from perdure.log_reader import LogReader
@@ -157,6 +158,27 @@ class EventStore(LogReader, StreamReads):
             UnsupportedOperationError: the store has no transactions.
         """
         raise UnsupportedOperationError(f"{type(self).__name__} has no transactions: there is no connection for one")
+
+    @asynccontextmanager
+    async def exclusively(self, stream_id: str, timeout: float) -> AsyncGenerator[Transaction | None]:
+        """Keep every other writer of a stream waiting while the block runs, in all processes.
+
+        Read and append with the transaction that the block is given. It is None for a store that lives in one process
+        and has no transactions, such as the one in memory. There, only commands of repositories wait.
+
+        Args:
+            stream_id: the stream.
+            timeout: how long to wait for another writer, in seconds.
+
+        Raises:
+            AggregateBusyError: the stream was in use for that long. Nothing was written.
+            UnsupportedOperationError: the store has no transactions.
+        """
+        check_stream_id(stream_id)
+        check_seconds("timeout", timeout)
+        async with self.transaction() as tx:
+            await tx.lock_stream(stream_id, timeout)
+            yield tx
 
     async def stored_types(self) -> list[StoredType]:
         """Return each type in each version that is stored, sorted. It may read the whole log."""

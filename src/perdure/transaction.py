@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Sequence
 from typing import Self
 from uuid import UUID
 
-from perdure.checks import check_function, check_instance
+from perdure.checks import check_function, check_instance, check_seconds
 from perdure.errors import UnsupportedOperationError
+from perdure.events import check_stream_id
 from perdure.page_reader import PageReader
 from perdure.snapshot import SnapshotStorage
 
@@ -32,6 +33,21 @@ class Transaction:
     def snapshots(self) -> SnapshotStorage | None:
         """Reads snapshots on the connection of the transaction; None if the store has none."""
         return None
+
+    async def lock_stream(self, stream_id: str, timeout: float) -> None:
+        """Keep every other writer of a stream waiting until the transaction ends.
+
+        Args:
+            stream_id: the stream.
+            timeout: how long to wait for another writer, in seconds.
+
+        Raises:
+            AggregateBusyError: it was in use for that long. The transaction can't go on.
+            TransactionError: the transaction isn't open.
+        """
+        check_stream_id(stream_id)
+        check_seconds("timeout", timeout)
+        raise UnsupportedOperationError(f"{type(self).__name__} can't lock a stream")
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once the transaction is committed; never if it is rolled back.

@@ -73,7 +73,7 @@ def test_further_class_arguments_are_left_to_other_parents() -> None:
     assert (Box.tag, Box("1").stream_id) == ("x", "box-1")
 
 
-@pytest.mark.parametrize("category", ["", "user-profile", "a\x00", 3])
+@pytest.mark.parametrize("category", ["", "user-profile", "a\x00", 3, "process"])
 def test_a_category_that_cant_be_one_is_refused(category: Any) -> None:
     with pytest.raises(AggregateDefinitionError, match="Refused can't be an aggregate: category"):
 

@@ -15,6 +15,7 @@ from perdure import (
     StoreUnavailableError,
     UnknownBuildError,
     UnknownProjectionError,
+    UnknownTimerError,
     UnsupportedOperationError,
 )
 from tests.bad_input.table import Call, Refused
@@ -28,8 +29,9 @@ REACHED: Final = (
     StoreUnavailableError,
     UnknownBuildError,
     UnknownProjectionError,
+    UnknownTimerError,
 )
-"""What a call may come to whose arguments are fine: there may be no transactions, no server, or no projection."""
+"""What a call may come to whose arguments are fine: there may be no transactions, server, projection or timer."""
 NOTHING: Final[Mapping[str, object]] = {}
 
 

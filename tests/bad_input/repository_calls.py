@@ -33,6 +33,7 @@ RETRY: Final = [refused([0, 5, True, "3", {}, Nameless(), RetryConfig])]
 SNAPSHOT_EVERY: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 CACHE_SIZE: Final = [refused([*but(NOT_A_COUNT, None), 0])]
 AGGREGATE: Final = [refused([None, 5, "note-1", Note, Nameless(), Letter("1")])]
+EXCLUSIVE: Final = [refused(NOT_A_FLAG)]
 QUEUE_COMMANDS: Final = [refused(NOT_A_FLAG)]
 COMMAND_ID: Final = [refused(but(NOT_A_COMMAND_ID, None))]
 FINGERPRINT: Final = [
@@ -109,6 +110,7 @@ REPOSITORIES: Final[Table] = {
             "fingerprint": FINGERPRINT,
             "expected_version": SEEN_VERSION,
             "retry": RETRY,
+            "exclusive": EXCLUSIVE,
         },
     ),
     "DeciderRepository": Call(
@@ -135,6 +137,7 @@ REPOSITORIES: Final[Table] = {
             "fingerprint": FINGERPRINT,
             "expected_version": SEEN_VERSION,
             "retry": RETRY,
+            "exclusive": EXCLUSIVE,
         },
     ),
     "save_all": Call(

@@ -203,6 +203,14 @@ STORE: Final[Table] = {
             ],
         },
     ),
+    "EventStore.exclusively": Call(
+        lambda _: {"stream_id": "note-1", "timeout": 1.0},
+        {"stream_id": STREAM_ID, "timeout": [refused(NOT_SECONDS)]},
+    ),
+    "Transaction.lock_stream": Call(
+        lambda _: {"stream_id": "note-1", "timeout": 1.0},
+        {"stream_id": STREAM_ID, "timeout": [refused(NOT_SECONDS)]},
+    ),
     "Transaction.after_commit": Call(lambda _: {"callback": print}, {"callback": [refused(NOT_A_FUNCTION)]}),
     "Transaction.when_settled": Call(
         lambda _: {"event_ids": [AN_ID], "callback": print},

@@ -33,6 +33,7 @@ MADE_BY_PERDURE: Final = {
     "Outcome",
     "ParkedEvent",
     "PostgreSQLTransaction",
+    "ProcessTimer",
     "ProjectionAction",
     "ProjectionCheck",
     "ProjectionStatus",
@@ -44,6 +45,7 @@ MADE_BY_PERDURE: Final = {
     "StoredType",
     "Subscription",
     "TableDifference",
+    "TimerStatus",
     "Transaction",
 }
 """Classes whose instances users are given: nothing is checked where they are made."""

@@ -1,10 +1,12 @@
 """The calls of `perdure.testing`. They fail loudly too: a test that was written wrongly must not pass."""
 
+from datetime import timedelta
 from typing import Final
 
 from perdure import InvalidStreamIdError, ProjectionDefinitionError, UnregisteredEventError
 from perdure.testing import given
 from tests.bad_input.definition_calls import FUNCTION
+from tests.bad_input.repository_calls import NOT_A_STORE
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, refused
 from tests.bad_input.values import (
     A_TIME,
@@ -17,6 +19,8 @@ from tests.bad_input.values import (
     NOT_AN_EVENT,
     NOT_AN_EVENT_TYPE,
     NOT_AN_EVENT_VERSION,
+    NOT_TEXT,
+    UNSTORABLE_TEXT,
     Nameless,
     but,
 )
@@ -43,6 +47,14 @@ TESTING: Final[Table] = {
         {"clock": [refused(but(NOT_A_TIME, None))], "new_id": [refused(but(NOT_A_FUNCTION, None))]},
     ),
     "sequential_ids": Call(lambda _: {"first": 1}, {"first": [refused(NOT_A_COUNT)]}),
+    "advance_timers": Call(
+        lambda world: {"store": world.store, "by": A_TIME - A_TIME},
+        {
+            "store": [refused(NOT_A_STORE)],
+            "by": [refused([None, 5, True, "1", A_TIME, timedelta(microseconds=-1), Nameless()])],
+            "process": [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])],
+        },
+    ),
     "given": Call(
         lambda _: {"subject": Note("1"), "events": [Noted()]},
         {"subject": [refused([None, 5, "note-1", Note, Noted(), Nameless()])], "events": EVENTS},

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import asyncpg
 import pytest
 
 from examples.streaming.events import ContentRated
@@ -12,6 +13,7 @@ from perdure import ANY, PostgreSQLEventStore
 from perdure.cli import doctor
 from perdure.stores.postgres.inspection import Inspection
 from tests.cli.calling import Call
+from tests.projections.timers.timing import set_timer
 
 RATED = ContentRated(content_id="1", user_id="1", rating=4.0)
 
@@ -35,7 +37,7 @@ async def test_all_is_well(streaming: Call, database_url: str, monkeypatch: pyte
     assert settings(diagnosis)["application"] == ("examples.streaming:app", "--app")
     assert settings(diagnosis)["schema"] == ("perdure", "default")
     assert {name: state for name, (state, _) in findings(diagnosis).items()} == dict.fromkeys(
-        ("connection", "schema", "locks", "fence", "listener", "clock"), "ok"
+        ("connection", "schema", "locks", "fence", "listener", "clock", "timers"), "ok"
     )
 
 
@@ -173,3 +175,23 @@ async def test_a_slow_answer_is_no_reason_to_call_the_clocks_apart(
     monkeypatch.setattr(doctor, "datetime", Asking)
 
     assert (await doctor._clock(Asking())).state == state  # type: ignore[arg-type]  # it is asked for the session only
+
+
+async def test_timers_that_should_have_fired_are_pointed_out(perdure: Call, connection: asyncpg.Connection) -> None:
+    await set_timer(connection, "ann", due_in=timedelta(minutes=-2))
+    await set_timer(connection, "bob")
+    await set_timer(connection, "eve", due_in=timedelta(days=7))
+
+    answer = await perdure("doctor", "--json")
+
+    state, message = findings(answer.data)["timers"]
+    assert (answer.status, state) == (0, "attention")
+    assert message.startswith("2 timers of processes should have fired, the first 2 min ")
+    assert answer.envelope["next"].endswith("timers status")
+
+
+async def test_a_timer_that_has_just_become_due_is_no_finding(perdure: Call, connection: asyncpg.Connection) -> None:
+    await set_timer(connection, "ann", due_in=timedelta(0))
+    await connection.execute("update perdure.timers set due_at = clock_timestamp()")
+
+    assert findings((await perdure("doctor", "--json")).data)["timers"] == ("ok", "no timer of a process is overdue")

@@ -73,6 +73,7 @@ ARGUMENTS = {
     "parked show": ["pausing", "1"],
     "parked retry": ["pausing", "--yes"],
     "parked skip": ["pausing", "1", "--reason", "x", "--yes"],
+    "timers cancel": ["trials", "{}", "end", "--reason", "x", "--yes"],
 }
 ENDLESS = {("run",), ("events", "tail"), ("projections", "watch"), ("projections", "wait")}
 PSQL = ("db", "psql")

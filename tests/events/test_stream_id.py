@@ -2,8 +2,14 @@
 
 import pytest
 
-from perdure import InvalidArgumentError, InvalidStreamIdError
-from perdure.events import LONGEST_STREAM_ID, check_category, check_stream_id
+from perdure import InvalidArgumentError, InvalidStreamIdError, ReservedCategoryError
+from perdure.events import (
+    LONGEST_STREAM_ID,
+    check_category,
+    check_own_category,
+    check_own_stream,
+    check_stream_id,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +72,21 @@ def test_what_cant_begin_a_stream_id_isnt_a_category(category: object, reason: s
         check_category(category)
     assert caught.value.argument == "category"
     assert reason in str(caught.value)
+
+
+def test_only_perdure_writes_the_streams_of_processes() -> None:
+    check_stream_id("process-trials.1")  # they can be read
+    check_category("process")
+    check_own_stream("processor-1")
+    check_own_category("processes")
+
+    with pytest.raises(ReservedCategoryError) as caught:
+        check_own_stream("process-trials.1")
+    assert str(caught.value) == (
+        "stream_id 'process-trials.1' is in the category 'process', in which only Perdure writes: "
+        "choose another category"
+    )
+    with pytest.raises(ReservedCategoryError, match="category is the category 'process', in which only Perdure writes"):
+        check_own_category("process")
+    with pytest.raises(InvalidArgumentError, match="contains a hyphen"):
+        check_own_category("process-")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perdure.testing.checker import Report
 from tests.cluster import servers
-from tests.faults import clocks, connections, failovers, processes
+from tests.faults import clocks, connections, failovers, processes, timers
 from tests.faults import servers as server_faults
 from tests.faults.stage import Stage
 
@@ -31,6 +31,10 @@ FAULTS: tuple[Fault, ...] = (
     failovers.standby_silent,
     clocks.client_clock_jumps,
     clocks.database_clock_jumps,
+    timers.firing_process_killed,
+    timers.server_of_timers_killed,
+    timers.clock_of_timers_jumps,
+    timers.timers_in_a_crowd,
 )
 
 

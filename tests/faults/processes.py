@@ -1,7 +1,7 @@
 """Faults of the application's processes: writers and projections are killed, or stand still.
 
-Each process runs this module: ``python -m tests.faults.processes write URL FOLDER`` or ``project URL LEASE``. It says
-that it has begun, and ends when its standard input does.
+Each process runs this module: ``python -m tests.faults.processes write URL FOLDER``, ``project URL LEASE`` or
+``fire URL -``. It says that it has begun, and ends when its standard input does.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from perdure.projections.service import ProjectionService
+from perdure.projections.timers.clockwork import Clockwork
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.testing.checker import Report, Tally, Workload
 from tests.faults.stage import Stage, more
@@ -102,6 +103,10 @@ async def work(kind: str, url: str, last: str) -> None:
     async with PostgreSQLEventStore(url) as store, AsyncExitStack() as stack:
         if kind == "write":
             await stack.enter_async_context(Workload(store, last, writers=8, followers=0))
+        elif kind == "fire":
+            clockwork = Clockwork(store, store.tasks)
+            clockwork.start()
+            stack.push_async_callback(clockwork.stop)
         else:
             service = ProjectionService(store, [Tally()], segments=4, lease=float(last), batch_size=50)
             await stack.enter_async_context(service)

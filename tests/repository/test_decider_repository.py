@@ -153,7 +153,7 @@ def test_what_cant_be_a_decider_is_refused(name: str, value: Any, reason: str) -
         made(**{name: value})
 
 
-@pytest.mark.parametrize("category", ["", "a-b", None])
+@pytest.mark.parametrize("category", ["", "a-b", None, "process"])
 def test_a_category_that_cant_be_one_is_refused(category: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="category"):
         made(category=category)

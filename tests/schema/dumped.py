@@ -17,6 +17,11 @@ ROLE = "perdure_dump_writer"
 """The role that the dumps grant rights to."""
 REQUEST = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
+SET_TIMER = """
+    insert into perdure.timers (name, key, timer, due_at, set_by, data)
+    values ('trials', '{"user_id":"1"}', 'end', '2100-01-01 00:00:00+00', '00000000-0000-4000-8000-000000000001', '[1]')
+"""
+
 
 @event("dump.ordered")
 class Ordered:
@@ -88,5 +93,6 @@ async def write_data(store: PostgreSQLEventStore) -> None:
         await operations.skip("orders", skipped.global_position, "the article was a mistake")
     await operations.rebuild("orders", switch="manual", reason="to have a second build")
     await operations.pause("orders", "for the dump")
+    await store.database.fetch(SET_TIMER)
     async with InlineProjections(store, [Parcels()]) as inline:
         await inline.append_to_stream("parcel-7", 0, [Moved(to="Hamburg"), Moved(to="Bremen")])

@@ -16,6 +16,7 @@ PINNED = {
     "0100_baseline": "d2e6f25970e2ec9906867830b2fbdf1628f4ac270cb50f8f92c4bb6fd02a7fff",
     "0101_repeats": "a340a04c0f5cfc3ea2323e3ba66693957e1bbb66f674edbf333715788749bc95",
     "0102_starts": "53e5e18aa45d3bc182165bd8303bf35b2a6da6fd9b7dc01a04300b2e2cb65ebb",
+    "0104_timers": "8f3be3acd4e2ee147b99227e44dea326cee998eb3b2f3be95c8d6309b7e79f7f",
 }
 """The checksum of each migration, as released. Add a line for a new one; never change one."""
 

@@ -14,6 +14,8 @@ from perdure.observation import (
     ProjectionBatch,
     ProjectionFailed,
     ProjectionProgress,
+    TimersDue,
+    TimersFired,
     report_fact,
 )
 from perdure.repository import Repository
@@ -42,3 +44,5 @@ async def do_everything(store: PostgreSQLEventStore) -> None:
     report_fact(ProjectionFailed("counts", 1, 1, stored_event(), ValueError("x")))
     report_fact(EventsParked("counts", 1, 1, 2))
     report_fact(ProjectionProgress("counts", 1, 1, running=True, lag=4, lag_seconds=0.5, parked=1))
+    report_fact(TimersFired(2, 0.01))
+    report_fact(TimersDue(3, 0.5))

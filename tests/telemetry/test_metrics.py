@@ -9,6 +9,8 @@ from perdure.observation import (
     Fact,
     ProjectionFailed,
     ProjectionProgress,
+    TimersDue,
+    TimersFired,
     observer,
     report_fact,
 )
@@ -128,6 +130,19 @@ async def test_the_standing_of_a_projection_is_shown_until_it_is_old(
 
     monkeypatch.setattr(metrics, "FRESH", -1.0)
     assert exported.values("perdure.projection.lag") == {}
+
+
+async def test_timers_that_fired_are_counted_and_those_that_are_due_are_shown_until_that_is_old(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fact in (TimersFired(2, 0.5), TimersFired(3, 0.1), TimersDue(7, 1.5), TimersDue(4, 2.5)):
+        report_fact(fact)
+
+    assert exported.values("perdure.timer.fired") == {(): 5}
+    assert exported.values("perdure.timer.due") == {(): 4}
+    assert exported.values("perdure.timer.due_seconds") == {(): 2.5}
+    monkeypatch.setattr(metrics, "FRESH", -1.0)
+    assert exported.values("perdure.timer.due") == {}
 
 
 async def test_instrumenting_twice_tells_nothing_twice(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from perdure.aggregate.assignments import undeclared_names
 from perdure.aggregate.constructor import undeclared
 from perdure.errors import AggregateDefinitionError, InvalidArgumentError
 from perdure.errors.formats import shown
-from perdure.events import Handler, check_category, check_is_method, handlers_of, marked_methods, registry
+from perdure.events import Handler, check_is_method, check_own_category, handlers_of, marked_methods, registry
 
 COMMAND_MARK: Final = "__perdure_command__"
 
@@ -86,7 +86,7 @@ def check_assignments(cls: type, root: type, fields: Collection[str]) -> None:
 def checked_category(cls: type, category: str) -> str:
     """Return the category. Raise AggregateDefinitionError if it is invalid."""
     try:
-        check_category(category)
+        check_own_category(category)
     except InvalidArgumentError as error:
         raise AggregateDefinitionError(cls, str(error)) from error
     return category

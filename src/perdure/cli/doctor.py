@@ -14,12 +14,14 @@ import msgspec
 from perdure.cli.command import Command, report_command
 from perdure.cli.failures import OK, PROBLEM, message_of, next_command
 from perdure.cli.report import CommandReport
-from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second
+from perdure.cli.screen import ATTENTION, BAD, GOOD, QUIET, STRONG, Screen, count, second, span
 from perdure.cli.session import CommandSession
 from perdure.cli.table import Cell, TextColumn
+from perdure.cli.timers import OVERDUE
 from perdure.commit import PAYLOAD_LIMIT
 from perdure.errors import FenceHolder, PerdureError, SchemaError
 from perdure.errors.mask import masked_text, masked_url
+from perdure.projections.timers.records import TimerRecords
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
 from perdure.stores.postgres.inspection import Fence, Inspection
@@ -35,6 +37,7 @@ _HOLDER_COLUMNS: Final = (
 _LONG: Final = timedelta(seconds=10)
 _CLOCKS_APART: Final = 1.0
 _HEARD_WITHIN: Final = 2.0
+_MOST_TIMERS: Final = 10_000
 _MARKS: Final = {
     "ok": Cell("ok       ", GOOD),
     "attention": Cell("attention", ATTENTION),
@@ -133,6 +136,7 @@ async def _examine(diagnosis: Diagnosis, store: EventStore) -> None:
     diagnosis.findings.append(_fence(diagnosis.fence, found.clock))
     diagnosis.findings.append(_listener(await inspection.seconds_until_heard(_HEARD_WITHIN)))
     diagnosis.findings.append(await _clock(inspection))
+    diagnosis.findings.append(await _timers(TimerRecords(database)))
 
 
 def _locks(schema: str, sharing: list[str]) -> Finding:
@@ -183,6 +187,15 @@ async def _clock(inspection: Inspection) -> Finding:
     if abs(ahead) < _CLOCKS_APART + uncertain.total_seconds():
         return Finding("clock", "ok", message)
     return Finding("clock", "attention", f"{message}: don't compare recorded_at with timestamp", "timedatectl")
+
+
+async def _timers(records: TimerRecords) -> Finding:
+    due, seconds = await records.due(_MOST_TIMERS)
+    if seconds < OVERDUE:
+        return Finding("timers", "ok", "no timer of a process is overdue")
+    number = f"{due:,} or more timers" if due == _MOST_TIMERS else count(due, "timer")
+    message = f"{number} of processes should have fired, the first {span(seconds)} ago: no service that runs one is up"
+    return Finding("timers", "attention", message, "perdure timers status")
 
 
 def _failed(name: str, error: PerdureError) -> Finding:

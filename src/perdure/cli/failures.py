@@ -29,6 +29,7 @@ from perdure.errors import (
     UnknownEventTypeError,
     UnknownEventVersionError,
     UnknownProjectionError,
+    UnknownTimerError,
     UnreadableEventsError,
     ViewInUseError,
 )
@@ -45,6 +46,7 @@ _ADVICE: Final[tuple[tuple[tuple[type[PerdureError], ...], str], ...]] = (
     ((NamespaceSharedError,), "perdure db renumber"),
     ((SchemaTooNewError,), "pip install --upgrade perdure"),
     ((UnknownProjectionError,), "perdure projections list"),
+    ((UnknownTimerError,), "perdure timers list"),
     (
         (UnknownEventTypeError, UnknownEventVersionError, EventDecodingError, EvolutionError, UnreadableEventsError),
         "perdure check",

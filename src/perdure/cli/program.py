@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "projections": _CommandModule("projections", "Show, pause, resume and rebuild projections, and wait for them."),
     "reactions": _CommandModule("reactions", "Show, pause and resume reactions; retry, skip or replay their events."),
     "parked": _CommandModule("parked", "List, retry and skip parked events."),
+    "timers": _CommandModule("timers", "List, count and cancel the timers of processes."),
     "db": _CommandModule("db", "Maintain the database schema; open psql, or get the URL for other programs."),
     "check": _CommandModule("check", "Check that this code can read the stored events, before you deploy it."),
     "doctor": _CommandModule("doctor", "Show the settings and their sources, and check the database."),

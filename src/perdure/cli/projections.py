@@ -332,13 +332,15 @@ def _difference(one: TableDifference) -> str:
     return f"{rows}, such as {', '.join(one.keys)}" if one.keys else rows
 
 
-def advice(session: CommandSession, failing: list[ProjectionStatus], name: str | None) -> str | None:
+def advice(
+    session: CommandSession, failing: list[ProjectionStatus], name: str | None, group: str = "projections"
+) -> str | None:
     """Return the command that shows more of what is wrong; None if nothing is."""
     if not failing:
         return None
     first = min(failing, key=lambda one: one.failure is None)  # a paused projection before one that only parked events
     if name is None:
-        return session.again("projections status", first.name)
+        return session.again(f"{group} status", first.name)
     if first.failure is not None:
         return session.again("events show", str(first.failure.global_position))
     return session.again("parked list", first.name)

@@ -114,7 +114,9 @@ async def status(session: CommandSession, name: str | None, *, full: bool) -> Co
             for one in found:
                 show_status(screen, one, full=full)
 
-    return CommandReport(ReactionList(found), show, PROBLEM if failing else OK, advice(session, failing, name))
+    return CommandReport(
+        ReactionList(found), show, PROBLEM if failing else OK, advice(session, failing, name, "reactions")
+    )
 
 
 @reactions.command()

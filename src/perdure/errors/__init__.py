@@ -25,6 +25,7 @@ from perdure.errors.arguments import EventEncodingError as EventEncodingError
 from perdure.errors.arguments import InvalidArgumentError as InvalidArgumentError
 from perdure.errors.arguments import InvalidStreamIdError as InvalidStreamIdError
 from perdure.errors.arguments import PayloadTooLargeError as PayloadTooLargeError
+from perdure.errors.arguments import ReservedCategoryError as ReservedCategoryError
 from perdure.errors.arguments import UnregisteredEventError as UnregisteredEventError
 from perdure.errors.arguments import UpcasterDefinitionError as UpcasterDefinitionError
 from perdure.errors.builds import BuildStateError as BuildStateError
@@ -49,6 +50,7 @@ from perdure.errors.read_models import ReactionDefinitionError as ReactionDefini
 from perdure.errors.read_models import ReactionKeyError as ReactionKeyError
 from perdure.errors.read_models import UniqueViolationError as UniqueViolationError
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
+from perdure.errors.read_models import UnknownTimerError as UnknownTimerError
 from perdure.errors.read_models import UserCodeError as UserCodeError
 from perdure.errors.reads import EventDecodingError as EventDecodingError
 from perdure.errors.reads import FenceHolder as FenceHolder

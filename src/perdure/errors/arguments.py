@@ -23,6 +23,18 @@ class InvalidStreamIdError(InvalidArgumentError):
         self.stream_id = stream_id
 
 
+class ReservedCategoryError(InvalidArgumentError):
+    """A stream is in a category in which only Perdure writes. Give your streams another category."""
+
+    def __init__(self, argument: str, category: str, stream_id: str | None = None) -> None:
+        subject = "is" if stream_id is None else f"{shown(stream_id)} is in"
+        super().__init__(
+            argument, f"{subject} the category {category!r}, in which only Perdure writes: choose another category"
+        )
+        self.category = category
+        self.stream_id = stream_id
+
+
 class EventDefinitionError(PerdureError, TypeError):
     """A class can't be an event. Raised when the class is defined."""
 

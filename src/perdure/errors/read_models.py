@@ -96,6 +96,19 @@ class UnknownProjectionError(PerdureError, LookupError):
         self.known = tuple(known)
 
 
+class UnknownTimerError(PerdureError, LookupError):
+    """An instance of a process has no such timer set: it has fired, or was cancelled, or never existed."""
+
+    def __init__(self, name: str, key: str, timer: str) -> None:
+        super().__init__(
+            f"process {name!r} has no timer {timer!r} set for {key}: it has fired or was cancelled; "
+            "list the timers to see what is set"
+        )
+        self.name = name
+        self.key = key
+        self.timer = timer
+
+
 class ProjectionPausedError(PerdureError):
     """A projection is paused because an event failed. Fix the cause, then resume it."""
 

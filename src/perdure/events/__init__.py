@@ -18,6 +18,8 @@ from perdure.events.registry import EventType as EventType
 from perdure.events.registry import registry as registry
 from perdure.events.stream_id import LONGEST_STREAM_ID as LONGEST_STREAM_ID
 from perdure.events.stream_id import check_category as check_category
+from perdure.events.stream_id import check_own_category as check_own_category
+from perdure.events.stream_id import check_own_stream as check_own_stream
 from perdure.events.stream_id import check_stream_id as check_stream_id
 from perdure.events.upcasters import check_evolution as check_evolution
 from perdure.events.upcasters import upcast as upcast

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from perdure.errors import InvalidArgumentError, InvalidStreamIdError
+from perdure.errors import InvalidArgumentError, InvalidStreamIdError, ReservedCategoryError
 from perdure.errors.formats import shown
 
 LONGEST_STREAM_ID: Final = 512
 """In characters."""
+PROCESSES: Final = "process"
+"""The category of the streams of processes, in which only Perdure writes."""
 
+_OF_PROCESSES: Final = f"{PROCESSES}-"
 _CATEGORY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+")
 _STREAM_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff-]+-[^\x00-\x1f\x7f\ud800-\udfff]+")
 
@@ -35,6 +38,19 @@ def check_stream_id(stream_id: object) -> None:
     if not (hyphen and category and rest):
         raise InvalidStreamIdError(stream_id, "lacks a category, a hyphen or an id")
     raise InvalidStreamIdError(stream_id, "contains a control character or a lone surrogate")
+
+
+def check_own_category(category: object) -> None:
+    """Raise InvalidArgumentError unless it can be the category of streams that users write."""
+    check_category(category)
+    if category == PROCESSES:
+        raise ReservedCategoryError("category", PROCESSES)
+
+
+def check_own_stream(stream_id: str) -> None:
+    """Raise ReservedCategoryError if only Perdure writes the stream. Its id must be valid."""
+    if stream_id.startswith(_OF_PROCESSES):
+        raise ReservedCategoryError("stream_id", PROCESSES, stream_id)
 
 
 def _category_fault(category: object) -> str:

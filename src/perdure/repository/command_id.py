@@ -15,6 +15,7 @@ from perdure.event_ids import derived_id
 from perdure.events import NewEvent, StoredEvent
 from perdure.repository.fingerprint import HEADER, digest_of, stored_digest
 from perdure.store import EventStore
+from perdure.transaction import Transaction
 
 SEVERAL_STREAMS: Final = ""
 """In place of a stream id: the command may change several streams."""
@@ -71,14 +72,14 @@ class CommandId:
         stored = None if self._digest is None else stored_digest(first)
         return stored is None or stored == self._digest
 
-    async def earlier_result(self, store: EventStore) -> AppendResult | None:
+    async def earlier_result(self, store: EventStore, tx: Transaction | None = None) -> AppendResult | None:
         """Return the positions of the events that the command has raised already; None if it has raised none.
 
         Raises:
             CommandIdReuseError: they were raised by another command.
         """
-        first = await self._first(store)
-        return None if first is None else await self._result(store, first, 0)
+        first = await self._first(store, tx)
+        return None if first is None else await self._result(store, first, 0, tx)
 
     async def earlier_results(self, store: EventStore) -> list[AppendResult]:
         """Return the same for each stream that the command has changed, in its order; an empty list if it has none."""
@@ -101,19 +102,21 @@ class CommandId:
         except PerdureError as error:
             raise OutcomeUnknownError(self.event_ids(count)) from error
 
-    async def _first(self, store: EventStore) -> StoredEvent | None:
-        first = await store.read_event(self.event_id(0))
+    async def _first(self, store: EventStore, tx: Transaction | None = None) -> StoredEvent | None:
+        first = await store.read_event(self.event_id(0), tx=tx)
         if first is None or self._stream_id not in (first.stream_id, SEVERAL_STREAMS):
             return None
         if not self.is_of(first):
             raise CommandIdReuseError(first.stream_id, self.text)
         return first
 
-    async def _result(self, store: EventStore, first: StoredEvent, number: int) -> AppendResult:
+    async def _result(
+        self, store: EventStore, first: StoredEvent, number: int, tx: Transaction | None = None
+    ) -> AppendResult:
         """Return the positions of consecutive events of a stream: `first`, which has that number, and the following."""
         stream_id, version = first.stream_id, first.stream_version - 1
         positions: list[int] = []
-        async with aclosing(store.iterate_stream(stream_id, version)) as events:
+        async with aclosing(store.iterate_stream(stream_id, version, tx=tx)) as events:
             async for stored in events:
                 if stored.event_id != self.event_id(number + len(positions)):
                     break

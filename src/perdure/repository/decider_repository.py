@@ -117,6 +117,7 @@ class DeciderRepository(Generic[C, S]):
         fingerprint: bytes | str | FingerprintSource | None = FingerprintSource.COMMAND,
         expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
+        exclusive: bool = False,
     ) -> AppendResult | None:
         """Load the state, decide the command, and save the events; on a conflict pause and start over.
 
@@ -129,6 +130,7 @@ class DeciderRepository(Generic[C, S]):
                 repeat hasn't, such as the time of the call, needs a fingerprint of your own, or None.
             expected_version: the version that the caller has seen. See `Repository.execute`.
             retry: how to try again; by default as the repository does.
+            exclusive: keep every other writer of the stream waiting. See `Repository.execute`.
 
         Returns:
             The version and the positions of the events, or None if `decide` returned none.
@@ -146,4 +148,5 @@ class DeciderRepository(Generic[C, S]):
             fingerprint=fingerprint,
             expected_version=expected_version,
             retry=retry,
+            exclusive=exclusive,
         )

@@ -20,6 +20,7 @@ from perdure.repository.aggregate_cache import AggregateCache
 from perdure.repository.cached_loader import CachedLoader
 from perdure.repository.command import CommandCall, IdentifiedCommand, check_action
 from perdure.repository.command_id import identified
+from perdure.repository.exclusive_command import ExclusiveCommand
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
 from perdure.repository.saver import Pause, Saver
@@ -212,6 +213,7 @@ class Repository(Generic[A]):
         fingerprint: bytes | str | None = None,
         expected_version: ExpectedVersion | None = None,
         retry: RetryConfig | None = None,
+        exclusive: bool = False,
     ) -> AppendResult | None:
         """Load or create the aggregate, call `action` with it, and save it; on a conflict pause and start over.
 
@@ -228,6 +230,10 @@ class Repository(Generic[A]):
             expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
                 `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
             retry: how to try again; by default as the repository does.
+            exclusive: keep every other writer of the stream waiting, in all processes, from before the load until the
+                commit. So there are no conflicts, and `action` is called once: again only if the answer to the commit
+                was lost and nothing was written. For an action that is too dear to repeat. It takes a connection of
+                the pool meanwhile, and is slower than a command that shares commits with others.
 
         Returns:
             The version and the positions of the events, or None if `action` raised none.
@@ -237,16 +243,23 @@ class Repository(Generic[A]):
                 `expected_version`.
             CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
+            AggregateBusyError: others had their turn for as long as `retry` allows. Nothing was written.
+            UnsupportedOperationError: it is `exclusive`, and the store has no transactions. Nothing was written.
             InvalidArgumentError: `action` is asynchronous, or another argument can't be used.
             Whatever `action` raises; then nothing was written.
         """
         check_action(action)
+        check_flag("exclusive", exclusive)
         attempts = Attempts(checked_retry(retry, self.retry))
-        stream_id = self.aggregate_class(aggregate_id).stream_id
+        new = self.aggregate_class(aggregate_id)
+        stream_id = new.stream_id
         if expected_version is not None:
             check_expected_version(expected_version)
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
         with Execute(stream_id) as observed:
+            if exclusive:
+                alone = ExclusiveCommand(command, new, self._loader, self._saver, attempts)
+                return await alone.execute(observed)
             directly = partial(self._execute_directly, command, attempts, observed)
             if self._queues is None:
                 return await directly(partial(self._loader.load, aggregate_id))

@@ -52,6 +52,7 @@ class Saver(Generic[A]):
 
     Attributes:
         conflicts_retried: how many conflicts were answered by deciding again.
+        store: where the events go.
 
     Args:
         store: where the events go.
@@ -60,19 +61,24 @@ class Saver(Generic[A]):
 
     def __init__(self, store: EventStore, snapshots: SnapshotWriter[A] | None) -> None:
         self.conflicts_retried = 0
-        self._store = store
+        self.store = store
         self._snapshots = snapshots
 
     async def save(self, aggregate: A, tx: Transaction | None = None) -> AppendResult | None:
         """Append the uncommitted events, all or none. Return None if there were none."""
         if aggregate.uncommitted.pending_with:
             raise InvalidArgumentError("aggregate", saved_with(aggregate))
-        [result] = await save_together(self._store, [aggregate], tx=tx)
+        [result] = await save_together(self.store, [aggregate], tx=tx)
         if result is None:
             aggregate.mark_events_as_committed()  # commands that raised no events
         elif self._snapshots is not None and tx is None:
             await self._snapshots.write_if_due(aggregate)
         return result
+
+    async def write_snapshot_if_due(self, aggregate: A) -> None:
+        """Write a snapshot of an aggregate that was saved in a transaction, if one is due."""
+        if self._snapshots is not None and not aggregate.uncommitted.events:
+            await self._snapshots.write_if_due(aggregate)
 
     async def save_or_decide(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from copy import copy
 from datetime import UTC, datetime
 from itertools import count, islice, takewhile
 from uuid import UUID
 
+from perdure.checks import check_seconds
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup, is_expected
 from perdure.errors import (
     EventIdReuseError,
@@ -14,7 +17,7 @@ from perdure.errors import (
     OptimisticConcurrencyError,
     UnsupportedOperationError,
 )
-from perdure.events import StoredEvent
+from perdure.events import StoredEvent, check_stream_id
 from perdure.log import LogFilter, Page, SeenEvent
 from perdure.log_reader import never_drawn
 from perdure.page_reader import PageReader
@@ -58,6 +61,14 @@ class InMemoryEventStore(EventStore):
         """Refuse work from now on."""
         self._closed = True
         self.changes.announce()  # followers find the store closed
+
+    @asynccontextmanager
+    async def exclusively(self, stream_id: str, timeout: float) -> AsyncGenerator[Transaction | None]:
+        """Do nothing: commands of this process wait in their queue. See `EventStore.exclusively`."""
+        check_stream_id(stream_id)
+        check_seconds("timeout", timeout)
+        self.check_usable()
+        yield None
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""

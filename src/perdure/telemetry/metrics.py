@@ -9,12 +9,12 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
-from perdure.observation import ProjectionProgress
+from perdure.observation import ProjectionProgress, TimersDue
 from perdure.telemetry.names import METRICS, SECONDS, SIZES, Metric
 from perdure.telemetry.spans import projection_of
 
 FRESH: Final = 30.0
-"""Seconds for which the progress of a projection is shown. It may not be run here any more, and would never change."""
+"""Seconds for which a report is shown. What it is about may not run here any more, and would never change."""
 
 Attributes = Mapping[str, str | int]
 
@@ -27,7 +27,7 @@ class Metrics:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._progress: dict[tuple[str, int, int], tuple[float, ProjectionProgress]] = {}
+        self._reports: dict[object, tuple[float, ProjectionProgress | TimersDue]] = {}
         self._record: dict[str, Callable[[float, Attributes], None]] = {}
         for name, metric in METRICS.items():
             if metric.kind == "gauge":
@@ -40,36 +40,41 @@ class Metrics:
         known = METRICS[name].attributes
         self._record[name](value, {key: attributes[key] for key in known if key in attributes})
 
-    def show(self, progress: ProjectionProgress) -> None:
-        """Let the gauges show the progress of a projection."""
-        build = (progress.projection, progress.projection_version, progress.projection_build)
-        self._progress[build] = (time.monotonic(), progress)
+    def show(self, report: ProjectionProgress | TimersDue) -> None:
+        """Let the gauges show the progress of a projection, or the timers that are due."""
+        about = tuple(projection_of(report).values()) if isinstance(report, ProjectionProgress) else TimersDue
+        self._reports[about] = (time.monotonic(), report)
 
     def forget(self) -> None:
         """Let the gauges show nothing."""
-        self._progress.clear()
+        self._reports.clear()
 
     def _gauge(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        value: Callable[[ProjectionProgress], float] = _GAUGES[name]
-
         def observations(_: CallbackOptions) -> list[Observation]:
             oldest = time.monotonic() - FRESH
             # A copy, because a thread of the exporter calls this.
-            return [
-                Observation(value(one), projection_of(one))
-                for shown_at, one in list(self._progress.values())
-                if shown_at >= oldest
-            ]
+            reports = [report for shown_at, report in list(self._reports.values()) if shown_at >= oldest]
+            return [found for report in reports for found in _observed(name, report)]
 
         return observations
 
 
-_GAUGES: Final[dict[str, Callable[[ProjectionProgress], float]]] = {
+_OF_PROJECTIONS: Final[dict[str, Callable[[ProjectionProgress], float]]] = {
     "perdure.projection.parked": lambda one: one.parked,
     "perdure.projection.lag": lambda one: one.lag,
     "perdure.projection.lag_seconds": lambda one: one.lag_seconds,
     "perdure.projection.running": lambda one: int(one.running),
 }
+_OF_TIMERS: Final[dict[str, Callable[[TimersDue], float]]] = {
+    "perdure.timer.due": lambda one: one.count,
+    "perdure.timer.due_seconds": lambda one: one.seconds,
+}
+
+
+def _observed(name: str, report: ProjectionProgress | TimersDue) -> list[Observation]:
+    if isinstance(report, TimersDue):
+        return [Observation(_OF_TIMERS[name](report))] if name in _OF_TIMERS else []
+    return [Observation(_OF_PROJECTIONS[name](report), projection_of(report))] if name in _OF_PROJECTIONS else []
 
 
 def _instrument(meter: Meter, name: str, metric: Metric) -> Callable[[float, Attributes], None]:

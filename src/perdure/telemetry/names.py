@@ -118,6 +118,12 @@ METRICS: Final = {
     "perdure.deliver.events": Metric(
         "counter", "{event}", ("perdure.projection",), "Events that a reaction has handled, with repeats"
     ),
+    "perdure.timer.fired": Metric("counter", "{timer}", (), "Timers of processes that became events"),
+    "perdure.timer.lateness": Metric(
+        "histogram", "s", (), "How long the first of the timers that fired together was due"
+    ),
+    "perdure.timer.due": Metric("gauge", "{timer}", (), "Timers that are due and haven't fired, up to 10,000"),
+    "perdure.timer.due_seconds": Metric("gauge", "s", (), "How long the first of these has been due"),
     "perdure.errors": Metric(
         "counter", "{error}", ("perdure.operation", "error.type"), "Operations that ended with an error"
     ),

@@ -28,6 +28,8 @@ from perdure.observation import (
     ProjectionBatch,
     ProjectionFailed,
     ProjectionProgress,
+    TimersDue,
+    TimersFired,
 )
 from perdure.telemetry.metrics import metrics_of
 from perdure.telemetry.spans import Attributes, beginning, category_of, ending, projection_of, trace_headers
@@ -108,7 +110,10 @@ class Telemetry(Observer):
                 record("perdure.projection.failures", 1, projection_of(fact) | kinds)
             case EventsParked():
                 record("perdure.projection.parkings", fact.count, projection_of(fact))
-            case ProjectionProgress():
+            case TimersFired():
+                record("perdure.timer.fired", fact.count, {})
+                record("perdure.timer.lateness", fact.seconds, {})
+            case ProjectionProgress() | TimersDue():
                 self._metrics.show(fact)
             case _:
                 pass

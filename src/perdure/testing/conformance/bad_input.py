@@ -9,13 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from perdure.commit import ANY
+from perdure.commit import ANY, StreamAppend
 from perdure.context import context
 from perdure.errors import (
     EventEncodingError,
     InvalidArgumentError,
     InvalidStreamIdError,
     PayloadTooLargeError,
+    ReservedCategoryError,
     UnregisteredEventError,
 )
 from perdure.events import NewEvent
@@ -81,6 +82,19 @@ class BadInput:
         calls: list[Call] = [append, store.read_stream, store.stream_version, iterate]
         for call in calls:
             assert await accepted(BAD_STREAM_IDS, call, InvalidStreamIdError) == []
+        assert await store.read_all_events() == []
+
+    async def test_streams_of_processes_are_read_and_never_written(self, store: EventStore) -> None:
+        stream_id = 'process-trials.{"user_id":"1"}'
+        ways = (
+            lambda: store.append_to_stream(stream_id, ANY, notes("a")),
+            lambda: store.append_to_streams([StreamAppend("note-1", ANY, notes("a")), (stream_id, ANY, notes("a"))]),
+        )
+        for append in ways:
+            with pytest.raises(ReservedCategoryError, match="only Perdure writes") as caught:
+                await append()
+            assert (caught.value.argument, caught.value.stream_id) == ("stream_id", stream_id)
+        assert await store.read_stream(stream_id) == []
         assert await store.read_all_events() == []
 
     async def test_unusual_stream_ids_are_kept_as_they_are(self, store: EventStore) -> None:

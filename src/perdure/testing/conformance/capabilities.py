@@ -11,7 +11,7 @@ import pytest
 
 from perdure.capability import Capability
 from perdure.commit import ANY
-from perdure.errors import TransactionError, UnsupportedOperationError
+from perdure.errors import AggregateBusyError, TransactionError, UnsupportedOperationError
 from perdure.health import ready
 from perdure.store import EventStore
 from perdure.stores.postgres.connections.database import database_of
@@ -99,14 +99,25 @@ class Capabilities:
             await store.append_to_streams([("note-1", 1, notes("b")), ("note-2", 0, notes("c"))], tx=tx)
             assert await store.read_stream("note-1") == []
             await self._check_reads(store, tx)
+        await self._check_exclusive(store)
         with suppress(Deliberate):
             async with store.transaction() as tx:
                 await store.append_to_stream("note-1", 2, notes("undone"), tx=tx)
                 raise Deliberate
 
-        assert texts(await store.read_all_events()) == ["a", "b", "c"]
+        assert texts(await store.read_all_events()) == ["a", "b", "c", "d"]
         with pytest.raises(TransactionError):
             await store.read_stream("note-1", tx=tx)
+
+    async def _check_exclusive(self, store: EventStore) -> None:
+        """Other writers of a stream wait while a transaction holds it."""
+        async with store.exclusively("note-3", PATIENCE) as tx:
+            with pytest.raises(AggregateBusyError):
+                async with store.exclusively("note-3", 0.1):
+                    pass
+            await store.append_to_stream("note-3", 0, notes("d"), tx=tx)
+        async with store.exclusively("note-3", PATIENCE) as tx:
+            assert await store.stream_version("note-3", tx=tx) == 1
 
     async def _check_reads(self, store: EventStore, tx: Transaction) -> None:
         """Reads of streams in a transaction see its own appends."""

@@ -224,7 +224,7 @@ class ReactionProcessor(Engine):
 
     def _employ(self) -> None:
         """Begin as many workers as the page has keys for, if there aren't as many already."""
-        name = f"perdure {self._courier.kind} {self._courier.name}"
+        name = f"perdure {self._courier.kind} {self._courier.name}, calls"
         for _ in range(min(self._page.ready, self._courier.concurrency - len(self._workers))):
             worker = self._host.tasks.start(self._work, name)
             self._workers.add(worker)

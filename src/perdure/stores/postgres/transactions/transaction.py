@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
+from perdure.checks import check_seconds
 from perdure.commit import AppendResult, Commit, CommitGroup
-from perdure.errors import DeadlockError, PerdureError, TransactionEndedError, TransactionError
+from perdure.errors import AggregateBusyError, DeadlockError, PerdureError, TransactionEndedError, TransactionError
+from perdure.events import check_stream_id
 from perdure.repeat import first_result
 from perdure.stores.postgres.appends.statements import Appends
 from perdure.stores.postgres.connections.database import Connection, Database
@@ -20,6 +23,9 @@ from perdure.stores.postgres.sql_files import Statements
 from perdure.stores.postgres.transactions.transaction_mark import TransactionMark
 from perdure.stores.postgres.transactions.transaction_reader import TransactionReader, TransactionSource
 from perdure.transaction import Transaction
+
+_TIME_TO_ANSWER: Final = 30.0
+"""Seconds that the server may take to say that a lock is in use, after the time to wait for it."""
 
 
 class PostgreSQLTransaction(Transaction):
@@ -79,6 +85,24 @@ class PostgreSQLTransaction(Transaction):
         with self._checking():
             self._check_mark(await self._found_mark())
             yield self._session
+
+    async def lock_stream(self, stream_id: str, timeout: float) -> None:
+        """Keep every other writer of a stream waiting until the transaction ends. See `Transaction.lock_stream`.
+
+        It takes the lock that each append to the stream takes.
+        """
+        check_stream_id(stream_id)
+        check_seconds("timeout", timeout)
+        with self._checking():
+            self._check_mark(await self._found_mark())
+            before = await self._session.fetchval(self._sql["lock_timeout"])
+            await self._session.fetchval(self._sql["set_lock_timeout"], f"{max(1, round(timeout * 1000))}ms")
+            try:
+                # The statement may wait longer than others do.
+                await self._session.fetchval(self._sql["lock_stream"], stream_id, timeout=timeout + _TIME_TO_ANSWER)
+            except asyncpg.LockNotAvailableError as error:
+                raise AggregateBusyError(stream_id, timeout) from error
+            await self._session.fetchval(self._sql["set_lock_timeout"], before)
 
     async def append(self, commit: Commit) -> AppendResult:
         """Append a commit within the transaction, waiting for the stream if another transaction appends to it."""

@@ -1,0 +1,2 @@
+-- For finding what is due.
+create index timers_due on {schema}.timers (due_at);
