@@ -5,17 +5,30 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
-from perdure import ANY, Message, RetryConfig, StoredEvent, event, replay
+from perdure import (
+    ANY,
+    BrokerUnavailableError,
+    Message,
+    MessagePublisher,
+    RetryConfig,
+    StoredEvent,
+    UnconfirmedMessagesError,
+    event,
+    replay,
+)
 from perdure.context import context
+from perdure.projections.engines.reaction.courier import Parcel
+from perdure.projections.engines.reaction.relay_definition import RelayDefinition
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.relay import Relay
 from perdure.stores.postgres.store import PostgreSQLEventStore
-from perdure.testing import InMemoryPublisher
+from perdure.testing import InMemoryPublisher, stored_event
 from tests.integrations.arrivals import judged
 from tests.patience import patience
 
@@ -214,6 +227,57 @@ async def test_while_there_is_no_broker_nothing_is_parked(
 
     assert numbers(publisher.messages, "note-a") == [1, 2]
     assert publisher.repeats == []
+
+
+class Failing:
+    """Fails in one way."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        if self.error is not None:
+            raise self.error
+        raise UnconfirmedMessagesError({messages[0].event_id: TimeoutError("no answer")})
+
+
+async def outcomes(publisher: MessagePublisher, timeout: float = 10.0) -> list[type | None]:
+    """What a relay makes of a publisher's answer for two events of a key, and one of another key."""
+    keys = ("note-a", "note-a", "note-b")
+    parcels = [
+        Parcel(stored_event("test.relays.noted", {"number": 1}, stream_id=key), (key,), 1, may_be_repeat=False)
+        for key in keys
+    ]
+    found = await RelayDefinition(relay(publisher)).deliver(parcels, timeout)
+    return [None if outcome is None else type(outcome) for outcome in found]
+
+
+async def test_behind_a_message_without_confirmation_the_rest_of_its_key_has_failed() -> None:
+    assert await outcomes(Failing()) == [TimeoutError, TimeoutError, None]
+    assert await outcomes(InMemoryPublisher()) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnconfirmedMessagesError({}),
+        UnconfirmedMessagesError({UUID(int=7): TimeoutError("of an event that wasn't sent")}),
+        ValueError("a defect"),
+        asyncio.CancelledError(),
+        BrokerUnavailableError("no connection"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_after_any_other_answer_nothing_counts_as_confirmed(error: BaseException) -> None:
+    assert await outcomes(Failing(error)) == [BrokerUnavailableError] * 3
+
+
+async def test_a_publisher_that_hangs_is_given_up() -> None:
+    class Hanging:
+        async def publish(self, messages: Sequence[Message]) -> None:
+            await asyncio.Event().wait()
+
+    assert await outcomes(Hanging(), timeout=0.01) == [BrokerUnavailableError] * 3
 
 
 async def test_a_replay_sends_again_and_is_recorded(store: PostgreSQLEventStore, quick_beats: None) -> None:

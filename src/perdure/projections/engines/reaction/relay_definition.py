@@ -82,7 +82,7 @@ class RelayDefinition(CourierDefinition):
             async with limit:
                 await self.relay.publisher.publish(messages)
         except UnconfirmedMessagesError as error:
-            if error.failures.keys() <= {message.event_id for message in messages}:
+            if error.failures and error.failures.keys() <= {message.event_id for message in messages}:
                 return dict(error.failures)
             failure: Exception = error
         except BaseException as error:
