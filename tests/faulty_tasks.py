@@ -10,10 +10,14 @@ import pytest
 
 from perdure.commit import ANY
 from perdure.errors import PerdureError
+from perdure.events import handles
 from perdure.observation import Observer, observe
+from perdure.projections.engines.reaction.calls import Calls
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.projections.timers.clockwork import Clockwork
+from perdure.reaction import Delivery, Reaction
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Database
 from perdure.stores.postgres.reader import Reader
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -105,6 +109,15 @@ async def _rebuild(world: World) -> None:
         await operations.rebuild("pages")
 
 
+class Noticing(Reaction, name="noticing", start=0, retry=RetryConfig(max_attempts=2, base_delay=0, max_delay=0)):
+    """Fails for each event at first."""
+
+    @handles
+    async def visited(self, event: Visited, call: Delivery) -> None:
+        if call.attempt == 1:
+            raise ConnectionError
+
+
 async def _fire_timers(world: World) -> None:
     if all(task.get_name() != "perdure timers" for task in asyncio.all_tasks()):
         clockwork = Clockwork(world.store, world.tasks)
@@ -133,6 +146,12 @@ TASKS = {
     "projections/runtime/supervisor.py BuildSupervisor._begin_completion": Faulty(
         "perdure projection pages completion", _rebuild, is_of_service=True, is_kept=False, logger="perdure.projections"
     ),
+    "projections/engines/reaction/processor.py ReactionProcessor._employ": Faulty(
+        "perdure reaction noticing, calls", _append, is_of_service=True, is_kept=False
+    ),
+    "projections/engines/reaction/parked_deliveries.py ParkedDeliveries.retry": Faulty(
+        "perdure reaction noticing, retry", _append, is_of_service=True, is_kept=False
+    ),
     "projections/timers/clockwork.py Clockwork.start": Faulty("perdure timers", _fire_timers),
     "projections/service.py ProjectionService.start": Faulty(
         "perdure status of projections", _nothing, is_of_service=True
@@ -142,7 +161,7 @@ TASKS = {
 
 
 class Fault:
-    """Raises an error from the first call to the database that a task makes, as long as it is on."""
+    """Raises an error from the first call to the database, or of a reaction, that a task makes, as long as it is on."""
 
     def __init__(self, task: str, error: type[BaseException]) -> None:
         self.is_on = True
@@ -154,6 +173,7 @@ class Fault:
         for cls, names in (
             (Database, ("connect", "connect_directly", "connection", "fetch")),
             (Reader, ("log_page",)),
+            (Calls, ("deliver",)),
             (asyncpg.Connection, ("reset",)),
         ):
             for name in names:
@@ -179,7 +199,7 @@ async def world_of(store: PostgreSQLEventStore, faulty: Faulty) -> AsyncIterator
             await stack.enter_async_context(store)
             service = None
             if faulty.is_of_service:
-                service = await stack.enter_async_context(ProjectionService(store, [Pages()]))
+                service = await stack.enter_async_context(ProjectionService(store, [Pages(), Noticing()]))
             tasks = store.tasks if service is None else service._builds.tasks
             yield World(store, service, tasks, await stack.enter_async_context(AsyncExitStack()))
     finally:

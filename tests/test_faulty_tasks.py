@@ -92,7 +92,8 @@ async def test_an_unforeseen_error_in_a_task_is_logged_and_what_it_does_goes_on(
             while (await anext(follower)).global_position < saved.global_position:
                 pass
         if world.service is not None:
-            await world.service.wait_for("pages", saved, timeout=PATIENCE)
+            for name in ("pages", "noticing"):
+                await world.service.wait_for(name, saved, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("faulty", KEPT, ids=[faulty.name for faulty in KEPT])

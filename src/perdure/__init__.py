@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from perdure.errors import ProjectionShapeError as ProjectionShapeError
     from perdure.errors import ProjectionTimeoutError as ProjectionTimeoutError
     from perdure.errors import ProjectionTransactionError as ProjectionTransactionError
+    from perdure.errors import ReactionDefinitionError as ReactionDefinitionError
+    from perdure.errors import ReactionKeyError as ReactionKeyError
     from perdure.errors import ReadOnlyStoreError as ReadOnlyStoreError
     from perdure.errors import ReservedCategoryError as ReservedCategoryError
     from perdure.errors import SchemaError as SchemaError
@@ -126,6 +128,7 @@ if TYPE_CHECKING:
     from perdure.projections.operations import ParkedEvent as ParkedEvent
     from perdure.projections.operations import ProjectionAction as ProjectionAction
     from perdure.projections.operations import ProjectionOperations as ProjectionOperations
+    from perdure.projections.replay import replay as replay
     from perdure.projections.service import ProjectionService as ProjectionService
     from perdure.projections.state.builds import TableDifference as TableDifference
     from perdure.projections.state.failures import EventFailure as EventFailure
@@ -134,6 +137,8 @@ if TYPE_CHECKING:
     from perdure.projections.timers.operations import ProcessTimer as ProcessTimer
     from perdure.projections.timers.operations import TimerOperations as TimerOperations
     from perdure.projections.timers.operations import TimerStatus as TimerStatus
+    from perdure.reaction import Delivery as Delivery
+    from perdure.reaction import Reaction as Reaction
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -167,7 +172,8 @@ _NAMES = {
         LogDivergedError LogHeldBackError
         MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReadOnlyStoreError SchemaError SchemaLockedError
+        ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError ReadOnlyStoreError
+        SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
@@ -184,11 +190,13 @@ _NAMES = {
     "projections.inline_store": "InlineProjections",
     "projections.live": "LiveProjection",
     "projections.operations": "ParkedEvent ProjectionAction ProjectionOperations",
+    "projections.replay": "replay",
     "projections.service": "ProjectionService",
     "projections.state.builds": "TableDifference",
     "projections.state.failures": "EventFailure",
     "projections.state.status": "ProjectionStatus SegmentStatus",
     "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
+    "reaction": "Delivery Reaction",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -231,6 +239,7 @@ __all__ = [
     "DeadlockError",
     "Decider",
     "DeciderRepository",
+    "Delivery",
     "DomainError",
     "DuplicateEventTypeError",
     "EmbeddedServerError",
@@ -281,6 +290,9 @@ __all__ = [
     "ProjectionTimeoutError",
     "ProjectionTransaction",
     "ProjectionTransactionError",
+    "Reaction",
+    "ReactionDefinitionError",
+    "ReactionKeyError",
     "ReadOnlyStoreError",
     "Repository",
     "ReservedCategoryError",
@@ -337,6 +349,7 @@ __all__ = [
     "execute_all",
     "field",
     "handles",
+    "replay",
     "save_all",
     "upcast",
 ]

@@ -1,10 +1,10 @@
-"""`Application`: a store, its aggregates and its projections, with their settings, in one object."""
+"""`Application`: a store, its aggregates, projections and reactions, with their settings, in one object."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeGuard, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
 
 from perdure.aggregate import AggregateRoot
 from perdure.async_block import async_block
@@ -18,9 +18,11 @@ from perdure.errors import (
 )
 from perdure.errors.formats import path_of, shown
 from perdure.events import check_stream_id
+from perdure.follower import Follower
 from perdure.projection import AnyProjection, Projection, TableProjection
 from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.service import ProjectionService
+from perdure.reaction import Reaction
 from perdure.repository import AggregateSettings, DeciderRepository, Repository, RetryConfig
 from perdure.store import EventStore
 from perdure.stores.connect import ConnectSettings, connect
@@ -29,6 +31,7 @@ from perdure.stores.postgres.store import PostgreSQLEventStore
 
 A = TypeVar("A", bound=AggregateRoot)
 C = TypeVar("C")
+F = TypeVar("F", bound=Follower)
 S = TypeVar("S")
 T = TypeVar("T")
 Other = TypeVar("Other", bound=EventStore)
@@ -45,6 +48,8 @@ Aggregates: TypeAlias = Sequence[type[AggregateRoot] | Decider[Any, Any, Any] | 
 """Classes of aggregates, deciders, and settings of either."""
 Projections: TypeAlias = Sequence[AnyProjection | Callable[["Application[Store_co]"], AnyProjection]]
 """Projections, and what makes one for the application: its class, or a function."""
+Reactions: TypeAlias = Sequence[Reaction | Callable[["Application[Store_co]"], Reaction]]
+"""Reactions, and what makes one for the application: its class, or a function."""
 
 
 class ServiceSettings(TypedDict, total=False):
@@ -61,7 +66,7 @@ class ServiceSettings(TypedDict, total=False):
 
 
 class Application(Generic[Store_co]):
-    """A store, the aggregates in it and the projections of it. Making one connects to nothing.
+    """A store, the aggregates in it, and the projections and reactions that follow it. Making one connects to nothing.
 
     Keep it in a variable of a module: the command line finds it there, ``perdure --app shop.main:app run``.
 
@@ -75,12 +80,13 @@ class Application(Generic[Store_co]):
         projections: what `projection_service` runs. One that needs the application, to execute commands, is given as
             its class, or as a function that makes it. It is called with the application once, now. So it only keeps the
             application, and uses it in its handlers.
+        reactions: what `projection_service` runs, too. They are given in the same ways.
 
     Raises:
         InvalidArgumentError: one of them is of another type, two aggregates have the same category, or two projections
-            the same name.
+            or reactions the same name.
         AggregateDefinitionError: an aggregate has no category.
-        Whatever a function that makes a projection raises.
+        Whatever a function that makes a projection or reaction raises.
 
     Example:
         app = Application(
@@ -101,10 +107,16 @@ class Application(Generic[Store_co]):
         *,
         aggregates: Aggregates = (),
         projections: Projections[PostgreSQLEventStore] = (),
+        reactions: Reactions[PostgreSQLEventStore] = (),
     ) -> None: ...
     @overload
     def __init__(
-        self, store: Store_co, *, aggregates: Aggregates = (), projections: Projections[Store_co] = ()
+        self,
+        store: Store_co,
+        *,
+        aggregates: Aggregates = (),
+        projections: Projections[Store_co] = (),
+        reactions: Reactions[Store_co] = (),
     ) -> None: ...
     def __init__(
         self,
@@ -112,6 +124,7 @@ class Application(Generic[Store_co]):
         *,
         aggregates: Aggregates = (),
         projections: Projections[Any] = (),
+        reactions: Reactions[Any] = (),
     ) -> None:
         self.store_source: StoreSource = _checked_source(store)
         """Where the events are, as it was given."""
@@ -121,8 +134,15 @@ class Application(Generic[Store_co]):
         self._store: Store_co | None = None
         self._repositories: dict[str, Repository[Any] | DeciderRepository[Any, Any]] = {}
         self._is_taken = False
-        self._by_name: dict[str, AnyProjection] = {}  # empty to the functions that make projections
-        self._by_name = _by_name([_projection(one, self) for one in _listed("projections", projections)])
+        self.projections: tuple[AnyProjection, ...] = ()  # empty to the functions that make them
+        """What keeps read models up to date."""
+        self.reactions: tuple[Reaction, ...] = ()
+        """What is done outside once events are stored."""
+        self._by_name: dict[str, Follower] = {}
+        made: list[Any] = [_made("projections", one, self) for one in _listed("projections", projections)]
+        reacting: list[Any] = [_made("reactions", one, self) for one in _listed("reactions", reactions)]
+        self._by_name = _by_name(made, reacting)
+        self.projections, self.reactions = tuple(made), tuple(reacting)
 
     @property
     def categories(self) -> Sequence[str]:
@@ -130,8 +150,8 @@ class Application(Generic[Store_co]):
         return list(self._by_category)
 
     @property
-    def projections(self) -> tuple[AnyProjection, ...]:
-        """What `projection_service` runs."""
+    def followers(self) -> tuple[Follower, ...]:
+        """What `projection_service` runs: projections and reactions."""
         return tuple(self._by_name.values())
 
     @property
@@ -203,14 +223,14 @@ class Application(Generic[Store_co]):
     def projection_service(
         self, names: Sequence[str] | None = None, **settings: Unpack[ServiceSettings]
     ) -> ProjectionService:
-        """A service that runs the projections on the open store, or only those of these names.
+        """A service that runs the projections and reactions on the open store, or only those of these names.
 
         Raises:
-            UnknownProjectionError: there is no projection of such a name.
+            UnknownProjectionError: there is no projection or reaction of such a name.
             WrongContextError: the application isn't connected.
             ProjectionDefinitionError, UnsupportedOperationError: as with `ProjectionService`.
         """
-        chosen = self.projections if names is None else [self.projection(name) for name in _listed("names", names)]
+        chosen = self.followers if names is None else [_named(one, self.followers) for one in _listed("names", names)]
         return ProjectionService(self.store, chosen, **settings)
 
     async def wait_for(self, name: str, saved: Saved, timeout: float = 10.0) -> None:
@@ -227,15 +247,16 @@ class Application(Generic[Store_co]):
 
     def projection(self, name: str) -> AnyProjection:
         """The projection of that name. Raises UnknownProjectionError."""
-        found = self._by_name.get(name) if isinstance(name, str) else None
-        if found is None:
-            raise UnknownProjectionError(name, list(self._by_name))
-        return found
+        return _named(name, self.projections)
+
+    def reaction(self, name: str) -> Reaction:
+        """The reaction of that name. Raises UnknownProjectionError."""
+        return _named(name, self.reactions)
 
     def _settings_of(self, wanted: AggregateSettings) -> AggregateSettings:
         found = self._by_category.get(wanted.category)
         if found is None or found.aggregate is not wanted.aggregate:
-            raise UnknownAggregateError(_named(wanted), wanted.category, None if found is None else _named(found))
+            raise UnknownAggregateError(_label(wanted), wanted.category, None if found is None else _label(found))
         return found
 
 
@@ -286,8 +307,8 @@ def _by_category(aggregates: Aggregates) -> dict[str, AggregateSettings]:
         if settings.category in found:
             raise InvalidArgumentError(
                 "aggregates",
-                f"holds two of category {settings.category!r}, {_named(found[settings.category])} and "
-                f"{_named(settings)}: only one can own its streams",
+                f"holds two of category {settings.category!r}, {_label(found[settings.category])} and "
+                f"{_label(settings)}: only one can own its streams",
             )
         found[settings.category] = settings
     return found
@@ -309,39 +330,48 @@ def _repository(settings: AggregateSettings, store: EventStore) -> Repository[An
     )
 
 
-def _named(settings: AggregateSettings) -> str:
+def _label(settings: AggregateSettings) -> str:
     aggregate = settings.aggregate
     return f"the decider of {aggregate.category!r}" if isinstance(aggregate, Decider) else path_of(aggregate)
 
 
-def _projection(given: object, app: Application[Any]) -> AnyProjection:
-    if _is_projection(given):
-        return given
-    if not callable(given) or (isinstance(given, type) and not _is_projection_class(given)):
-        what = "neither a projection nor a function that makes one from the application"
-        raise InvalidArgumentError("projections", f"holds {shown(given)}, which is {what}")
+_CLASSES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "projections": ("projection", (TableProjection, Projection)),
+    "reactions": ("reaction", (Reaction,)),
+}
+"""For each argument what it holds, and of which classes that is."""
+
+
+def _made(argument: str, given: object, app: Application[Any]) -> Follower:
+    noun, classes = _CLASSES[argument]
+    if isinstance(given, classes):
+        return cast("Follower", given)
+    if not callable(given) or (isinstance(given, type) and not issubclass(given, classes)):
+        what = f"neither a {noun} nor a function that makes one from the application"
+        raise InvalidArgumentError(argument, f"holds {shown(given)}, which is {what}")
     # A class that could do without the application might take it for something else.
     if not can_take(given, 1) or (isinstance(given, type) and can_take(given, 0)):
         fix = f"give an instance, {given.__name__}(...)" if isinstance(given, type) else "let it take the application"
-        raise InvalidArgumentError("projections", f"holds {shown(given)}: {fix}")
-    made: object = given(app)
-    if not _is_projection(made):
-        raise InvalidArgumentError("projections", f"holds {shown(given)}, which made {shown(made)}, not a projection")
-    return made
+        raise InvalidArgumentError(argument, f"holds {shown(given)}: {fix}")
+    make: Callable[[Application[Any]], object] = given
+    made = make(app)
+    if not isinstance(made, classes):
+        raise InvalidArgumentError(argument, f"holds {shown(given)}, which made {shown(made)}, not a {noun}")
+    return cast("Follower", made)
 
 
-def _is_projection(thing: object) -> TypeGuard[AnyProjection]:
-    return isinstance(thing, TableProjection | Projection)
+def _by_name(projections: Sequence[Follower], reactions: Sequence[Follower]) -> dict[str, Follower]:
+    found: dict[str, Follower] = {}
+    for argument, followers in (("projections", projections), ("reactions", reactions)):
+        for one in followers:
+            if one.name in found:
+                raise InvalidArgumentError(argument, f"holds two of the name {one.name!r}")
+            found[one.name] = one
+    return found
 
 
-def _is_projection_class(thing: type) -> bool:
-    return issubclass(thing, TableProjection | Projection)
-
-
-def _by_name(projections: Sequence[AnyProjection]) -> dict[str, AnyProjection]:
-    found: dict[str, AnyProjection] = {}
-    for one in projections:
-        if one.name in found:
-            raise InvalidArgumentError("projections", f"holds two of the name {one.name!r}")
-        found[one.name] = one
+def _named(name: str, followers: Sequence[F]) -> F:
+    found = next((one for one in followers if one.name == name), None)
+    if found is None:
+        raise UnknownProjectionError(name, [one.name for one in followers])
     return found

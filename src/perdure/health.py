@@ -192,7 +192,7 @@ async def _projections(service: Projections, max_lag: int | None) -> list[Check]
 
 
 def _name(status: ProjectionStatus, *, is_alone: bool) -> str:
-    name = f"projection {status.name}"
+    name = f"{status.kind} {status.name}"
     if is_alone and status.is_shown:
         return name
     return f"{name}, version {status.version}, build {status.build}, {'shown' if status.is_shown else status.stage}"

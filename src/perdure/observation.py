@@ -177,6 +177,21 @@ class ProjectionBatch(Operation):
     done: int = 0
 
 
+class Deliver(Operation):
+    """A call of a reaction's handler, or of a broker for some events.
+
+    Attributes:
+        reaction: The name of the reaction or relay.
+        events: The events.
+        delivered: How many of them were delivered; the others failed.
+    """
+
+    name = "deliver"
+    reaction: str
+    events: Sequence[StoredEvent]
+    delivered: int = 0
+
+
 class Fact(msgspec.Struct, eq=False, frozen=True):
     """Something that happened at a point in time."""
 

@@ -5,8 +5,9 @@ import pytest
 from examples.streaming.popularity import ContentPopularity
 from examples.streaming.profiles import UserProfiles
 from examples.streaming.user import User
-from perdure import Application, UnknownProjectionError, WrongContextError
-from tests.application.fulfilment import Fulfilment, Order, Stock
+from perdure import Application, InvalidArgumentError, Reaction, UnknownProjectionError, WrongContextError, handles
+from tests.application.fulfilment import Fulfilment, Order, Ordered, Stock
+from tests.patience import patience
 
 
 async def test_a_projection_executes_commands_through_the_application(database_url: str) -> None:
@@ -56,3 +57,34 @@ def test_an_application_that_is_being_made_has_no_projections_yet() -> None:
     app = Application(aggregates=[User], projections=[make])
 
     assert app.projections == (app.projection("user_profiles"),)
+
+
+async def test_reactions_run_with_the_projections_and_are_made_from_the_application(database_url: str) -> None:
+    seen: list[str] = []
+
+    class Greeting(Reaction, name="greeting", start=0):
+        def __init__(self, app: Application) -> None:
+            self.app = app
+
+        @handles
+        async def placed(self, event: Ordered) -> None:
+            await self.app.repository(Stock).execute(event.sku, Stock.reserve)
+            seen.append(event.sku)
+
+    app = Application(database_url, aggregates=[Order, Stock], projections=[UserProfiles()], reactions=[Greeting])
+    assert [one.name for one in app.followers] == ["user_profiles", "greeting"]
+    assert app.reaction("greeting") is app.reactions[0]
+    with pytest.raises(UnknownProjectionError):
+        app.projection("greeting")
+    async with app.connect(), app.projection_service():
+        saved = await app.repository(Order).execute("1", lambda order: order.place("dvd"))
+        for name in ("greeting", "user_profiles"):
+            await app.wait_for(name, saved, timeout=patience(30))
+    assert seen == ["dvd"]
+
+
+def test_a_reaction_and_a_projection_of_one_name_are_refused() -> None:
+    class Greeting(Reaction, name="user_profiles"): ...
+
+    with pytest.raises(InvalidArgumentError, match="two of the name 'user_profiles'"):
+        Application(projections=[UserProfiles()], reactions=[Greeting()])

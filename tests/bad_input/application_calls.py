@@ -13,6 +13,7 @@ from perdure import (
     UnknownProjectionError,
 )
 from tests.bad_input.projection_calls import NOT_A_NAME
+from tests.bad_input.reaction_calls import REACTION, Noticing
 from tests.bad_input.repository_calls import CACHE_SIZE, QUEUE_COMMANDS, RETRY, SNAPSHOT_EVERY
 from tests.bad_input.table import CHECKED, Call, Table, refused
 from tests.bad_input.values import NOT_A_LIST, NOT_A_STREAM_ID, Nameless, but
@@ -25,7 +26,7 @@ NAME: Final = [refused(NOT_A_NAME, UnknownProjectionError, "projection")]
 
 
 def application(world: World) -> Application[EventStore]:
-    return Application(world.store, aggregates=[Note, MEMO], projections=[PROJECTION])
+    return Application(world.store, aggregates=[Note, MEMO], projections=[PROJECTION], reactions=[REACTION])
 
 
 def connected(method: str) -> Callable[[World], Callable[..., Any]]:
@@ -54,6 +55,11 @@ APPLICATION: Final[Table] = {
                 refused(NOT_A_LIST),
                 refused([[bad] for bad in (None, 5, "pages", Pages, Note, Nameless())]),
                 refused([[PROJECTION, Pages()]]),
+            ],
+            "reactions": [
+                refused(NOT_A_LIST),
+                refused([[bad] for bad in (None, 5, "noticing", Noticing, Note, PROJECTION, Nameless())]),
+                refused([[REACTION, Noticing()]]),
             ],
         },
     ),
@@ -87,6 +93,9 @@ APPLICATION: Final[Table] = {
     ),
     "Application.projection": Call(
         lambda _: {"name": "bad_input_pages"}, {"name": NAME}, lambda world: application(world).projection
+    ),
+    "Application.reaction": Call(
+        lambda _: {"name": "bad_input_noticing"}, {"name": NAME}, lambda world: application(world).reaction
     ),
     "Application.projection_service": Call(
         lambda _: {"names": []},

@@ -274,7 +274,11 @@ RUN: Final[Table] = {
     "ProjectionOperations": Call(
         lambda world: {"store": world.store}, {"store": [refused(NOT_A_STORE)], "actor": OPTIONAL_TEXT}
     ),
-    "ProjectionOperations.status": Call(_pages, {"name": OPTIONAL_NAME}, operations("status")),
+    "ProjectionOperations.status": Call(
+        _pages,
+        {"name": OPTIONAL_NAME, "kinds": [refused([5, True, "reaction", ("lost",), [None], {}, Nameless()])]},
+        operations("status"),
+    ),
     "ProjectionOperations.pause": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("pause")),
     "ProjectionOperations.resume": Call(_pages, {"name": NAME, "reason": OPTIONAL_TEXT}, operations("resume")),
     "ProjectionOperations.wait_for": Call(

@@ -19,6 +19,7 @@ MADE_BY_PERDURE: Final = {
     "ChildRows",
     "ChildTable",
     "DeciderOutcome",
+    "Delivery",
     "DeciderScenario",
     "EventFailure",
     "EventMetadata",

@@ -1,4 +1,4 @@
-"""The part of the matrix on projections, parameter by parameter."""
+"""The part of the matrix on projections and reactions, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 
 from perdure import InMemoryEventStore, PostgreSQLEventStore
 from tests.bad_input.checking import holes
-from tests.bad_input.projection_calls import DEFINED, RUN
+from tests.bad_input.projection_calls import DEFINED as DEFINED_PROJECTIONS
+from tests.bad_input.projection_calls import RUN as RUN_PROJECTIONS
+from tests.bad_input.reaction_calls import DEFINED as DEFINED_REACTIONS
+from tests.bad_input.reaction_calls import RUN as RUN_REACTIONS
 from tests.bad_input.table import Table
+
+DEFINED = {**DEFINED_PROJECTIONS, **DEFINED_REACTIONS}
+RUN = {**RUN_PROJECTIONS, **RUN_REACTIONS}
 
 
 def cells(table: Table) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from perdure.context import context
 from perdure.errors import DomainError, OptimisticConcurrencyError
 from perdure.events import StoredEvent
 from perdure.observation import (
+    Deliver,
     EventsParked,
     ProjectionBatch,
     ProjectionFailed,
@@ -38,6 +39,8 @@ async def do_everything(store: PostgreSQLEventStore) -> None:
         await store.append_to_stream("counter-1", 9, [Counted()])
     with ProjectionBatch("counts", 1, 1, await store.read_all_events()) as batch:
         batch.done = 1
+    with pytest.raises(ValueError, match="x"), Deliver(reaction="counts", events=await store.read_all_events()):
+        raise ValueError("x")
     report_fact(ProjectionFailed("counts", 1, 1, stored_event(), ValueError("x")))
     report_fact(EventsParked("counts", 1, 1, 2))
     report_fact(ProjectionProgress("counts", 1, 1, running=True, lag=4, lag_seconds=0.5, parked=1))

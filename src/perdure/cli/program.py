@@ -20,11 +20,12 @@ class _CommandModule(NamedTuple):
 
 
 COMMANDS: Final = {
-    "run": _CommandModule("run", "Run projections until Ctrl-C or SIGTERM."),
+    "run": _CommandModule("run", "Run projections and reactions until Ctrl-C or SIGTERM."),
     "streams": _CommandModule("streams", "List streams, and show the events of one."),
     "events": _CommandModule("events", "Read the log, follow it, and show single events."),
     "state": _CommandModule("state", "Show the state of an aggregate at any version, or compare two versions."),
     "projections": _CommandModule("projections", "Show, pause, resume and rebuild projections, and wait for them."),
+    "reactions": _CommandModule("reactions", "Show, pause and resume reactions; retry, skip or replay their events."),
     "parked": _CommandModule("parked", "List, retry and skip parked events."),
     "timers": _CommandModule("timers", "List, count and cancel the timers of processes."),
     "db": _CommandModule("db", "Maintain the database schema; open psql, or get the URL for other programs."),
@@ -58,7 +59,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="perdure", message="%(version)s")
 @click.pass_context
 def program(ctx: click.Context, app: str | None, database: str | None, schema: str | None, *, json: bool) -> None:
-    """Inspect an event store, and run its projections.
+    """Inspect an event store, and run its projections and reactions.
 
     Exit status: 0 for success, 1 for a problem, 2 for wrong usage. Every error ends with the next command to type.
     """

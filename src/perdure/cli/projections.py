@@ -24,7 +24,7 @@ from perdure.projections.operations import ProjectionOperations
 from perdure.projections.state.builds import TableDifference
 from perdure.projections.state.status import ProjectionStatus
 
-_STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
+STYLES: Final = {"running": GOOD, "paused": BAD, "stopped": ATTENTION, "never run": QUIET}
 _LIST_COLUMNS: Final = (
     TextColumn("projection"),
     TextColumn("version", right=True),
@@ -84,7 +84,7 @@ for _one in (rebuild, cancel_rebuild, switch, rollback, drop, actions, row):
 async def list_projections(session: CommandSession) -> CommandReport:
     """List the projections of the application and of the database."""
     async with session.store() as store:
-        stored = await ProjectionOperations(store).status()
+        stored = await ProjectionOperations(store).status(kinds=("projection",))
     found = [
         ListedProjection(
             name=one.name,
@@ -119,19 +119,19 @@ async def list_projections(session: CommandSession) -> CommandReport:
 async def status(session: CommandSession, name: str | None, *, full: bool) -> CommandReport:
     """Show position, lag, rate, time left, owner and last error of projections."""
     async with session.store() as store:
-        found = await ProjectionOperations(store).status(name)
+        found = await ProjectionOperations(store).status(name, kinds=("projection",))
     failing = [one for one in found if one.failure is not None or one.failed]
 
     def show(screen: Screen) -> None:
         if not found:
             screen.line("No projections.")
         elif name is None:
-            _print_status(found, screen)
+            print_status(found, screen)
         else:
             for one in found:
-                _show_one(screen, one, full=full)
+                show_status(screen, one, full=full)
 
-    return CommandReport(ProjectionList(found), show, PROBLEM if failing else OK, _advice(session, failing, name))
+    return CommandReport(ProjectionList(found), show, PROBLEM if failing else OK, advice(session, failing, name))
 
 
 @projections.command()
@@ -152,11 +152,11 @@ async def watch(session: CommandSession, name: str | None, interval: float) -> N
         operations = ProjectionOperations(store)
         with live or nullcontext():
             while not stop.is_set():
-                found = await operations.status(name)
+                found = await operations.status(name, kinds=("projection",))
                 if live is not None:
                     live.update(found)
                 else:
-                    session.answer(CommandReport(ProjectionList(found), partial(_print_status, found)))
+                    session.answer(CommandReport(ProjectionList(found), partial(print_status, found)))
                 await _pause(stop, interval)
 
 
@@ -251,7 +251,8 @@ def _bar(one: ProjectionStatus) -> Cell:
     return Cell("━" * done + "╌" * (_BAR - done), GOOD if done == _BAR else ATTENTION)
 
 
-def _print_status(found: list[ProjectionStatus], screen: Screen) -> None:
+def print_status(found: list[ProjectionStatus], screen: Screen) -> None:
+    """Print a line for each status, and the errors below."""
     screen.table(_STATUS_COLUMNS, map(_status_row, found))
     for cells in _error_lines(found):
         screen.cells(cells)
@@ -265,14 +266,14 @@ def _error_lines(found: list[ProjectionStatus]) -> list[list[Cell]]:
 def _list_row(one: ListedProjection) -> tuple[str | Cell, ...]:
     build = "-" if one.build is None else str(one.build)
     position = "-" if one.global_position is None else str(one.global_position)
-    state = Cell(one.state, _STYLES[one.state])
+    state = Cell(one.state, STYLES[one.state])
     return one.name, str(one.version), build, "yes" if one.is_shown else "no", state, position
 
 
 def _status_row(one: ProjectionStatus) -> list[str | Cell]:
     return [
         _title(one),
-        Cell(one.state, _STYLES[one.state]),
+        Cell(one.state, STYLES[one.state]),
         str(one.global_position),
         Cell(f"{one.lag:,}", ATTENTION if one.lag else ""),
         span(one.lag_seconds) if one.lag else "-",
@@ -293,11 +294,12 @@ def _last_error(one: ProjectionStatus) -> str | None:
     return one.error
 
 
-def _show_one(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
+def show_status(screen: Screen, one: ProjectionStatus, *, full: bool) -> None:
+    """Print all that is known of a projection or reaction."""
     row = [cell.text if isinstance(cell, Cell) else cell for cell in _status_row(one)]
     screen.fields(
         [
-            ("projection", one.name),
+            (one.kind, one.name),
             ("version", f"{one.version}, build {one.build}{', shown' if one.is_shown else ', not shown'}"),
             ("state", one.state),
             ("position", one.global_position),
@@ -330,12 +332,15 @@ def _difference(one: TableDifference) -> str:
     return f"{rows}, such as {', '.join(one.keys)}" if one.keys else rows
 
 
-def _advice(session: CommandSession, failing: list[ProjectionStatus], name: str | None) -> str | None:
+def advice(
+    session: CommandSession, failing: list[ProjectionStatus], name: str | None, group: str = "projections"
+) -> str | None:
+    """Return the command that shows more of what is wrong; None if nothing is."""
     if not failing:
         return None
     first = min(failing, key=lambda one: one.failure is None)  # a paused projection before one that only parked events
     if name is None:
-        return session.again("projections status", first.name)
+        return session.again(f"{group} status", first.name)
     if first.failure is not None:
         return session.again("events show", str(first.failure.global_position))
     return session.again("parked list", first.name)

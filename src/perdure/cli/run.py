@@ -1,4 +1,4 @@
-"""``perdure run``: runs projections until Ctrl-C or SIGTERM."""
+"""``perdure run``: runs projections and reactions until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunState(msgspec.Struct):
 
 
 @click.command(cls=Command)
-@click.argument("names", nargs=-1, metavar="[PROJECTION]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--drain-timeout",
     default=10.0,
@@ -37,15 +37,15 @@ class RunState(msgspec.Struct):
 )
 @streaming_command
 async def run(session: CommandSession, names: tuple[str, ...], drain_timeout: float) -> CommandReport:
-    """Run projections until Ctrl-C or SIGTERM.
+    """Run projections and reactions until Ctrl-C or SIGTERM.
 
-    Runs the projections named, or all of the application's. On Ctrl-C, running batches are finished first; a second
+    Runs those named, or all of the application's. On Ctrl-C, running batches and calls are finished first; a second
     Ctrl-C doesn't wait for them.
     """
     application = session.require_application()
-    chosen = list(dict.fromkeys(names)) or [one.name for one in application.projections]
+    chosen = list(dict.fromkeys(names)) or [one.name for one in application.followers]
     if not chosen:
-        raise CommandError("the application has no projections", "perdure doctor")
+        raise CommandError("the application has neither projections nor reactions", "perdure doctor")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     async with stop_requested() as stop, session.store(migrate=None):
         service = application.projection_service(chosen, stop_timeout=drain_timeout)

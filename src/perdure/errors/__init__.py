@@ -43,6 +43,8 @@ from perdure.errors.read_models import ProjectionRowError as ProjectionRowError
 from perdure.errors.read_models import ProjectionShapeError as ProjectionShapeError
 from perdure.errors.read_models import ProjectionTimeoutError as ProjectionTimeoutError
 from perdure.errors.read_models import ProjectionTransactionError as ProjectionTransactionError
+from perdure.errors.read_models import ReactionDefinitionError as ReactionDefinitionError
+from perdure.errors.read_models import ReactionKeyError as ReactionKeyError
 from perdure.errors.read_models import UniqueViolationError as UniqueViolationError
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
 from perdure.errors.read_models import UnknownTimerError as UnknownTimerError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import ClassVar
 from uuid import UUID
 
 from perdure.errors.formats import shown
@@ -17,10 +18,31 @@ UNIQUE_VIOLATION = "23505"
 class ProjectionDefinitionError(PerdureError, TypeError):
     """A projection is invalid. Raised when it is defined, or when the service starts."""
 
+    what: ClassVar[str] = "projection"
+    """What is invalid."""
+
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"projection {shown(name)} can't run: {reason}")
+        super().__init__(f"{self.what} {shown(name)} can't run: {reason}")
         self.name = name
         self.reason = reason
+
+
+class ReactionDefinitionError(ProjectionDefinitionError):
+    """A reaction is invalid. Raised when it is defined, or when the service starts."""
+
+    what = "reaction"
+
+
+class ReactionKeyError(PerdureError, ValueError):
+    """The key of an event can't be used, so the order in which the reaction handles it isn't known."""
+
+    def __init__(self, name: str, key: object) -> None:
+        super().__init__(
+            f"reaction {shown(name)} can't take {shown(key)} as the key of an event: give text that isn't empty, an "
+            "int or a UUID"
+        )
+        self.name = name
+        self.key = key
 
 
 class ProjectionShapeError(ProjectionDefinitionError):

@@ -23,8 +23,10 @@ from perdure.projections.state.options import Kind, Mode, Start
 from perdure.projections.state.parked_events import BlockedKeys
 from perdure.projections.state.scope import DivertedEvent, Scope
 from perdure.projections.state.segments import Checkpoint, Segment
+from perdure.retry import RetryConfig
 from perdure.stores.postgres.connections.database import Connection
 from perdure.stores.postgres.sql_files import quote_identifier
+from perdure.tasks import Tasks
 
 _CHECK_CONSTRAINTS: Final = statements("engine")["check_constraints"]
 
@@ -80,6 +82,11 @@ class ProjectionDefinition(Protocol):
         ...
 
     @property
+    def retry(self) -> RetryConfig | None:
+        """How often an event that fails is tried; None: as the service says."""
+        ...
+
+    @property
     def tables(self) -> Sequence[NamedTable]:
         """The tables of the build."""
         ...
@@ -111,6 +118,13 @@ class BuildTables(Protocol):
     async def create(self, connection: Connection) -> None:
         """Create the tables, in the caller's transaction. Raise ProjectionDefinitionError if that can't be done."""
         ...
+
+
+class NoTables:
+    """The tables of a build that has none."""
+
+    async def create(self, connection: Connection) -> None:
+        """Do nothing."""
 
 
 class BatchResult(NamedTuple):
@@ -156,6 +170,64 @@ class Engine(Protocol):
             LogDivergedError: the log holds another event at the position of a parked one.
         """
         ...
+
+    @property
+    def reached(self) -> int:
+        """Up to where everything of the last batch has begun, so that the next one should hold further events.
+
+        0 if an engine ends what it begins within the batch.
+        """
+        return 0
+
+    def assign(
+        self,
+        segments: Sequence[Segment],  # noqa: ARG002 - by default nothing outlasts a batch
+        surplus: Sequence[Segment],
+    ) -> Sequence[Segment]:
+        """Take note of which segments this runner has, as the database has them now. Called between two batches.
+
+        Args:
+            segments: the segments.
+            surplus: those of them that it is to release: begin nothing more for them.
+
+        Returns:
+            Those of the surplus for which nothing is under way.
+        """
+        return surplus
+
+    def stop(self) -> None:
+        """Begin nothing more, so that the batch under way ends soon."""
+        return None  # noqa: RET501 - a body, or type checkers take it for abstract
+
+    async def leave(self, timeout: float) -> int:  # noqa: ARG002 - by default nothing outlasts a batch
+        """End what is still under way, within so many seconds, or else cut it off.
+
+        Returns:
+            The last position after the checkpoints for which something was begun that may have had an effect.
+        """
+        return 0
+
+
+class FailureReporter(Protocol):
+    """Reports failures that an engine handles by itself."""
+
+    def failed(self, failure: Failure, attempts: int, most: int | None) -> None:
+        """An event failed."""
+        ...
+
+    def parks(self, failure: Failure, attempts: int) -> None:
+        """An event is parked until an operator asks for a retry."""
+        ...
+
+
+class EngineHost(NamedTuple):
+    """What an engine may use of the runner that it works for."""
+
+    tasks: Tasks
+    """The owner of tasks that outlast a batch."""
+    reporter: FailureReporter
+    refresh: Callable[[], None]
+    """Has the runner read soon which events are parked."""
 
 
 class _Undivided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
@@ -16,6 +17,7 @@ from perdure.errors.formats import shown
 from perdure.projections.builds.operations import BuildOperations
 from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.state.failures import EventFailure, FailureKind
+from perdure.projections.state.options import Kind
 from perdure.projections.state.status import ProjectionStatus, decoded_failure, read_status
 
 ParkedState = Literal["failed", "waiting", "skipped"]
@@ -104,15 +106,22 @@ class ProjectionOperations(BuildOperations):
         await operations.retry("user_profiles", event_type="user.registered")
     """
 
-    async def status(self, name: str | None = None) -> list[ProjectionStatus]:
-        """Return the status of all builds of all projections, or of one projection.
+    async def status(self, name: str | None = None, *, kinds: Sequence[Kind] | None = None) -> list[ProjectionStatus]:
+        """Return the status of all builds of all projections, reactions and so on, or of the one of that name.
+
+        Args:
+            name: the name.
+            kinds: without a name, only what is of these kinds; None means all.
 
         Raises:
-            UnknownProjectionError: no projection has this name.
+            UnknownProjectionError: nothing has this name.
         """
+        if kinds is not None and (not isinstance(kinds, list | tuple) or not set(kinds) <= set(get_args(Kind))):
+            raise InvalidArgumentError("kinds", f"must be some of {get_args(Kind)}, not {shown(kinds)}")
         if name is not None:
             await self._check(name)
-        return await read_status(self._database, name)
+            return await read_status(self._database, name)
+        return [one for one in await read_status(self._database) if kinds is None or one.kind in kinds]
 
     async def pause(self, name: str, reason: str | None = None) -> None:
         """Pause all builds of a projection until `resume`. Once this returns, they write nothing more.

@@ -1,4 +1,4 @@
-"""`ProjectionService`: runs projections in the process of an application."""
+"""`ProjectionService`: runs projections and reactions in the process of an application."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perdure.errors import (
 )
 from perdure.errors.formats import shown
 from perdure.events import check_evolution
-from perdure.projection import AnyProjection
+from perdure.follower import Follower
 from perdure.projections.engines.factory import check_names, describe
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.runtime.progress import Saved, wait_until_shown
@@ -55,7 +55,7 @@ class ProjectionService:
 
     Args:
         store: the store.
-        projections: the projections to run.
+        projections: the projections and reactions to run, in one list.
         schema: the schema for tables and views; created if it doesn't exist.
         batch_size: how many events are processed at once, at most.
         retry: how often an event that fails is tried, and how long to pause in between; by default 3 times. Its
@@ -64,7 +64,8 @@ class ProjectionService:
             fewer segments than processes.
         lease: how long a process may be silent before others take over its segments, in seconds.
         max_parked: how many events of a projection may be parked before it is paused.
-        handler_timeout: how long a `Projection` or `SQLProjection` may take to handle an event, in seconds.
+        handler_timeout: how long a `Projection`, a `SQLProjection` or a `Reaction` may take to handle an event, in
+            seconds.
         stop_timeout: how many seconds `stop` waits for batches under way.
 
     Raises:
@@ -80,7 +81,7 @@ class ProjectionService:
     def __init__(
         self,
         store: EventStore,
-        projections: Sequence[AnyProjection],
+        projections: Sequence[Follower],
         *,
         schema: str = "public",
         batch_size: int = 1000,
@@ -107,7 +108,9 @@ class ProjectionService:
         if not handler_timeout:
             raise InvalidArgumentError("handler_timeout", "must be above 0, or every event fails")
         if not isinstance(projections, list | tuple):
-            raise InvalidArgumentError("projections", f"must be a list of projections, not {shown(projections)}")
+            raise InvalidArgumentError(
+                "projections", f"must be a list of projections and reactions, not {shown(projections)}"
+            )
         definitions = [describe(projection) for projection in projections]
         check_names(definitions)
         options = RunnerOptions(

@@ -109,6 +109,15 @@ METRICS: Final = {
     "perdure.projection.running": Metric(
         "gauge", "1", _PROJECTION, "1 if the projection runs, 0 if it is paused, even if only in part"
     ),
+    "perdure.deliver.duration": Metric(
+        "histogram",
+        "s",
+        ("perdure.projection", "error.type"),
+        "How long a call of a reaction takes",
+    ),
+    "perdure.deliver.events": Metric(
+        "counter", "{event}", ("perdure.projection",), "Events that a reaction has handled, with repeats"
+    ),
     "perdure.timer.fired": Metric("counter", "{timer}", (), "Timers of processes that became events"),
     "perdure.timer.lateness": Metric(
         "histogram", "s", (), "How long the first of the timers that fired together was due"
@@ -178,6 +187,22 @@ SPANS: Final = {
         ),
         "A projection processes events, and writes rows and checkpoint in one transaction",
     ),
+    "deliver {projection}": SpanName(
+        "consumer",
+        (
+            "messaging.system",
+            "messaging.operation.type",
+            "messaging.operation.name",
+            "messaging.consumer.group.name",
+            "messaging.batch.message_count",
+            "perdure.projection",
+            "perdure.event_type",
+            "perdure.global_position",
+            "perdure.events",
+            *_END,
+        ),
+        "A reaction calls its handler for an event, without a transaction",
+    ),
 }
 
 ATTRIBUTES: Final = {
@@ -195,7 +220,7 @@ ATTRIBUTES: Final = {
     "perdure.stream_id": "The stream",
     "perdure.correlation_id": "The request, from the context",
     "perdure.causation_id": "The event or command that caused this, from the context",
-    "perdure.events": "How many events: appended, applied on loading, or written by the batch",
+    "perdure.events": "How many events: appended, applied on loading, written by the batch, or handled by the call",
     "perdure.streams": "How many streams",
     "perdure.stream_version": "The version of the stream afterwards",
     "perdure.global_position": "The position of the last event, or of the event in question, in the log",
@@ -203,7 +228,7 @@ ATTRIBUTES: Final = {
     "perdure.cache": "`hit` if the state was cached, `miss` if the stream was replayed",
     "perdure.attempts": "The number of attempts",
     "perdure.refusal": "The class of the `DomainError` with which a rule refused: an answer, not a failure",
-    "perdure.projection": "The projection",
+    "perdure.projection": "The projection or reaction",
     "perdure.projection_version": "Its version",
     "perdure.projection_build": "The number of the build of that version: a rebuild makes another",
     "perdure.event_id": "The event in question",

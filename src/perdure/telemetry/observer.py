@@ -18,6 +18,7 @@ from perdure.observation import (
     Append,
     AppendBatch,
     AppendToStreams,
+    Deliver,
     EventsParked,
     Execute,
     Fact,
@@ -129,16 +130,13 @@ class Telemetry(Observer):
                 for stream_id, count in _appended(operation).items():
                     record("perdure.append.events", count, _category(stream_id))
             case Load():
-                record("perdure.load.duration", seconds, attributes)
-                if "error.type" not in attributes:
-                    record("perdure.load.events", operation.events, attributes)
-                if operation.snapshot is not None:
-                    record("perdure.load.snapshots", 1, attributes)
-                if operation.cache is not None:
-                    record("perdure.load.cache", 1, attributes)
+                self._measure_load(operation, attributes, seconds)
             case Execute():
                 record("perdure.execute.duration", seconds, attributes)
                 record("perdure.execute.retries", max(operation.attempts - 1, 0), attributes)
+            case Deliver():
+                record("perdure.deliver.duration", seconds, attributes)
+                record("perdure.deliver.events", operation.delivered, attributes)
             case ProjectionBatch():
                 record("perdure.projection.batch.duration", seconds, attributes)
                 if operation.done:
@@ -148,6 +146,16 @@ class Telemetry(Observer):
                     record("perdure.projection.delay", max(delay, 0.0), attributes)
             case _:
                 pass
+
+    def _measure_load(self, operation: Load, attributes: Attributes, seconds: float) -> None:
+        record = self._metrics.record
+        record("perdure.load.duration", seconds, attributes)
+        if "error.type" not in attributes:
+            record("perdure.load.events", operation.events, attributes)
+        if operation.snapshot is not None:
+            record("perdure.load.snapshots", 1, attributes)
+        if operation.cache is not None:
+            record("perdure.load.cache", 1, attributes)
 
 
 def _appended(operation: Append | AppendToStreams) -> Mapping[str, int]:

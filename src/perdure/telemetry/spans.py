@@ -18,6 +18,7 @@ from perdure.events import StoredEvent, check_stream_id
 from perdure.observation import (
     Append,
     AppendToStreams,
+    Deliver,
     EventsParked,
     Execute,
     Load,
@@ -100,6 +101,22 @@ def _batch(operation: ProjectionBatch) -> Beginning:
     )
 
 
+@beginning.register
+def _deliver(operation: Deliver) -> Beginning:
+    events = operation.events
+    attributes: Attributes = {
+        "messaging.system": "perdure",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": operation.name,
+        "messaging.consumer.group.name": operation.reaction,
+        "messaging.batch.message_count": len(events),
+        "perdure.projection": operation.reaction,
+        "perdure.event_type": events[0].event_type,
+        "perdure.global_position": events[0].global_position,
+    }
+    return Beginning(operation.reaction, SpanKind.CONSUMER, attributes, None, list(islice(_links(events), MOST_LINKS)))
+
+
 def projection_of(report: ProjectionBatch | ProjectionFailed | EventsParked | ProjectionProgress) -> Attributes:
     """Return the attributes that name the projection."""
     return {
@@ -152,6 +169,11 @@ def _taken(operation: ProjectionBatch) -> Attributes:
         "perdure.events": operation.done,
         "perdure.global_position": operation.events[operation.done - 1].global_position,
     }
+
+
+@ending.register
+def _delivered(operation: Deliver) -> Attributes:
+    return {"perdure.events": operation.delivered}
 
 
 def category_of(stream_id: str | None) -> str | None:

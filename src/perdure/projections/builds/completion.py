@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from perdure.errors import BuildStateError
+from perdure.follower import Follower
 from perdure.observation import keys
-from perdure.projection import AnyProjection
 from perdure.projections.builds.comparison import BuildComparison, NotComparableError
 from perdure.projections.builds.switch import BuildSwitch, drop_older
 from perdure.projections.engines.factory import describe
@@ -29,7 +29,7 @@ class BuildCompletion:
         schema: the schema that holds its tables and views.
     """
 
-    def __init__(self, database: Database, projection: AnyProjection, schema: str) -> None:
+    def __init__(self, database: Database, projection: Follower, schema: str) -> None:
         self._database = database
         self._projection = projection
         self._schema = schema

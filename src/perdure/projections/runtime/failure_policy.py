@@ -71,7 +71,7 @@ class FailurePolicy:
     def parked(self, diverted: Sequence[DivertedEvent]) -> None:
         """Take note of the events that a batch has parked."""
         self._reporter.parked(diverted)
-        for stored, key, _ in diverted:
+        for stored, key, *_ in diverted:
             self._to_park.pop((stored.global_position, key), None)
             self.blocked.blocked.add(key)
 

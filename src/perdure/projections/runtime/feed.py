@@ -33,7 +33,7 @@ class Feed:
         """The position that `_page` follows."""
 
     async def after(
-        self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float
+        self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float, *, known: int = 0
     ) -> Sequence[StoredEvent]:
         """Return the events that follow a checkpoint; none if there were none for `patience` seconds.
 
@@ -42,6 +42,8 @@ class Feed:
             limit: how many events at most.
             upto: no event after this position.
             patience: how long to wait for an event, in seconds.
+            known: up to where the caller has the events already; if that is the end of the page, what follows is
+                added to it, without waiting.
 
         Raises:
             LogDivergedError: the event of the checkpoint isn't in the log any more.
@@ -55,6 +57,8 @@ class Feed:
         self._start = position
         if not self._page:
             self._page = (await subscription.next_page(limit, patience)).events
+        elif len(self._page) < limit and self._page[-1].global_position <= known:
+            self._page = [*self._page, *(await subscription.next_page(limit, 0)).events]
         if len(self._page) >= limit:
             subscription.prefetch(limit)
         if upto is None:

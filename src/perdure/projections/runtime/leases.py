@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from perdure.log import ChangeSignal, verify_position
@@ -33,6 +33,8 @@ _HEARTBEAT_INTERVAL: Final = 1.0
 _HOLD_POLL_INTERVAL: Final = 0.02
 """Seconds after which a runner whose segments are held reads whether they still are."""
 
+Assign = Callable[[Sequence[Segment], Sequence[Segment]], Sequence[Segment]]
+
 
 class Leases:
     """The share that one runner has of the segments of its build.
@@ -42,9 +44,18 @@ class Leases:
         runner: the name of the runner.
         least: how many segments there should be at least.
         most: how many there may be; 1 if the build can't be split.
+        assign: as for `Engine.assign`.
     """
 
-    def __init__(self, segments: Segments, runner: str, least: int, most: int = MOST_SEGMENTS) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        runner: str,
+        least: int,
+        most: int = MOST_SEGMENTS,
+        assign: Assign = lambda _, surplus: surplus,
+    ) -> None:
+        self._assign = assign
         self._segments = segments
         self._runner = runner
         self._least = least
@@ -77,8 +88,8 @@ class Leases:
         """Take one step towards the fair share. Return whether there was anything to do."""
         mine = self.mine(segments)
         share = share_of(self._runner, runners, len(segments))
-        if len(mine) > share:
-            await self._segments.release(mine[share:])
+        if free := self._assign(mine, mine[share:]):
+            await self._segments.release(free)
             return True
         if len(mine) < share and not all(segment.is_leased for segment in segments):
             await self._segments.acquire(share - len(mine))
@@ -106,6 +117,7 @@ class LeaseKeeper:
         runner: the name of the runner.
         options: how many segments there should be, and how long a lease lasts.
         changes: where changes of what is known here are announced.
+        assign: as for `Engine.assign`.
 
     Attributes:
         all: All segments of the build: its own ones as this runner has written them, the others as last read.
@@ -121,13 +133,15 @@ class LeaseKeeper:
         *,
         options: RunnerOptions,
         changes: ChangeSignal,
+        assign: Assign = lambda _, surplus: surplus,
     ) -> None:
         self.all: list[Segment] = []
         self.mine: list[Segment] = []
         self._store = store
-        self._reader_name = f"projection {definition.name!r}"
+        self._reader_name = f"{definition.kind} {definition.name!r}"
         self._segments = segments
-        self._leases = Leases(segments, runner, options.segments, MOST_SEGMENTS if definition.is_divisible else 1)
+        most = MOST_SEGMENTS if definition.is_divisible else 1
+        self._leases = Leases(segments, runner, options.segments, most, assign)
         self._changes = changes
         self._interval = min(_HEARTBEAT_INTERVAL, options.lease / 4)
         self._due = -math.inf
@@ -208,9 +222,13 @@ class LeaseKeeper:
         firsts = {segment.first_hash for segment in group}
         return [segment for segment in self.mine if segment.first_hash in firsts]
 
-    async def release(self) -> None:
-        """Give up all segments, so that other runners acquire them at once and not when the leases expire."""
-        await self._segments.leave(self.mine)
+    async def release(self, repeats_up_to: int) -> None:
+        """Give up all segments, so that other runners acquire them at once and not when the leases expire.
+
+        Args:
+            repeats_up_to: as for `Segments.release`.
+        """
+        await self._segments.leave(self.mine, repeats_up_to)
 
     async def _verify(self, segments: Sequence[Segment]) -> None:
         for position, event_id in {segment.checkpoint for segment in segments}:

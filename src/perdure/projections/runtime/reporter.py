@@ -12,6 +12,7 @@ from perdure.observation import EventsParked, Keys, ProjectionFailed, Projection
 from perdure.outage import Outage
 from perdure.projections.state.failures import Failure, type_of
 from perdure.projections.state.identity import BuildId
+from perdure.projections.state.options import Kind
 from perdure.projections.state.scope import DivertedEvent
 from perdure.projections.state.status import ProjectionStatus
 
@@ -26,22 +27,25 @@ class Reporter:
 
     Args:
         build: the build.
+        kind: what it is.
     """
 
-    def __init__(self, build: BuildId) -> None:
+    def __init__(self, build: BuildId, kind: Kind = "projection") -> None:
         self._build = build
-        self._outage = Outage(logger, f"projection {build.name!r}")
+        self._kind = kind
+        self._outage = Outage(logger, f"{kind} {build.name!r}")
 
     def fenced(self) -> None:
         """A batch wrote nothing: another runner leases the segment by now, or it is paused."""
-        logger.debug("projection %r: a batch was fenced off", self._build.name, extra=keys(**self._identity()))
+        logger.debug("%s %r: a batch was fenced off", self._kind, self._build.name, extra=keys(**self._identity()))
 
     def failed(self, failure: Failure, attempts: int, most: int | None) -> None:
         """An event failed. It is tried again unless this was the last attempt."""
         stored, error, _ = failure
         report_fact(ProjectionFailed(*self._build, stored, error))
         logger.warning(
-            "projection %r can't process event %s (%s) at position %d, attempt %d%s: %s",
+            "%s %r can't process event %s (%s) at position %d, attempt %d%s: %s",
+            self._kind,
             self._build.name,
             stored.event_id,
             stored.event_type,
@@ -55,7 +59,8 @@ class Reporter:
     def parks(self, failure: Failure, attempts: int) -> None:
         """An event is going to be parked."""
         logger.error(
-            "projection %r parks event %s, and later events for the same row; fix the cause and retry it",
+            "%s %r parks event %s, and later events for the same key; fix the cause and retry it",
+            self._kind,
             self._build.name,
             failure.stored.event_id,
             exc_info=_loggable(failure.error),
@@ -70,7 +75,8 @@ class Reporter:
     def paused(self, failure: Failure, attempts: int) -> None:
         """At least one segment is paused."""
         logger.error(
-            "projection %r is paused; fix the cause and resume it",
+            "%s %r is paused; fix the cause and resume it",
+            self._kind,
             self._build.name,
             exc_info=_loggable(failure.error),
             extra=keys(failure.error, **self._details(failure, attempts)),

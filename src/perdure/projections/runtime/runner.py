@@ -56,7 +56,7 @@ from perdure.log import ChangeSignal
 from perdure.observation import ProjectionBatch
 from perdure.projections.builds.first_checkpoint import find_first
 from perdure.projections.builds.setup import BuildSetup
-from perdure.projections.engine import ProjectionDefinition
+from perdure.projections.engine import EngineHost, ProjectionDefinition
 from perdure.projections.engines.factory import create_engine
 from perdure.projections.runtime.failure_policy import FailurePolicy
 from perdure.projections.runtime.feed import Feed
@@ -113,12 +113,22 @@ class Runner:
         build, database = definition.build, database_of(store)
         segments = Segments(database, build, self.name, options.lease)
         parked_events = ParkedEvents(database, build, definition.key_codec, self.name, options.max_parked)
-        tables, self._engine = create_engine(database, definition, segments, parked_events, options)
+        self._reporter = Reporter(build, definition.kind)
+        host = EngineHost(tasks, self._reporter, self._refresh_soon)
+        tables, self._engine = create_engine(database, definition, segments, parked_events, options, host=host)
         self._setup = BuildSetup(database, definition, tables, options.schema)
         self._local_runners = local_runners(database, build.name)
-        self._reporter = Reporter(build)
-        self._leases = LeaseKeeper(store, definition, segments, self.name, options=options, changes=self.changes)
-        self._failures = FailurePolicy(definition, segments, parked_events, options.retry, self._reporter)
+        self._leases = LeaseKeeper(
+            store,
+            definition,
+            segments,
+            self.name,
+            options=options,
+            changes=self.changes,
+            assign=self._engine.assign,
+        )
+        retry = definition.retry or options.retry
+        self._failures = FailurePolicy(definition, segments, parked_events, retry, self._reporter)
         self._feed, self._catch_up_feed = Feed(store), Feed(store)
         self._is_catching_up = False
         self._errors = 0
@@ -146,14 +156,17 @@ class Runner:
     def start(self) -> None:
         """Begin to follow the log."""
         self._local_runners.add(self)
-        self._task = self._tasks.keep(self._run, f"perdure projection {self.definition.name}")
+        self._task = self._tasks.keep(self._run, f"perdure {self.definition.kind} {self.definition.name}")
 
     async def stop(self, timeout: float) -> None:
         """Stop. A batch under way may end within `timeout` seconds; otherwise it is rolled back."""
         if self._task is None:
             return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         is_interruptible = self._state in {RunnerState.WAITING, RunnerState.BACKING_OFF}
         self._state = RunnerState.STOPPING
+        self._engine.stop()
         if is_interruptible or self._tasks.is_resting(self._task):
             self._tasks.cancel(self._task)
         try:
@@ -164,8 +177,9 @@ class Runner:
         await asyncio.gather(self._task, return_exceptions=True)
         for feed in (self._feed, self._catch_up_feed):
             await feed.close(max(timeout, 1.0))
+        repeats_up_to = await self._engine.leave(max(0.0, deadline - loop.time()))
         with suppress(PerdureError, TimeoutError):  # otherwise the leases expire
-            await asyncio.wait_for(self._leases.release(), max(timeout, 1.0))
+            await asyncio.wait_for(self._leases.release(repeats_up_to), max(timeout, 1.0))
 
     @property
     def diverged(self) -> LogDivergedError | None:
@@ -181,6 +195,10 @@ class Runner:
     async def refresh(self) -> None:
         """Read at once what an operator has changed: segments that go on, and events to be retried."""
         await self._leases.read()
+        self._leases.renew_soon()
+        self.changes.announce()
+
+    def _refresh_soon(self) -> None:
         self._leases.renew_soon()
         self.changes.announce()
 
@@ -239,7 +257,9 @@ class Runner:
         last = groups[1][0].global_position if self._is_catching_up else group[0].hold_at
         with self._interruptible(RunnerState.WAITING):
             patience = idle_seconds if len(groups) == 1 else 0
-            events = await feed.after(group[0].checkpoint, self._options.batch_size, last, patience)
+            events = await feed.after(
+                group[0].checkpoint, self._options.batch_size, last, patience, known=self._engine.reached
+            )
         if events:
             await self._process(group, events)
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from perdure.errors import PerdureError, UnknownProjectionError
+from perdure.follower import Follower
 from perdure.observation import Keys, keys
 from perdure.outage import Outage
-from perdure.projection import AnyProjection
 from perdure.projections.builds.completion import BuildCompletion
 from perdure.projections.engine import ProjectionDefinition
 from perdure.projections.engines.factory import describe
@@ -82,7 +82,7 @@ class BuildSupervisor:
     def __init__(
         self,
         store: EventStore,
-        projections: Sequence[AnyProjection],
+        projections: Sequence[Follower],
         options: RunnerOptions,
         describe: Callable[[Any, int], ProjectionDefinition] = describe,
     ) -> None:
@@ -94,6 +94,8 @@ class BuildSupervisor:
         self._describe = describe
         self._sql = statements("supervisor", schema=self._database.quoted_schema)
         first = [describe(each, 1) for each in projections]
+        self._versions = {one.name: one.version for one in first}
+        self._unbuilt = {one.name for one in first if one.kind in {"reaction", "relay"}}
         self._runners = {one.build: Runner(store, one, options, self.tasks) for one in first}
         self._back_offs: dict[BuildId, _BackOff] = {}
         self._task: asyncio.Task[None] | None = None
@@ -129,8 +131,7 @@ class BuildSupervisor:
         return Runner(self._store, definition, self._options, self.tasks)
 
     async def _list(self) -> list[ListedBuild]:
-        versions = [projection.version for projection in self._projections.values()]
-        rows = await self._database.fetch(self._sql["watch"], list(self._projections), versions)
+        rows = await self._database.fetch(self._sql["watch"], list(self._versions), list(self._versions.values()))
         return [
             ListedBuild(
                 BuildId(row["name"], row["version"], row["build"]),
@@ -194,6 +195,8 @@ class BuildSupervisor:
 
     async def _complete(self, listed: ListedBuild) -> None:
         build = listed.id
+        if build.name in self._unbuilt:
+            return  # it has one build, which nothing replaces
         completion = BuildCompletion(self._database, self._projections[build.name], self._options.schema)
         with self._back_off(build).after_errors():
             await completion.complete(build, listed.shown, is_to_be_shown=listed.is_to_be_shown)

@@ -41,6 +41,8 @@ class Parked(NamedTuple):
     stored: StoredEvent
     attempts: int
     """How often it was tried so far."""
+    seconds: float
+    """How long it has been parked."""
 
 
 class ParkedEvents:
@@ -92,7 +94,7 @@ class ParkedEvents:
         """
         room: int = self._limit - await connection.fetchval(self._sql["count"], *self._build, self._limit)
         if len(diverted) > room:
-            raise TooManyParkedError(self._limit, *diverted[room])
+            raise TooManyParkedError(self._limit, *diverted[room][:3])
         rows = [
             {
                 "key": self._keys.encode_key(key),
@@ -105,12 +107,13 @@ class ParkedEvents:
                 "state": "failed" if failure else "waiting",
                 "error": failure,
                 "attempts": failure.attempts if failure else 0,
+                "retry_in": retry_in,
             }
-            for stored, key, failure in diverted
+            for stored, key, failure, retry_in in diverted
         ]
         await connection.execute(self._sql["park"], *self._build, msgspec.json.encode(rows).decode())
-        for stored, key, failure in diverted:
-            if failure is not None:
+        for stored, key, failure, retry_in in diverted:
+            if failure is not None and retry_in is None:
                 await self._log(connection, "parked", failure.message, key, [stored.global_position])
 
     async def queue(self, key: Key, limit: int) -> list[Parked]:
@@ -124,7 +127,7 @@ class ParkedEvents:
             if row["event_id"] != row["parked_id"]:
                 name = f"projection {self._build.name!r}"
                 raise LogDivergedError(name, row["parked_position"], row["parked_id"], row["event_id"])
-        return [Parked(StoredEvent(*stored), attempts) for _, _, attempts, *stored in rows]
+        return [Parked(StoredEvent(*stored), attempts, seconds) for _, _, attempts, seconds, *stored in rows]
 
     async def unpark(self, connection: Connection, key: Key, positions: Sequence[int]) -> None:
         """Delete parked events of a key that were processed, in the caller's transaction.
@@ -137,12 +140,17 @@ class ParkedEvents:
             raise FencedError
         await self._log(connection, "retried", None, key, positions)
 
-    async def record_failure(self, key: Key, failure: EventFailure) -> None:
-        """Record that a retry of a parked event failed."""
+    async def is_stuck(self) -> bool:
+        """Return whether the limit is reached, and no parked event is going to be retried without a further request."""
+        return bool(await self._database.fetch_value(self._sql["is_stuck"], *self._build, self._limit))
+
+    async def record_failure(self, key: Key, failure: EventFailure, retry_in: float | None = None) -> None:
+        """Record that a retry of a parked event failed, and after how many seconds it is tried again."""
         error = msgspec.json.encode(failure).decode()
-        arguments = *self._build, self._keys.encode_key(key), failure.global_position, error
+        arguments = *self._build, self._keys.encode_key(key), failure.global_position, error, retry_in
         async with self._database.connection() as connection, connection.transaction():
-            if await connection.fetch(self._sql["record_failure"], *arguments):
+            is_parked = await connection.fetch(self._sql["record_failure"], *arguments)
+            if is_parked and retry_in is None:
                 await self._log(connection, "retry failed", failure.message, key, [failure.global_position])
 
     async def _log(

@@ -68,3 +68,5 @@ class DivertedEvent(NamedTuple):
     key: Key
     failure: EventFailure | None
     """Why it failed; None if it waits behind an event that failed."""
+    retry_in: float | None = None
+    """After how many seconds it is tried again; None: when an operator asks for it."""

@@ -7,6 +7,8 @@ lease has expired finds another epoch and writes nothing. Leases are measured by
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -55,6 +57,8 @@ class Segment(NamedTuple):
     is_leased: bool
     hold_at: int | None
     """The position at which the segment is held; None if it isn't."""
+    repeats_up_to: int = 0
+    """Up to here, an owner may have called a reaction without recording it."""
 
     @property
     def global_position(self) -> int:
@@ -91,7 +95,16 @@ class Segments:
         self._build = build
         self._runner = runner
         self._lease = lease
+        self._renewed_at = -math.inf
         self._sql = statements("segments", schema=database.quoted_schema)
+
+    @property
+    def is_lease_over(self) -> bool:
+        """Whether others may have acquired the segments by now, as this process knows its last heartbeat.
+
+        A process that was suspended finds this out without asking the database.
+        """
+        return asyncio.get_running_loop().time() >= self._renewed_at + self._lease
 
     async def heartbeat(self, rate: float, error: str | None) -> tuple[list[str], list[Segment]]:
         """Record that this runner is alive, and renew its leases.
@@ -104,10 +117,20 @@ class Segments:
             The names of all live runners of the build, and all its segments.
         """
         async with self._database.connection() as connection:
+            began = asyncio.get_running_loop().time()
             await connection.execute(self._sql["heartbeat"], *self._build, self._runner, self._lease, rate, error)
             runners = await connection.fetch(self._sql["runners"], *self._build)
             await connection.execute(self._sql["renew"], *self._build, self._runner, self._lease)
+            self._renewed_at = began
             return [row["runner"] for row in runners], await read_segments(connection, self._sql, self._build)
+
+    async def owned(self) -> list[Segment]:
+        """Return the segments that this runner leases and that aren't paused, as the database has them now."""
+        return [
+            segment
+            for segment in await self.read()
+            if segment.owner == self._runner and segment.is_leased and not segment.is_paused
+        ]
 
     async def read(self) -> list[Segment]:
         """Return all segments, in the order of their hashes."""
@@ -118,10 +141,15 @@ class Segments:
         """Acquire at most `count` segments that have no lease."""
         await self._database.fetch(self._sql["acquire"], *self._build, self._runner, self._lease, count)
 
-    async def release(self, segments: Sequence[Segment]) -> None:
-        """Release segments, so that other runners can acquire them."""
+    async def release(self, segments: Sequence[Segment], repeats_up_to: int = 0) -> None:
+        """Release segments, so that other runners can acquire them.
+
+        Args:
+            segments: the segments.
+            repeats_up_to: the last position for which this runner may have called a reaction without recording it.
+        """
         firsts = [segment.first_hash for segment in segments]
-        await self._database.fetch(self._sql["release"], *self._build, self._runner, firsts)
+        await self._database.fetch(self._sql["release"], *self._build, self._runner, firsts, repeats_up_to)
 
     async def split(self, segment: Segment) -> None:
         """Split a leased segment in two."""
@@ -129,9 +157,9 @@ class Segments:
         middle = (first + last) // 2
         await self._database.fetch(self._sql["split"], *self._build, self._runner, segment.epoch, first, last, middle)
 
-    async def leave(self, segments: Sequence[Segment]) -> None:
-        """Release segments, and record that this runner has stopped."""
-        await self.release(segments)
+    async def leave(self, segments: Sequence[Segment], repeats_up_to: int = 0) -> None:
+        """Release segments, and record that this runner has stopped. Arguments as for `release`."""
+        await self.release(segments, repeats_up_to)
         await self._database.fetch(self._sql["forget_runner"], *self._build, self._runner)
 
     async def advance(
@@ -224,6 +252,7 @@ async def read_segments(connection: Connection, sql: Mapping[str, str], build: B
             epoch=row["epoch"],
             is_leased=row["is_leased"],
             hold_at=row["hold_at"],
+            repeats_up_to=row["repeats_up_to"],
         )
         for row in await connection.fetch(sql["read"], *build)
     ]

@@ -12,7 +12,7 @@ from perdure.projections.sql import statements
 from perdure.projections.state.builds import BuildStage, TableDifference
 from perdure.projections.state.failures import EventFailure
 from perdure.projections.state.identity import BuildId
-from perdure.projections.state.options import Mode
+from perdure.projections.state.options import Kind, Mode
 from perdure.stores.postgres.connections.database import Database
 
 ProjectionState = Literal["running", "paused", "stopped"]
@@ -54,6 +54,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
         stage: ``"building"``: it is reading the log from the beginning. ``"ready"``: it is complete, and was never
             shown. ``"retained"``: it was shown, and is kept up to date.
         progress: The share of the log that it has processed, from 0 to 1.
+        kind: What it is: a projection, a reaction, a relay or a process.
         mode: ``"async"``: a service keeps it up to date. ``"inline"``: each append does, in its own transaction. The
             position is then how far the log was searched for events that were appended without their rows.
         global_position: Its rows include every event up to this position. The slowest segment counts.
@@ -76,6 +77,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     build: int = 1
     is_shown: bool = True
     stage: BuildStage = "retained"
+    kind: Kind = "projection"
     mode: Mode = "async"
     state: ProjectionState
     global_position: int
@@ -130,6 +132,7 @@ def _status(row: asyncpg.Record, segments: list[asyncpg.Record], runners: list[a
         build=row["build"],
         is_shown=row["is_shown"],
         stage=row["stage"],
+        kind=row["kind"],
         mode=row["mode"],
         state=_state(pieces, is_run=bool(runners)),
         global_position=position,

@@ -20,6 +20,7 @@ from perdure.projections.state.segments import FencedError, Segments
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Closed, Ignored, Moved, Visited
+from tests.projections.hosting import no_host
 from tests.projections.logging_visits import BatchSink, Sink, lines_in
 
 ONCE = RetryConfig(max_attempts=1)
@@ -92,7 +93,9 @@ async def test_a_runner_that_lost_its_lease_does_not_write_to_the_sink(store: Po
     definition = describe(sink)
     segments = Segments(store.database, definition.build, "a test", 60)
     parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
-    tables, engine = create_engine(store.database, definition, segments, parking, RunnerOptions())
+    tables, engine = create_engine(
+        store.database, definition, segments, parking, RunnerOptions(), host=no_host(definition.build)
+    )
     await BuildSetup(store.database, definition, tables, "public").set_up(segments=1)
     await segments.acquire(1)
     (mine,) = await segments.read()

@@ -30,6 +30,7 @@ from perdure.projections.state.segments import Segments
 from perdure.repository import RetryConfig
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.projections.counting import Broken, Moved, Visited
+from tests.projections.hosting import no_host
 from tests.projections.logging_visits import BatchSink, Sink, VisitCounts, counted, counts_in, lines_in
 from tests.projections.rebuilding import until_ready, until_shown
 from tests.projections.sabotage import Saboteur
@@ -57,7 +58,9 @@ async def test_any_cut_into_batches_gives_the_same_rows(
     definition, options = describe(VisitCounts()), RunnerOptions()
     segments = Segments(store.database, definition.build, "a test", 60)
     parking = ParkedEvents(store.database, definition.build, definition.key_codec, "a test", limit=10)
-    tables, engine = create_engine(store.database, definition, segments, parking, options)
+    tables, engine = create_engine(
+        store.database, definition, segments, parking, options, host=no_host(definition.build)
+    )
     await BuildSetup(store.database, definition, tables, "public").set_up(segments=1)
     await connection.execute("update perdure.projection_segments set global_position = $1", since)
     await segments.acquire(1)

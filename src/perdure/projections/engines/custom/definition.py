@@ -19,6 +19,7 @@ from perdure.projections.engine import UNDIVIDED, Refuse, check_name
 from perdure.projections.engines.custom.transaction_commands import transaction_command
 from perdure.projections.state.identity import BuildId, TableShape, table_name
 from perdure.projections.state.options import Kind, Mode, Start
+from perdure.retry import RetryConfig
 
 _AT: Final = "at"
 _EVENTS: Final = {"handle": "event", "handle_batch": "events"}
@@ -45,6 +46,7 @@ class CustomDefinition:
     """
 
     kind: Kind = "projection"
+    retry: RetryConfig | None = None
     mode: Mode = "async"
     is_divisible = False
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from perdure.errors import ProjectionTransactionError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult
+from perdure.projections.engine import BatchResult, Engine
 from perdure.projections.engines.custom.definition import CustomDefinition
 from perdure.projections.engines.custom.lent_transaction import LentTransaction
 from perdure.projections.engines.custom.storage import CustomTables
@@ -30,7 +30,7 @@ _MOST_QUEUED: Final = 5000
 """How many statements may be queued before they are sent, even if the handler hasn't run a query yet."""
 
 
-class CustomProcessor:
+class CustomProcessor(Engine):
     """The engine of custom projections, for one build.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult
+from perdure.projections.engine import BatchResult, Engine
 from perdure.projections.engines.inline.definition import InlineDefinition
 from perdure.projections.engines.inline.rows import EventFailedError, InlineRows
 from perdure.projections.engines.table.processor import REFUSALS
@@ -17,7 +17,7 @@ from perdure.projections.state.segments import Segment, Segments, checkpoint_at
 from perdure.stores.postgres.connections.database import Database
 
 
-class InlineProcessor:
+class InlineProcessor(Engine):
     """The engine of inline projections, for one build: folds the streams that are behind, and moves the checkpoint.
 
     Args:

@@ -21,6 +21,7 @@ from perdure.projection import Projection, SQLProjection, TableProjection
 from perdure.projections.engines.table.table import Table
 from perdure.projections.state.identity import BuildId, Key, is_divisible
 from perdure.projections.state.options import Kind, Mode, Start
+from perdure.retry import RetryConfig
 
 _AT: Final = "at"
 
@@ -44,6 +45,7 @@ class TableDefinition:
     """
 
     kind: Kind = "projection"
+    retry: RetryConfig | None = None
     mode: Mode = "async"
     start: Start = 0
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from perdure.errors import DatabaseError
 from perdure.events import StoredEvent
-from perdure.projections.engine import BatchResult, check_constraints
+from perdure.projections.engine import BatchResult, Engine, check_constraints
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.fold import RowChanges, fold, needed, plan
 from perdure.projections.engines.table.storage import TableStorage, upserted
@@ -23,7 +23,7 @@ REFUSALS: Final = ("21", "22", "23", "44", "54", "P0")
 (as of an index entry), and exceptions of triggers. Other errors aren't caused by an event."""
 
 
-class TableProcessor:
+class TableProcessor(Engine):
     """The engine of table projections, for one build.
 
     Args:

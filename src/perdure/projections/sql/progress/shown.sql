@@ -22,10 +22,10 @@ left join lateral (
 ) as paused on true
 left join lateral (
     select e.global_position as parked_position, e.key, head.global_position as failed_position, head.error,
-        head.parked_at, head.state = 'waiting' or head.is_retry_requested as is_retry_due
+        head.parked_at, head.state = 'waiting' or head.is_retry_requested or head.retry_at is not null as is_retry_due
     from {schema}.parked_events as e
     cross join lateral (
-        select h.global_position, h.state, h.error, h.parked_at, h.is_retry_requested
+        select h.global_position, h.state, h.error, h.parked_at, h.is_retry_requested, h.retry_at
         from {schema}.parked_events as h
         where h.name = e.name and h.version = e.version and h.build = e.build and h.key = e.key
             and h.state <> 'skipped'

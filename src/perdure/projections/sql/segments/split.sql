@@ -9,8 +9,8 @@ with halved as (
 )
 insert into {schema}.projection_segments (
     name, version, build, first_hash, last_hash, global_position, event_id, status, error, owner, leased_until, epoch,
-    hold_at, held_until
+    hold_at, held_until, repeats_up_to
 )
 select name, version, build, $8 + 1, $7, global_position, event_id, status, error, owner, leased_until, epoch,
-    hold_at, held_until
+    hold_at, held_until, repeats_up_to
 from halved

@@ -1,6 +1,6 @@
 -- The builds of all projections, or of one, with their parked events and the age of the first event that each still has
 -- to process. $1 name or null
-select p.name, p.version, p.build, p.is_shown, p.mode, p.table_schema, p.created_at, p.stage, p.differences,
+select p.name, p.version, p.build, p.is_shown, p.kind, p.mode, p.table_schema, p.created_at, p.stage, p.differences,
     log.end_position, first.lag_seconds, extract(epoch from clock_timestamp() - p.created_at)::float8 as age,
     parked.failed, parked.waiting, parked.skipped
 from {schema}.projections as p
