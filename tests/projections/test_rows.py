@@ -35,6 +35,7 @@ from perdure.testing.projections import fold
 from tests.projections.counting import Page, Visited
 from tests.projections.members import Changed, Joined, Left, Member, Members, Seat, Seated
 from tests.projections.rebuilding import until_shown
+from tests.repository.accounts import Balances, Deposited
 
 PLANS = ("free", "Zed", "äb", "b\U0001f600", "b\uffff")
 QUERIES: tuple[dict[str, Any], ...] = (
@@ -243,6 +244,16 @@ async def test_a_cursor_that_a_client_has_made_up_is_refused(
 
     with pytest.raises(InvalidArgumentError, match="isn't a cursor of this query"):
         await Members.find(store, order_by=order_by, after=made_up, at_position=at_position)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 1000, "a\n"])
+async def test_a_key_that_no_stream_can_have_has_no_row(store: PostgreSQLEventStore, key: str) -> None:
+    async with ProjectionService(store, [Balances()]) as service:
+        await service.wait_for("balances", await store.append_to_stream("account-1", 0, [Deposited(amount=1)]))
+
+    assert await Balances.get(store, key) is None
+    assert await Balances.get(store, key, at_position=1) is None
+    assert await Balances.get(InMemoryEventStore(), key) is None
 
 
 async def test_a_store_without_a_database_folds_its_log() -> None:
