@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from benchmarks.outcome import Measured, Series
 from benchmarks.workloads.append import NO_REPEATS, REPEATS
 from benchmarks.workloads.growth import APPEND, LOAD, PAGE
+from benchmarks.workloads.relay import CLIENT, RELAY
 
 BEST_PEER = "the best peer"
 _PEERS = ("eventsourcing", "umadb")
@@ -83,6 +84,7 @@ TARGETS = (
         for size in ("1,000,000", "5,000,000")
         for what in (APPEND, LOAD, PAGE)
     ],
+    Target("W11r", RELAY, "perdure", at_least=0.8, other_case=CLIENT),
     Target("W10", "1 segment, 1 process", at_least=20_000, goal=40_000),
 )
 

@@ -4,8 +4,10 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -18,8 +20,10 @@ from perdure.stores.postgres.embedded.binaries import Binaries
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from tests.cluster import in_memory
 from tests.databases import Databases, url_for
+from tests.integrations.brokers import MISSING
 from tests.patience import patience
-from tests.pooler import BEHIND, MISSING, PROGRAM, around, direct, in_front_of
+from tests.pooler import BEHIND, PROGRAM, around, direct, in_front_of
+from tests.pooler import MISSING as NO_POOLER
 
 QUICK = "PERDURE_TEST_QUICK"
 
@@ -51,15 +55,41 @@ _SETTINGS = {
 def pytest_configure() -> None:
     """Whoever asks for a pooler that isn't there is told, instead of being shown tests that ran without."""
     if os.environ.get(BEHIND) and PROGRAM is None:
-        pytest.exit(f"NOT RUN: {MISSING}", returncode=3)
+        pytest.exit(f"NOT RUN: {NO_POOLER}", returncode=3)
+
+
+_NOT_RUN = pytest.StashKey[Counter[str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that take the server of the run. Those that start servers of their own say so themselves."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that take the server of the run. Those that start servers of their own say so themselves.
+
+    Tests of a broker that isn't there are left out, which the last lines of the run tell.
+    """
+    missing = {
+        item: marker.args[0] for item in items for marker in item.iter_markers("broker") if marker.args[0] in MISSING
+    }
+    config.hook.pytest_deselected(items=list(missing))
+    items[:] = [item for item in items if item not in missing]
+    not_run = config.stash[_NOT_RUN] = Counter(missing.values())
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["not_run"] = dict(not_run)
     for item in items:
         if "server_itself" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over from a process of tests what it left out: all of them leave out the same."""
+    node.config.stash[_NOT_RUN] = Counter(getattr(node, "workeroutput", {}).get("not_run", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell what wasn't tried here, and why."""
+    for broker, count in config.stash.get(_NOT_RUN, Counter()).items():
+        terminalreporter.line(f"NOT RUN: {count} tests of {broker}: {MISSING[broker]}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -64,7 +64,7 @@ def pooler(server_url: str, *, pool_size: int = 20, mode: str = "transaction") -
     with (folder / "log").open("wb") as log:
         process = account.spawn([PROGRAM, configuration], log.fileno(), ())
     try:
-        _wait_for(port, process, folder / "log")
+        wait_for_port(port, process, folder / "log")
         yield parts._replace(netloc=f"{quote(user, safe='')}@127.0.0.1:{port}", query="").geturl()
     finally:
         process.kill()
@@ -116,7 +116,8 @@ def _account(server_url: str) -> Account:
     return Account.of(Path(host).stat().st_uid) if host.startswith("/") else unprivileged()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until a program listens."""
     while process.poll() is None:
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
+from nats.aio.client import Client
 
 from benchmarks.facts import HEADERS, Append, Identified, Stored, Totals
 from benchmarks.systems.contents import rows_in, stored_in
@@ -13,15 +14,20 @@ from examples.streaming.events import ContentWatched
 from perdure import (
     ANY,
     AggregateRoot,
+    Message,
+    MessagePublisher,
     NewEvent,
     PostgreSQLEventStore,
     ProjectionService,
+    Relay,
     Repository,
     RetryConfig,
     TableProjection,
     command,
     handles,
 )
+from perdure.integrations.nats import NatsPublisher
+from perdure.testing import InMemoryPublisher
 
 _PATIENCE = 600.0
 
@@ -64,7 +70,7 @@ class Perdure(System):
     name = "perdure"
     title = "Perdure"
     workloads = frozenset(
-        {"W1", "W1r", "W2", "W2b", "W3", "W4", "W5", "W6", "W6b", "W6c", "W7", "W7b", "W8", "W9", "W10"}
+        {"W1", "W1r", "W2", "W2b", "W3", "W4", "W5", "W6", "W6b", "W6c", "W7", "W7b", "W8", "W9", "W10", "W11r"}
     )
     table = "perdure.events"
 
@@ -137,6 +143,22 @@ class Perdure(System):
     async def project(self, name: str, count: int) -> None:  # noqa: ARG002 - all there is: that many
         last = await self._last_position()
         async with ProjectionService(self.store, [projection(name)]) as service:
+            await service.wait_for(name, last, timeout=_PATIENCE)
+
+    async def messages(self, destination: str) -> list[Message]:
+        """Return what a relay sends of the whole log."""
+        publisher = InMemoryPublisher()
+        await self._relay("messages", publisher, destination)
+        return publisher.messages
+
+    async def relay(self, name: str, client: Client, destination: str) -> None:
+        """Send the whole log to NATS."""
+        await self._relay(name, NatsPublisher(client), destination)
+
+    async def _relay(self, name: str, publisher: MessagePublisher, destination: str) -> None:
+        relay = Relay(name, publisher, destination=destination, source="/benchmarks", start=0)
+        last = await self._last_position()
+        async with ProjectionService(self.store, [relay]) as service:
             await service.wait_for(name, last, timeout=_PATIENCE)
 
     async def _last_position(self) -> int:

@@ -8,6 +8,7 @@ from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import AppendingFollowed, Pushing, Showing
+from benchmarks.workloads.relay import Relaying
 from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Workload
 
@@ -31,5 +32,6 @@ ALL_WORKLOADS: tuple[type[Workload], ...] = (
     Growing,
     Demonstrating,
     Spreading,
+    Relaying,
 )
 """Those beyond `WORKLOADS` take longer, and are run when they are asked for."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perdure.errors import AggregateNotFoundError as AggregateNotFoundError
     from perdure.errors import AuthenticationError as AuthenticationError
     from perdure.errors import BackgroundTaskError as BackgroundTaskError
+    from perdure.errors import BrokerUnavailableError as BrokerUnavailableError
     from perdure.errors import BuildStateError as BuildStateError
     from perdure.errors import ChildNotLoadedError as ChildNotLoadedError
     from perdure.errors import CommandIdReuseError as CommandIdReuseError
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from perdure.errors import SwitchBlockedError as SwitchBlockedError
     from perdure.errors import TransactionEndedError as TransactionEndedError
     from perdure.errors import TransactionError as TransactionError
+    from perdure.errors import UnconfirmedMessagesError as UnconfirmedMessagesError
     from perdure.errors import UnhandledEventError as UnhandledEventError
     from perdure.errors import UniqueViolationError as UniqueViolationError
     from perdure.errors import UnknownAggregateError as UnknownAggregateError
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from perdure.errors import UnknownEventVersionError as UnknownEventVersionError
     from perdure.errors import UnknownProjectionError as UnknownProjectionError
     from perdure.errors import UnknownTimerError as UnknownTimerError
+    from perdure.errors import UnpublishableMessageError as UnpublishableMessageError
     from perdure.errors import UnreadableEventsError as UnreadableEventsError
     from perdure.errors import UnregisteredEventError as UnregisteredEventError
     from perdure.errors import UnsupportedOperationError as UnsupportedOperationError
@@ -116,6 +119,9 @@ if TYPE_CHECKING:
     from perdure.evolution import EvolutionReport as EvolutionReport
     from perdure.evolution import check_stored_events as check_stored_events
     from perdure.log import NOW as NOW
+    from perdure.message import Message as Message
+    from perdure.message_publisher import MessagePublisher as MessagePublisher
+    from perdure.message_publisher import send_by_key as send_by_key
     from perdure.page_reader import StoredType as StoredType
     from perdure.projection import Projection as Projection
     from perdure.projection import ProjectionTransaction as ProjectionTransaction
@@ -139,6 +145,7 @@ if TYPE_CHECKING:
     from perdure.projections.timers.operations import TimerStatus as TimerStatus
     from perdure.reaction import Delivery as Delivery
     from perdure.reaction import Reaction as Reaction
+    from perdure.relay import Relay as Relay
     from perdure.repository import AggregateSettings as AggregateSettings
     from perdure.repository import DeciderRepository as DeciderRepository
     from perdure.repository import Repository as Repository
@@ -164,26 +171,28 @@ _NAMES = {
     "context": "current_context",
     "decider": "Decider",
     "errors": """
-        AggregateBusyError AggregateDefinitionError AggregateExistsError AggregateNotFoundError AuthenticationError
-        BackgroundTaskError BuildStateError ChildNotLoadedError CommandIdReuseError ConfigurationError ConflictError
-        DatabaseError DeadlockError DomainError DuplicateEventTypeError EmbeddedServerError EventDecodingError
-        EventDefinitionError EventEncodingError EventIdReuseError EventParkedError EvolutionError FenceHolder
-        HistoryRolledBackError InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder
-        LogDivergedError LogHeldBackError
-        MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError PayloadTooLargeError
-        PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
-        ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError ReadOnlyStoreError
-        SchemaError SchemaLockedError
-        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
-        StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
-        UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
-        UnknownEventVersionError ReservedCategoryError UnknownTimerError
-        ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
-        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
+        AggregateBusyError AggregateDefinitionError AggregateExistsError AggregateNotFoundError
+        AuthenticationError BackgroundTaskError BrokerUnavailableError BuildStateError ChildNotLoadedError
+        CommandIdReuseError ConfigurationError ConflictError DatabaseError DeadlockError DomainError
+        DuplicateEventTypeError EmbeddedServerError EventDecodingError EventDefinitionError EventEncodingError
+        EventIdReuseError EventParkedError EvolutionError FenceHolder HistoryRolledBackError
+        InlineProjectionError InvalidArgumentError InvalidStreamIdError LockHolder LogDivergedError
+        LogHeldBackError MissingExtraError NamespaceSharedError OptimisticConcurrencyError OutcomeUnknownError
+        PayloadTooLargeError PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError
+        ProjectionShapeError ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError
+        ReactionKeyError ReadOnlyStoreError ReservedCategoryError SchemaError SchemaLockedError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError ServiceInterruptedError
+        StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError
+        TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError UnknownAggregateError
+        UnknownBuildError UnknownEventTypeError UnknownEventVersionError UnknownProjectionError
+        UnknownTimerError UnpublishableMessageError UnreadableEventsError UnregisteredEventError
+        UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
     "log": "NOW",
+    "message": "Message",
+    "message_publisher": "MessagePublisher send_by_key",
     "page_reader": "StoredType",
     "projection": "Projection ProjectionTransaction SQLProjection TableProjection",
     "projections.check": "ProjectionCheck check_projection",
@@ -197,6 +206,7 @@ _NAMES = {
     "projections.state.status": "ProjectionStatus SegmentStatus",
     "projections.timers.operations": "ProcessTimer TimerOperations TimerStatus",
     "reaction": "Delivery Reaction",
+    "relay": "Relay",
     "repository": "AggregateSettings DeciderRepository Repository RetryConfig execute_all save_all",
     "row_query": "RowPage",
     "store": "EventStore",
@@ -226,6 +236,7 @@ __all__ = [
     "Application",
     "AuthenticationError",
     "BackgroundTaskError",
+    "BrokerUnavailableError",
     "BuildStateError",
     "CausedEvent",
     "CheckedType",
@@ -266,6 +277,8 @@ __all__ = [
     "LockHolder",
     "LogDivergedError",
     "LogHeldBackError",
+    "Message",
+    "MessagePublisher",
     "MissingExtraError",
     "NamespaceSharedError",
     "NewEvent",
@@ -294,6 +307,7 @@ __all__ = [
     "ReactionDefinitionError",
     "ReactionKeyError",
     "ReadOnlyStoreError",
+    "Relay",
     "Repository",
     "ReservedCategoryError",
     "RetryConfig",
@@ -322,6 +336,7 @@ __all__ = [
     "Transaction",
     "TransactionEndedError",
     "TransactionError",
+    "UnconfirmedMessagesError",
     "UnhandledEventError",
     "UniqueViolationError",
     "UnknownAggregateError",
@@ -330,6 +345,7 @@ __all__ = [
     "UnknownEventVersionError",
     "UnknownProjectionError",
     "UnknownTimerError",
+    "UnpublishableMessageError",
     "UnreadableEventsError",
     "UnregisteredEventError",
     "UnsupportedOperationError",
@@ -351,6 +367,7 @@ __all__ = [
     "handles",
     "replay",
     "save_all",
+    "send_by_key",
     "upcast",
 ]
 

@@ -23,6 +23,7 @@ from perdure.projection import AnyProjection, Projection, TableProjection
 from perdure.projections.runtime.progress import Saved, wait_until_shown
 from perdure.projections.service import ProjectionService
 from perdure.reaction import Reaction
+from perdure.relay import Relay
 from perdure.repository import AggregateSettings, DeciderRepository, Repository, RetryConfig
 from perdure.store import EventStore
 from perdure.stores.connect import ConnectSettings, connect
@@ -48,8 +49,8 @@ Aggregates: TypeAlias = Sequence[type[AggregateRoot] | Decider[Any, Any, Any] | 
 """Classes of aggregates, deciders, and settings of either."""
 Projections: TypeAlias = Sequence[AnyProjection | Callable[["Application[Store_co]"], AnyProjection]]
 """Projections, and what makes one for the application: its class, or a function."""
-Reactions: TypeAlias = Sequence[Reaction | Callable[["Application[Store_co]"], Reaction]]
-"""Reactions, and what makes one for the application: its class, or a function."""
+Reactions: TypeAlias = Sequence[Reaction | Relay | Callable[["Application[Store_co]"], Reaction | Relay]]
+"""Reactions and relays, and what makes one for the application: its class, or a function."""
 
 
 class ServiceSettings(TypedDict, total=False):
@@ -136,7 +137,7 @@ class Application(Generic[Store_co]):
         self._is_taken = False
         self.projections: tuple[AnyProjection, ...] = ()  # empty to the functions that make them
         """What keeps read models up to date."""
-        self.reactions: tuple[Reaction, ...] = ()
+        self.reactions: tuple[Reaction | Relay, ...] = ()
         """What is done outside once events are stored."""
         self._by_name: dict[str, Follower] = {}
         made: list[Any] = [_made("projections", one, self) for one in _listed("projections", projections)]
@@ -249,8 +250,8 @@ class Application(Generic[Store_co]):
         """The projection of that name. Raises UnknownProjectionError."""
         return _named(name, self.projections)
 
-    def reaction(self, name: str) -> Reaction:
-        """The reaction of that name. Raises UnknownProjectionError."""
+    def reaction(self, name: str) -> Reaction | Relay:
+        """The reaction or relay of that name. Raises UnknownProjectionError."""
         return _named(name, self.reactions)
 
     def _settings_of(self, wanted: AggregateSettings) -> AggregateSettings:
@@ -337,7 +338,7 @@ def _label(settings: AggregateSettings) -> str:
 
 _CLASSES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
     "projections": ("projection", (TableProjection, Projection)),
-    "reactions": ("reaction", (Reaction,)),
+    "reactions": ("reaction", (Reaction, Relay)),
 }
 """For each argument what it holds, and of which classes that is."""
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from perdure.projection import AnyProjection
 from perdure.reaction import Reaction
+from perdure.relay import Relay
 
-Follower: TypeAlias = AnyProjection | Reaction
-"""A projection or a reaction."""
+Follower: TypeAlias = AnyProjection | Reaction | Relay
+"""A projection, a reaction or a relay."""

@@ -101,8 +101,11 @@ async def test_a_restored_store_goes_on_where_it_was(
 
 
 async def restore_as(name: str, url: str, dump: str) -> None:
-    """Restore a plain dump of the schema perdure under another name, which takes its place in front of each object."""
-    lines = re.sub(r'\bperdure(?="?\.|;)', name, dump).splitlines()
+    """Restore a plain dump of the schema perdure under another name, which takes its place in front of each object.
+
+    The types of Perdure's own events begin like the schema, and stay.
+    """
+    lines = re.sub(r'\bperdure(?="?\.(?!timer_|command_)|;)', name, dump).splitlines()
     async with other_connection(url) as connection:
         await connection.execute("\n".join(line for line in lines if not line.startswith("\\")))  # no words for psql
 

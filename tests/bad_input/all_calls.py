@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.bad_input.application_calls import APPLICATION
 from tests.bad_input.definition_calls import DEFINITIONS
+from tests.bad_input.message_calls import MESSAGES
 from tests.bad_input.opening_calls import OPENING
 from tests.bad_input.process_calls import PROCESSES
 from tests.bad_input.projection_calls import DEFINED, RUN
@@ -17,7 +18,7 @@ from tests.bad_input.testing_calls import TESTING
 
 ON_A_STORE: Final[Table] = {**STORE, **REPOSITORIES}
 """Calls that a store answers: made with each of our stores, in every state."""
-ALONE: Final[Table] = {**DEFINITIONS, **OPENING, **TESTING, **UPKEEP, **APPLICATION}
+ALONE: Final[Table] = {**DEFINITIONS, **OPENING, **TESTING, **UPKEEP, **APPLICATION, **MESSAGES}
 """Calls that need no database."""
 PROJECTIONS: Final[Table] = {**DEFINED, **RUN, **PROCESSES, **DEFINED_REACTIONS, **RUN_REACTIONS}
 ALL: Final[Table] = {**ON_A_STORE, **ALONE, **PROJECTIONS}

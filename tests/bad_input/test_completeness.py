@@ -28,6 +28,8 @@ MADE_BY_PERDURE: Final = {
     "JoinedTransaction",
     "FenceHolder",
     "LockHolder",
+    "Message",
+    "MessagePublisher",
     "Outcome",
     "ParkedEvent",
     "PostgreSQLTransaction",

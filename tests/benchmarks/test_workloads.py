@@ -22,6 +22,7 @@ from benchmarks.workloads.growth import Growing
 from benchmarks.workloads.large_states import ChangingLarge
 from benchmarks.workloads.load import Loading
 from benchmarks.workloads.push import AppendingFollowed, Pushing
+from benchmarks.workloads.relay import Relaying
 from benchmarks.workloads.spread import Spreading
 from benchmarks.workloads.workload import Case, Sample, VerificationError, Workload
 from examples.streaming.events import ContentWatched
@@ -49,7 +50,11 @@ async def server(server_url: str) -> Server:
     return await connected(direct(server_url))  # the raw driver's statements have names
 
 
-@pytest.mark.parametrize("workload", [*WORKLOADS, ChangingLarge, Growing], ids=lambda workload: workload.key)
+@pytest.mark.parametrize(
+    "workload",
+    [*WORKLOADS, ChangingLarge, Growing, pytest.param(Relaying, marks=pytest.mark.broker("nats"))],
+    ids=lambda workload: workload.key,
+)
 async def test_a_workload_measures_every_system_that_takes_part_in_every_case(
     workload: type[Workload], server: Server
 ) -> None:

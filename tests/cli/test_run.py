@@ -117,7 +117,10 @@ async def test_without_projections_there_is_nothing_to_run(perdure: Call, place:
 
     answer = await perdure("--app", "bare", "run")
 
-    assert (answer.status, answer.err.splitlines()[0]) == (1, "Error: the application has no projections")
+    assert (answer.status, answer.err.splitlines()[0]) == (
+        1,
+        "Error: the application has neither projections nor reactions",
+    )
 
 
 async def test_without_the_application_there_is_nothing_to_run(perdure: Call) -> None:

@@ -177,7 +177,7 @@ async def test_a_look_up_that_fails_fails_its_own_command(
 ) -> None:
     read_event = store.read_event
 
-    async def unreachable(event_id: UUID) -> Any:
+    async def unreachable(event_id: UUID, **_: Any) -> Any:
         if event_id == CommandId("a", "account-1").event_id(0):
             raise StoreUnavailableError("can't reach the database")
         return await read_event(event_id)

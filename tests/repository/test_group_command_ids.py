@@ -191,7 +191,7 @@ async def test_a_repeated_group_that_cant_be_compared_at_once_is_compared_again(
     read_event = store.read_event
     failing: list[int] = []
 
-    async def unreachable(event_id: Any) -> Any:
+    async def unreachable(event_id: Any, **_: Any) -> Any:
         if len(store.groups) == 2 and not failing:
             failing.append(1)
             raise StoreUnavailableError("can't reach the database")
@@ -212,7 +212,7 @@ async def test_a_repeated_group_that_cant_be_compared_is_reported_as_unknown(
 ) -> None:
     read_event = store.read_event
 
-    async def unreachable(event_id: Any) -> Any:
+    async def unreachable(event_id: Any, **_: Any) -> Any:
         if store.groups:
             raise StoreUnavailableError("can't reach the database")
         return await read_event(event_id)

@@ -34,6 +34,9 @@ from perdure.errors.builds import UnknownBuildError as UnknownBuildError
 from perdure.errors.builds import ViewInUseError as ViewInUseError
 from perdure.errors.evolution import EvolutionError as EvolutionError
 from perdure.errors.evolution import UnreadableEventsError as UnreadableEventsError
+from perdure.errors.publications import BrokerUnavailableError as BrokerUnavailableError
+from perdure.errors.publications import UnconfirmedMessagesError as UnconfirmedMessagesError
+from perdure.errors.publications import UnpublishableMessageError as UnpublishableMessageError
 from perdure.errors.read_models import ChildNotLoadedError as ChildNotLoadedError
 from perdure.errors.read_models import EventParkedError as EventParkedError
 from perdure.errors.read_models import InlineProjectionError as InlineProjectionError

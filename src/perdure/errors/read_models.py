@@ -34,11 +34,11 @@ class ReactionDefinitionError(ProjectionDefinitionError):
 
 
 class ReactionKeyError(PerdureError, ValueError):
-    """The key of an event can't be used, so the order in which the reaction handles it isn't known."""
+    """The key of an event can't be used, so the order in which a reaction or relay takes it isn't known."""
 
     def __init__(self, name: str, key: object) -> None:
         super().__init__(
-            f"reaction {shown(name)} can't take {shown(key)} as the key of an event: give text that isn't empty, an "
+            f"{shown(name)} can't take {shown(key)} as the key of an event: give text that isn't empty, an "
             "int or a UUID"
         )
         self.name = name

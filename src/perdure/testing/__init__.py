@@ -7,6 +7,7 @@ from perdure.testing.outcome import DeciderOutcome as DeciderOutcome
 from perdure.testing.outcome import Outcome as Outcome
 from perdure.testing.projections import fold as fold
 from perdure.testing.projections import fold_tables as fold_tables
+from perdure.testing.publisher import InMemoryPublisher as InMemoryPublisher
 from perdure.testing.scenario import DeciderScenario as DeciderScenario
 from perdure.testing.scenario import Scenario as Scenario
 from perdure.testing.scenario import given as given

@@ -19,6 +19,7 @@ from perdure.projections.engines.inline.rows import InlineRows
 from perdure.projections.engines.reaction.courier import Courier
 from perdure.projections.engines.reaction.definition import ReactionDefinition
 from perdure.projections.engines.reaction.processor import ReactionProcessor
+from perdure.projections.engines.reaction.relay_definition import RelayDefinition
 from perdure.projections.engines.table.definition import TableDefinition
 from perdure.projections.engines.table.processor import TableProcessor
 from perdure.projections.engines.table.storage import TableStorage
@@ -26,6 +27,7 @@ from perdure.projections.state.options import RunnerOptions
 from perdure.projections.state.parked_events import ParkedEvents
 from perdure.projections.state.segments import Segments
 from perdure.reaction import Reaction
+from perdure.relay import Relay
 from perdure.stores.postgres.connections.database import Database
 
 _TablesAndEngine = tuple[BuildTables, Engine]
@@ -37,6 +39,8 @@ def describe(projection: Follower, build: int = 1) -> ProjectionDefinition:
     Raises:
         ProjectionDefinitionError: the projection can't work as it is written, or isn't a projection.
     """
+    if isinstance(projection, Relay):
+        return RelayDefinition(projection)
     if isinstance(projection, Reaction):
         return ReactionDefinition(projection)
     if isinstance(projection, Projection):
@@ -45,7 +49,9 @@ def describe(projection: Follower, build: int = 1) -> ProjectionDefinition:
 
 
 def courier_of(follower: Follower) -> Courier | None:
-    """Return the courier of a reaction; None for a projection. Raises ReactionDefinitionError."""
+    """Return the courier of a reaction or relay; None for a projection. Raises ReactionDefinitionError."""
+    if isinstance(follower, Relay):
+        return RelayDefinition(follower)
     return ReactionDefinition(follower) if isinstance(follower, Reaction) else None
 
 
@@ -149,4 +155,5 @@ _ENGINES: Final[dict[type, Callable[..., _TablesAndEngine]]] = {
     CustomDefinition: _custom_engine,
     InlineDefinition: _inline_engine,
     ReactionDefinition: _reaction_engine,
+    RelayDefinition: _reaction_engine,
 }

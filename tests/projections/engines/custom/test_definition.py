@@ -127,7 +127,7 @@ async def test_two_projections_of_one_name_are_refused(store: PostgreSQLEventSto
     class Another(Projection, name="sink"):
         async def handle(self, event: StoredEvent, tx: ProjectionTransaction) -> None: ...
 
-    with pytest.raises(ProjectionDefinitionError, match="more than one projection has this name"):
+    with pytest.raises(ProjectionDefinitionError, match="more than one projection or reaction has this name"):
         ProjectionService(store, [Sink(), Another()])
 
 

@@ -64,7 +64,8 @@ class Courier(ProjectionDefinition, Protocol):
         """Deliver events, and return an outcome for each: None if it is delivered, or why it may not be.
 
         Events of a key are in the order of the log. If one fails, the later ones of its key must not be delivered:
-        return any error for each of them, too. Events of different keys don't affect each other. Only
+        return any error for each of them, too. Events of different keys don't affect each other. An event whose error
+        is a BrokerUnavailableError isn't parked: it and all that follows wait, and the runner tries again. Only
         KeyboardInterrupt, SystemExit and a cancellation from outside may be raised; any other exception counts as the
         failure of all of them.
 

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from perdure.errors import PerdureError
+from perdure.errors import BrokerUnavailableError, PerdureError
 from perdure.events import StoredEvent
 from perdure.projections.engine import BatchResult, Engine, EngineHost
 from perdure.projections.engines.reaction.calls import Calls
@@ -258,7 +258,9 @@ class ReactionProcessor(Engine):
     def _failed(self, parcel: Parcel, error: Exception, rest: Sequence[Parcel]) -> None:
         failure = Failure(parcel.stored, error, (parcel.key,))
         names = self._parked_events.names_of([parcel.key])
-        if not names:  # the key is too long to be recorded: the runner retries the event, and pauses at last
+        # Without names, the key is too long to be recorded. If there is no broker, parking would only fill the table.
+        # The runner then tries again, with pauses.
+        if not names or isinstance(error, BrokerUnavailableError):
             self._page.stop(failure)
             return
         retry_in = self._parked.report(failure, parcel.attempt, 0.0)

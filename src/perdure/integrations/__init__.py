@@ -1,0 +1,1 @@
+"""Adapters to other systems. Each module needs the extra of its name: ``pip install 'perdure[nats]'``."""
