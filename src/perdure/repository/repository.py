@@ -256,7 +256,7 @@ class Repository(Generic[A]):
         if expected_version is not None:
             check_expected_version(expected_version)
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
-        with Execute(stream_id) as observed:
+        with Execute(stream_id, exclusive=exclusive) as observed:
             if exclusive:
                 alone = ExclusiveCommand(command, new, self._loader, self._saver, attempts)
                 return await alone.execute(observed)
