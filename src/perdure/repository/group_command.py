@@ -13,6 +13,7 @@ from perdure.errors import EventIdReuseError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
 from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
+from perdure.repository.decision import check_not_deciding, deciding
 from perdure.repository.group_turns import GroupTurns
 from perdure.repository.multi_stream import check_aggregates, save_all
 from perdure.repository.saver import save_until_known
@@ -62,6 +63,7 @@ async def execute_all(
     """
     check_instance("store", store, EventStore)
     check_function("decide", decide)
+    check_not_deciding("execute_all")
     attempts = Attempts(checked_retry(retry))
     turns = GroupTurns(store, attempts)
     command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint), turns)
@@ -124,7 +126,7 @@ class GroupCommand:
     async def _decide_once(self) -> None:
         command_id = self._command_id
         try:
-            with self._turns.deciding(), nullcontext() if command_id is None else command_id.as_cause():
+            with deciding(), nullcontext() if command_id is None else command_id.as_cause():
                 self._aggregates = await _decided(self._decide)
         except Exception:
             # A rule may have refused it because of what it has done itself meanwhile, in another process.

@@ -20,6 +20,7 @@ from perdure.repository.aggregate_cache import AggregateCache
 from perdure.repository.cached_loader import CachedLoader
 from perdure.repository.command import CommandCall, IdentifiedCommand, check_action
 from perdure.repository.command_id import identified
+from perdure.repository.decision import check_not_deciding
 from perdure.repository.exclusive_command import ExclusiveCommand
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
@@ -87,9 +88,10 @@ class Repository(Generic[A]):
         replaying = Loader(aggregate_class, store, codec)
         self._loader = replaying if cache is None else CachedLoader(aggregate_class, store, codec, cache)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, replaying, codec, store, cache)
-        self._saver = Saver(store, snapshots or None)
+        self._snapshots: SnapshotWriter[A] | None = snapshots or None
+        self._saver = Saver(store, self._snapshots)
         self._queues: CommandQueues[A] | None = (
-            CommandQueues(aggregate_class, store, self._loader, snapshots or None) if queue_commands else None
+            CommandQueues(aggregate_class, store, self._loader, self._snapshots) if queue_commands else None
         )
 
     @property
@@ -120,7 +122,7 @@ class Repository(Generic[A]):
             EventDecodingError: an event's data doesn't fit its class.
             TransactionError: `tx` isn't open, or is of another store.
         """
-        aggregate = await self._loader.load(aggregate_id, at_version, at_time, tx)
+        aggregate = await self._load(aggregate_id, at_version, at_time, tx)
         return aggregate if aggregate.stream_version else None
 
     async def load_or_new(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
@@ -128,11 +130,11 @@ class Repository(Generic[A]):
 
         A new one knows that its stream was missing. So `save_with_retry` decides again if another writer creates it.
         """
-        return await self._loader.load(aggregate_id, tx=tx)
+        return await self._load(aggregate_id, tx=tx)
 
     async def get(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
         """Load an aggregate as `load` does. Raise AggregateNotFoundError if there is no such stream."""
-        aggregate = await self._loader.load(aggregate_id, tx=tx)
+        aggregate = await self._load(aggregate_id, tx=tx)
         if not aggregate.stream_version:
             raise AggregateNotFoundError(aggregate.stream_id)
         return aggregate
@@ -166,6 +168,8 @@ class Repository(Generic[A]):
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
         self._check_class(aggregate)
+        if tx is None:
+            check_not_deciding("save")
         return await self._saver.save(aggregate, tx)
 
     async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
@@ -183,12 +187,13 @@ class Repository(Generic[A]):
             AggregateBusyError: another task does the same to this aggregate.
         """
         self._check_class(aggregate)
+        check_not_deciding("save_with_retry")
         attempts = Attempts(checked_retry(retry, self.retry))
         current = aggregate
 
         async def decide() -> A:
             nonlocal current
-            fresh = await self._loader.load(aggregate.aggregate_id)
+            fresh = await self._load(aggregate.aggregate_id)
             decide_again(aggregate.uncommitted.commands, fresh)
             current = fresh
             return fresh
@@ -250,6 +255,7 @@ class Repository(Generic[A]):
         """
         check_action(action)
         check_flag("exclusive", exclusive)
+        check_not_deciding("execute")
         attempts = Attempts(checked_retry(retry, self.retry))
         new = self.aggregate_class(aggregate_id)
         stream_id = new.stream_id
@@ -267,6 +273,18 @@ class Repository(Generic[A]):
                 return await self._queues.execute(stream_id, command, attempts, directly)
             finally:
                 observed.attempts = attempts.count
+
+    async def _load(
+        self,
+        aggregate_id: str | UUID,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> A:
+        """Load an aggregate for a user, who may save it together with others: snapshots are taken then, too."""
+        aggregate = await self._loader.load(aggregate_id, at_version, at_time, tx)
+        aggregate.uncommitted.snapshots = self._snapshots
+        return aggregate
 
     async def _execute_directly(
         self,
