@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from perdure.errors import SchemaUnknownError as SchemaUnknownError
     from perdure.errors import ServersUnavailableError as ServersUnavailableError
     from perdure.errors import ServiceInterruptedError as ServiceInterruptedError
+    from perdure.errors import StaleVersionError as StaleVersionError
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
     from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
     from perdure.errors import UserCodeError as UserCodeError
     from perdure.errors import ViewInUseError as ViewInUseError
+    from perdure.errors import WaitError as WaitError
     from perdure.errors import WrongContextError as WrongContextError
     from perdure.events import EventMetadata as EventMetadata
     from perdure.events import NewEvent as NewEvent
@@ -174,12 +176,14 @@ _NAMES = {
         PerdureError ProjectionDefinitionError ProjectionPausedError ProjectionRowError ProjectionShapeError
         ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError ReactionKeyError ReadOnlyStoreError
         SchemaError SchemaLockedError
-        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StoreClosedError
+        SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError StaleVersionError
+        StoreClosedError
         StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError TransactionError
         UnhandledEventError UniqueViolationError UnknownAggregateError UnknownBuildError UnknownEventTypeError
         UnknownEventVersionError ReservedCategoryError UnknownTimerError
         ServiceInterruptedError UnknownProjectionError UserCodeError UnreadableEventsError UnregisteredEventError
-        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WrongContextError
+        UnsupportedOperationError UpcasterDefinitionError ViewInUseError WaitError
+        WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
@@ -307,6 +311,7 @@ __all__ = [
     "SegmentStatus",
     "ServersUnavailableError",
     "ServiceInterruptedError",
+    "StaleVersionError",
     "StoreClosedError",
     "StoreOverloadedError",
     "StoreUnavailableError",
@@ -336,6 +341,7 @@ __all__ = [
     "UpcasterDefinitionError",
     "UserCodeError",
     "ViewInUseError",
+    "WaitError",
     "WrongContextError",
     "check_evolution",
     "check_projection",

@@ -12,7 +12,13 @@ from uuid import UUID
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
 from perdure.commit import AppendResult, ExpectedVersion, check_expected_version
-from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
+from perdure.errors import (
+    AggregateBusyError,
+    AggregateNotFoundError,
+    InvalidArgumentError,
+    OptimisticConcurrencyError,
+    StaleVersionError,
+)
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
@@ -233,7 +239,8 @@ class Repository(Generic[A]):
                 `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
                 first event. If either of both has none, nothing is compared.
             expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
-                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
+                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once. None:
+                nothing is compared.
             retry: how to try again; by default as the repository does.
             exclusive: keep every other writer of the stream waiting, in all processes, from before the load until the
                 commit. So there are no conflicts, and `action` is called once: again only if the answer to the commit
@@ -241,11 +248,12 @@ class Repository(Generic[A]):
                 the pool meanwhile, and is slower than a command that shares commits with others.
 
         Returns:
-            The version and the positions of the events, or None if `action` raised none.
+            The version and the positions of the events, or None if `action` raised none, because there was nothing to
+            change. A repeat of a command that raised events gets their result.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt ended in a conflict, too; or the aggregate hasn't the
-                `expected_version`.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+            StaleVersionError: the aggregate hasn't the `expected_version`. Nothing was written.
             CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
             AggregateBusyError: others had their turn for as long as `retry` allows. Nothing was written.
@@ -262,15 +270,25 @@ class Repository(Generic[A]):
         if expected_version is not None:
             check_expected_version(expected_version)
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
-        with Execute(stream_id) as observed:
+        try:
+            return await self._execute(new, command, attempts, exclusive=exclusive)
+        except OptimisticConcurrencyError as error:
+            if expected_version is None or error.attempts is not None:
+                raise
+            raise StaleVersionError(stream_id, expected_version, error.actual_version) from error
+
+    async def _execute(
+        self, new: A, command: CommandCall[A], attempts: Attempts, *, exclusive: bool
+    ) -> AppendResult | None:
+        with Execute(new.stream_id) as observed:
             if exclusive:
                 alone = ExclusiveCommand(command, new, self._loader, self._saver, attempts)
                 return await alone.execute(observed)
             directly = partial(self._execute_directly, command, attempts, observed)
             if self._queues is None:
-                return await directly(partial(self._loader.load, aggregate_id))
+                return await directly(partial(self._loader.load, new.aggregate_id))
             try:
-                return await self._queues.execute(stream_id, command, attempts, directly)
+                return await self._queues.execute(new.stream_id, command, attempts, directly)
             finally:
                 observed.attempts = attempts.count
 
