@@ -42,11 +42,13 @@ async def execute_all(
         retry: how to try again.
 
     Returns:
-        For each aggregate with events, in the order of the list, its version and the positions of its events.
-        `ProjectionService.wait_for` takes this list.
+        For each aggregate with events its version and the positions of its events, in the order of the list that
+        `decide` returned; on a repeat, too. `ProjectionService.wait_for` takes this list.
 
     Raises:
         OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+        WrongContextError: `decide` called `execute`, `save` without `tx`, `save_all` or `execute_all`, which would
+            write in each attempt.
         AggregateExistsError: one was made, not loaded, although its stream exists. Nothing was written.
         CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
         OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
@@ -59,7 +61,8 @@ async def execute_all(
             bob.deposit(30)
             return [ann, bob]
 
-        await execute_all(store, transfer, command_id=request.headers["Idempotency-Key"])
+        key = request.headers["Idempotency-Key"]
+        await execute_all(store, transfer, command_id=f"{client_id}/POST /transfers/{key}")
     """
     check_instance("store", store, EventStore)
     check_function("decide", decide)

@@ -232,8 +232,9 @@ class Repository(Generic[A]):
             aggregate_id: as for `load`.
             action: a synchronous function that calls commands or raises events. It may be called several times.
             command_id: identifies the request. A repeat, at any time and from any process, gets the first result, and
-                `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
-                ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
+                `action` isn't called again. It is a UUID (best of version 7) or text, such as
+                ``f"{client_id}/POST /orders/{order_id}/send/{key}"`` with a client's ``Idempotency-Key``, and is valid
+                for this aggregate only. The events record it, so an action that
                 raised none is called again. It is their causation id, unless the context has one.
             fingerprint: tells the command from others, such as the body of the request. A repeat with the same
                 `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
