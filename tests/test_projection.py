@@ -7,9 +7,15 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 from perdure.children import ChildRows, child_table
-from perdure.errors import ChildNotLoadedError, ProjectionRowError
+from perdure.errors import (
+    ChildNotLoadedError,
+    ProjectionDefinitionError,
+    ProjectionRowError,
+    ReactionDefinitionError,
+)
 from perdure.events import NewEvent, handles
-from perdure.projection import TableProjection
+from perdure.projection import Projection, TableProjection
+from perdure.reaction import Reaction
 from perdure.testing.projections import fold, fold_tables
 from tests.projections.counting import Broken, Closed, Ignored, Moved, Page, Pages, Visited, Visitor
 from tests.projections.noting import Note, Noted, Notes
@@ -205,3 +211,19 @@ def test_keys_of_child_table_chooses_the_child_rows_to_load() -> None:
 def test_a_child_row_belongs_to_the_row_that_is_handled() -> None:
     with pytest.raises(ProjectionRowError, match="doesn't begin with that of the parent's row"):
         fold(visiting(lambda visitors: visitors.put(Visitor("b", "x"))), [Visited(page="a", visitor="x")])
+
+
+class Carefree:
+    def __init_subclass__(cls, *, mood: str = "good", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+
+
+def test_an_argument_that_no_class_takes_is_refused_with_those_that_exist() -> None:
+    known = "TableProjection takes table, key, version, on_failure, by_stream, indexes, unique$"
+    with pytest.raises(ProjectionDefinitionError, match=rf"'test_.*Misnamed' can't run: .*; a {known}"):
+        type("Misnamed", (TableProjection,), {"__qualname__": "test_it.Misnamed"}, name="v", table="v", key="v")
+    with pytest.raises(ProjectionDefinitionError, match=r"a Projection takes name, version, on_failure, start$"):
+        type("Misnamed", (Projection,), {}, table="v")
+    with pytest.raises(ReactionDefinitionError, match=r"a Reaction takes name, key, start, concurrency, retry$"):
+        type("Misnamed", (Reaction,), {}, table="v")
+    type("Mixed", (Projection, Carefree), {}, name="mixed", mood="bad")

@@ -9,7 +9,7 @@ from examples.shop.application import app
 from examples.shop.order import Order
 from examples.shop.orders_view import OrderRow, OrdersView
 from examples.shop.stock import Stock
-from perdure import AggregateRoot, AppendResult, PerdureError, RowPage, execute_all
+from perdure import AggregateRoot, AppendResult, RowPage, WaitError, execute_all
 
 LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ async def place_order(customer: str, request: PlaceOrder, *, key: str) -> Answer
 async def redirect_order(order_id: str, city: str, *, if_match: int, key: str) -> Answer:
     """The customer care redirects the order that it saw in version `if_match`.
 
-    If the order has changed since, it is an OptimisticConcurrencyError.
+    If the order has changed since, it is a StaleVersionError: status 412.
     """
     saved = await app.repository(Order).execute(
         order_id,
@@ -85,7 +85,7 @@ async def redirect_order(order_id: str, city: str, *, if_match: int, key: str) -
 async def send_order(order_id: str, *, if_match: int, key: str) -> Answer:
     """The warehouse sends the order whose label it printed in version `if_match`.
 
-    If the order has changed since, it is an OptimisticConcurrencyError.
+    If the order has changed since, it is a StaleVersionError: status 412.
     """
     saved = await app.repository(Order).execute(
         order_id, Order.send, expected_version=if_match, command_id=f"warehouse/POST /orders/{order_id}/send/{key}"
@@ -108,7 +108,7 @@ async def _answer(order_id: str, saved: AppendResult | None) -> Answer:
     assert saved is not None  # each command of an order raises an event
     try:
         await app.wait_for("orders", saved, timeout=15)
-    except PerdureError as error:
+    except WaitError as error:
         LOGGER.warning("order %s is stored, but not shown yet: %s", order_id, error)
         return Answer(saved.stream_version, None)  # with status 202
     return Answer(saved.stream_version, await find_order(order_id))

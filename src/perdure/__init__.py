@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from perdure.errors import SchemaUnknownError as SchemaUnknownError
     from perdure.errors import ServersUnavailableError as ServersUnavailableError
     from perdure.errors import ServiceInterruptedError as ServiceInterruptedError
+    from perdure.errors import StaleVersionError as StaleVersionError
     from perdure.errors import StoreClosedError as StoreClosedError
     from perdure.errors import StoreOverloadedError as StoreOverloadedError
     from perdure.errors import StoreUnavailableError as StoreUnavailableError
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from perdure.errors import UpcasterDefinitionError as UpcasterDefinitionError
     from perdure.errors import UserCodeError as UserCodeError
     from perdure.errors import ViewInUseError as ViewInUseError
+    from perdure.errors import WaitError as WaitError
     from perdure.errors import WrongContextError as WrongContextError
     from perdure.events import EventMetadata as EventMetadata
     from perdure.events import NewEvent as NewEvent
@@ -182,11 +184,12 @@ _NAMES = {
         ProjectionShapeError ProjectionTimeoutError ProjectionTransactionError ReactionDefinitionError
         ReactionKeyError ReadOnlyStoreError ReservedCategoryError SchemaError SchemaLockedError
         SchemaOutdatedError SchemaTooNewError SchemaUnknownError ServersUnavailableError ServiceInterruptedError
-        StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError TransactionEndedError
-        TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError UnknownAggregateError
-        UnknownBuildError UnknownEventTypeError UnknownEventVersionError UnknownProjectionError
-        UnknownTimerError UnpublishableMessageError UnreadableEventsError UnregisteredEventError
-        UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError WrongContextError
+        StaleVersionError StoreClosedError StoreOverloadedError StoreUnavailableError SwitchBlockedError
+        TransactionEndedError TransactionError UnconfirmedMessagesError UnhandledEventError UniqueViolationError
+        UnknownAggregateError UnknownBuildError UnknownEventTypeError UnknownEventVersionError
+        UnknownProjectionError UnknownTimerError UnpublishableMessageError UnreadableEventsError
+        UnregisteredEventError UnsupportedOperationError UpcasterDefinitionError UserCodeError ViewInUseError
+        WaitError WrongContextError
     """,
     "events": "EventMetadata NewEvent StoredEvent check_evolution event field handles upcast",
     "evolution": "CheckedType EvolutionReport check_stored_events",
@@ -321,6 +324,7 @@ __all__ = [
     "SegmentStatus",
     "ServersUnavailableError",
     "ServiceInterruptedError",
+    "StaleVersionError",
     "StoreClosedError",
     "StoreOverloadedError",
     "StoreUnavailableError",
@@ -352,6 +356,7 @@ __all__ = [
     "UpcasterDefinitionError",
     "UserCodeError",
     "ViewInUseError",
+    "WaitError",
     "WrongContextError",
     "check_evolution",
     "check_projection",

@@ -145,6 +145,11 @@ class Application(Generic[Store_co]):
         self._by_name = _by_name(made, reacting)
         self.projections, self.reactions = tuple(made), tuple(reacting)
 
+    def __repr__(self) -> str:
+        names = ", ".join([*self._by_category, *self._by_name]) or "nothing"
+        state = "not connected" if self._store is None else f"connected to {type(self._store).__name__}"
+        return f"<Application of {names}, {state}>"
+
     @property
     def categories(self) -> Sequence[str]:
         """The categories of the aggregates' streams."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from inspect import Parameter, signature
 from typing import Final, Literal, cast, get_args
 
 from perdure.checks import check_count, check_text
@@ -21,6 +23,25 @@ LONGEST_NAME: Final = 200
 """Characters of the name of a projection or reaction."""
 MAX_VERSION: Final = 32767
 """The largest version of a projection: a smallint in the database."""
+
+
+@contextmanager
+def only_known_arguments(
+    base: type, cls: type, error_class: type[ProjectionDefinitionError] = ProjectionDefinitionError
+) -> Generator[None]:
+    """Raise an error of the class if Python refuses arguments of ``class X(Base, ...)`` in the block.
+
+    Args:
+        base: the class whose arguments are known.
+        cls: the class that is defined.
+        error_class: the class of the error.
+    """
+    try:
+        yield
+    except TypeError as error:
+        given = signature(base.__init_subclass__).parameters.values()
+        known = ", ".join(one.name for one in given if one.kind is Parameter.KEYWORD_ONLY)
+        raise error_class(cls.__qualname__, f"{error}; a {base.__name__} takes {known}") from error
 
 
 def check_name(

@@ -150,11 +150,13 @@ class Execute(Operation):
 
     Attributes:
         stream_id: The stream of the aggregate; None if there may be several.
+        exclusive: Whether the stream is locked meanwhile.
         attempts: The number of attempts to save.
     """
 
     name = "execute"
     stream_id: str | None
+    exclusive: bool = False
     attempts: int = 0
 
 

@@ -23,6 +23,7 @@ from perdure.declaration import (
     check_version,
     checked_columns,
     checked_key,
+    only_known_arguments,
 )
 from perdure.errors import InvalidArgumentError, ProjectionDefinitionError
 from perdure.errors.formats import shown
@@ -112,7 +113,8 @@ class TableProjection(Generic[Row]):
         unique: Columns = (),
         **rest: Any,
     ) -> None:
-        super().__init_subclass__(**rest)
+        with only_known_arguments(TableProjection, cls):
+            super().__init_subclass__(**rest)
         if table is None:
             return  # a base class of projections
         check_table(cls.__qualname__, table)
@@ -158,7 +160,7 @@ class TableProjection(Generic[Row]):
         Raises:
             InvalidArgumentError: `tx` is given with a point of the past.
             TransactionError: `tx` isn't open, or is of another store.
-            ProjectionRowError: `key` can't be a key.
+            InvalidArgumentError: `key` can't be a key of a row.
             UnknownProjectionError: no service has run the projection on this store yet.
             BuildStateError: the view shows a version whose rows this class can't read.
             ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
@@ -332,7 +334,8 @@ class Projection:
         start: int | SubscriptionStart = 0,
         **rest: Any,
     ) -> None:
-        super().__init_subclass__(**rest)
+        with only_known_arguments(Projection, cls):
+            super().__init_subclass__(**rest)
         if name is None:
             return  # a base class of projections
         check_name(cls.__qualname__, name)

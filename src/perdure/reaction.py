@@ -8,7 +8,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from perdure.checks import can_take, check_count
-from perdure.declaration import check_name, check_start
+from perdure.declaration import check_name, check_start, only_known_arguments
 from perdure.errors import InvalidArgumentError, PerdureError, ReactionDefinitionError
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
@@ -126,7 +126,8 @@ class Reaction:
         retry: RetryConfig | None = None,
         **rest: Any,
     ) -> None:
-        super().__init_subclass__(**rest)
+        with only_known_arguments(Reaction, cls, ReactionDefinitionError):
+            super().__init_subclass__(**rest)
         if name is None:
             return  # a base class of reactions
         check_name(cls.__qualname__, name, ReactionDefinitionError)

@@ -164,7 +164,8 @@ class EventStore(LogReader, StreamReads):
         """Keep every other writer of a stream waiting while the block runs, in all processes.
 
         Read and append with the transaction that the block is given. It is None for a store that lives in one process
-        and has no transactions, such as the one in memory. There, only commands of repositories wait.
+        and has no transactions, such as the one in memory. There, only other such blocks and commands wait, and an
+        append that comes in between makes the block's own a conflict.
 
         Args:
             stream_id: the stream.

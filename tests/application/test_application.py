@@ -268,3 +268,14 @@ def test_it_takes_every_setting_of_a_store_and_of_a_service() -> None:
     assert {"aggregate", *of_a_repository} == inspect.signature(AggregateSettings).parameters.keys()
     assert ServiceSettings.__optional_keys__ == service
     assert ConnectSettings.__optional_keys__ == inspect.signature(connect).parameters.keys()
+
+
+async def test_it_says_what_it_consists_of() -> None:
+    app: Application[InMemoryEventStore] = Application(
+        InMemoryEventStore(), aggregates=[User], projections=[UserProfiles()]
+    )
+
+    assert repr(app) == "<Application of user, user_profiles, not connected>"
+    async with app.connect():
+        assert repr(app) == "<Application of user, user_profiles, connected to InMemoryEventStore>"
+    assert repr(Application()) == "<Application of nothing, not connected>"

@@ -184,10 +184,11 @@ NOT_SAVED: Final = [
 ]
 OPTIONAL_NAME: Final = [refused(but(NOT_A_NAME, None), (UnknownProjectionError, InvalidArgumentError), "projection")]
 OPTIONAL_TEXT: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT])]
+OPTIONAL_KEY: Final = [refused([*but(NOT_TEXT, None), *UNSTORABLE_TEXT, "5", '"5"', "[5]", "{", "null"])]
 KIND: Final = [refused([*but(NOT_TEXT, None), "", "any"])]
 
 OF_A_KEY: Final = {
-    "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT], ProjectionRowError, "key")],
+    "key": [refused([*NOT_TEXT, *UNSTORABLE_TEXT])],
     "at_version": [refused([*but(NOT_A_COUNT, None), 1])],
     **PAST,
 }
@@ -305,7 +306,7 @@ RUN: Final[Table] = {
             "global_position": [refused(but(NOT_A_COUNT, None))],
             "event_type": OPTIONAL_TEXT,
             "kind": KIND,
-            "key": OPTIONAL_TEXT,
+            "key": OPTIONAL_KEY,
         },
         operations("retry"),
     ),
@@ -316,7 +317,7 @@ RUN: Final[Table] = {
             "global_position": [refused(but(NOT_A_COUNT, None))],
             "event_type": OPTIONAL_TEXT,
             "kind": KIND,
-            "key": OPTIONAL_TEXT,
+            "key": OPTIONAL_KEY,
             "timeout": [refused(NOT_SECONDS)],
         },
         operations("retry_and_wait"),
@@ -327,7 +328,7 @@ RUN: Final[Table] = {
             "name": NAME,
             "global_position": [refused(NOT_A_COUNT)],
             "reason": [refused([*NOT_TEXT, "", " ", *UNSTORABLE_TEXT])],
-            "key": OPTIONAL_TEXT,
+            "key": OPTIONAL_KEY,
         },
         operations("skip"),
     ),

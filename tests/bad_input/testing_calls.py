@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from perdure import InvalidStreamIdError, ProjectionDefinitionError, UnregisteredEventError
-from perdure.testing import given
+from perdure.testing import given, stored_event
 from tests.bad_input.definition_calls import FUNCTION
 from tests.bad_input.repository_calls import NOT_A_STORE
 from tests.bad_input.table import NO_ARGUMENTS, USERS_OWN, Call, Table, refused
@@ -72,6 +72,10 @@ TESTING: Final[Table] = {
             "stream_id": [refused(NOT_A_STREAM_ID, InvalidStreamIdError)],
             "stream_version": [refused([*NOT_A_COUNT, 0])],
         },
+    ),
+    "append_stored": Call(
+        lambda world: {"store": world.store, "stored": stored_event("a", {})},
+        {"store": [refused(NOT_A_STORE)], "stored": [refused([None, 5, "a", {}, Noted(), Nameless()])]},
     ),
     "Raised.then": Call(
         lambda _: {"events": [Noted(text="a")]},

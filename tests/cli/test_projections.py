@@ -199,9 +199,15 @@ async def test_a_retry_that_nothing_runs_is_told(
 
 async def test_failed_events_are_asked_to_be_taken_again(failing: Call, store: PostgreSQLEventStore) -> None:
     other = await failing("parked", "retry", "parking", "--kind", "decoding")
+    waited = await failing("parked", "retry", "parking", "--key", '{"user_id":"none"}', "--wait")
+    plain = await failing("parked", "retry", "parking", "--key", "5")
+    assert (waited.status, waited.out) == (1, other.out)
+    assert plain.status == 2
+    assert "key is '5', but is written as in ParkedEvent.key" in plain.err
     asked = await failing("parked", "retry", "parking", "--type", "user.registered", "--json")
 
-    assert other.out.startswith("0 events will be retried")
+    assert other.out == "No failed event of parking matches, so nothing is retried.\n"
+    assert (other.status, asked.status) == (1, 0)
     assert asked.data == {"name": "parking", "count": 1, "outcome": None}
     assert "retry asked" in [one.action for one in await ProjectionOperations(store).actions("parking")]
 

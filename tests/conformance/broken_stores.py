@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from perdure.capability import Capability
 from perdure.commit import ANY, AppendResult, Commit, CommitGroup
 from perdure.errors import EventIdReuseError, OptimisticConcurrencyError
 from perdure.events import NewEvent, StoredEvent
@@ -19,6 +18,7 @@ from perdure.stores.memory import InMemoryEventStore, ListReader
 from perdure.subscription import Subscription
 from perdure.testing.conformance import EventStoreConformance
 from perdure.transaction import Transaction
+from tests.conformance import false_claims as false_claims  # noqa: PLC0414 - its stores are subclasses, too
 from tests.patience import patience
 
 
@@ -352,32 +352,6 @@ class ForgetsUpTo(InMemoryEventStore):
         shown, self._shown = self._shown, len(self._log)
         events = [stored for stored in page.events if stored.global_position <= shown]
         return Page(events, max(from_position, min(page.position, shown)))
-
-
-class ClaimsTransactions(InMemoryEventStore):
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return super().capabilities | {"transactions"}
-
-
-class ClaimsNotifications(InMemoryEventStore):
-    """The suite isn't told how to test them."""
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return super().capabilities | {"notifications"}
-
-
-class ClaimsMore(InMemoryEventStore):
-    @property
-    def capabilities(self) -> Any:
-        return super().capabilities | {"archive"}
-
-
-class HidesItsSnapshots(InMemoryEventStore):
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return frozenset()
 
 
 class StaysOpen(InMemoryEventStore):

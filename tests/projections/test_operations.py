@@ -52,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("quick_beats")
         ({"kind": "database"}, [1, 2, 3]),
         ({"kind": "timeout"}, [1, 2, 3, 4]),
         ({"key": page("c")}, [1, 2, 4]),
-        ({"key": "no key"}, [1, 2, 3, 4]),
+        ({"key": page("no key")}, [1, 2, 3, 4]),
         ({"global_position": 99}, [1, 2, 3, 4]),
         ({"event_type": "test.nothing"}, [1, 2, 3, 4]),
     ],

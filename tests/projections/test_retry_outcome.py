@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from perdure.commit import ANY
-from perdure.errors import UnknownProjectionError
+from perdure.errors import InvalidArgumentError, UnknownProjectionError
 from perdure.events import handles
 from perdure.projections.operations import ProjectionOperations, RetryOutcome
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -73,6 +73,10 @@ async def test_what_nothing_retries_is_pending_and_stays_requested(store: Postgr
 
     assert await operations.retry_and_wait("guarded", timeout=0) == RetryOutcome(asked=2, pending=2)
     assert await operations.retry_and_wait("guarded", key=page("none"), timeout=0) == RetryOutcome(asked=0)
+    spaced = page("a").replace(":", " : ")
+    assert await operations.retry_and_wait("guarded", key=spaced, timeout=0) == RetryOutcome(asked=1, pending=1)
+    with pytest.raises(InvalidArgumentError, match=r"^key is 'a', but is written as in ParkedEvent.key"):
+        await operations.retry_and_wait("guarded", key="a", timeout=0)
     assert [one.is_retry_requested for one in await operations.parked("guarded")] == [True, True]
     with pytest.raises(UnknownProjectionError):
         await operations.retry_and_wait("guardd")

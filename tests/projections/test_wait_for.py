@@ -9,7 +9,14 @@ import pytest
 
 from perdure.application import Application
 from perdure.commit import ANY, AppendResult
-from perdure.errors import EventParkedError, InvalidArgumentError, ProjectionTimeoutError, UnknownProjectionError
+from perdure.errors import (
+    EventParkedError,
+    InvalidArgumentError,
+    ProjectionTimeoutError,
+    StoreUnavailableError,
+    UnknownProjectionError,
+    WaitError,
+)
 from perdure.projections.operations import ProjectionOperations
 from perdure.projections.service import ProjectionService
 from perdure.stores.postgres.store import PostgreSQLEventStore
@@ -208,6 +215,21 @@ async def test_a_database_that_does_not_answer_is_given_up_after_the_time_out(
             with pytest.raises(ProjectionTimeoutError, match="the database, which doesn't answer"):
                 await ProjectionOperations(elsewhere).wait_for("guarded", saved, timeout=timeout)
     await ProjectionOperations(elsewhere).wait_for("guarded", saved, timeout=LONG)
+
+
+async def test_a_database_that_is_away_is_a_time_out_and_never_hides_that_the_write_is_stored(
+    store: PostgreSQLEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*args: Any) -> Any:
+        raise StoreUnavailableError("can't reach the database")
+
+    saved = await append(store, visit("a"))
+    monkeypatch.setattr("perdure.projections.runtime.progress.read_shown_rows", unreachable)
+    with pytest.raises(ProjectionTimeoutError, match="1 position short of 1: it is held up by: can't reach") as caught:
+        await ProjectionOperations(store).wait_for("guarded", saved, timeout=0)
+
+    assert isinstance(caught.value, WaitError)
+    assert caught.value.is_transient
 
 
 @pytest.mark.parametrize("saved", [True, -1, 1.5, "1", b"1", [[1]], [True], {1: 2}, object()])

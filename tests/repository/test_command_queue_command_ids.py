@@ -177,10 +177,10 @@ async def test_a_look_up_that_fails_fails_its_own_command(
 ) -> None:
     read_event = store.read_event
 
-    async def unreachable(event_id: UUID, **_: Any) -> Any:
+    async def unreachable(event_id: UUID, **settings: Any) -> Any:
         if event_id == CommandId("a", "account-1").event_id(0):
             raise StoreUnavailableError("can't reach the database")
-        return await read_event(event_id)
+        return await read_event(event_id, **settings)
 
     monkeypatch.setattr(store, "read_event", unreachable)
     results = await outcomes(*[accounts.execute("1", deposit(1), command_id=name) for name in "ab"])

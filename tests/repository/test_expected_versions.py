@@ -12,9 +12,9 @@ from perdure import (
     AppendResult,
     DeciderRepository,
     InvalidArgumentError,
-    OptimisticConcurrencyError,
     OutcomeUnknownError,
     Repository,
+    StaleVersionError,
 )
 from perdure.commit import Commit
 from tests.repository.accounts import (
@@ -46,12 +46,19 @@ async def test_a_command_for_another_version_is_refused_before_it_is_decided(
     await store.intrude(Audited(), Audited())
     calls: list[Account] = []
 
-    with pytest.raises(OptimisticConcurrencyError, match="is at version 2, but 1 was expected") as caught:
+    with pytest.raises(StaleVersionError, match="'account-1' is at version 2, but the caller has seen 1: ") as caught:
         await accounts.execute("1", calls.append, expected_version=1)
 
     error = caught.value
     assert (error.stream_id, error.expected_version, error.actual_version) == ("account-1", 1, 2)
     assert (calls, store.attempts, pauses) == ([], [], [])
+
+
+async def test_a_version_that_the_stream_never_had_is_refused_as_such(store: FaultyStore, accounts: Accounts) -> None:
+    await store.intrude(Audited(), Audited())
+
+    with pytest.raises(StaleVersionError, match="is at version 2, and has never been at 5, which the caller"):
+        await accounts.execute("1", deposit(1), expected_version=5)
 
 
 @pytest.mark.parametrize("expected", [2, STREAM_EXISTS, ANY])
@@ -62,10 +69,10 @@ async def test_a_command_for_this_version_is_executed(store: FaultyStore, accoun
 
 
 async def test_a_stream_that_must_be_new_or_must_exist(store: FaultyStore, accounts: Accounts) -> None:
-    with pytest.raises(OptimisticConcurrencyError, match="but STREAM_EXISTS was expected"):
+    with pytest.raises(StaleVersionError, match="at version 0, but the caller expects STREAM_EXISTS"):
         await accounts.execute("1", deposit(1), expected_version=STREAM_EXISTS)
     await accounts.execute("1", deposit(1), expected_version=NO_STREAM)
-    with pytest.raises(OptimisticConcurrencyError):
+    with pytest.raises(StaleVersionError):
         await accounts.execute("1", deposit(1), expected_version=NO_STREAM)
 
     assert await amounts(store) == [1]
@@ -75,7 +82,7 @@ async def test_a_repeat_of_a_request_that_succeeded_gets_its_result(store: Fault
     first = await accounts.execute("1", deposit(1), expected_version=0, command_id="a")
 
     assert await accounts.execute("1", deposit(1), expected_version=0, command_id="a") == first
-    with pytest.raises(OptimisticConcurrencyError):
+    with pytest.raises(StaleVersionError):
         await accounts.execute("1", deposit(1), expected_version=0, command_id="b")
 
 
@@ -87,7 +94,7 @@ async def test_a_conflict_with_the_expected_version_is_raised_at_once(
         await store.intrude(Audited())
 
     store.before.append(intrude)
-    with pytest.raises(OptimisticConcurrencyError) as caught:
+    with pytest.raises(StaleVersionError) as caught:
         await accounts.execute("1", deposit(1), expected_version=0, command_id=command_id)
 
     assert (caught.value.expected_version, caught.value.actual_version) == (0, 1)
@@ -137,7 +144,7 @@ async def test_of_two_queued_commands_for_one_version_one_wins_and_the_other_is_
     )
 
     assert results[0] == AppendResult("account-1", 1, (1,))
-    assert isinstance(results[1], OptimisticConcurrencyError)
+    assert isinstance(results[1], StaleVersionError)
     assert (results[1].expected_version, results[1].actual_version) == (0, 1)
     assert results[2] == AppendResult("account-1", 2, (2,))
     assert pauses == []
@@ -166,11 +173,11 @@ async def test_a_queued_command_whose_batch_meets_a_conflict_is_refused_and_the_
     results = await asyncio.gather(first, *later, return_exceptions=True)
 
     assert results[0] == AppendResult("account-1", 1, (1,))
-    assert isinstance(results[1], OptimisticConcurrencyError)
+    assert isinstance(results[1], StaleVersionError)
     assert (results[1].expected_version, results[1].actual_version) == (1, 2)
     assert results[2] == AppendResult("account-1", 3, (3,))
-    assert isinstance(results[3], OptimisticConcurrencyError)
-    assert isinstance(results[4], OptimisticConcurrencyError)
+    assert isinstance(results[3], StaleVersionError)
+    assert isinstance(results[4], StaleVersionError)
     assert await amounts(store) == [1, 3]
 
 
@@ -187,5 +194,5 @@ async def test_the_same_holds_for_deciders(store: FaultyStore) -> None:
     first = await carts.execute("1", AddItem("a"), expected_version=0, command_id="a")
 
     assert await carts.execute("1", AddItem("a"), expected_version=0, command_id="a") == first
-    with pytest.raises(OptimisticConcurrencyError):
+    with pytest.raises(StaleVersionError):
         await carts.execute("1", AddItem("b"), expected_version=0)

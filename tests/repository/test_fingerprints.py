@@ -223,7 +223,7 @@ async def test_a_repeated_command_that_cant_be_compared_is_reported_as_unknown(
 ) -> None:
     """An error that says that nothing was written would be wrong."""
 
-    async def unreachable(*args: Any) -> Any:
+    async def unreachable(*args: Any, **_: Any) -> Any:
         raise StoreUnavailableError("can't reach the database")
 
     async def cut_off(commit: Commit) -> None:

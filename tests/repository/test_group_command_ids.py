@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -50,10 +51,19 @@ def moving(store: EventStore, moves: dict[str, list[int]], meanwhile: Decide | N
                 purse.put(amount)
             changed.append(purse)
         if happens:
-            await happens.pop()()
+            await elsewhere(happens.pop())
         return changed
 
     return decide
+
+
+async def elsewhere(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Do it as another process does: outside the context of the command that decides."""
+
+    async def called() -> Any:
+        return await call()
+
+    return await asyncio.create_task(called(), context=Context())
 
 
 def executing(store: EventStore, decide: Decide, **settings: Any) -> Callable[[], Awaitable[Any]]:
@@ -191,11 +201,11 @@ async def test_a_repeated_group_that_cant_be_compared_at_once_is_compared_again(
     read_event = store.read_event
     failing: list[int] = []
 
-    async def unreachable(event_id: Any, **_: Any) -> Any:
+    async def unreachable(event_id: Any, **settings: Any) -> Any:
         if len(store.groups) == 2 and not failing:
             failing.append(1)
             raise StoreUnavailableError("can't reach the database")
-        return await read_event(event_id)
+        return await read_event(event_id, **settings)
 
     monkeypatch.setattr(store, "read_event", unreachable)
     store.after = [UNKNOWN]
@@ -212,10 +222,10 @@ async def test_a_repeated_group_that_cant_be_compared_is_reported_as_unknown(
 ) -> None:
     read_event = store.read_event
 
-    async def unreachable(event_id: Any, **_: Any) -> Any:
+    async def unreachable(event_id: Any, **settings: Any) -> Any:
         if store.groups:
             raise StoreUnavailableError("can't reach the database")
-        return await read_event(event_id)
+        return await read_event(event_id, **settings)
 
     monkeypatch.setattr(store, "read_event", unreachable)
     store.after = [UNKNOWN]
@@ -271,7 +281,7 @@ async def test_a_command_that_its_own_other_attempt_makes_a_rule_refuse_gives_th
 
     async def decide() -> list[AggregateRoot]:
         if not results:
-            results.append(await execute_all(store, moving(store, {"ann": [-100]}), command_id="a"))
+            results.append(await elsewhere(executing(store, moving(store, {"ann": [-100]}), command_id="a")))
         ann = await Repository(Purse, store).get("ann")
         ann.take(100)
         return [ann]
@@ -286,7 +296,7 @@ async def test_a_command_that_finds_its_work_done_by_its_own_other_attempt_gives
 
     async def decide() -> list[AggregateRoot]:
         if not results:
-            results.append(await execute_all(store, moving(store, {"ann": [-100]}), command_id="a"))
+            results.append(await elsewhere(executing(store, moving(store, {"ann": [-100]}), command_id="a")))
         ann = await Repository(Purse, store).get("ann")
         if ann.amount:
             ann.take(ann.amount)

@@ -13,7 +13,9 @@ from perdure import (
     OutcomeUnknownError,
     Repository,
     RetryConfig,
+    WrongContextError,
     execute_all,
+    save_all,
 )
 from perdure.commit import Commit
 from perdure.repository.turn import Turn
@@ -197,23 +199,41 @@ async def test_a_group_that_may_try_once_only_doesnt_wait(store: FaultyStore, ac
     await first
 
 
-async def test_what_a_group_executes_itself_waits_for_no_turn(store: FaultyStore, accounts: Accounts) -> None:
-    """It would wait for the group, and the group for it."""
+@pytest.mark.parametrize("call", ["execute", "exclusive", "save", "save_with_retry", "save_all", "execute_all"])
+@pytest.mark.parametrize("in_a_task", [False, True])
+async def test_what_a_group_would_write_by_itself_is_refused(
+    store: FaultyStore, accounts: Accounts, call: str, in_a_task: bool
+) -> None:
+    """Each attempt would write it, and it would wait for the turn of the group, and the group for it."""
     group, task = await turn_of(store, accounts)
-    waiting = asyncio.create_task(accounts.execute("1", deposit(1)))
-    await settle()
 
-    async def further() -> None:
-        group.then = None
-        await accounts.execute("1", lambda account: account.open("ann"))
-        await execute_all(store, Group(store, "2", "1").decide)
+    async def write() -> None:
+        account = await accounts.load_or_new("3")
+        account.deposit(1)
+        if call in {"execute", "exclusive"}:
+            await accounts.execute("3", deposit(1), exclusive=call == "exclusive")
+        elif call in {"save", "save_with_retry"}:
+            await getattr(accounts, call)(account)
+        elif call == "save_all":
+            await save_all(store, [account])
+        else:
+            await execute_all(store, Group(store, "3").decide)
 
-    group.then = further
+    group.then = (lambda: asyncio.create_task(write())) if in_a_task else write
     group.gate.set()
 
-    async with asyncio.timeout(patience(30)):
-        await asyncio.gather(task, waiting)
-    assert await balances(store, "1", "2") == [4, 2]
+    name = "execute" if call == "exclusive" else call
+    with pytest.raises(WrongContextError, match=rf"^{name} was called inside the function of execute_all"):
+        await task
+    assert await balances(store, "1", "2", "3") == [1, 0, 0]
+
+
+async def test_what_was_saved_after_a_group_is_no_part_of_it(store: FaultyStore, accounts: Accounts) -> None:
+    await execute_all(store, Group(store, "1").decide)
+
+    await accounts.execute("1", deposit(1))
+
+    assert await balances(store, "1") == [2]
 
 
 @pytest.mark.parametrize("comes", ["before the conflict", "during the pause"])

@@ -1,7 +1,9 @@
 """Snapshots: taken after commits when they are due, used when they fit, and never at the price of a commit."""
 
 import asyncio
+import copy
 import logging
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 from perdure import (
     DomainError,
     Repository,
+    execute_all,
+    save_all,
 )
+from perdure.copies import own_copy
 from perdure.repository import snapshotter as snapshot_writing
 from perdure.repository.state_codec import StateCodec
 from perdure.snapshot import Snapshot
@@ -54,6 +59,63 @@ async def test_loading_replays_what_came_after_it(accounts: Accounts, replayed: 
     assert replayed == [4, 5]
     assert (account.stream_version, account.committed_version, account.snapshot_version) == (5, 5, 3)
     assert (account.balance, account.notes) == (5, ["x"] * 5)
+
+
+async def test_execute_all_takes_those_that_are_due(store: FaultyStore, accounts: Accounts) -> None:
+    plain = Repository(Account, store)
+
+    async def deposit_to_both() -> list[Account]:
+        both = [await accounts.load_or_new("1"), await plain.load_or_new("2")]
+        for account in both:
+            account.deposit(1)
+        return both
+
+    versions = []
+    for _ in range(7):
+        await execute_all(store, deposit_to_both)
+        versions.append((await version_of(store), await version_of(store, "account-2")))
+
+    assert versions == [(None, None), (None, None), (3, None), (3, None), (3, None), (6, None), (6, None)]
+
+
+async def test_save_all_takes_those_of_aggregates_that_a_repository_loaded(
+    store: FaultyStore, accounts: Accounts
+) -> None:
+    made, loaded = Account("1"), await accounts.load_or_new("2")
+    for account in (made, loaded):
+        for _ in range(4):
+            account.deposit(1)
+
+    await save_all(store, [made, loaded])
+
+    assert (await version_of(store), await version_of(store, "account-2")) == (None, 4)
+
+
+async def test_an_aggregate_that_was_saved_with_retry_keeps_its_snapshots(
+    store: FaultyStore, accounts: Accounts
+) -> None:
+    account = await accounts.load_or_new("1")
+    account.deposit(1)
+    await store.intrude()
+    await accounts.save_with_retry(account)
+    account.deposit(1)
+
+    await save_all(store, [account])
+
+    assert await version_of(store) == account.committed_version == 3
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, own_copy, lambda account: pickle.loads(pickle.dumps(account))])
+async def test_an_aggregate_can_be_copied_without_its_repository(
+    accounts: Accounts, copied: Callable[[Account], Account]
+) -> None:
+    await deposit(accounts, 2)
+    account = await accounts.get("1")
+
+    twin = copied(account)
+
+    assert (twin.balance, twin.stream_version) == (2, 2)
+    assert twin.uncommitted.snapshots in {account.uncommitted.snapshots, None}
 
 
 async def test_without_the_setting_there_are_none(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:

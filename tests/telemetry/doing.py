@@ -34,7 +34,7 @@ async def do_everything(store: PostgreSQLEventStore) -> None:
         await counters.execute("1", Counter.count)
         await store.append_to_streams([("a-1", 0, [Counted()]), ("b-1", 0, [Counted()])])
         with pytest.raises(DomainError):
-            await counters.execute("1", lambda counter: counter.count(-1))
+            await counters.execute("1", lambda counter: counter.count(-1), exclusive=True)
     with pytest.raises(OptimisticConcurrencyError):
         await store.append_to_stream("counter-1", 9, [Counted()])
     with ProjectionBatch("counts", 1, 1, await store.read_all_events()) as batch:

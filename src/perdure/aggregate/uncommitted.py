@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect, insort
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from perdure.context import Context
@@ -35,6 +35,13 @@ class PendingAppend(NamedTuple):
     """All streams of the append if it may be repeated only as a whole; else empty."""
 
 
+class SnapshotTaker(Protocol):
+    """Takes the snapshots of a repository."""
+
+    async def write_if_due(self, saved: Any) -> None:
+        """Write a snapshot of an aggregate that was saved if one is due. Never raises an `Exception`."""
+
+
 class Undo:
     """The aggregate as a running command found it, to restore it when the command raises."""
 
@@ -59,9 +66,10 @@ class Uncommitted:
         loaded: whether the aggregate began with what its stream held, if only with nothing.
         unconfirmed: the last event that was loaded in a caller's transaction, while it may still be rolled back; else
             None.
+        snapshots: takes the snapshots of the repository that loaded the aggregate; None if it takes none.
     """
 
-    __slots__ = ("applying", "commands", "events", "held", "loaded", "pending", "running", "unconfirmed")
+    __slots__ = ("applying", "commands", "events", "held", "loaded", "pending", "running", "snapshots", "unconfirmed")
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
@@ -72,6 +80,7 @@ class Uncommitted:
         self.pending: list[PendingAppend] = []
         self.loaded = False
         self.unconfirmed: UUID | None = None
+        self.snapshots: SnapshotTaker | None = None
 
     @property
     def decided_by_commands(self) -> bool:

@@ -140,17 +140,29 @@ async def show_parked(session: CommandSession, name: str, position: int) -> Comm
 async def retry(session: CommandSession, name: str, *, wait: bool, timeout: float, **which: Any) -> CommandReport:
     """Retry all parked events that failed, or only those that match. Events waiting behind them follow.
 
-    With --wait, the exit status is 1 unless each of them is handled.
+    The exit status is 1 if none matches, and with --wait, unless each of them is handled.
     """
+    is_filtered = any(one is not None for one in which.values())
     async with session.store() as store:
         operations = ProjectionOperations(store)
         if wait:
             outcome = await operations.retry_and_wait(name, timeout=timeout, **which)
+            if is_filtered and not outcome.asked:
+                return _nothing_matches(session, name)
             return _outcome_report(session, name, outcome, timeout)
         number = await operations.retry(name, **which)
+    if is_filtered and not number:
+        return _nothing_matches(session, name)
     text = f"{count(number, 'event')} will be retried by the services that run {name}."
     follow = session.again("parked list", name) if number else None
     return CommandReport(RetryReport(name, number), lambda screen: screen.line(text), next_command=follow)
+
+
+def _nothing_matches(session: CommandSession, name: str) -> CommandReport:
+    """Return that there are no such failed events as the user asked for: a problem for the shell."""
+    text = f"No failed event of {name} matches, so nothing is retried."
+    follow = session.again("parked list", name)
+    return CommandReport(RetryReport(name, 0), lambda screen: screen.line(text, BAD), PROBLEM, next_command=follow)
 
 
 def _outcome_report(session: CommandSession, name: str, outcome: RetryOutcome, timeout: float) -> CommandReport:

@@ -18,6 +18,7 @@ from perdure.errors.appends import EventIdReuseError as EventIdReuseError
 from perdure.errors.appends import HistoryRolledBackError as HistoryRolledBackError
 from perdure.errors.appends import OptimisticConcurrencyError as OptimisticConcurrencyError
 from perdure.errors.appends import OutcomeUnknownError as OutcomeUnknownError
+from perdure.errors.appends import StaleVersionError as StaleVersionError
 from perdure.errors.appends import StoreOverloadedError as StoreOverloadedError
 from perdure.errors.arguments import DuplicateEventTypeError as DuplicateEventTypeError
 from perdure.errors.arguments import EventDefinitionError as EventDefinitionError
@@ -52,6 +53,7 @@ from perdure.errors.read_models import UniqueViolationError as UniqueViolationEr
 from perdure.errors.read_models import UnknownProjectionError as UnknownProjectionError
 from perdure.errors.read_models import UnknownTimerError as UnknownTimerError
 from perdure.errors.read_models import UserCodeError as UserCodeError
+from perdure.errors.read_models import WaitError as WaitError
 from perdure.errors.reads import EventDecodingError as EventDecodingError
 from perdure.errors.reads import FenceHolder as FenceHolder
 from perdure.errors.reads import LogHeldBackError as LogHeldBackError

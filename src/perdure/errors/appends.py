@@ -65,6 +65,24 @@ class OptimisticConcurrencyError(ConflictError):
         ).with_traceback(self.__traceback__)
 
 
+class StaleVersionError(OptimisticConcurrencyError):
+    """`execute` was given the version that its caller has seen, and the aggregate has another one. Nothing was written.
+
+    It is never tried again: the caller has to see the present state first.
+    """
+
+    def __init__(self, stream_id: str, expected_version: int | Enum, actual_version: int) -> None:
+        super().__init__(stream_id, expected_version, actual_version)
+        is_at = f"{stream_id!r} is at version {actual_version}"
+        if isinstance(expected_version, Enum):
+            seen = f"{is_at}, but the caller expects {expected_version.name}"
+        elif expected_version > actual_version:
+            seen = f"{is_at}, and has never been at {expected_version}, which the caller says it has seen"
+        else:
+            seen = f"{is_at}, but the caller has seen {expected_version}"
+        self.args = (f"{seen}: show the present state, and ask again",)
+
+
 class AggregateExistsError(OptimisticConcurrencyError):
     """An aggregate that was made, not loaded, can't be saved, because its stream exists already. Nothing was written.
 

@@ -88,10 +88,12 @@ class ChildNotLoadedError(PerdureError, LookupError):
 
 
 class UnknownProjectionError(PerdureError, LookupError):
-    """No projection has that name."""
+    """No projection has that name, or its service has never run, so that the database doesn't know it."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"there is no projection {shown(name)}; the projections are: {', '.join(known) or 'none'}")
+    def __init__(self, name: str, known: Sequence[str], *, in_database: bool = False) -> None:
+        new = "; if it is new, is its service running?" if in_database else ""
+        names = ", ".join(known) or "none"
+        super().__init__(f"there is no projection {shown(name)}; the projections are: {names}{new}")
         self.name = name
         self.known = tuple(known)
 
@@ -109,7 +111,21 @@ class UnknownTimerError(PerdureError, LookupError):
         self.timer = timer
 
 
-class ProjectionPausedError(PerdureError):
+class WaitError(PerdureError):
+    """The rows don't show yet what `wait_for` was given. It says nothing about the write, which is stored.
+
+    The root of `ProjectionTimeoutError`, `ProjectionPausedError` and `EventParkedError`.
+
+    Example:
+        saved = await orders.execute("123", lambda order: order.send())
+        try:
+            await app.wait_for("orders", saved, timeout=2)
+        except WaitError:
+            return 202  # written, and visible later
+    """
+
+
+class ProjectionPausedError(WaitError):
     """A projection is paused because an event failed. Fix the cause, then resume it."""
 
     def __init__(self, name: str, global_position: int, error: str) -> None:
@@ -122,7 +138,7 @@ class ProjectionPausedError(PerdureError):
         self.error = error
 
 
-class EventParkedError(PerdureError):
+class EventParkedError(WaitError):
     """The rows don't show an event that `wait_for` was given: it is parked. Fix the cause, then retry or skip it.
 
     Attributes:
@@ -208,7 +224,7 @@ class UserCodeError(PerdureError):
         super().__init__(f"your code raised {shown(error)}, which isn't an Exception: fix it, or catch it there")
 
 
-class ProjectionTimeoutError(PerdureError, TimeoutError):
+class ProjectionTimeoutError(WaitError, TimeoutError):
     """A projection didn't reach a position in time.
 
     `lag` is the number of positions still to come. `cause` is what holds the projection up, if that is known.
@@ -217,10 +233,11 @@ class ProjectionTimeoutError(PerdureError, TimeoutError):
     is_transient = True
 
     def __init__(self, name: str, global_position: int, reached: int, timeout: float, cause: str | None = None) -> None:
+        short = _positions(global_position - reached)
+        why = f"it is held up by: {cause}" if cause else "is its service running?"
         super().__init__(
-            f"projection {name!r} was at position {reached} after {timeout:g} s, "
-            f"{global_position - reached} positions short of {global_position}: "
-            + (f"it is held up by: {cause}" if cause else "is its service running?")
+            f"projection {name!r} was at position {reached} after {timeout:g} s, {short} short of {global_position}: "
+            f"{why}"
         )
         self.name = name
         self.global_position = global_position
@@ -228,3 +245,7 @@ class ProjectionTimeoutError(PerdureError, TimeoutError):
         self.lag = global_position - reached
         self.timeout = timeout
         self.cause = cause
+
+
+def _positions(count: int) -> str:
+    return "1 position" if count == 1 else f"{count} positions"

@@ -81,7 +81,7 @@ class WrongContextError(PerdureError, RuntimeError):
     """The store was opened in another event loop, or before a fork. Open one store per event loop and process.
 
     Also raised if an application is used outside its `connect`, or is connected already; and if `connect` is awaited or
-    used in a plain ``with``: write ``async with``.
+    used in a plain ``with``: write ``async with``. The function of `execute_all` may not call what writes by itself.
     """
 
 

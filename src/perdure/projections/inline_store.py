@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
-from weakref import WeakValueDictionary
 
 from perdure.capability import Capability
 from perdure.checks import check_instance, check_seconds
@@ -29,6 +27,7 @@ from perdure.stores.postgres.sql_files import quote_identifier
 from perdure.stores.postgres.store import PostgreSQLEventStore
 from perdure.stores.postgres.transactions.joined_transaction import JoinedTransaction
 from perdure.stores.postgres.transactions.transaction import PostgreSQLTransaction
+from perdure.stream_locks import StreamLocks
 from perdure.tasks import Tasks
 from perdure.transaction import Transaction
 
@@ -267,19 +266,3 @@ class InlineProjections(EventStore):
     ) -> PostgreSQLTransaction:
         """Return a transaction in which appends and their rows take part. See `PostgreSQLEventStore.transaction`."""
         return self._store.transaction(connection, commit=commit)
-
-
-class StreamLocks:
-    """A lock for each stream. Callers wait here, where they take no connection, instead of in the database."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def held(self, stream_ids: Iterable[str]) -> AsyncGenerator[None]:
-        """Hold the locks of these streams. They are taken in the order of the ids, so that no deadlock is possible."""
-        locks = [self._locks.setdefault(stream_id, asyncio.Lock()) for stream_id in sorted(set(stream_ids))]
-        async with AsyncExitStack() as stack:
-            for lock in locks:
-                await stack.enter_async_context(lock)
-            yield

@@ -61,7 +61,7 @@ class LiveProjection(Generic[Row]):
             at_time: as of the events recorded by then. Later events don't count, whatever their own timestamps.
 
         Raises:
-            ProjectionRowError: `key` can't be a key.
+            InvalidArgumentError: `key` can't be a key of a row.
             ProjectionTimeoutError: the log can't be read up to the position, because of appends that are under way.
             Exception: whatever a handler raises.
         """

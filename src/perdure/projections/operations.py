@@ -22,6 +22,7 @@ from perdure.projections.state.status import ProjectionStatus, decoded_failure, 
 
 ParkedState = Literal["failed", "waiting", "skipped"]
 
+_A_KEY: Final = '{"order_id":"5"}'
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 """Seconds between two looks at what came of a retry, at first and at most."""
@@ -31,7 +32,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event that a row of a projection doesn't show.
 
     Attributes:
-        key: The key of the row, as JSON; empty if the event was skipped for all rows.
+        key: The key of the row, as a JSON object; empty if the event was skipped for all rows.
         state: The event failed, or waits behind a failed event of the same key, or was skipped.
         failure: Why it failed; None if it waits.
         is_retry_requested: Whether a retry was asked for and is still to be made by the process that owns the segment.
@@ -57,7 +58,7 @@ class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a retry.
 
     Attributes:
-        asked: How many failed events were to be retried.
+        asked: How many failed events were to be retried; 0 if none matched.
         handled: How many of them the projection shows now.
         withdrawn: How many were skipped meanwhile, or their build was deleted.
         pending: How many weren't retried in time, or events behind them weren't.
@@ -72,7 +73,7 @@ class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_success(self) -> bool:
-        """Whether no event failed, and none is left to be retried."""
+        """Whether no event failed, and none is left to be retried. True if none was to be retried."""
         return not self.failed and not self.pending
 
 
@@ -223,7 +224,7 @@ class ProjectionOperations(BuildOperations):
             global_position: only the event at this position.
             event_type: only events of this stored type.
             kind: only those that failed in this way.
-            key: only for the row of this key, written as in `ParkedEvent`.
+            key: only for the row of this key, written as in `ParkedEvent`: a JSON object, as ``{"user_id":"5"}``.
             timeout: how many seconds to wait at most. Events that nothing has retried by then are `pending`; the
                 request stays.
 
@@ -266,11 +267,12 @@ class ProjectionOperations(BuildOperations):
         """Request a retry of failed events, and return the version, build, key and position of each."""
         if global_position is not None:
             check_count("global_position", global_position)
-        _check_filter(event_type=event_type, key=key)
+        _check_filter(event_type=event_type)
         _check_kind(kind)
+        written = _written_key(key)
         await self._check_may_act(name)
         async with self._transaction() as connection:
-            rows = await connection.fetch(self._sql["request_retry"], name, global_position, event_type, kind, key)
+            rows = await connection.fetch(self._sql["request_retry"], name, global_position, event_type, kind, written)
             for row in rows:
                 detail = {"key": row["key"], "positions": [row["global_position"]]}
                 await self._log(connection, (name, row["version"], row["build"]), "retry asked", None, detail)
@@ -302,12 +304,12 @@ class ProjectionOperations(BuildOperations):
         if not reason.strip():
             raise InvalidArgumentError("reason", "say why the event is skipped, for the audit log")
         check_count("global_position", global_position)
-        _check_filter(key=key)
+        written = _written_key(key)
         await self._check_may_act(name)
         async with self._transaction() as connection:
             # Segments first: runners take these locks in the same order.
-            rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, key)
-            rows += await connection.fetch(self._sql["skip"], name, global_position, key)
+            rows = await connection.fetch(self._sql["skip_blocking"], name, global_position, written)
+            rows += await connection.fetch(self._sql["skip"], name, global_position, written)
             for row in rows:
                 detail = {"key": row["key"], "positions": [global_position]}
                 await self._log(connection, (name, row["version"], row["build"]), "skipped", reason, detail)
@@ -328,6 +330,19 @@ def _check_filter(**texts: str | None) -> None:
     for argument, text in texts.items():
         if text is not None:
             check_text(argument, text)
+
+
+def _written_key(key: str | None) -> str | None:
+    """Return a key as the database has it. Raise InvalidArgumentError if no key is written like this."""
+    _check_filter(key=key)
+    if not key:
+        return key
+    try:
+        return msgspec.json.encode(msgspec.json.decode(key, type=dict[str, Any])).decode()
+    except (msgspec.MsgspecError, RecursionError):
+        raise InvalidArgumentError(
+            "key", f"is {shown(key)}, but is written as in ParkedEvent.key: a JSON object, such as {_A_KEY}"
+        ) from None
 
 
 def _check_kind(kind: str | None) -> None:

@@ -174,7 +174,8 @@ class _ViewReader:
     async def _shown(self, connection: Connection) -> _Shown:
         row = await connection.fetchrow(self._sql["shown"], self._definition.name)
         if row is None:
-            raise UnknownProjectionError(self._definition.name, await read_names(self._database, connection))
+            names = await read_names(self._database, connection)
+            raise UnknownProjectionError(self._definition.name, names, in_database=True)
         return _Shown(row["version"], row["build"], row["table_schema"], tables_in(row["shape"] or "[]"))
 
     async def _rows_of(self, connection: Connection, search: RowSearch, build: _Shown) -> Sequence[msgspec.Raw] | None:

@@ -3,24 +3,30 @@
     execute(exclusive=True) ─▶ turn in the queue of this process ─▶ lock of the stream ─▶ load, decide, append ─▶ commit
 
 The turn keeps the other commands of this process waiting without a connection. The lock is the one that each append
-takes, so appends of all processes wait for the commit, and what was loaded is still true then. Only if the answer to
-the commit was lost, and it turns out that nothing was written, the action is called again.
+takes, so appends of all processes wait for the commit, and what was loaded is still true then. If the connection is
+lost, so is the lock. Then the same events are saved without it, under the version on which they were decided. Only if
+that is a conflict, the action is called again.
 Why it is so: docs/adr/0052.
 """
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import Generic, TypeVar
 
 from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
-from perdure.observation import Execute
-from perdure.repository.command import CommandCall
+from perdure.errors import DeadlockError, StoreUnavailableError
+from perdure.observation import Execute, keys
+from perdure.repository.command import CommandCall, IdentifiedCommand
 from perdure.repository.group_turns import GroupTurns
 from perdure.repository.loader import Loader
 from perdure.repository.saver import Saver, save_until_known
 from perdure.retry import Attempts
 from perdure.transaction import Transaction
+
+logger = logging.getLogger("perdure.repository")
 
 A = TypeVar("A", bound=AggregateRoot)
 
@@ -51,7 +57,7 @@ class ExclusiveCommand(Generic[A]):
         self._saver = saver
         self._attempts = attempts
         self._decided: A | None = None
-        """What was decided and may be written, if that isn't known."""
+        """What was decided, and isn't known to be in conflict."""
 
     async def execute(self, observed: Execute) -> AppendResult | None:
         """Execute the command. See `Repository.execute`."""
@@ -67,20 +73,35 @@ class ExclusiveCommand(Generic[A]):
     async def _save(self) -> AppendResult | None:
         """Decide and save. If it isn't known whether that was written, save the same events again."""
         if self._decided is not None:
-            return await self._saver.save(self._decided)
-        async with self._store.exclusively(self._aggregate.stream_id, self._attempts.seconds_left) as tx:
-            decided = await self._decide(tx)
-            if isinstance(decided, AppendResult):
-                return decided
-            self._decided = decided
-            try:
+            return await self._save_unlocked(self._decided)
+        stream_id = self._aggregate.stream_id
+        try:
+            async with self._store.exclusively(stream_id, self._attempts.seconds_left) as tx:
+                decided = await self._decide(tx)
+                if isinstance(decided, AppendResult):
+                    return decided
+                self._decided = decided
                 result = await self._saver.save(decided, tx)
-            except BaseException:
-                if not decided.uncommitted.pending:
-                    await self._forget()
+        except (StoreUnavailableError, DeadlockError) as error:
+            if self._decided is None:
                 raise
+            logger.warning(
+                "the lock of %r was lost after a command had decided; its events are saved without it",
+                stream_id,
+                extra=keys(error, operation="execute", stream_id=stream_id),
+            )
+            return await self._save_unlocked(self._decided)
         await self._saver.write_snapshot_if_due(decided)
         return result
+
+    async def _save_unlocked(self, decided: A) -> AppendResult | None:
+        """Save what was decided, after the lock was lost: another process may have executed the command meanwhile."""
+        saving = self._saver.save(decided)
+        command_id = self._command.command_id
+        if command_id is None:
+            return await saving
+        load = partial(self._loader.load, decided.aggregate_id)
+        return await IdentifiedCommand(self._command, command_id, load, self._store).result(saving)
 
     async def _decide(self, tx: Transaction | None) -> A | AppendResult:
         if self._command.command_id is not None:

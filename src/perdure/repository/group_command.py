@@ -13,6 +13,7 @@ from perdure.errors import EventIdReuseError, InvalidArgumentError
 from perdure.errors.formats import shown
 from perdure.observation import Execute
 from perdure.repository.command_id import SEVERAL_STREAMS, CommandId, identified
+from perdure.repository.decision import check_not_deciding, deciding
 from perdure.repository.group_turns import GroupTurns
 from perdure.repository.multi_stream import check_aggregates, save_all
 from perdure.repository.saver import save_until_known
@@ -41,11 +42,13 @@ async def execute_all(
         retry: how to try again.
 
     Returns:
-        For each aggregate with events, in the order of the list, its version and the positions of its events.
-        `ProjectionService.wait_for` takes this list.
+        For each aggregate with events its version and the positions of its events, in the order of the list that
+        `decide` returned; on a repeat, too. `ProjectionService.wait_for` takes this list.
 
     Raises:
         OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+        WrongContextError: `decide` called `execute`, `save` without `tx`, `save_all` or `execute_all`, which would
+            write in each attempt.
         AggregateExistsError: one was made, not loaded, although its stream exists. Nothing was written.
         CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
         OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
@@ -58,10 +61,12 @@ async def execute_all(
             bob.deposit(30)
             return [ann, bob]
 
-        await execute_all(store, transfer, command_id=request.headers["Idempotency-Key"])
+        key = request.headers["Idempotency-Key"]
+        await execute_all(store, transfer, command_id=f"{client_id}/POST /transfers/{key}")
     """
     check_instance("store", store, EventStore)
     check_function("decide", decide)
+    check_not_deciding("execute_all")
     attempts = Attempts(checked_retry(retry))
     turns = GroupTurns(store, attempts)
     command = GroupCommand(store, decide, identified(command_id, SEVERAL_STREAMS, fingerprint), turns)
@@ -124,7 +129,7 @@ class GroupCommand:
     async def _decide_once(self) -> None:
         command_id = self._command_id
         try:
-            with self._turns.deciding(), nullcontext() if command_id is None else command_id.as_cause():
+            with deciding(), nullcontext() if command_id is None else command_id.as_cause():
                 self._aggregates = await _decided(self._decide)
         except Exception:
             # A rule may have refused it because of what it has done itself meanwhile, in another process.

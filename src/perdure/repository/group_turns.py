@@ -14,9 +14,7 @@ deadlock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from perdure.aggregate import AggregateRoot
@@ -25,17 +23,6 @@ from perdure.repository.command_queue import CommandQueue, QueueKey, pause_toget
 from perdure.repository.turn import Turn
 from perdure.retry import Attempts
 from perdure.store import EventStore
-
-_deciding: ContextVar[GroupTurns | None] = ContextVar("perdure_deciding_turns", default=None)
-
-
-def holds_turns() -> bool:
-    """Whether a command to several aggregates decides in this context during its turns: it must wait for no other.
-
-    A task that `decide` has made and that outlives the command waits like any other.
-    """
-    turns = _deciding.get()
-    return turns is not None and turns.is_held
 
 
 class GroupTurns:
@@ -51,26 +38,11 @@ class GroupTurns:
         self._attempts = attempts
         self._queues = cast("dict[QueueKey, CommandQueue[Any]]", store.command_queues)
         self._ends: dict[QueueKey, Callable[[], None]] = {}
-        self._around = _deciding.get() if holds_turns() else None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it holds any, or decides within another command that does."""
-        return bool(self._ends) or (self._around is not None and self._around.is_held)
-
-    @contextmanager
-    def deciding(self) -> Generator[None]:
-        """In the block, what the command calls waits in no queue, because others may wait for the command there."""
-        token = _deciding.set(self if self.is_held else None)
-        try:
-            yield
-        finally:
-            _deciding.reset(token)
 
     def hold_free(self, aggregates: Sequence[AggregateRoot]) -> bool:
         """Hold the queues of the aggregates, too. Return False if others are under way there, who come first."""
         missing = [key for key in map(_key, aggregates) if key not in self._ends]
-        if (self._around is not None and self._around.is_held) or not self._attempts.seconds_left:
+        if not self._attempts.seconds_left:
             return True  # it may not wait
         if any(self._others(key) for key in missing):
             return False

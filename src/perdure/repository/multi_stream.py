@@ -8,6 +8,7 @@ from perdure.aggregate import AggregateRoot
 from perdure.checks import check_instance
 from perdure.commit import AppendResult, ExpectedVersion
 from perdure.errors import InvalidArgumentError
+from perdure.repository.decision import check_not_deciding
 from perdure.repository.saver import save_together, saved_with
 from perdure.store import EventStore
 from perdure.transaction import Transaction
@@ -26,13 +27,13 @@ async def save_all(
     decided by its state. The log has the events in the order of the aggregates.
 
     If it isn't known whether they were written, the aggregates keep their events with their ids: save them again, all
-    together. No snapshots are written. The next save of an aggregate by its repository writes one that is due.
+    together. A repository that loaded one of them takes a snapshot of it if that is due.
 
     Args:
         store: where the events go.
         aggregates: of any classes.
         conditions: the versions that other streams must have, which aren't written.
-        tx: the caller's transaction; the events count as committed once it is.
+        tx: the caller's transaction; the events count as committed once it is. No snapshots are taken then.
 
     Returns:
         For each aggregate the version and the positions of its events, or None if it had none. If no aggregate had any,
@@ -52,10 +53,17 @@ async def save_all(
         await save_all(store, [ann, bob])
     """
     check_instance("store", store, EventStore)
+    if tx is None:
+        check_not_deciding("save_all")
     further: Mapping[str, ExpectedVersion] = {} if conditions is None else conditions
     check_aggregates(aggregates)
     _check_conditions(aggregates, further)
-    return await save_together(store, aggregates, further, tx)
+    results = await save_together(store, aggregates, further, tx)
+    if tx is None:
+        for one, result in zip(aggregates, results, strict=True):
+            if result is not None and one.uncommitted.snapshots is not None:
+                await one.uncommitted.snapshots.write_if_due(one)
+    return results
 
 
 def check_aggregates(aggregates: Sequence[AggregateRoot]) -> None:

@@ -20,7 +20,6 @@ from perdure.aggregate import AggregateRoot
 from perdure.commit import AppendResult
 from perdure.repository.command import CommandCall
 from perdure.repository.command_queue import CommandQueue, QueueKey
-from perdure.repository.group_turns import holds_turns
 from perdure.repository.loader import Loader
 from perdure.repository.queued_command import QueuedCommand
 from perdure.repository.saver import Pause
@@ -81,8 +80,6 @@ class CommandQueues(Generic[A]):
         """
         key = (asyncio.get_running_loop(), self._aggregate_class, stream_id)
         load = partial(self._loader.load, stream_id.partition("-")[2])
-        if holds_turns():
-            return await directly(load, None)
         queue = self._queues.get(key)
         if queue is not None and not queue.has_ended:
             queued = self._queued(stream_id, command, attempts)

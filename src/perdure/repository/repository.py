@@ -12,7 +12,13 @@ from uuid import UUID
 from perdure.aggregate import AggregateRoot, adopt, decide_again
 from perdure.checks import check_count, check_flag, check_instance
 from perdure.commit import AppendResult, ExpectedVersion, check_expected_version
-from perdure.errors import AggregateBusyError, AggregateNotFoundError, InvalidArgumentError
+from perdure.errors import (
+    AggregateBusyError,
+    AggregateNotFoundError,
+    InvalidArgumentError,
+    OptimisticConcurrencyError,
+    StaleVersionError,
+)
 from perdure.errors.formats import shown
 from perdure.events import StoredEvent
 from perdure.observation import Execute
@@ -20,6 +26,7 @@ from perdure.repository.aggregate_cache import AggregateCache
 from perdure.repository.cached_loader import CachedLoader
 from perdure.repository.command import CommandCall, IdentifiedCommand, check_action
 from perdure.repository.command_id import identified
+from perdure.repository.decision import check_not_deciding
 from perdure.repository.exclusive_command import ExclusiveCommand
 from perdure.repository.loader import Loader
 from perdure.repository.queue_registry import CommandQueues, Load
@@ -87,9 +94,10 @@ class Repository(Generic[A]):
         replaying = Loader(aggregate_class, store, codec)
         self._loader = replaying if cache is None else CachedLoader(aggregate_class, store, codec, cache)
         snapshots = snapshot_every and codec and SnapshotWriter(snapshot_every, replaying, codec, store, cache)
-        self._saver = Saver(store, snapshots or None)
+        self._snapshots: SnapshotWriter[A] | None = snapshots or None
+        self._saver = Saver(store, self._snapshots)
         self._queues: CommandQueues[A] | None = (
-            CommandQueues(aggregate_class, store, self._loader, snapshots or None) if queue_commands else None
+            CommandQueues(aggregate_class, store, self._loader, self._snapshots) if queue_commands else None
         )
 
     @property
@@ -120,7 +128,7 @@ class Repository(Generic[A]):
             EventDecodingError: an event's data doesn't fit its class.
             TransactionError: `tx` isn't open, or is of another store.
         """
-        aggregate = await self._loader.load(aggregate_id, at_version, at_time, tx)
+        aggregate = await self._load(aggregate_id, at_version, at_time, tx)
         return aggregate if aggregate.stream_version else None
 
     async def load_or_new(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
@@ -128,11 +136,11 @@ class Repository(Generic[A]):
 
         A new one knows that its stream was missing. So `save_with_retry` decides again if another writer creates it.
         """
-        return await self._loader.load(aggregate_id, tx=tx)
+        return await self._load(aggregate_id, tx=tx)
 
     async def get(self, aggregate_id: str | UUID, *, tx: Transaction | None = None) -> A:
         """Load an aggregate as `load` does. Raise AggregateNotFoundError if there is no such stream."""
-        aggregate = await self._loader.load(aggregate_id, tx=tx)
+        aggregate = await self._load(aggregate_id, tx=tx)
         if not aggregate.stream_version:
             raise AggregateNotFoundError(aggregate.stream_id)
         return aggregate
@@ -166,6 +174,8 @@ class Repository(Generic[A]):
             StoreOverloadedError, StoreUnavailableError, StoreClosedError: nothing was written.
         """
         self._check_class(aggregate)
+        if tx is None:
+            check_not_deciding("save")
         return await self._saver.save(aggregate, tx)
 
     async def save_with_retry(self, aggregate: A, *, retry: RetryConfig | None = None) -> AppendResult | None:
@@ -183,12 +193,13 @@ class Repository(Generic[A]):
             AggregateBusyError: another task does the same to this aggregate.
         """
         self._check_class(aggregate)
+        check_not_deciding("save_with_retry")
         attempts = Attempts(checked_retry(retry, self.retry))
         current = aggregate
 
         async def decide() -> A:
             nonlocal current
-            fresh = await self._loader.load(aggregate.aggregate_id)
+            fresh = await self._load(aggregate.aggregate_id)
             decide_again(aggregate.uncommitted.commands, fresh)
             current = fresh
             return fresh
@@ -221,14 +232,16 @@ class Repository(Generic[A]):
             aggregate_id: as for `load`.
             action: a synchronous function that calls commands or raises events. It may be called several times.
             command_id: identifies the request. A repeat, at any time and from any process, gets the first result, and
-                `action` isn't called again. It is a UUID (best of version 7) or text, such as a client's
-                ``Idempotency-Key``, and is valid for this aggregate only. The events record it, so an action that
+                `action` isn't called again. It is a UUID (best of version 7) or text, such as
+                ``f"{client_id}/POST /orders/{order_id}/send/{key}"`` with a client's ``Idempotency-Key``, and is valid
+                for this aggregate only. The events record it, so an action that
                 raised none is called again. It is their causation id, unless the context has one.
             fingerprint: tells the command from others, such as the body of the request. A repeat with the same
                 `command_id` must have the same. Only its hash is stored, in the header ``command-fingerprint`` of the
                 first event. If either of both has none, nothing is compared.
             expected_version: the version that the caller has seen, as for HTTP's ``If-Match``. It is compared before
-                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once.
+                `action` is called, unless a repeat gets the first result. A conflict with it is raised at once. None:
+                nothing is compared.
             retry: how to try again; by default as the repository does.
             exclusive: keep every other writer of the stream waiting, in all processes, from before the load until the
                 commit. So there are no conflicts, and `action` is called once: again only if the answer to the commit
@@ -236,11 +249,12 @@ class Repository(Generic[A]):
                 the pool meanwhile, and is slower than a command that shares commits with others.
 
         Returns:
-            The version and the positions of the events, or None if `action` raised none.
+            The version and the positions of the events, or None if `action` raised none, because there was nothing to
+            change. A repeat of a command that raised events gets their result.
 
         Raises:
-            OptimisticConcurrencyError: the last attempt ended in a conflict, too; or the aggregate hasn't the
-                `expected_version`.
+            OptimisticConcurrencyError: the last attempt ended in a conflict, too.
+            StaleVersionError: the aggregate hasn't the `expected_version`. Nothing was written.
             CommandIdReuseError: `command_id` was used with another `fingerprint`. Nothing was written.
             OutcomeUnknownError: it isn't known whether the events were written, in spite of repeats.
             AggregateBusyError: others had their turn for as long as `retry` allows. Nothing was written.
@@ -250,23 +264,46 @@ class Repository(Generic[A]):
         """
         check_action(action)
         check_flag("exclusive", exclusive)
+        check_not_deciding("execute")
         attempts = Attempts(checked_retry(retry, self.retry))
         new = self.aggregate_class(aggregate_id)
         stream_id = new.stream_id
         if expected_version is not None:
             check_expected_version(expected_version)
         command = CommandCall(action, identified(command_id, stream_id, fingerprint), expected_version)
-        with Execute(stream_id) as observed:
+        try:
+            return await self._execute(new, command, attempts, exclusive=exclusive)
+        except OptimisticConcurrencyError as error:
+            if expected_version is None or error.attempts is not None:
+                raise
+            raise StaleVersionError(stream_id, expected_version, error.actual_version) from error
+
+    async def _execute(
+        self, new: A, command: CommandCall[A], attempts: Attempts, *, exclusive: bool
+    ) -> AppendResult | None:
+        with Execute(new.stream_id, exclusive=exclusive) as observed:
             if exclusive:
                 alone = ExclusiveCommand(command, new, self._loader, self._saver, attempts)
                 return await alone.execute(observed)
             directly = partial(self._execute_directly, command, attempts, observed)
             if self._queues is None:
-                return await directly(partial(self._loader.load, aggregate_id))
+                return await directly(partial(self._loader.load, new.aggregate_id))
             try:
-                return await self._queues.execute(stream_id, command, attempts, directly)
+                return await self._queues.execute(new.stream_id, command, attempts, directly)
             finally:
                 observed.attempts = attempts.count
+
+    async def _load(
+        self,
+        aggregate_id: str | UUID,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> A:
+        """Load an aggregate for a user, who may save it together with others: snapshots are taken then, too."""
+        aggregate = await self._loader.load(aggregate_id, at_version, at_time, tx)
+        aggregate.uncommitted.snapshots = self._snapshots
+        return aggregate
 
     async def _execute_directly(
         self,

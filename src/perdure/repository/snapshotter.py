@@ -55,6 +55,14 @@ class SnapshotWriter(Generic[A]):
         self._cache = cache
         self._next_try = 0.0
 
+    def __deepcopy__(self, memo: object) -> SnapshotWriter[A]:
+        """A copy of an aggregate that it serves is served by it, too."""
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """An aggregate that is sent to another process leaves its repository behind."""
+        return type(None), ()
+
     async def write_if_due(self, saved: A) -> None:
         """Write a snapshot of the saved aggregate if one is due. A failure is logged, never raised."""
         if saved.committed_version - saved.snapshot_version < self._every or monotonic() < self._next_try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from datetime import UTC, datetime
 from itertools import count, islice, takewhile
@@ -12,6 +13,7 @@ from uuid import UUID
 from perdure.checks import check_seconds
 from perdure.commit import PAYLOAD_LIMIT, AppendResult, Commit, CommitGroup, is_expected
 from perdure.errors import (
+    AggregateBusyError,
     EventIdReuseError,
     LogDivergedError,
     OptimisticConcurrencyError,
@@ -24,6 +26,7 @@ from perdure.page_reader import PageReader
 from perdure.repeat import check_contents
 from perdure.snapshot import Snapshot
 from perdure.store import EventStore
+from perdure.stream_locks import StreamLocks
 from perdure.transaction import Transaction
 
 
@@ -47,6 +50,7 @@ class InMemoryEventStore(EventStore):
             payload_limit=payload_limit,
         )
         self._closed = False
+        self._stream_locks = StreamLocks()
 
     @property
     def is_open(self) -> bool:
@@ -64,11 +68,17 @@ class InMemoryEventStore(EventStore):
 
     @asynccontextmanager
     async def exclusively(self, stream_id: str, timeout: float) -> AsyncGenerator[Transaction | None]:
-        """Do nothing: commands of this process wait in their queue. See `EventStore.exclusively`."""
+        """Let one block at a time hold a stream. See `EventStore.exclusively`. Other appends don't wait for it."""
         check_stream_id(stream_id)
         check_seconds("timeout", timeout)
         self.check_usable()
-        yield None
+        async with AsyncExitStack() as lock:
+            try:
+                async with asyncio.timeout(timeout):
+                    await lock.enter_async_context(self._stream_locks.held([stream_id]))
+            except TimeoutError:
+                raise AggregateBusyError(stream_id, timeout) from None
+            yield None
 
     async def append(self, commit: Commit, tx: Transaction | None = None) -> AppendResult:
         """Write a commit. Raises as `append_to_stream` does."""

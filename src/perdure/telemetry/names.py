@@ -169,7 +169,7 @@ SPANS: Final = {
     ),
     "execute {category}": SpanName(
         "internal",
-        (*_STREAM, *_REQUEST, "perdure.attempts", "perdure.refusal", *_END),
+        (*_STREAM, *_REQUEST, "perdure.exclusive", "perdure.attempts", "perdure.refusal", *_END),
         "A command is decided and saved, again after each conflict: `execute`, `save_with_retry`, `execute_all`",
     ),
     "projection_batch {projection}": SpanName(
@@ -227,6 +227,7 @@ ATTRIBUTES: Final = {
     "perdure.snapshot": "`hit` if a snapshot was used, `miss` if there was none that fits",
     "perdure.cache": "`hit` if the state was cached, `miss` if the stream was replayed",
     "perdure.attempts": "The number of attempts",
+    "perdure.exclusive": "`true` if the stream was locked for the command; missing if not",
     "perdure.refusal": "The class of the `DomainError` with which a rule refused: an answer, not a failure",
     "perdure.projection": "The projection or reaction",
     "perdure.projection_version": "Its version",

@@ -158,7 +158,8 @@ def _loaded(operation: Load) -> Attributes:
 
 @ending.register
 def _executed(operation: Execute) -> Attributes:
-    return {"perdure.attempts": operation.attempts}
+    known: Attributes = {"perdure.attempts": operation.attempts}
+    return known | {"perdure.exclusive": True} if operation.exclusive else known
 
 
 @ending.register

@@ -11,5 +11,6 @@ from perdure.testing.publisher import InMemoryPublisher as InMemoryPublisher
 from perdure.testing.scenario import DeciderScenario as DeciderScenario
 from perdure.testing.scenario import Scenario as Scenario
 from perdure.testing.scenario import given as given
+from perdure.testing.stored import append_stored as append_stored
 from perdure.testing.stored import stored_event as stored_event
 from perdure.testing.timers import advance_timers as advance_timers

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from perdure.checks import check_count, check_instance, checked_time
+from perdure.commit import ANY, AppendResult, Commit, EncodedEvent
 from perdure.context import current_context, current_sources
 from perdure.errors import InvalidArgumentError
 from perdure.events import StoredEvent, check_stream_id, encode_metadata
 from perdure.events.definition import check_event_type, check_event_version
+from perdure.store import EventStore
 
 
 def stored_event(
@@ -62,6 +64,34 @@ def stored_event(
         stored_metadata=encode_metadata(happened_at, current_context()),
         recorded_at=happened_at,
     )
+
+
+async def append_stored(store: EventStore, stored: StoredEvent) -> AppendResult:
+    """Append an event as older code stored it to the end of its stream, to test today's code with a real store.
+
+    Nothing is checked against today's classes, so use it in tests only. The store gives the event its version and its
+    position. Appending the same object again is a repeat, and writes nothing.
+
+    Args:
+        store: an open store.
+        stored: the event, made by `stored_event`.
+
+    Raises:
+        InvalidArgumentError: an argument is of another type.
+        What `EventStore.append_to_stream` raises about the database.
+
+    Example:
+        old = stored_event("order.placed", {"address": "Jena, DE"}, version=1, stream_id="order-1")
+        await append_stored(store, old)
+        assert (await orders.get("1")).city == "Jena"
+    """
+    check_instance("store", store, EventStore)
+    check_instance("stored", stored, StoredEvent)
+    encoded = EncodedEvent(
+        stored.event_id, stored.event_type, stored.event_version, stored.event_data, stored.stored_metadata
+    )
+    size = len(stored.event_data) + len(stored.stored_metadata)
+    return await store.append(Commit(stored.stream_id, ANY, (encoded,), size))
 
 
 def _encoded(data: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ class Feed:
         """The position that `_page` follows."""
 
     async def after(
-        self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float, *, known: int = 0
+        self, checkpoint: Checkpoint, limit: int, upto: int | None, patience: float, known: int = 0
     ) -> Sequence[StoredEvent]:
         """Return the events that follow a checkpoint; none if there were none for `patience` seconds.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from perdure.checks import check_count, check_seconds, check_text
@@ -21,6 +21,7 @@ from perdure.errors import (
     ProjectionTimeoutError,
     UnknownProjectionError,
 )
+from perdure.errors.formats import shown
 from perdure.log import ChangeSignal
 from perdure.projections.state.shown_rows import ShownRows, read_names, read_runner_error, read_shown_rows
 from perdure.stores.postgres.connections.database import Database
@@ -142,7 +143,7 @@ async def wait_until_shown(
 
 
 async def _unknown(database: Database, name: str, known: Iterable[str]) -> UnknownProjectionError:
-    return UnknownProjectionError(name, sorted({*known, *await read_names(database)}))
+    return UnknownProjectionError(name, sorted({*known, *await read_names(database)}), in_database=True)
 
 
 def positions_of(saved: Saved) -> list[int]:
@@ -152,9 +153,13 @@ def positions_of(saved: Saved) -> list[int]:
     for one in listed:
         if isinstance(one, AppendResult):
             positions.update(one.global_positions)
-        elif one is not None:
+        elif isinstance(one, int):
             check_count("saved", one)
-            positions.add(cast("int", one))
+            positions.add(one)
+        elif one is not None:
+            raise InvalidArgumentError(
+                "saved", f"must be the result of a save, a position of the log, or a list of those, not {shown(one)}"
+            )
     return sorted(positions)
 
 
@@ -193,6 +198,10 @@ class _Wait:
                 cause = self._here.error_text or await read_runner_error(self._database, self._name)
         except TimeoutError:
             raise self._late(timeout, "the database, which doesn't answer") from None
+        except PerdureError as error:
+            if not error.is_transient:
+                raise
+            raise self._late(timeout, str(error)) from error
         raise rows.parked or self._late(timeout, cause)
 
     async def _is_shown(self, deadline: float) -> bool:

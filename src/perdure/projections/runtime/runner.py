@@ -258,7 +258,7 @@ class Runner:
         with self._interruptible(RunnerState.WAITING):
             patience = idle_seconds if len(groups) == 1 else 0
             events = await feed.after(
-                group[0].checkpoint, self._options.batch_size, last, patience, known=self._engine.reached
+                group[0].checkpoint, self._options.batch_size, last, patience, self._engine.reached
             )
         if events:
             await self._process(group, events)

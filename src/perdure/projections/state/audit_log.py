@@ -96,7 +96,7 @@ class AuditedOperations:
     async def _check(self, name: str) -> None:
         names = await read_names(self._database)
         if name not in names:
-            raise UnknownProjectionError(name, names)
+            raise UnknownProjectionError(name, names, in_database=True)
 
 
 def actor() -> str:

@@ -17,6 +17,7 @@ from perdure.errors import (
     UnknownEventVersionError,
     UserCodeError,
 )
+from perdure.errors.formats import shown
 from perdure.errors.mask import masked_text
 from perdure.events import StoredEvent
 from perdure.projections.state.identity import Key
@@ -58,6 +59,13 @@ class EventFailure(msgspec.Struct, frozen=True, kw_only=True):
     failed_at: datetime
     keys: tuple[str, ...] = ()
     """The keys of the rows for which it failed, as JSON; empty if they aren't known."""
+
+    def __repr__(self) -> str:
+        """Return what fits in one line: without the traceback."""
+        return (
+            f"<EventFailure {self.error_type}: {shown(self.message)}, kind={self.kind!r}, "
+            f"global_position={self.global_position}, attempts={self.attempts}>"
+        )
 
 
 class TooManyParkedError(Exception):

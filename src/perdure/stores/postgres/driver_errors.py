@@ -77,7 +77,10 @@ _TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Perd
     ),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError),
-        lambda reason: SchemaError(f"the schema isn't as this version of Perdure made it: {reason}; check migrations"),
+        lambda reason: SchemaError(
+            f"{reason}: correct the statement if it is yours; else the schema isn't as this version of Perdure made "
+            "it, so check migrations"
+        ),
     ),
     (
         (asyncpg.DeadlockDetectedError,),

@@ -52,6 +52,30 @@ class Capabilities:
         }
         await checks[capability](store)
 
+    async def test_one_block_at_a_time_holds_a_stream(self, store: EventStore) -> None:
+        async def add(text: str) -> None:
+            async with store.exclusively("note-1", PATIENCE) as tx:
+                version = await store.stream_version("note-1", tx=tx)
+                await asyncio.sleep(0.01)
+                await store.append_to_stream("note-1", version, notes(text), tx=tx)
+
+        try:
+            await add("a")
+        except UnsupportedOperationError:
+            pytest.skip(f"{type(store).__name__} has no transactions")
+        await asyncio.gather(*[add(text) for text in "bcd"])
+        assert sorted(texts(await store.read_stream("note-1"))) == ["a", "b", "c", "d"]
+
+        with suppress(Deliberate):
+            async with store.exclusively("note-1", 0), store.exclusively("note-2", 0):
+                for timeout in (0, 0.05):
+                    with pytest.raises(AggregateBusyError):
+                        async with store.exclusively("note-1", timeout):
+                            pass
+                raise Deliberate
+        async with store.exclusively("note-1", 0):
+            pass
+
     async def test_no_capability_is_claimed_that_this_suite_does_not_test(
         self, store: EventStore, record_property: Callable[[str, object], None]
     ) -> None:

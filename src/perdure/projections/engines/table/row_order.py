@@ -48,8 +48,9 @@ class RowOrder:
         known = [column.name for column in self._table.columns]
         for argument, name in (*((name, name) for name in self._equal), *(("order_by", name) for name in named)):
             if name not in known:
+                subject = "" if argument == name else f"{shown(name)} "
                 raise InvalidArgumentError(
-                    argument, f"{shown(name)} is no field of {self._table.row.__name__}: {', '.join(known)}"
+                    argument, f"{subject}is no field of {self._table.row.__name__}: {', '.join(known)}"
                 )
 
     def _columns_after(self, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,6 +126,7 @@ class ColumnValues:
         hints = get_type_hints(table.row, include_extras=True)
         by_name = {column.name: column for column in table.columns}
         self.names = names
+        self._view = table.view
         self._row = msgspec.defstruct("Values", [(name, hints[name]) for name in names], frozen=True)
         self._codec = RowCodec(table.view, self._row, [by_name[name] for name in names])
         self.decode = self._codec.decode
@@ -144,7 +146,9 @@ class ColumnValues:
             return self._codec.encode(self._row(**values))
         except ProjectionRowError as error:
             named = ", ".join(self.names)
-            raise InvalidArgumentError(named, f"can't be found: {error.reason}") from error
+            raise InvalidArgumentError(
+                named, f"has a value that no row of {self._view!r} can have: {error.reason}"
+            ) from error
 
 
 @lru_cache(maxsize=512)

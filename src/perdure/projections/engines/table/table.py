@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 from msgspec import inspect
 
-from perdure.errors import ProjectionRowError
+from perdure.errors import InvalidArgumentError, ProjectionRowError
 from perdure.errors.formats import shown
 from perdure.projections.engine import Refuse, check_name
 from perdure.projections.engines.table.columns import TableColumn, columns_of
@@ -139,10 +139,17 @@ class Table:
             ) from error
 
     def asked_key(self, value: object) -> Key:
-        """Return the key of a row that a caller asks for, as `to_key` does. Bytes are refused: JSON makes them text."""
+        """Return the key of a row that a caller asks for, as `to_key` does. Bytes are refused: JSON makes them text.
+
+        Raises:
+            InvalidArgumentError: no row of this table could have it.
+        """
         if type(value) in BYTES:
-            raise ProjectionRowError(self.view, f"{shown(value)} can't be a key ({', '.join(self.key)})")
-        return self.to_key(value)
+            raise InvalidArgumentError("key", f"{shown(value)} can't be a key of {self.view!r} ({', '.join(self.key)})")
+        try:
+            return self.to_key(value)
+        except ProjectionRowError as error:
+            raise InvalidArgumentError("key", f"{error.reason}; rows of {self.view!r} have no such key") from error
 
     def _is_stored_unchanged(self, values: Key) -> bool:
         """Return whether the values certainly survive encoding and decoding. Takes a tenth of the time of doing it."""

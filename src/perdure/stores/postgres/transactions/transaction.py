@@ -100,7 +100,7 @@ class PostgreSQLTransaction(Transaction):
             try:
                 # The statement may wait longer than others do.
                 await self._session.fetchval(self._sql["lock_stream"], stream_id, timeout=timeout + _TIME_TO_ANSWER)
-            except asyncpg.LockNotAvailableError as error:
+            except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:  # by a statement_timeout
                 raise AggregateBusyError(stream_id, timeout) from error
             await self._session.fetchval(self._sql["set_lock_timeout"], before)
 
