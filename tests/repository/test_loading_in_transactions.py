@@ -1,5 +1,6 @@
 """Aggregates loaded in a caller's transaction: with its own appends, on its own connection."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -231,3 +232,16 @@ async def test_what_a_transaction_sees_never_gets_into_the_cache(store: PostgreS
             assert (await cached.get("1", tx=tx)).balance == 5
             raise Deliberate
     assert (await cached.get("1")).balance == 0
+
+
+async def test_tasks_that_use_a_transaction_at_once_are_told_so(store: PostgreSQLEventStore) -> None:
+    """The database can be reached, so to try again later is no cure."""
+    accounts = Repository(Account, store)
+    await accounts.execute("1", lambda account: account.open("ann"))
+    async with store.transaction() as tx:
+        loads = [accounts.get("1", tx=tx) for _ in range(2)]
+        first, second = await asyncio.gather(*loads, return_exceptions=True)
+        assert isinstance(first, Account)
+        assert isinstance(second, TransactionError)
+        assert "one task at a time" in str(second)
+        assert (await accounts.get("1", tx=tx)).owner == "ann"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from perdure.checks import LARGEST_COUNT, check_count, checked_time
-from perdure.errors import InvalidArgumentError, ProjectionTimeoutError
+from perdure.errors import InvalidArgumentError, InvalidStreamIdError, ProjectionTimeoutError
 from perdure.events import StoredEvent, check_stream_id
 from perdure.log import PageSize, make_filter
 from perdure.page_reader import stream_pages
@@ -75,7 +75,10 @@ class LiveFold:
         return self._pages_of_log(until)
 
     async def _pages_of_stream(self, stream_id: str, until: Until) -> AsyncGenerator[Sequence[StoredEvent]]:
-        check_stream_id(stream_id)
+        try:
+            check_stream_id(stream_id)
+        except InvalidStreamIdError:
+            return  # no stream can have that id, so no row has that key
         async with aclosing(stream_pages(self._store, stream_id, 0)) as pages:
             async for page in pages:
                 wanted = _before(page, until)

@@ -99,6 +99,8 @@ class CachedLoader(Loader[A]):
             observed.events = aggregate.stream_version - version
             if observed.events:
                 self._remember(aggregate, last)
+            elif cached.last_event.recorded_at is None:  # what came from a snapshot is verified in full from now on
+                self._cache.put(CachedState(cached.aggregate, last))
         return aggregate
 
     def _remember(self, aggregate: A, last_event: LastEvent | None) -> None:

@@ -110,7 +110,7 @@ class BuildComparison:
 
     async def _summary(self, connection: Connection, table: NamedTable) -> tuple[int, str]:
         columns = [quote_identifier(column.name) for column in table.columns] if isinstance(table, Table) else []
-        names = {"table": self._qualified(table), "row": f"row({', '.join(columns)})" if columns else "t"}
+        names = {"table": self._qualified(table), "row": f"row({', '.join(columns)})" if columns else "t.*"}
         row = await connection.fetchrow(fill_in(self._sql["summary"], **names), timeout=LONG)
         assert row is not None  # noqa: S101 - an aggregate has one
         return row["count"], row["checksum"]

@@ -108,9 +108,12 @@ class Cursor:
             padded = cast("str", text).encode() + b"=" * (-len(cast("str", text)) % 4)
             question, values = msgspec.json.decode(urlsafe_b64decode(padded), type=tuple[int, msgspec.Raw])
             if question == self._question:
-                return self._values.decode(bytes(values))
-        except (AttributeError, TypeError, ValueError):  # msgspec's errors are ValueErrors
-            pass
+                place = self._values.decode(bytes(values))
+                # A client may have made it up: a value that no row has might not even be comparable.
+                _ = self._values.encoded({name: getattr(place, name) for name in self._values.names})
+                return place
+        except (AttributeError, TypeError, ValueError, RecursionError, InvalidArgumentError):
+            pass  # msgspec's errors are ValueErrors
         raise InvalidArgumentError(
             "after", f"{shown(text)} isn't a cursor of this query: give the `next` of a page of the same query"
         )

@@ -3,6 +3,6 @@
 select coalesce(json_agg(found.one), '[]')
 from json_populate_recordset(null::{table}, $1) as asked
 cross join lateral (
-    select row_to_json(stored) as one
+    select row_to_json(stored.*) as one
     from (select {loaded} from {table} as t where ({t_key}) = ({asked_key}) limit 1) as stored
 ) as found

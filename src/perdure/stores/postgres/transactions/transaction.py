@@ -168,7 +168,15 @@ class PostgreSQLTransaction(Transaction):
         if not self.is_open:
             raise TransactionEndedError(self._event_ids, None)
         with translated_errors():
-            yield
+            try:
+                yield
+            except asyncpg.InterfaceError as error:
+                if self._session.is_closed():
+                    raise
+                raise TransactionError(
+                    f"the connection of the transaction can't be used now: {error}: "
+                    "let only one task at a time use a transaction"
+                ) from error
 
     @contextmanager
     def _appending(self) -> Generator[None]:
