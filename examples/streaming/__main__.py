@@ -15,6 +15,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `timeout` and a closed terminal act as Ctrl-C, so that no server is left running.
 for ending in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(ending, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(ending, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
 sys.exit(main())

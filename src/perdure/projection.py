@@ -263,7 +263,6 @@ class ProjectionTransaction(Protocol):
 
     def execute(self, sql: str, *arguments: object) -> None:
         """Queue a statement. It is sent together with others, before the next query and before the commit."""
-        ...
 
     async def fetch(self, sql: str, *arguments: object) -> list[Any]:
         """Return the rows of a query. It sees every statement that was executed before."""
@@ -271,11 +270,9 @@ class ProjectionTransaction(Protocol):
 
     async def fetchrow(self, sql: str, *arguments: object) -> Any:
         """Return the first row of a query, or None. Otherwise as `fetch`."""
-        ...
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
         """Return the first column of the first row of a query, or None. Otherwise as `fetch`."""
-        ...
 
 
 class Projection:

@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +58,7 @@ async def _run(source: Source, console: Console, concurrency: int, folder: Path)
 
 
 @contextmanager
-def _kept() -> Iterator[Path]:
+def _kept() -> Generator[Path]:
     """Return the default directory of the command line's database, which must not exist yet."""
     folder = Path(".perdure")
     if folder.exists():
@@ -67,7 +67,7 @@ def _kept() -> Iterator[Path]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def _folder() -> Generator[Path]:
     """Yield a temporary folder for the data of a new server, so that runs don't share data."""
     parent = os.environ.get("TMPDIR") or _ON_DISK
     with TemporaryDirectory(prefix="perdure-demo-", dir=parent if os.access(parent, os.W_OK) else None) as folder:

@@ -1,7 +1,7 @@
 """Shows the progress of the demo: live on a terminal, as occasional lines elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ Look = Callable[[], Awaitable[Figures]]
 
 
 @asynccontextmanager
-async def displayed(console: Console, look: Look) -> AsyncIterator[None]:
+async def displayed(console: Console, look: Look) -> AsyncGenerator[None]:
     """Show the figures of `look` while the block runs, and once more at its end."""
     done = asyncio.Event()
     show = _show_live if console.is_terminal else _print_lines

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -124,4 +125,4 @@ def _title(row: Row) -> str:
 
 
 def _shown(value: object) -> str:
-    return escape(", ".join(value) if isinstance(value, list) else str(value))
+    return escape(", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value))

@@ -120,8 +120,9 @@ class WaitError(PerdureError):
         saved = await orders.execute("123", lambda order: order.send())
         try:
             await app.wait_for("orders", saved, timeout=2)
+            status = 200
         except WaitError:
-            return 202  # written, and visible later
+            status = 202  # written, and visible later
     """
 
 
