@@ -24,6 +24,8 @@ LONGEST_NAME: Final = 200
 MAX_VERSION: Final = 32767
 """The largest version of a projection: a smallint in the database."""
 
+_OPTIONS_OF_FIND: Final = frozenset({"after", "at_position", "at_time", "limit", "order_by", "tx"})
+
 
 @contextmanager
 def only_known_arguments(
@@ -118,6 +120,9 @@ def checked_columns(table: str, option: str, given: object, key: tuple[str, ...]
         if fields is None or len(set(fields)) < len(fields):
             fix = "name a field, or several different fields as a tuple"
             raise ProjectionDefinitionError(table, f"{option} has {shown(each)}: {fix}")
+        if options := _OPTIONS_OF_FIND.intersection(fields):
+            fix = "rename the field, because find() has an option of that name"
+            raise ProjectionDefinitionError(table, f"{option} has {shown(min(options))}: {fix}")
         if fields in declared:
             raise ProjectionDefinitionError(table, f"{option} has {shown(each)} twice")
         if set(key) <= set(fields) if option == "unique" else fields == key[: len(fields)]:

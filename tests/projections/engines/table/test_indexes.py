@@ -60,6 +60,7 @@ def a_table(**options: Any) -> type[TableProjection[Any]]:
         ({"unique": ["page"]}, "leave it out, the key is unique anyway"),
         ({"unique": [("page", "visits")]}, "the key is unique anyway"),
         ({"unique": None}, "unique is None: give a list"),
+        ({"indexes": [("visits", "limit")]}, r"indexes has 'limit': rename the field, because find\(\) has an option"),
     ],
 )
 def test_a_wrong_declaration_is_refused_where_the_class_is_defined(options: dict[str, Any], reason: str) -> None:
