@@ -129,6 +129,8 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
+        # A session that outlives its postmaster waits for no synchronous standby, and others may read its commit.
+        self.freeze()
         process.kill()
         while left := self.processes:
             for pid in left:
