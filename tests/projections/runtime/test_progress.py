@@ -176,7 +176,8 @@ async def test_a_retry_that_is_due_is_waited_for(script: Script) -> None:
 async def test_an_outage_is_waited_out_and_other_errors_are_raised(script: Script) -> None:
     await script.wait(StoreUnavailableError("it restarts"), at(5))
 
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(ProjectionTimeoutError, match="held up by: it restarts") as caught:
         await script.wait(StoreUnavailableError("it restarts"), timeout=0)
+    assert isinstance(caught.value.__cause__, StoreUnavailableError)
     with pytest.raises(DatabaseError):
         await script.wait(DatabaseError("no table", "42P01"))
